@@ -1,0 +1,97 @@
+"""Every exception a user of peftscope can meet.
+
+::
+
+    PeftscopeError
+    ├── SpecError            what the user wrote is wrong; carries every problem found, not the first
+    ├── DataError            a data set, split or column is missing, empty or too long
+    ├── ModelError           a base model cannot be found, loaded or hashed
+    ├── TechniqueRefused     a technique cannot run on this model or with these settings (status ``refused``)
+    ├── Diverged             the loss became NaN, infinite or exploded (status ``diverged``)
+    ├── StoreError           a folder is not writable, a disk is full, a record is unreadable
+    └── MissingExtra         an optional dependency is needed; names the extra to install
+
+All of them carry a message that says where, what was given, what is allowed and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+__all__ = [
+    "DataError",
+    "Diverged",
+    "MissingExtra",
+    "ModelError",
+    "PeftscopeError",
+    "SpecError",
+    "StoreError",
+    "TechniqueRefused",
+    "unknown_name",
+]
+
+
+class PeftscopeError(Exception):
+    """Root of the tree; catch it to catch every error meant for a user."""
+
+
+class SpecError(PeftscopeError, ValueError):
+    """What the user wrote is wrong.
+
+    Args:
+        source: The file or place the problems were found in.
+        problems: One line per problem, each saying where, what was given and what is allowed.
+    """
+
+    def __init__(self, source: str, problems: Sequence[str]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__("\n".join([f"{source}: {count}", *(f"  - {line}" for line in self.problems)]))
+
+
+class DataError(PeftscopeError, ValueError):
+    """A data set, split or column is missing, empty, unreadable or does not fit the limits."""
+
+
+class ModelError(PeftscopeError, ValueError):
+    """A base model cannot be found, loaded, quantized or hashed."""
+
+
+class TechniqueRefused(PeftscopeError):
+    """A technique cannot run on this model or with these settings; the message is the reason."""
+
+
+class Diverged(PeftscopeError):
+    """Training stopped because its loss became NaN, infinite or exploded."""
+
+
+class StoreError(PeftscopeError, OSError):
+    """A folder is not writable, a disk is full, or a record cannot be read."""
+
+
+class MissingExtra(PeftscopeError, ImportError):
+    """An optional dependency is needed.
+
+    Args:
+        package: The package that could not be imported.
+        extra: The extra of peftscope that installs it.
+        purpose: What it is needed for.
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}: pip install 'peftscope[{extra}]'")
+
+
+def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> str:
+    """One line for a name that does not exist: what was given, the nearest match, what is allowed.
+
+    >>> unknown_name("task", "maths", ["math", "own-data"])
+    "unknown task 'maths'; did you mean 'math'? Allowed: math, own-data"
+    """
+    names = sorted(allowed)
+    near = get_close_matches(given.lower(), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    shown = ", ".join(names[:60]) + (f", … ({len(names)} in all)" if len(names) > 60 else "")
+    return f"unknown {kind} {given!r}; {hint}Allowed: {shown}"
