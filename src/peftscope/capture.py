@@ -1,0 +1,52 @@
+"""The one place that catches every exception: what happened becomes a status with its traceback."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from peftscope.errors import Diverged, PeftscopeError, TechniqueRefused
+from peftscope.spec.record import Status
+
+__all__ = ["Failure", "capture"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why something did not come to its end."""
+
+    status: Status
+    reason: str
+    traceback: str
+
+
+def capture(action: Callable[[], None]) -> Failure | None:
+    """Do something; None when it came to its end, else what stopped it.
+
+    Interrupts pass through: they are the user's wish, not a failure.
+    """
+    try:
+        action()
+    except Exception as error:
+        return Failure(status=_status_of(error), reason=_reason_of(error), traceback=traceback.format_exc())
+    return None
+
+
+def _status_of(error: Exception) -> Status:
+    if isinstance(error, TechniqueRefused):
+        return "refused"
+    if isinstance(error, Diverged):
+        return "diverged"
+    return "oom" if _is_out_of_memory(error) else "error"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch's classes are told by name, so that this module needs no torch; its CPU allocator has none.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _reason_of(error: Exception) -> str:
+    return str(error) if isinstance(error, PeftscopeError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,87 @@
+"""What a run leaves behind: one record, also when it fails."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from peftscope.spec.base import Frozen
+from peftscope.spec.run import RunSpec
+
+__all__ = ["SCHEMA", "Attempt", "CurvePoint", "ExampleOutcome", "RunRecord", "Status", "TechniqueFacts"]
+
+SCHEMA = "peftscope.record/1"
+
+Status = Literal["ok", "refused", "oom", "diverged", "error", "killed", "pruned", "eliminated"]
+
+
+class Attempt(Frozen):
+    """One start of a run."""
+
+    started_at: str
+    ended_at: str
+    status: Status
+    reason: str | None = None
+    traceback: str | None = None
+    environment: dict[str, Any] = Field(default_factory=dict)
+    """Versions, commit and dirty flag, hardware, threads."""
+
+
+class TechniqueFacts(Frozen):
+    """What was really built."""
+
+    tuner_class: str
+    """Class of the tuner, such as ``peft.tuners.lora.model.LoraModel``."""
+    adapted_modules: tuple[str, ...]
+    """Full names of the base's modules the technique touches."""
+    peft_config: dict[str, Any] | None
+    """The config as ``peft`` holds it."""
+    learning_rate_source: str | None = None
+
+
+class CurvePoint(Frozen):
+    """State of a training after a step."""
+
+    step: int
+    learning_rate: float
+    train_loss: float
+    """Mean loss per label since the last point."""
+    valid_score: float | None = None
+    train_time_s: float
+    """Training steps only, from the start of the run."""
+
+
+class ExampleOutcome(Frozen):
+    """Score of one example (and draw)."""
+
+    example_id: str
+    score: float
+    draw: int = 0
+    output: str | None = None
+    truncated: bool | None = None
+
+
+class RunRecord(Frozen):
+    """One run, whatever came of it."""
+
+    schema_: Literal["peftscope.record/1"] = Field(default=SCHEMA, alias="schema")
+    run_id: str
+    spec: RunSpec
+    status: Status
+    reason: str | None = None
+    """Why the run is not ``ok``."""
+    attempts: tuple[Attempt, ...] = ()
+    technique: TechniqueFacts | None = None
+    weights_sha256: str | None = None
+    """Hash of the weight files that were really loaded."""
+    data: dict[str, Any] = Field(default_factory=dict)
+    """Task version, fingerprints and sizes of the splits."""
+    metrics: dict[str, float | int | None] = Field(default_factory=dict)
+    missing: dict[str, str] = Field(default_factory=dict)
+    """For every metric that is None: why."""
+    curve: tuple[CurvePoint, ...] = ()
+    examples: tuple[ExampleOutcome, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    model_config = {**Frozen.model_config, "populate_by_name": True}

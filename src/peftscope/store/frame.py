@@ -1,0 +1,43 @@
+"""Records -> one tidy pandas frame: one row per run, failures included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from peftscope.spec.record import RunRecord
+
+__all__ = ["examples_of", "frame_of"]
+
+
+def frame_of(records: Iterable[RunRecord]) -> pd.DataFrame:
+    """One row per run: identity, status and every metric in a column of its own name.
+
+    A missing value is NaN in a metric's column; why it is missing stands in ``missing`` of the record.
+    """
+    rows = [
+        {
+            "run_id": r.run_id,
+            "method": r.spec.method.title,
+            "technique": r.spec.method.name,
+            "task": r.spec.task.name,
+            "model": r.spec.model.source,
+            "learning_rate": r.spec.learning_rate,
+            "seed": r.spec.seed,
+            "status": r.status,
+            "reason": r.reason,
+            "num_attempts": len(r.attempts),
+            **r.metrics,
+        }
+        for r in records
+    ]
+    return pd.DataFrame(rows)
+
+
+def examples_of(records: Iterable[RunRecord]) -> pd.DataFrame:
+    """One row per run, example and draw: ``run_id``, ``example_id``, ``draw``, ``score``, ``truncated``."""
+    rows = [
+        (record.run_id, e.example_id, e.draw, e.score, e.truncated) for record in records for e in record.examples
+    ]
+    return pd.DataFrame(rows, columns=["run_id", "example_id", "draw", "score", "truncated"])
