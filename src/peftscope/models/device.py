@@ -1,0 +1,124 @@
+"""Devices: choosing one, waiting for it, its memory peaks, mixed precision on it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from peftscope.errors import ModelError
+
+__all__ = [
+    "MemoryPeaks",
+    "autocast",
+    "available_devices",
+    "choose_device",
+    "choose_dtype",
+    "has_bfloat16",
+    "memory_peaks",
+    "reset_memory_peaks",
+    "synchronize",
+]
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def available_devices() -> tuple[str, ...]:
+    """Kinds of device this machine has, accelerators first, the CPU always last."""
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "xpu": hasattr(torch, "xpu") and torch.xpu.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    return tuple(kind for kind, there in present.items() if there)
+
+
+def choose_device(asked: Literal["auto", "cpu", "cuda", "xpu", "mps"] = "auto") -> torch.device:
+    """The device asked for; ``auto`` takes the accelerator where there is one, else the CPU.
+
+    Raises:
+        ModelError: The device asked for is not on this machine.
+    """
+    present = available_devices()
+    if asked == "auto":
+        return torch.device(present[0])
+    if asked not in present:
+        raise ModelError(
+            f"model.device: {asked!r} is not on this machine; it has {', '.join(present)}. "
+            "Take one of these or 'auto'."
+        )
+    return torch.device(asked)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 by itself, not by emulation."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    try:
+        one = torch.ones(1, 1, dtype=torch.bfloat16, device=device)
+        return bool((one @ one).item() == 1.0)
+    except (RuntimeError, TypeError):  # how older MPS builds say no
+        return False
+
+
+def choose_dtype(
+    asked: Literal["auto", "float32", "bfloat16", "float16"], device: torch.device
+) -> torch.dtype:
+    """The dtype asked for; ``auto`` is bfloat16 on accelerators that have it, float32 elsewhere.
+
+    >>> choose_dtype("auto", torch.device("cpu"))
+    torch.float32
+    """
+    if asked != "auto":
+        return DTYPES[asked]
+    return torch.bfloat16 if device.type != "cpu" and has_bfloat16(device) else torch.float32
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all that was asked of it; the CPU always has."""
+    if device.type != "cpu":
+        torch.get_device_module(device).synchronize()
+
+
+def autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Mixed precision in bfloat16, or a context that does nothing where the device has no bfloat16.
+
+    bfloat16 alone, since float16 would need its loss scaled, which is one more thing to keep equal.
+    """
+    if torch.amp.is_autocast_available(device.type) and has_bfloat16(device):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPeaks:
+    """Highest memory use of an accelerator since the last reset."""
+
+    allocated_bytes: int
+    """Held by live tensors."""
+    reserved_bytes: int
+    """Held by PyTorch's allocator, live or kept for reuse: what other processes cannot have."""
+
+
+def memory_peaks(device: torch.device) -> MemoryPeaks | None:
+    """Memory peaks since ``reset_memory_peaks``; None where PyTorch keeps none (CPU, MPS)."""
+    module = _peak_keeper(device)
+    if module is None:
+        return None
+    return MemoryPeaks(
+        allocated_bytes=int(module.max_memory_allocated()), reserved_bytes=int(module.max_memory_reserved())
+    )
+
+
+def reset_memory_peaks(device: torch.device) -> None:
+    """Begin a new window for ``memory_peaks``; does nothing where there are none."""
+    module = _peak_keeper(device)
+    if module is not None:
+        module.reset_peak_memory_stats()
+
+
+def _peak_keeper(device: torch.device) -> Any | None:
+    return torch.get_device_module(device) if device.type in ("cuda", "xpu") else None

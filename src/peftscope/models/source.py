@@ -1,0 +1,147 @@
+"""Where a base model is: a source as the user wrote it becomes a folder of safetensors on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is httpx's or httpx2's
+    GatedRepoError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from peftscope.errors import ModelError, StoreError
+from peftscope.models.builtin import BUILTINS, PREFIX, fetch_builtin
+from peftscope.models.gguf import convert_gguf
+from peftscope.models.weights import INDEX, SINGLE, hash_weights, shard_names, weight_files
+from peftscope.spec.study import ModelSpec
+
+__all__ = ["Located", "locate"]
+
+SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
+"""Everything but weights and code: config, tokenizer, index."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """A base model's files on this machine."""
+
+    source: str
+    """As the user wrote it."""
+    folder: Path
+    files: tuple[Path, ...]
+    """The weight files, sorted by name."""
+    revision: str | None
+    """Commit of the hub repository; None for other sources."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash over names and contents of the weight files."""
+        return hash_weights(self.files)
+
+
+def locate(spec: ModelSpec) -> Located:
+    """Find a base model, download or convert it where needed; later calls find it in the cache.
+
+    Raises:
+        ModelError: It does not exist, cannot be reached, or has no safetensors.
+        StoreError: The cache cannot be written.
+    """
+    source, revision = spec.source, None
+    path = Path(source).expanduser()
+    if source.startswith(PREFIX):
+        folder = fetch_builtin(source)
+    elif path.exists():
+        folder = path.resolve()
+    elif _looks_like_path(source):
+        near = _nearest(path)
+        hint = f"did you mean {near!r}?" if near else f"looked in {path.parent.absolute()}"
+        raise ModelError(f"model.source: {source!r} does not exist; {hint}")
+    else:
+        folder = _download(spec)
+        revision = folder.name
+    if spec.revision is not None and revision is None:
+        raise ModelError(
+            f"model.revision: {spec.revision!r} is for hub ids; {source!r} is not one. Leave it out."
+        )
+    if folder.is_file():
+        if folder.suffix.lower() != ".gguf":
+            raise ModelError(f"model.source: {source!r} is neither a folder nor a .gguf file")
+        folder = convert_gguf(folder)
+    _refuse_other_folders(source, folder)
+    return Located(source=source, folder=folder, files=weight_files(folder, source), revision=revision)
+
+
+def _refuse_other_folders(source: str, folder: Path) -> None:
+    if (folder / "adapter_config.json").exists():
+        # transformers would load the adapter's base from elsewhere and put the adapter on it.
+        raise ModelError(
+            f"model {source!r} is a PEFT adapter, not a base model; name the base it was trained on"
+        )
+    if not (folder / "config.json").exists():
+        raise ModelError(
+            f"model {source!r}: no config.json in {folder}; that is not a transformers model folder"
+        )
+
+
+def _looks_like_path(source: str) -> bool:
+    return (
+        source.startswith((".", "/", "~"))
+        or "\\" in source
+        or source.count("/") > 1
+        or source.endswith((".gguf", ".safetensors", ".bin", "/"))
+    )
+
+
+def _nearest(path: Path) -> str | None:
+    """What stands beside a path that does not exist and has a similar name."""
+    if not path.parent.is_dir():
+        return None
+    near = get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1, cutoff=0.6)
+    return str(path.parent / near[0]) if near else None
+
+
+def _download(spec: ModelSpec) -> Path:
+    """Snapshot folder of a hub repository with the files that are needed and no others."""
+    source, revision = spec.source, spec.revision
+    try:
+        folder = Path(snapshot_download(source, revision=revision, allow_patterns=SMALL_FILES))
+        wanted = list(shard_names(folder, source)) if (folder / INDEX).is_file() else [SINGLE]
+        # The commit found first, not the branch once more: it may have moved in between.
+        return Path(snapshot_download(source, revision=folder.name, allow_patterns=wanted))
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+        raise ModelError(_not_there(source, _reason(error, revision))) from error
+    except (LocalEntryNotFoundError, HTTPError) as error:
+        cause = str(error.__cause__ or error).splitlines()[0]
+        raise ModelError(_not_there(source, f"the Hugging Face hub cannot be reached ({cause})")) from error
+    except OSError as error:
+        raise StoreError(
+            f"model.source: {source!r} cannot be written to the hub's cache ({error})"
+        ) from error
+
+
+def _reason(error: Exception, revision: str | None) -> str:
+    if isinstance(error, GatedRepoError):
+        return "the hub wants you to accept its terms first: do so on its page, then run 'hf auth login'"
+    if isinstance(error, RevisionNotFoundError):
+        return f"the hub has no revision {revision!r} of it"
+    if isinstance(error, HFValidationError):
+        return "that is not a valid hub id"
+    return "the hub has no such model, or it is private: then run 'hf auth login'"
+
+
+def _not_there(source: str, reason: str) -> str:
+    names = [PREFIX + name for name in BUILTINS]
+    near = get_close_matches(PREFIX + source.rpartition("/")[2].lower(), names, n=1, cutoff=0.6)
+    hint = near[0] if near else _nearest(Path(source))
+    return (
+        f"model.source: {source!r}: {reason}. No file or folder of that name is in {Path.cwd()} either."
+        + (f" Did you mean {hint!r}?" if hint else "")
+        + f" Without the hub there are: a local folder, a .gguf file, {', '.join(names)}."
+    )

@@ -1,0 +1,150 @@
+"""The contract between a task and the one training loop.
+
+The loop knows neither tokens nor images: it draws batches, asks for a loss and asks for scores.
+Padding, labels, cross-entropy, decoding and answer parsing live behind this contract.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from peftscope.spec.metric import MetricSpec
+from peftscope.spec.study import MeasureSpec
+
+__all__ = ["Batch", "Generate", "Outcome", "Retention", "Shown", "Split", "Task", "TaskContext", "to_device"]
+
+Batch = dict[str, Any]
+"""Whatever the task's own ``loss`` understands; tensors in it are on the CPU until the loop moves them."""
+
+Split = Literal["train", "valid", "test"]
+
+Generate = Callable[..., Any]
+"""How a trained model produces output; made by ``models.generation`` for text, by the image room for images.
+A task that only needs a forward pass ignores it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskContext:
+    """What a study fixes for a task, the same for every technique."""
+
+    tokenizer: Any
+    """Tokenizer of the base model; None for tasks without text."""
+    batch_size: int = 4
+    max_length: int = 768
+    loss_on: Literal["completion", "full"] = "completion"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Score of one example (and draw)."""
+
+    example_id: str
+    score: float
+    draw: int = 0
+    output: str | None = None
+    truncated: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """An example as a person would look at it."""
+
+    example_id: str
+    prompt: str
+    target: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+class Retention(ABC):
+    """Measures what a trained model lost of what its base could do (forgetting) and how far it moved (drift).
+
+    The base is measured before any technique touches it; the result is kept and shared by all runs.
+    """
+
+    metrics: ClassVar[tuple[MetricSpec, ...]]
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the baseline beside the base's weights and type."""
+
+    @abstractmethod
+    def baseline(self, base: nn.Module) -> dict[str, Tensor]:
+        """The untouched base's values, as tensors that can be kept in a safetensors file."""
+
+    @abstractmethod
+    def compare(self, model: nn.Module, baseline: dict[str, Tensor]) -> dict[str, float]:
+        """The metrics of a trained model against its base's values."""
+
+
+class Task(ABC):
+    """Data, metric, and how a model is trained and scored on them."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    """Raised whenever the same options would give other numbers than before."""
+    unit: ClassVar[str]
+    """What throughput counts: ``tokens``, ``images``, …"""
+
+    @property
+    @abstractmethod
+    def metric(self) -> MetricSpec:
+        """The task's primary metric: the mean of the outcomes' scores."""
+
+    @abstractmethod
+    def size(self, split: Split) -> int:
+        """Number of examples in a split."""
+
+    @abstractmethod
+    def batches(self, seed: int) -> Iterator[Batch]:
+        """Training batches without end: epoch after epoch, each sample once an epoch, order from ``seed``."""
+
+    @abstractmethod
+    def eval_batches(self, split: Split) -> Iterator[Batch]:
+        """A split once, in a fixed order, in the form ``loss`` takes; for the held-out loss."""
+
+    @abstractmethod
+    def num_samples(self, batch: Batch) -> int:
+        """Number of samples in a batch."""
+
+    @abstractmethod
+    def num_units(self, batch: Batch) -> int:
+        """How much a batch trains on in the task's ``unit``, padding left out; for throughput."""
+
+    @abstractmethod
+    def longest_batch(self) -> Batch:
+        """The batch with the largest memory need that ``batches`` can give; for metering."""
+
+    @abstractmethod
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+        """Sum of the loss over the batch's labels (scalar, with graph) and the number of labels."""
+
+    @abstractmethod
+    def score(self, model: nn.Module, generate: Generate, split: Split) -> Sequence[Outcome]:
+        """One outcome per example (and draw) of the split, in the split's order."""
+
+    @abstractmethod
+    def show(self, split: Split, index: int) -> Shown:
+        """An example as a person would look at it."""
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """Version, options, split sizes and content hashes: what makes two runs' data the same."""
+
+    def retention(self, spec: MeasureSpec) -> Retention | None:
+        """What the base could do before and should not lose; None where the task has no such measure."""
+        return None
+
+    def warnings(self) -> Sequence[str]:
+        """What a user should know about how the data was made (rows cut off, rows dropped)."""
+        return ()
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on ``device``."""
+    return {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in batch.items()}

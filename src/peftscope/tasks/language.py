@@ -1,0 +1,281 @@
+"""What language-model tasks share: tokens, batches, the loss, scoring by generation or by held-out loss."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from peftscope.errors import DataError
+from peftscope.models.generation import evaluating
+from peftscope.spec.base import content_hash
+from peftscope.spec.study import MeasureSpec
+from peftscope.tasks.base import (
+    Batch,
+    Generate,
+    Outcome,
+    Retention,
+    Shown,
+    Split,
+    Task,
+    TaskContext,
+    to_device,
+)
+from peftscope.tasks.options import LanguageOptions
+from peftscope.tasks.order import epoch_batches
+from peftscope.tasks.tokens import IGNORED, Encoded, collate, encode
+
+__all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample"]
+
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextExample:
+    """A prompt, the answer to learn, and what an answer is scored against."""
+
+    example_id: str
+    prompt: str
+    target: str
+    solution: str
+    """What a generated answer is compared with; the target itself where nothing else is."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """More to show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """The splits of a task, and what a user should know about how they were made."""
+
+    splits: Mapping[Split, Sequence[TextExample]]
+    notes: tuple[str, ...] = ()
+
+
+class LanguageTask(Task):
+    """A task of prompts and answers for a causal language model.
+
+    A subclass prepares the examples and grades an answer; the rest is here.
+
+    Args:
+        options: The task's own options.
+        context: Tokenizer, batch size, longest sequence, tokens the loss is taken on.
+        prepared: The examples.
+
+    Raises:
+        DataError: A split is empty, the tokenizer has no EOS, or a prompt leaves no room for an answer.
+    """
+
+    unit: ClassVar[str] = "tokens"
+    generates: bool = True
+    """Whether scoring generates text; otherwise the score is the held-out loss."""
+
+    def __init__(self, options: LanguageOptions, context: TaskContext, prepared: Prepared) -> None:
+        assert context.tokenizer is not None, "a language task needs the base model's tokenizer"
+        self.options = options
+        self.context = context
+        self._notes = list(prepared.notes)
+        self._examples: dict[Split, Sequence[TextExample]] = {}
+        self._encoded: dict[Split, Encoded] = {}
+        for split in SPLITS:
+            self._prepare(split, list(prepared.splits[split]))
+
+    @abstractmethod
+    def grade(self, example: TextExample, output: str) -> float:
+        """Score of a generated answer."""
+
+    def size(self, split: Split) -> int:
+        """Number of examples in a split."""
+        return len(self._examples[split])
+
+    def batches(self, seed: int) -> Iterator[Batch]:
+        """Training batches without end, bucketed by length; ``order.epoch_batches`` says how."""
+        lengths = self._encoded["train"].lengths.tolist()
+        for indices in epoch_batches(lengths, self.context.batch_size, seed):
+            yield self._batch("train", indices)
+
+    def eval_batches(self, split: Split) -> Iterator[Batch]:
+        """A split once, longest sequences first, in batches of the training's size."""
+        for indices in self._eval_order(split):
+            yield self._batch(split, indices)
+
+    def num_samples(self, batch: Batch) -> int:
+        """Number of sequences."""
+        return len(batch["input_ids"])
+
+    def num_units(self, batch: Batch) -> int:
+        """Number of tokens, padding left out."""
+        return int(batch["attention_mask"].sum())
+
+    def longest_batch(self) -> Batch:
+        """The longest training sequences in one batch: ``batches`` can draw it, and none is larger."""
+        order = np.argsort(-self._encoded["train"].lengths, kind="stable")
+        return self._batch("train", order[: self.context.batch_size].tolist())
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+        """The model's own loss on full logits: sum over the labels, and their number."""
+        out = model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"]
+        )
+        num_labels = int((batch["labels"][:, 1:] != IGNORED).sum())
+        return out.loss * num_labels, num_labels
+
+    def score(self, model: nn.Module, generate: Generate, split: Split) -> Sequence[Outcome]:
+        """One outcome per example: its graded answer, or its mean loss per label."""
+        if not self.generates:
+            return self._held_out_losses(model, split)
+        examples = self._examples[split]
+        outputs = generate(
+            model,
+            [example.prompt for example in examples],
+            max_new_tokens=self.options.max_new_tokens,
+            max_length=self.options.max_generation_length,
+            batch_size=self.options.eval_batch_size,
+        )
+        assert len(outputs) == len(examples), f"{len(outputs)} answers to {len(examples)} prompts"
+        outcomes = []
+        for example, output, limit in zip(examples, outputs, self._answer_limits(split).tolist()):
+            assert output.num_tokens <= limit, f"{output.num_tokens} tokens generated, the limit is {limit}"
+            score = self.grade(example, output.text)
+            outcomes.append(
+                Outcome(
+                    example_id=example.example_id, score=score, output=output.text, truncated=output.truncated
+                )
+            )
+        return outcomes
+
+    def show(self, split: Split, index: int) -> Shown:
+        """Prompt and target of an example."""
+        example = self._examples[split][index]
+        return Shown(
+            example_id=example.example_id,
+            prompt=example.prompt,
+            target=example.target,
+            extra={"solution": example.solution, **example.extra},
+        )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Version, options, limits, sizes, and per split a hash of the texts and one of the token ids."""
+        print_: dict[str, Any] = {
+            "task": self.name,
+            "version": self.version,
+            "options": self.options.model_dump(mode="json", exclude=set(self.options.places)),
+            "loss_on": self.context.loss_on,
+            "max_length": self.context.max_length,
+            "sizes": {split: self.size(split) for split in SPLITS},
+            "texts": {
+                split: content_hash([[e.prompt, e.target, e.solution] for e in self._examples[split]])
+                for split in SPLITS
+            },
+            "token_ids": {split: self._encoded[split].sha256() for split in SPLITS},
+        }
+        if self.generates:
+            limits = {split: self._answer_limits(split) for split in ("valid", "test")}
+            print_["answer_tokens_allowed"] = {s: [int(v.min()), int(v.max())] for s, v in limits.items()}
+        return print_
+
+    def warnings(self) -> Sequence[str]:
+        """Rows dropped and sequences cut off."""
+        return tuple(self._notes)
+
+    def retention(self, spec: MeasureSpec) -> Retention | None:
+        """Forgetting and drift on general text."""
+        from peftscope.tasks.general_text import GeneralText  # only runs that measure it need its text
+
+        if spec.general_tokens == 0:
+            return None
+        return GeneralText(self.context.tokenizer, source=spec.general_text, num_tokens=spec.general_tokens)
+
+    def _prepare(self, split: Split, examples: list[TextExample]) -> None:
+        """Tokenise a split; refuse or drop prompts that are too long, and say what was cut off."""
+        if not examples:
+            raise DataError(f"task {self.name}: the {split} split is empty")
+        encoded = self._encode(examples)
+        fits = encoded.prompt_lengths < self._room(split)
+        if not fits.all():
+            self._complain(split, examples, encoded)
+            self._prepare(split, [example for example, fit in zip(examples, fits) if fit])
+            return
+        if encoded.num_cut:
+            self._notes.append(
+                f"{encoded.num_cut} of {len(examples)} {split} sequences are longer than "
+                f"{self.context.max_length} tokens and were cut off; they have no end-of-sequence label"
+            )
+        self._examples[split], self._encoded[split] = examples, encoded
+
+    def _room(self, split: Split) -> int:
+        """Tokens a prompt must stay below so that one is left for the answer."""
+        total = self.options.max_generation_length
+        if total is None or split == "train" or not self.generates:
+            return self.context.max_length
+        return min(self.context.max_length, total)
+
+    def _complain(self, split: Split, examples: Sequence[TextExample], encoded: Encoded) -> None:
+        lengths, room = encoded.prompt_lengths, self._room(split)
+        longest = int(np.argmax(lengths))
+        problem = (
+            f"{int((lengths >= room).sum())} of {len(examples)} {split} prompts leave no room for an answer "
+            f"within {room} tokens (longest: {examples[longest].example_id} with {lengths[longest]})"
+        )
+        if self.options.long_prompts == "refuse":
+            raise DataError(
+                f"task {self.name}: {problem}; raise train.max_length (and max_generation_length), "
+                "or set long_prompts: drop"
+            )
+        self._notes.append(f"dropped: {problem}")
+
+    def _encode(self, examples: Sequence[TextExample]) -> Encoded:
+        return encode(
+            self.context.tokenizer,
+            [example.prompt for example in examples],
+            [example.target for example in examples],
+            separator=self.options.separator,
+            max_length=self.context.max_length,
+        )
+
+    def _batch(self, split: Split, indices: Sequence[int]) -> Batch:
+        # Padded with EOS: the one token that is there for certain and surely has an embedding.
+        pad_id = self.context.tokenizer.eos_token_id
+        return collate(self._encoded[split], indices, pad_id=pad_id, loss_on=self.context.loss_on)
+
+    def _eval_order(self, split: Split) -> list[list[int]]:
+        order = np.argsort(-self._encoded[split].lengths, kind="stable").tolist()
+        size = self.context.batch_size
+        return [order[i : i + size] for i in range(0, len(order), size)]
+
+    def _answer_limits(self, split: Split) -> np.ndarray:
+        """Tokens each example's answer may have: the smaller of the two limits."""
+        lengths = self._encoded[split].prompt_lengths
+        total = self.options.max_generation_length
+        allowed = np.full(len(lengths), self.options.max_new_tokens)
+        return allowed if total is None else np.minimum(allowed, total - lengths)
+
+    @torch.no_grad()
+    def _held_out_losses(self, model: nn.Module, split: Split) -> list[Outcome]:
+        """Mean loss per label of each example, by a forward pass."""
+        device = next(model.parameters()).device
+        examples = self._examples[split]
+        losses = [0.0] * len(examples)
+        with evaluating(model):
+            for indices in self._eval_order(split):
+                batch = to_device(self._batch(split, indices), device)
+                logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+                for index, mean in zip(indices, _mean_losses(logits, batch["labels"]).tolist()):
+                    losses[index] = mean
+        return [Outcome(example_id=e.example_id, score=loss) for e, loss in zip(examples, losses)]
+
+
+def _mean_losses(logits: Tensor, labels_BT: Tensor) -> Tensor:
+    """Mean loss per label of each sequence: (B,).
+
+    Virtual tokens of prompt learning come first and have logits too; the last T are the text's.
+    """
+    logits_BTV = logits[:, -labels_BT.shape[1] : -1].float()
+    next_BT = labels_BT[:, 1:]
+    nll_BT = F.cross_entropy(logits_BTV.transpose(1, 2), next_BT, ignore_index=IGNORED, reduction="none")
+    return nll_BT.sum(1) / (next_BT != IGNORED).sum(1)

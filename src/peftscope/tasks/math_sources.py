@@ -1,0 +1,248 @@
+"""Where word problems come from: the hub, local files, or reasoning-gym."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from peftscope.errors import DataError, unknown_name
+from peftscope.tasks.answers import is_correct
+from peftscope.tasks.base import Split
+from peftscope.tasks.options import ColumnMap, MathOptions
+from peftscope.tasks.rows import Table, read_file, read_hub
+from peftscope.tasks.splits import default_part, same_key, sample, seeded_split
+
+__all__ = ["Problem", "Problems", "read_problems"]
+
+UPSTREAM_VALID_SIZE = 50
+METAMATH_COLUMNS = ColumnMap(query="query", response="response", original="original_question")
+GSM8K_COLUMNS = ColumnMap(query="question", response="answer")
+DRY_DRAWS = 1000
+"""Draws without a new problem after which a generator is taken to have no more."""
+PROCEDURAL_SIZES: dict[Split, int] = {"train": 2000, "valid": 100, "test": 200}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A word problem with a worked answer."""
+
+    problem_id: str
+    query: str
+    response: str
+    original: str | None = None
+    """The question it was made from."""
+    solution: str | None = None
+    """The solution where it stands apart from the worked answer."""
+    verify: Callable[[str], bool] | None = field(default=None, repr=False)
+    """The source's own check, for problems with more than one right answer."""
+
+    @property
+    def keys(self) -> set[str]:
+        """What tells that another problem is this one or was made from the same."""
+        return {same_key(text) for text in (self.query, self.original) if text is not None}
+
+
+@dataclass(kw_only=True)
+class Problems:
+    """Problems in splits, and what a user should know about how they were made."""
+
+    splits: dict[Split, list[Problem]]
+    notes: list[str] = field(default_factory=list)
+
+
+def read_problems(options: MathOptions) -> Problems:
+    """Problems of all splits, in which none of training was made from one of validation or test.
+
+    Raises:
+        DataError: Data is missing, unreadable or empty.
+    """
+    if options.source == "procedural":
+        return _generated(options)
+    problems = _from_hub(options) if options.source == "hub" else _from_files(options)
+    _keep_apart(problems, options)
+    train = problems.splits["train"]
+    if options.max_chars is not None:
+        short = [p for p in train if _is_short(p, options)]
+        if len(short) < len(train):
+            problems.notes.append(
+                f"{len(train) - len(short)} of {len(train)} training rows have more than {options.max_chars} "
+                "characters and were dropped"
+            )
+        train = short
+    problems.splits["train"] = [train[i] for i in sample(len(train), options.train_size, options.split_seed)]
+    return problems
+
+
+def _from_hub(options: MathOptions) -> Problems:
+    train = _problems_of(read_hub(options.train_dataset, split="train"), METAMATH_COLUMNS)
+    held_out = _problems_of(
+        read_hub(options.eval_dataset, config=options.eval_config, split="train"), GSM8K_COLUMNS
+    )
+    test = _problems_of(
+        read_hub(options.eval_dataset, config=options.eval_config, split="test"), GSM8K_COLUMNS
+    )
+    size = _valid_size(options, len(held_out))
+    valid = [held_out[i] for i in sample(len(held_out), size, options.split_seed)]
+    test = [test[i] for i in sample(len(test), options.test_size, options.split_seed)]
+    return Problems(splits={"train": train, "valid": valid, "test": test})
+
+
+def _from_files(options: MathOptions) -> Problems:
+    assert options.train is not None, "the options see to it"
+    rest = _problems_of(read_file(options.train), options.columns)
+    given: dict[Split, list[Problem]] = {}
+    places: tuple[tuple[Split, str | None, int | None], ...] = (
+        ("valid", options.valid, options.valid_size),
+        ("test", options.test, options.test_size),
+    )
+    for split, path, size in places:
+        if path is not None:
+            found = _problems_of(read_file(path), options.columns)
+            given[split] = [found[i] for i in sample(len(found), size, options.split_seed)]
+    wanted: dict[Split, int] = {}
+    if "test" not in given:
+        wanted["test"] = options.test_size or default_part(len(rest))
+    if "valid" not in given:
+        wanted["valid"] = _valid_size(options, len(rest))
+    # Rows made from one question stay together, so that a split has no relatives of another.
+    parts, kept = seeded_split(
+        [same_key(p.original or p.query) for p in rest], list(wanted.values()), options.split_seed
+    )
+    for split, part in zip(wanted, parts):
+        given[split] = [rest[i] for i in part]
+    return Problems(splits={"train": [rest[i] for i in kept], **given})
+
+
+def _valid_size(options: MathOptions, num_rows: int) -> int:
+    if options.valid_size is not None:
+        return options.valid_size
+    return UPSTREAM_VALID_SIZE if options.upstream else default_part(num_rows)
+
+
+def _keep_apart(problems: Problems, options: MathOptions) -> None:
+    """Drop training problems made from validation or test problems, or say that they stay."""
+    train = problems.splits["train"]
+    for split in ("valid", "test"):
+        seen = {key for problem in problems.splits[split] for key in problem.keys}
+        related = [p for p in train if not seen.isdisjoint(p.keys)]
+        if not related:
+            continue
+        word = {"valid": "validation", "test": "test"}[split]
+        if options.upstream:
+            problems.notes.append(
+                f"upstream: {len(related)} of {len(train)} training rows were made from {word} problems "
+                f"and stay; the {word} score is too high"
+            )
+        else:
+            problems.notes.append(
+                f"{len(related)} of {len(train)} training rows were made from {word} problems "
+                "and were dropped"
+            )
+            train = [p for p in train if seen.isdisjoint(p.keys)]
+    problems.splits["train"] = train
+    tested = {key for problem in problems.splits["test"] for key in problem.keys}
+    if shared := sum(not tested.isdisjoint(p.keys) for p in problems.splits["valid"]):
+        problems.notes.append(f"{shared} validation problems stand in the test split too")
+
+
+def _is_short(problem: Problem, options: MathOptions) -> bool:
+    limit = options.max_chars
+    return limit is None or len(problem.query) + len(problem.response) <= limit
+
+
+def _problems_of(table: Table, columns: ColumnMap) -> list[Problem]:
+    table.require([c for c in (columns.query, columns.response, columns.original) if c is not None])
+    return [
+        Problem(
+            problem_id=f"{table.label}:{i}",
+            query=table.text(i, columns.query),
+            response=table.text(i, columns.response),
+            original=None if columns.original is None else table.text(i, columns.original),
+        )
+        for i in range(len(table.rows))
+    ]
+
+
+def _generated(options: MathOptions) -> Problems:
+    """Problems of a reasoning-gym data set, all with different questions; test first, so that another
+    number of training rows leaves it as it is.
+    """
+    given = {"train": options.train_size, "valid": options.valid_size, "test": options.test_size}
+    sizes: dict[Split, int] = {split: given[split] or PROCEDURAL_SIZES[split] for split in PROCEDURAL_SIZES}
+    total = sum(sizes.values())
+    source = _reasoning_gym(options, size=100 * total + DRY_DRAWS)
+    unique: dict[str, Problem] = {}
+    num_wrong = num_seen = last_found = 0
+    for entry in source:
+        problem = _problem_of_entry(source, num_seen, entry, options)
+        num_seen += 1
+        if problem is None:
+            num_wrong += 1
+        elif _is_short(problem, options) and (key := same_key(problem.query)) not in unique:
+            unique[key] = problem
+            last_found = num_seen
+        if len(unique) == total or num_seen - last_found >= DRY_DRAWS:
+            break
+    if len(unique) < total:
+        raise DataError(
+            f"reasoning-gym {options.dataset}: {total} problems are needed ({sizes}), but {num_seen} draws "
+            f"gave only {len(unique)} different ones that fit; ask for fewer, or widen dataset_options or "
+            "max_chars"
+        )
+    notes = [f"{num_wrong} problems without a usable answer were left out"] if num_wrong else []
+    made = iter(unique.values())
+    splits: dict[Split, list[Problem]] = {}
+    for split in ("test", "valid", "train"):
+        splits[split] = [next(made) for _ in range(sizes[split])]
+    return Problems(splits=splits, notes=notes)
+
+
+def _reasoning_gym(options: MathOptions, size: int) -> Any:
+    import reasoning_gym  # takes a second to import, and files need none of it
+    from reasoning_gym.factory import DATASETS
+
+    if options.dataset not in DATASETS:
+        raise DataError(unknown_name("reasoning-gym data set", options.dataset, DATASETS))
+    settings: dict[str, Any] = {"size": size, "seed": options.split_seed, **options.dataset_options}
+    try:
+        return reasoning_gym.create_dataset(options.dataset, **settings)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise DataError(f"reasoning-gym {options.dataset}: dataset_options: {error}") from error
+
+
+def _problem_of_entry(
+    source: Any, number: int, entry: dict[str, Any], options: MathOptions
+) -> Problem | None:
+    """A problem from an entry; None without an answer as a text, or with a worked one that ends elsewhere."""
+    solution = entry["answer"]
+    if not isinstance(solution, str) or not solution.strip():
+        return None
+    worked = entry["metadata"].get("answer_cot") if options.chain_of_thought else None
+    if worked is not None and not is_correct(worked, solution):
+        return None
+    return Problem(
+        problem_id=f"{options.dataset}:{number}",
+        query=entry["question"],
+        response=worked or solution,
+        solution=solution,
+        verify=partial(_accepts, source, entry),
+    )
+
+
+def _accepts(source: Any, entry: dict[str, Any], answer: str) -> bool:
+    """Whether the data set's own check takes an answer for fully right."""
+    try:
+        return float(source.score_answer(answer, entry)) >= 1.0
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ):
+        return False  # a check that stumbles over a text has not accepted it

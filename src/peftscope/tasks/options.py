@@ -1,0 +1,215 @@
+"""Options of the built-in tasks. No torch here: a study is checked in milliseconds.
+
+Field docstrings are the help text of the study file.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from peftscope.spec.base import Frozen
+from peftscope.tasks.template import template_fields
+
+__all__ = ["ColumnMap", "LanguageOptions", "MathOptions", "OwnDataOptions", "Size"]
+
+UPSTREAM_MAX_CHARS = 1300
+"""Longest question and answer the public benchmark trains on."""
+
+
+def _one_template_field(template: str) -> str:
+    fields = template_fields(template)
+    if fields != ("query",):
+        raise ValueError(f"a query template has exactly one field, {{query}}; given {template!r}")
+    return template
+
+
+def _readable_template(template: str) -> str:
+    template_fields(template)
+    return template
+
+
+Size = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class LanguageOptions(Frozen):
+    """What all language tasks share."""
+
+    places: ClassVar[frozenset[str]] = frozenset()
+    """Options that say where data lies; in fingerprints the hash of the content stands for them."""
+
+    separator: str = " "
+    """Text between prompt and answer; left out where either side already has white space there."""
+    max_new_tokens: int = Field(default=256, gt=0)
+    """Longest answer in tokens."""
+    max_generation_length: int | None = Field(default=None, gt=1)
+    """Longest prompt plus answer in tokens; where both limits are given the smaller one holds."""
+    eval_batch_size: int = Field(default=50, gt=0)
+    """Prompts answered at once; part of the protocol, since it can change greedy answers."""
+    answer: Literal["first", "last"] = "last"
+    """Which answer counts where a text holds several: a stated one ("#### 4") goes before a bare number."""
+    split_seed: int = Field(default=0, ge=0)
+    """Seed of the split and of every choice of rows; the runs' seeds don't touch it."""
+    long_prompts: Literal["refuse", "drop"] = "refuse"
+    """A prompt that leaves no room for an answer within the length limits: refuse the data, or drop the row
+    and say so. Unless given, the math task drops with source hub, whose rows are not the user's."""
+
+
+class ColumnMap(Frozen):
+    """Which column holds what."""
+
+    query: str = "question"
+    """The question."""
+    response: str = "answer"
+    """The worked answer; its stated end ("#### 4") or its last number is the solution."""
+    original: str | None = None
+    """The question this one was made from, such as MetaMathQA's ``original_question``."""
+
+
+class MathOptions(LanguageOptions):
+    """Word problems with worked answers."""
+
+    places: ClassVar[frozenset[str]] = frozenset(
+        {"train", "valid", "test", "train_dataset", "eval_dataset", "eval_config"}
+    )
+    source: Literal["hub", "files", "procedural"] = "hub"
+    """MetaMathQA and GSM8K from the hub, local JSONL/CSV/Parquet files, or problems made by reasoning-gym."""
+    query_template: Annotated[str, AfterValidator(_one_template_field)] = (
+        "Question: {query} Think step by step.\nAnswer:"
+    )
+    """The prompt; ``{query}`` is the question."""
+    max_new_tokens: int = Field(default=300, gt=0)
+    """Longest answer in tokens."""
+    max_generation_length: int | None = Field(default=800, gt=1)
+    """Longest prompt plus answer in tokens; where both limits are given the smaller one holds."""
+    strip_calculator: bool = True
+    """Take GSM8K's calculator marks (``<<48/2=24>>``) out of the answers."""
+    max_chars: int | None = Field(default=None, gt=0)
+    """Leave out training rows with more characters in question and answer (procedural: of all splits).
+    With ``upstream``, 1300 unless given."""
+    train_size: Size | None = None
+    """Training rows; None takes all (procedural: 2000)."""
+    valid_size: Size | None = None
+    """Validation rows; None takes all of a file, or a tenth of what it is cut from, at most 500
+    (procedural: 100)."""
+    test_size: Size | None = None
+    """Test rows; None takes all of a file, or a tenth of what it is cut from, at most 500
+    (procedural: 200)."""
+    upstream: bool = False
+    """As the public benchmark: 50 validation rows, and training rows made from validation problems stay."""
+
+    train_dataset: str = "meta-math/MetaMathQA"
+    """source hub: training rows, with the columns ``query``, ``response``, ``original_question``."""
+    eval_dataset: str = "openai/gsm8k"
+    """source hub: its train split gives validation, its test split the test; ``question``, ``answer``."""
+    eval_config: str | None = "main"
+    """source hub: configuration of ``eval_dataset``."""
+
+    train: str | None = None
+    """source files: path of the training rows."""
+    valid: str | None = None
+    """source files: path of the validation rows; None cuts a seeded part off the training rows."""
+    test: str | None = None
+    """source files: path of the test rows; None cuts a seeded part off the training rows."""
+    columns: ColumnMap = ColumnMap()
+    """source files: which column holds what."""
+
+    dataset: str = "gsm_symbolic"
+    """source procedural: name of a reasoning-gym data set."""
+    dataset_options: dict[str, Any] = Field(default_factory=dict)
+    """source procedural: settings of that data set."""
+    chain_of_thought: bool = True
+    """source procedural: train on worked answers where the data set has them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_source(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        defaults: dict[str, Any] = {}
+        if value.get("source", "hub") == "hub":
+            defaults["long_prompts"] = "drop"
+        if value.get("upstream") is True:
+            defaults["max_chars"] = UPSTREAM_MAX_CHARS
+        return {**defaults, **value}
+
+    @model_validator(mode="after")
+    def _settings_are_used(self) -> Self:
+        if self.source == "files" and self.train is None:
+            raise ValueError("source 'files' needs 'train', the path of the training rows")
+        owners = {
+            "hub": ("train_dataset", "eval_dataset", "eval_config"),
+            "files": ("train", "valid", "test", "columns"),
+            "procedural": ("dataset", "dataset_options", "chain_of_thought"),
+        }
+        for source, names in owners.items():
+            unused = sorted(self.model_fields_set.intersection(names))
+            if source != self.source and unused:
+                raise ValueError(
+                    f"{', '.join(unused)}: only used with source {source!r}; source is {self.source!r}"
+                )
+        return self
+
+
+class OwnDataOptions(LanguageOptions):
+    """Your own rows: prompt, target, metric."""
+
+    places: ClassVar[frozenset[str]] = frozenset({"train", "valid", "test", "dataset", "config", "revision"})
+    train: str | None = None
+    """Path of a JSONL, CSV, TSV or Parquet file; with ``dataset``, name of a split (default ``train``)."""
+    valid: str | None = None
+    """The same for validation; None cuts a seeded part off the training rows."""
+    test: str | None = None
+    """The same for the test; None cuts a seeded part off the training rows."""
+    dataset: str | None = None
+    """Hub id or local folder of a data set, instead of files."""
+    config: str | None = None
+    """Configuration of ``dataset``."""
+    revision: str | None = None
+    """Revision of ``dataset``."""
+
+    prompt: Annotated[str, AfterValidator(_readable_template)]
+    """Template of the prompt; ``{column}`` stands for a column, ``{{`` for a brace. Best not to end it in
+    white space. May be empty with metric ``loss``: plain text is learned."""
+    target: str
+    """Column with the answer to learn."""
+    metric: Literal["exact_match", "contains", "numeric", "regex", "rouge_l", "loss"] = "exact_match"
+    """How an answer is scored; ``loss`` generates nothing and takes the held-out loss per token."""
+    pattern: str | None = None
+    """metric regex: what it captures in the answer has to be what it captures in the target."""
+    ignore_case: bool = True
+    """Whether upper and lower case are the same."""
+    stop: tuple[str, ...] = ()
+    """Texts at which an answer ends when it is scored, such as a line break."""
+
+    train_size: Size | Share | None = None
+    """Training rows, or their share; None takes all."""
+    valid_size: Size | Share | None = None
+    """Validation rows, or their share; None takes all of a file, or a tenth of what it is cut from, at most
+    500."""
+    test_size: Size | Share | None = None
+    """Test rows, or their share; None takes all of a file, or a tenth of what it is cut from, at most 500."""
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> Self:
+        if self.train is None and self.dataset is None:
+            raise ValueError("needs 'train', the path of a file, or 'dataset', a hub id")
+        if self.dataset is None and (self.config or self.revision):
+            raise ValueError("config and revision are only used with 'dataset'")
+        if not template_fields(self.prompt) and not (self.prompt == "" and self.metric == "loss"):
+            raise ValueError(
+                f"prompt: has no column; put column names in braces: '{{question}}'; given {self.prompt!r}"
+            )
+        if (self.metric == "regex") != (self.pattern is not None):
+            raise ValueError("metric 'regex' needs 'pattern', and 'pattern' is only used with it")
+        if self.pattern is not None:
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                raise ValueError(
+                    f"pattern: not a regular expression: {error}; given {self.pattern!r}"
+                ) from None
+        return self
