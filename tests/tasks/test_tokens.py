@@ -8,7 +8,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from peftscope.errors import DataError
-from peftscope.tasks.tokens import collate, encode, prompt_token_ids
+from peftscope.models.prompts import prompt_token_ids
+from peftscope.tasks.tokens import collate, encode
 from tiny import tiny_tokenizer
 
 PROMPTS = ["Q: 3 + 4?\nA:", "Hi", "Long question " * 4 + "A:"]

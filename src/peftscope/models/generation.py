@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from peftscope.errors import DataError
+from peftscope.models.prompts import prompt_token_ids
 
 __all__ = ["Generated", "TextGenerator", "evaluating", "greedy_tokens"]
 
@@ -69,7 +70,7 @@ class TextGenerator:
         """
         if not prompts:
             return []
-        ids = self.tokenizer(list(prompts), padding=False, truncation=False)["input_ids"]
+        ids = prompt_token_ids(self.tokenizer, prompts)
         limits = [_limit(index, len(row), max_new_tokens, max_length) for index, row in enumerate(ids)]
         # Longest first: similar lengths waste no padding, and what does not fit into memory fails at once.
         order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))

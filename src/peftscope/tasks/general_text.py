@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from peftscope.errors import DataError
+from peftscope.models.generation import evaluating
 from peftscope.spec.base import content_hash
 from peftscope.spec.metric import MetricSpec
 from peftscope.tasks.base import Retention
@@ -67,7 +68,7 @@ class GeneralText(Retention):
         losses: list[Tensor] = []
         kept: list[Tensor] = []
         factors: bool | None = None
-        with _evaluating(base), _inputs_of(head) as seen:
+        with evaluating(base), _inputs_of(head) as seen:
             for ids_list, logits_list in _forward(base, self.documents):
                 hidden_BTD = seen.pop()
                 if factors is None:
@@ -88,7 +89,7 @@ class GeneralText(Retention):
         device = next(model.parameters()).device
         on_device = {k: v.to(device) for k, v in baseline.items() if k.startswith("head_")}
         loss_sum, divergence_sum, start = 0.0, 0.0, 0
-        with _evaluating(model):
+        with evaluating(model):
             for ids_list, logits_list in _forward(model, self.documents):
                 for ids, logits_TV in zip(ids_list, logits_list):
                     stop = start + len(ids) - 1
@@ -133,7 +134,7 @@ def read_general_text(source: str) -> Iterator[str]:
 @torch.no_grad()
 def token_losses(model: nn.Module, documents: Sequence[Tensor], *, batch_size: int = BATCH_SIZE) -> Tensor:
     """Cross-entropy of every predicted token (N), shifted labels, padding left out."""
-    with _evaluating(model):
+    with evaluating(model):
         losses = [
             F.cross_entropy(logits_TV.float(), ids[1:], reduction="none").cpu()
             for ids_list, logits_list in _forward(model, documents, batch_size)
@@ -199,16 +200,6 @@ def _base_log_probs(
         hidden_TD = baseline["hidden"][start:stop].to(device)
         logits_TV = F.linear(hidden_TD, head["head_weight"], head.get("head_bias"))
     return F.log_softmax(logits_TV.float(), dim=-1)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 @contextmanager

@@ -27,9 +27,10 @@ import numpy as np
 import torch
 
 from peftscope.errors import DataError
+from peftscope.models.prompts import prompt_token_ids
 from peftscope.tasks.base import Batch
 
-__all__ = ["IGNORED", "Encoded", "collate", "encode", "join", "prompt_token_ids"]
+__all__ = ["IGNORED", "Encoded", "collate", "encode", "join"]
 
 IGNORED = -100
 """Label of a position that takes no part in the loss."""
@@ -81,12 +82,6 @@ def join(prompt: str, target: str, separator: str) -> str:
     """
     parted = not prompt or prompt[-1].isspace() or target[:1].isspace()
     return target if parted else separator + target
-
-
-def prompt_token_ids(tokenizer: Any, prompts: Sequence[str]) -> list[list[int]]:
-    """Ids that generation starts from: as the tokenizer makes them, but without an EOS at the end."""
-    rows = tokenizer(list(prompts), padding=False, truncation=False)["input_ids"]
-    return [_without_eos(ids, tokenizer.eos_token_id) for ids in rows]
 
 
 def encode(
@@ -150,8 +145,3 @@ def collate(
         mask_BT[row, : len(ids)] = 1
         labels_BT[row, first : len(ids)] = ids[first:]
     return {"input_ids": input_ids_BT, "attention_mask": mask_BT, "labels": labels_BT}
-
-
-def _without_eos(ids: list[int], eos_id: int | None) -> list[int]:
-    # A single token is the BOS of an empty prompt, which may have the EOS's id.
-    return ids[:-1] if len(ids) > 1 and ids[-1] == eos_id else ids

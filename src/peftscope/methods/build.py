@@ -1,0 +1,280 @@
+"""Building a model with a technique, and proving that it is the technique asked for."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from peftscope.errors import PeftscopeError, TechniqueRefused
+from peftscope.methods import catalog
+from peftscope.methods.card import Card
+from peftscope.methods.configure import configure, plain_config
+from peftscope.methods.context import ADAPTER, BuildContext, device_of, quantization_of
+from peftscope.methods.hooks import PENALTIES, STEP_HOOKS, own_loss_terms_in_training_only, without_own_penalty
+from peftscope.methods.initialisation import attach
+from peftscope.methods.optimizers import OptimizerSettings, freeze_for, make_optimizer
+from peftscope.methods.targets import adapted_modules
+from peftscope.spec.study import MethodSpec
+
+__all__ = ["BuildContext", "Built", "build"]
+
+# What peft raises when a technique does not fit a base; anything else is a defect and must show as one.
+_REFUSALS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    NotImplementedError,
+    AssertionError,
+    ImportError,
+    AttributeError,
+    IndexError,
+)
+
+
+@dataclass(kw_only=True)
+class Built:
+    """A base with a technique on it, ready to train."""
+
+    model: nn.Module
+    card: Card
+    tuner_class: str
+    """Class of the tuner or prompt encoder; ``full`` and ``base`` where there is none."""
+    adapted_modules: tuple[str, ...]
+    """Full names of the base's modules that are adapted; empty for prompt learning and for the base."""
+    peft_config: dict[str, Any] | None
+    """The config as ``peft`` holds it, JSON-able."""
+    num_trainable_params: int
+    num_total_params: int
+    quantization: str | None = None
+    after_step: Callable[[int], None] | None = None
+    """Call with the step, counted from 1, after ``optimizer.step()`` and before the gradients are cleared."""
+    penalty: Callable[[], Tensor] | None = None
+    """Term beside the mean training loss: once a step, between the forward and the backward pass of one of
+    its micro-batches (MonteCLoRA's hangs on that pass). Never part of a measured loss."""
+    initial_adapter: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    """Adapter weights as they began, where the base was changed by them and they cannot be computed again."""
+
+    def make_optimizer(self, settings: OptimizerSettings) -> torch.optim.Optimizer:
+        """The card's own optimizer, or AdamW over what requires a gradient."""
+        return make_optimizer(self.card.optimizer, self.model, settings)
+
+    def merge(self) -> nn.Module:
+        """A plain model without adapter that gives the same outputs.
+
+        The merged model is a copy, so that the adapter stays usable: while both exist, the base is in memory
+        twice. Full fine-tuning and the base have nothing to merge and return the model itself.
+
+        Raises:
+            TechniqueRefused: The technique cannot merge, or cannot into a quantized base.
+        """
+        if self.card.peft_type is None:
+            return self.model
+        if not self.card.merges:
+            raise TechniqueRefused(f"{self.card.name} cannot be merged into the base's weights")
+        if self.quantization is not None:
+            raise TechniqueRefused(
+                f"{self.card.name}: merging into {self.quantization} weights rounds the result, so the "
+                "outputs would change"
+            )
+        try:
+            _forget_graph(self.model)
+            merged = copy.deepcopy(self.model).merge_and_unload()  # type: ignore[operator]
+        except _REFUSALS as error:
+            raise TechniqueRefused(f"{self.card.name} cannot be merged: {error}") from error
+        assert isinstance(merged, nn.Module)
+        return merged
+
+
+def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
+    """Put a technique on a base, in place, on the device the base is on.
+
+    The base must not be used by itself afterwards. Random numbers come from the global generator: the caller
+    seeds it just before.
+
+    Raises:
+        SpecError: The method does not exist or a knob of it is wrong.
+        TechniqueRefused: The technique does not fit this base or these settings; the message is the reason.
+    """
+    card = catalog.card(method.name)
+    if card.refused is not None:
+        raise TechniqueRefused(f"{card.name}: {card.refused}")
+    quantization = quantization_of(base)
+    _check_quantization(card, quantization)
+    if not card.checkpointing and getattr(base, "is_activation_checkpointing", False):
+        raise TechniqueRefused(
+            f"{card.name} does not train with activation checkpointing: its prefix is a key-value cache, which "
+            "transformers drops then; set train.checkpointing: false"
+        )
+    if card.peft_type is None:
+        return _without_peft(base, card, quantization)
+    model = _attach(base, method, card, context)
+    _assert_own(model, card, exact=method.peft_config is None)
+    freeze_for(card.optimizer, model)
+    _freeze_bookkeeping(model)
+    trainable, total = model.get_nb_trainable_parameters()
+    step_hook = STEP_HOOKS[card.step_hook] if card.step_hook else None
+    penalty = PENALTIES[card.penalty](model) if card.penalty else None
+    if card.penalty == "adalora":
+        without_own_penalty(model)
+    if card.peft_type == "SHADOW":
+        own_loss_terms_in_training_only(model)
+    return Built(
+        model=model,
+        card=card,
+        tuner_class=_class_name(_tuner(model)),
+        adapted_modules=adapted_modules(model),
+        peft_config=plain_config(model.peft_config[ADAPTER]),
+        num_trainable_params=int(trainable),
+        num_total_params=int(total),
+        quantization=quantization,
+        after_step=step_hook(model) if step_hook else None,
+        penalty=penalty,
+        initial_adapter=_unrepeatable_start(model),
+    )
+
+
+def _attach(base: nn.Module, method: MethodSpec, card: Card, context: BuildContext) -> Any:
+    """Configure and attach; what peft raises becomes a refusal, what it warns of goes to ``context.warn``."""
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            config = configure(base, method, card, context)
+            model = attach(base, config, card, method, context)
+    except PeftscopeError:
+        raise
+    except _REFUSALS as error:
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise TechniqueRefused(f"{card.name} does not fit this model: {reason}") from error
+    for warning in caught:
+        if not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning | FutureWarning):
+            context.warn(f"{card.name}: {warning.message}")
+    return model
+
+
+def _forget_graph(model: nn.Module) -> None:
+    """Detach tensors that modules keep from their last forward pass: a part of a graph cannot be copied."""
+    for module in model.modules():
+        for name, value in {**vars(module), **dict(module.named_buffers(recurse=False))}.items():
+            if isinstance(value, Tensor) and not value.is_leaf:
+                setattr(module, name, value.detach())
+
+
+def _freeze_bookkeeping(model: nn.Module) -> None:
+    """AdaLoRA keeps its current rank as a parameter, which ``peft`` un-freezes when the adapter changes device."""
+    for name, parameter in model.named_parameters():
+        if ".ranknum." in name:
+            parameter.requires_grad_(False)
+
+
+def _check_quantization(card: Card, quantization: str | None) -> None:
+    if quantization is None or quantization in card.quantized:
+        return
+    if quantization not in ("int8", "nf4") and card.quantized:
+        return  # a format of transformers' own: peft knows which layers it supports and says so
+    able = ", ".join(card.quantized) or "none"
+    raise TechniqueRefused(
+        f"{card.name} does not train on a base quantized as {quantization} (supported: {able})"
+    )
+
+
+def _without_peft(base: nn.Module, card: Card, quantization: str | None) -> Built:
+    """Full fine-tuning and the untouched base."""
+    for parameter in base.parameters():
+        parameter.requires_grad_(card.targets == "all")
+    counts = [parameter.numel() for parameter in base.parameters()]
+    owners = [
+        name for name, module in base.named_modules() if any(True for _ in module.parameters(recurse=False))
+    ]
+    trains = card.targets == "all"
+    return Built(
+        model=base,
+        card=card,
+        tuner_class=card.name,
+        adapted_modules=tuple(owners) if trains else (),
+        peft_config=None,
+        num_trainable_params=sum(counts) if trains else 0,
+        num_total_params=sum(counts),
+        quantization=quantization,
+    )
+
+
+def _tuner(model: Any) -> nn.Module:
+    """What makes the technique: the tuner around the base, or the prompt encoder."""
+    tuner = (
+        model.prompt_encoder[ADAPTER] if model.peft_config[ADAPTER].is_prompt_learning else model.base_model
+    )
+    assert isinstance(tuner, nn.Module)
+    return tuner
+
+
+def _class_name(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def _assert_own(model: Any, card: Card, *, exact: bool) -> None:
+    """The technique asked for is the one built: type, tuner class, fixed fields and LoRA variant.
+
+    ``exact`` is off for a config taken as it is, which may be a variant the card does not describe.
+    """
+    from peft import PeftType
+    from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
+    from peft.tuners.lora import LoraLayer
+
+    config = model.peft_config[ADAPTER]
+    expected = PEFT_TYPE_TO_TUNER_MAPPING[PeftType(card.peft_type)]
+    assert config.peft_type == card.peft_type, f"{card.name}: asked {card.peft_type}, got {config.peft_type}"
+    assert isinstance(_tuner(model), expected), f"{card.name}: {_class_name(_tuner(model))} is not {expected}"
+    # An initialisation that strayed to another device is slow at best; on meta there is nothing to compute.
+    places = {p.device for p in model.get_base_model().parameters()}
+    strayed = [name for name, p in model.named_parameters() if p.requires_grad and p.device not in places]
+    assert not strayed or device_of(model) == "meta", f"{card.name}: {strayed[:3]} not where the base is"
+    if not exact:
+        return
+    for key, value in card.config.items():
+        built = getattr(config, key)
+        same = built is not None if isinstance(value, dict) else built == value
+        assert same, f"{card.name}: {key} is {built!r}, not {value!r}"
+    if card.peft_type == "LORA":
+        wanted = _is_variant(config)
+        layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+        variants = [ADAPTER in layer.lora_variant for layer in layers]
+        assert all(variants) if wanted else not any(variants), f"{card.name}: variant in {variants}"
+
+
+def _is_variant(config: Any) -> bool:
+    """Whether ``peft`` has a layer class of its own for a LoRA config, as its fields' metadata declare."""
+    from dataclasses import fields
+
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        if entry.metadata.get("is_lora_variant") and value:
+            return True
+        if entry.name == "init_lora_weights" and value in entry.metadata.get("lora_variants", ()):
+            return True
+    return False
+
+
+def _unrepeatable_start(model: Any) -> dict[str, Tensor]:
+    """Adapter weights that were subtracted from the base and depend on data or chance.
+
+    Those of CorDA, LoRA-GA and fast PiSSA. PiSSA and OLoRA subtract too, but what they subtract follows from
+    the base alone.
+    """
+    start = getattr(model.peft_config[ADAPTER], "init_lora_weights", None)
+    if (
+        device_of(model) == "meta"
+        or not isinstance(start, str)
+        or not (start in ("corda", "lora_ga") or start.startswith("pissa_niter_"))
+    ):
+        return {}
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}

@@ -1,0 +1,113 @@
+"""What we know of a technique before running it: the card, and the hooks by which it differs from the rest.
+
+Cards are data, free of torch and peft, so that listing them takes milliseconds. What a technique needs
+besides its config (an optimizer, a call after each step, data for its initialisation) is named on the card
+and implemented in :mod:`peftscope.methods.hooks` and its neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Card", "Paper", "Rate", "Source"]
+
+Family = Literal[
+    "low-rank",
+    "orthogonal",
+    "frequency",
+    "scaling",
+    "sparse",
+    "prompt",
+    "mixture",
+    "shared-random",
+    "selective",
+    "none",
+]
+
+Targets = Literal["linear", "feedforward-aware", "norms", "embeddings", "attention", "own", "all", "none"]
+"""``linear`` is the one policy (linear layers of the blocks, head excluded); the others are exceptions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a figure on a card comes from."""
+
+    kind: Literal["paper", "peft docs", "published run", "unverified"]
+    where: str
+    """Section, page or file; for ``unverified``, how the value was chosen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """The paper a technique comes from."""
+
+    title: str
+    arxiv: str | None
+    """arXiv number such as ``2106.09685``; None where there is none."""
+    year: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """Default learning rate and the range a search covers, each with its source."""
+
+    default: float
+    source: Source
+    low: float
+    high: float
+    range_source: Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """One technique."""
+
+    name: str
+    """Our name: lower case, words joined by ``-``; the one users know (``lora``, ``rslora``, ``lora-fa``)."""
+    title: str
+    """As its authors write it."""
+    family: Family
+    peft_type: str | None
+    """Member of ``peft.PeftType``; None for the base and for full fine-tuning."""
+    variant_of: str | None = None
+    """Name of the card this is a variant of; None for a type's plain entry."""
+    summary: str
+    """One sentence in our own words."""
+    paper: Paper | None
+    config: dict[str, Any] = field(default_factory=dict)
+    """Fields of the ``peft`` config that make it this technique; not to be changed (``use_dora=True``)."""
+    knobs: dict[str, Any] = field(default_factory=dict)
+    """Fields a user may change, with our defaults."""
+    rate: Rate | None = None
+    """None where nothing is trained."""
+    targets: Targets = "linear"
+    optimizer: str | None = None
+    """Optimizer of its own, a key of ``methods.optimizers``; None takes the study's AdamW."""
+    step_hook: str | None = None
+    """Call after each optimizer step, a key of ``methods.hooks``."""
+    penalty: str | None = None
+    """Term added to the training loss, a key of ``methods.hooks``; never part of a measured loss."""
+    init: str | None = None
+    """Initialisation that needs more than the config, such as data; a key of ``methods.initialisation``."""
+    virtual_tokens: bool = False
+    """Takes room in the context (prompt learning)."""
+    needs: tuple[str, ...] = ()
+    """What it needs besides, in words."""
+    limits: tuple[str, ...] = ()
+    """Known limits, in words."""
+    refused: str | None = None
+    """Why it cannot run as a plain entry; None where it can."""
+    changes_base: bool = False
+    """The base's own weights change (full fine-tuning, PiSSA, OSF, …)."""
+    merges: bool = True
+    """``merge_and_unload`` is there and reproduces the outputs."""
+    checkpointing: bool = True
+    """Trains with activation checkpointing."""
+    quantized: tuple[str, ...] = ()
+    """Quantized bases it trains on: of ``int8``, ``nf4``."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is anything to train."""
+        return self.rate is not None and self.refused is None

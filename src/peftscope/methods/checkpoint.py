@@ -1,0 +1,187 @@
+"""Checkpoints: what a technique leaves on disk, and a model from it that gives the same outputs.
+
+Safetensors only; a pickle is never read. Loading starts from the *original* base: techniques that change the
+base's weights change them again, from the base alone where that suffices, and from the saved start of the
+adapter (``initial_adapter.safetensors``) where the change came from data or chance.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, load_model, save_file, save_model
+from torch import Tensor, nn
+
+from peftscope.errors import StoreError
+from peftscope.methods.build import Built
+from peftscope.methods.card import Card
+from peftscope.methods.context import ADAPTER
+from peftscope.methods.hooks import without_own_penalty
+
+__all__ = ["load", "save"]
+
+ADAPTER_FILE = "adapter_model.safetensors"
+START_FILE = "initial_adapter.safetensors"
+MODEL_FILE = "model.safetensors"
+
+
+def save(built: Built, folder: Path) -> int:
+    """Write the weights of a built model (and its config) to a folder.
+
+    Returns:
+        Bytes of the weight files on disk; 0 for the untouched base, which has nothing to save.
+
+    Raises:
+        StoreError: The folder cannot be written to, or the disk is full.
+    """
+    folder = Path(folder)
+    written: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if built.card.peft_type is not None:
+            written = _save_adapter(built, folder)
+        elif built.card.trains:
+            save_model(built.model, str(folder / MODEL_FILE), metadata={"format": "pt"})
+            written = [folder / MODEL_FILE]
+        return sum(path.stat().st_size for path in written)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"{folder}: the checkpoint cannot be written: {error}") from error
+
+
+def load(base: nn.Module, folder: Path, card: Card) -> nn.Module:
+    """A model from the original base (changed in place) and a checkpoint, ready for inference.
+
+    Raises:
+        StoreError: The checkpoint is missing or damaged, or its weights are not exactly those the model has.
+    """
+    folder = Path(folder)
+    if card.peft_type is None:
+        if card.trains:
+            _load_whole(base, folder / MODEL_FILE)
+        return base.requires_grad_(False).eval()
+    from peft import PeftConfig, get_peft_model
+
+    # peft would look an absent folder up on the hub.
+    _require(folder / "adapter_config.json")
+    config = PeftConfig.from_pretrained(str(folder))
+    state = _read(folder / ADAPTER_FILE)
+    saved_start = folder / START_FILE
+    start = _read(saved_start) if saved_start.exists() else None
+    if start is not None or getattr(config, "init_lora_weights", None) == "eva":
+        config.init_lora_weights = True  # the data are not here; what they led to is in the files
+    config.inference_mode = True
+    with warnings.catch_warnings():
+        # What peft has to say about the technique on this base it said when it was built.
+        warnings.simplefilter("ignore")
+        model = get_peft_model(base, config, autocast_adapter_dtype=_was_cast(state))
+    if card.penalty == "adalora":
+        without_own_penalty(model)
+    if start is not None:
+        _fill(model, start, saved_start)
+        _subtract_start(model)
+    _fill(model, state, folder / ADAPTER_FILE)
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def _save_adapter(built: Built, folder: Path) -> list[Path]:
+    model: Any = built.model
+    state = _state(model)
+    # Copies: safetensors refuses tensors that share storage, as tied adapters do.
+    save_file(_separate(state), folder / ADAPTER_FILE, metadata={"format": "pt"})
+    written = [folder / ADAPTER_FILE]
+    if built.initial_adapter:
+        save_file(_separate(built.initial_adapter), folder / START_FILE, metadata={"format": "pt"})
+        written.append(folder / START_FILE)
+    config = copy.deepcopy(model.peft_config[ADAPTER])
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+    return written
+
+
+def _state(model: Any) -> dict[str, Tensor]:
+    """The adapter's weights by the names they have on disk."""
+    from peft import get_peft_model_state_dict
+
+    with warnings.catch_warnings():
+        # AdaLoRA may leave a layer with rank 0, which peft takes for weights lost by sharding.
+        warnings.filterwarnings("ignore", message=".* have invalid shape")
+        # Asked to decide by itself, peft looks the base's configuration up on the hub.
+        state: dict[str, Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return state
+
+
+def _separate(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
+
+
+def _was_cast(state: dict[str, Tensor]) -> bool:
+    """Whether the adapter was kept in float32 on a half-precision base."""
+    return all(tensor.dtype == torch.float32 for tensor in state.values() if tensor.is_floating_point())
+
+
+def _require(path: Path) -> Path:
+    if not path.is_file():
+        raise StoreError(f"{path}: not there; a checkpoint has {ADAPTER_FILE} and adapter_config.json")
+    return path
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(_require(path))
+    except SafetensorError as error:
+        raise StoreError(f"{path}: not a readable safetensors file: {error}") from error
+
+
+def _load_whole(base: nn.Module, path: Path) -> None:
+    try:
+        load_model(base, str(_require(path)), strict=True)
+    except (RuntimeError, SafetensorError) as error:
+        raise StoreError(f"{path}: does not fit the model: {error}") from error
+
+
+def _fill(model: Any, state: dict[str, Tensor], path: Path) -> None:
+    """Set the adapter's weights and check that every one arrived, none was dropped and none was left over."""
+    from peft import set_peft_model_state_dict
+
+    try:
+        result = set_peft_model_state_dict(model, dict(state))
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise StoreError(f"{path}: does not fit the model: {error}") from error
+    held = _state(model)
+    missing = sorted(held.keys() - state.keys())
+    # Prompt encoders are filled apart from the module tree, so their names always come back as unexpected.
+    unexpected = [] if model.peft_config[ADAPTER].is_prompt_learning else result.unexpected_keys
+    dropped = sorted({*unexpected, *(state.keys() - held.keys())})
+    if missing or dropped:
+        raise StoreError(
+            f"{path}: not the model's weights; missing: {_some(missing)}; unknown: {_some(dropped)}"
+        )
+    changed = [
+        name
+        for name, tensor in state.items()
+        if held[name].shape != tensor.shape or not torch.equal(held[name].cpu(), tensor.to(held[name].dtype))
+    ]
+    if changed:
+        raise StoreError(f"{path}: weights did not arrive as they were saved: {_some(changed)}")
+
+
+def _some(names: list[str]) -> str:
+    return json.dumps(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+@torch.no_grad()
+def _subtract_start(model: nn.Module) -> None:
+    """Take the adapter's start out of the base, as its initialisation did."""
+    from peft.tuners.lora import LoraLayer
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            weight = module.get_base_layer().weight
+            delta = module.get_delta_weight(ADAPTER).to(torch.float32)
+            weight.data = (weight.data.to(torch.float32) - delta).to(weight.dtype)

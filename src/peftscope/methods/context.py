@@ -1,0 +1,56 @@
+"""What building a technique needs to know besides the base and the technique."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+__all__ = ["BuildContext", "device_of", "quantization_of"]
+
+ADAPTER = "default"
+"""Name peft gives the one adapter of a model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildContext:
+    """Circumstances of a build. The caller seeds just before; ``seed`` goes into configs that carry one."""
+
+    seed: int
+    max_steps: int
+    """Optimizer steps of the training to come; schedules of techniques are laid out over them."""
+    learning_rate: float | None
+    warn: Callable[[str], None]
+    """Takes one line for every setting that is changed or not used."""
+    task_type: str | None = "CAUSAL_LM"
+    """Member of ``peft.TaskType``; None for a model that is not one of transformers' task classes."""
+    calibration: Callable[[], Iterator[dict[str, Tensor]]] | None = None
+    """Starts over the batches for data-driven initialisation, as the base takes them: ``model(**batch)``."""
+    tokenizer: Any = None
+    autocast_adapter_dtype: bool = True
+    """Keep adapter weights in float32 when the base is in a half type."""
+
+
+def device_of(model: nn.Module) -> str:
+    """Type of the device of a model's first parameter: ``cpu``, ``cuda``, ``meta``, …"""
+    return str(next(model.parameters()).device.type)
+
+
+def quantization_of(base: nn.Module) -> str | None:
+    """How a base is quantized: ``int8``, ``nf4`` (any bitsandbytes 4 bit), the method's own name, or None."""
+    if getattr(base, "is_loaded_in_8bit", False):
+        return "int8"
+    if getattr(base, "is_loaded_in_4bit", False):
+        return "nf4"
+    settings = getattr(getattr(base, "config", None), "quantization_config", None)
+    if settings is None:
+        return None
+    values: dict[str, Any] = settings if isinstance(settings, dict) else vars(settings)
+    if values.get("load_in_8bit", values.get("_load_in_8bit")):
+        return "int8"
+    if values.get("load_in_4bit", values.get("_load_in_4bit")):
+        return "nf4"
+    method = values.get("quant_method")
+    return str(getattr(method, "value", method))

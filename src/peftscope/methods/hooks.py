@@ -1,0 +1,107 @@
+"""What a technique does besides gradient steps: calls after each step, terms added to the training loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["PENALTIES", "STEP_HOOKS", "adalora_schedule", "own_loss_terms_in_training_only", "without_own_penalty"]
+
+ADAPTER = "default"
+
+
+def adalora_schedule(max_steps: int) -> dict[str, int]:
+    """Steps of AdaLoRA's three phases, as shares of the run: 4 % before pruning, the last 10 % after it.
+
+    The shares are those of the public benchmark's run (200 and 500 of 5,000 steps).
+
+    >>> adalora_schedule(5000)
+    {'total_step': 5000, 'tinit': 200, 'tfinal': 500}
+    """
+    return {"total_step": max_steps, "tinit": max_steps * 4 // 100, "tfinal": max_steps // 10}
+
+
+def _allocating(model: Any) -> Callable[[int], None]:
+    """AdaLoRA and AdaMSS share the name of the call: importance from the gradients, then the mask."""
+
+    def after_step(step: int) -> None:
+        model.base_model.update_and_allocate(step)
+
+    return after_step
+
+
+STEP_HOOKS: dict[str, Callable[[Any], Callable[[int], None]]] = {
+    "adalora": _allocating,
+    "adamss": _allocating,
+}
+"""Makes the call for after ``optimizer.step()`` from a built model; it takes the step, counted from 1."""
+
+
+def _adalora_penalty(model: Any) -> Callable[[], Tensor]:
+    """Mean distance of the singular-vector matrices from orthogonality (AdaLoRA, equation 4)."""
+    weight = model.peft_config[ADAPTER].orth_reg_weight
+    factors = [
+        (name, parameter)
+        for name, parameter in model.named_parameters()
+        if ("lora_A" in name or "lora_B" in name) and ADAPTER in name
+    ]
+
+    def penalty() -> Tensor:
+        terms = []
+        for name, parameter in factors:
+            gram = parameter @ parameter.T if "lora_A" in name else parameter.T @ parameter
+            terms.append(
+                torch.linalg.matrix_norm(gram - torch.eye(len(gram), device=gram.device, dtype=gram.dtype))
+            )
+        mean: Tensor = weight * torch.stack(terms).mean()
+        return mean
+
+    return penalty
+
+
+def _kasa_penalty(model: Any) -> Callable[[], Tensor]:
+    def penalty() -> Tensor:
+        return model.base_model._get_kasa_loss()  # type: ignore[no-any-return]
+
+    return penalty
+
+
+def _monteclora_penalty(model: Any) -> Callable[[], Tensor]:
+    def penalty() -> Tensor:
+        return model.base_model._get_monteclora_loss()  # type: ignore[no-any-return]
+
+    return penalty
+
+
+PENALTIES: dict[str, Callable[[Any], Callable[[], Tensor]]] = {
+    "adalora": _adalora_penalty,
+    "kasa": _kasa_penalty,
+    "monteclora": _monteclora_penalty,
+}
+"""Makes the term added to the training loss from a built model."""
+
+
+def without_own_penalty(model: Any) -> None:
+    """Stop AdaLoRA from adding its penalty to ``outputs.loss`` by itself.
+
+    It does so in evaluation too, so that its losses would not compare with any other technique's.
+    """
+    tuner = model.base_model
+    object.__setattr__(tuner, "forward", tuner.model.forward)
+
+
+def own_loss_terms_in_training_only(model: Any) -> None:
+    """Keep ShadowPEFT's auxiliary loss out of ``outputs.loss`` in evaluation, for the same reason.
+
+    Unlike a penalty on weights it needs the batch, so in training it stays where ``peft`` adds it.
+    """
+    tuner: nn.Module = model.base_model
+    with_own_terms = tuner.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return (with_own_terms if tuner.training else tuner.model.forward)(*args, **kwargs)  # type: ignore[operator, union-attr]
+
+    object.__setattr__(tuner, "forward", forward)

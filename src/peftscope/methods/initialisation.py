@@ -1,0 +1,184 @@
+"""Initialisations that need more than a config: training data or a text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from peftscope.errors import TechniqueRefused
+from peftscope.methods.card import Card
+from peftscope.methods.context import ADAPTER, BuildContext, device_of
+from peftscope.spec.study import MethodSpec
+
+__all__ = ["INITIALISATIONS", "attach"]
+
+Batch = dict[str, Tensor]
+
+
+def attach(base: nn.Module, config: Any, card: Card, method: MethodSpec, context: BuildContext) -> Any:
+    """Put the technique of a config on a base, with the initialisation its card asks for.
+
+    Raises:
+        TechniqueRefused: The initialisation needs data or a tokenizer that are not there or do not suffice.
+        ValueError: ``peft`` refuses (and other errors of ``peft``'s).
+    """
+    if device_of(base) == "meta":
+        return _attached_on_meta(base, config, card, context)
+    if card.init is None:
+        return _attached(base, config, context)
+    knobs = {**card.knobs, **method.knobs}
+    return INITIALISATIONS[card.init](base, config, knobs, context)
+
+
+def _attached(base: nn.Module, config: Any, context: BuildContext, *, empty: bool = False) -> Any:
+    from peft import get_peft_model
+
+    return get_peft_model(
+        base, config, autocast_adapter_dtype=context.autocast_adapter_dtype, low_cpu_mem_usage=empty
+    )
+
+
+def _attached_on_meta(base: nn.Module, config: Any, card: Card, context: BuildContext) -> Any:
+    """Shapes without values, for counting: an initialisation that sets values alone is left out."""
+    if card.penalty == "monteclora":
+        raise TechniqueRefused(
+            f"{card.name}: peft makes its sampler on a real device only, so counts would be short"
+        )
+    start = getattr(config, "init_lora_weights", None)
+    if not isinstance(start, str):
+        return _attached(base, config, context)
+    if start == "mica":
+        return _attached(base, config, context, empty=True)  # a LoRA variant, to be named to be had
+    if start == "eva":
+        context.warn(f"{card.name}: counted as if every layer kept its rank; the data will share ranks out")
+    config.init_lora_weights = True
+    model = _attached(base, config, context)
+    model.peft_config[ADAPTER].init_lora_weights = start
+    return model
+
+
+def _batches(name: str, base: nn.Module, context: BuildContext) -> list[Batch]:
+    if context.calibration is None:
+        raise TechniqueRefused(f"{name}: the initialisation needs batches of training data")
+    device = next(base.parameters()).device
+    batches = [{key: value.to(device) for key, value in batch.items()} for batch in context.calibration()]
+    if not batches:
+        raise TechniqueRefused(f"{name}: the initialisation got no batch of training data")
+    return batches
+
+
+def _samples(batches: list[Batch]) -> Iterator[Batch]:
+    """Each sequence on its own, without padding."""
+    for batch in batches:
+        for row in range(len(batch["input_ids"])):
+            mask = batch["attention_mask"][row].bool() if "attention_mask" in batch else slice(None)
+            yield {"input_ids": batch["input_ids"][row][mask].unsqueeze(0)}
+
+
+@contextmanager
+def _evaluating(base: nn.Module) -> Iterator[None]:
+    was_training = base.training
+    base.eval()
+    try:
+        yield
+    finally:
+        base.train(was_training)
+
+
+def _eva(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildContext) -> Any:
+    """Incremental SVD of the inputs of each layer (EVA, section 3)."""
+    from peft import initialize_lora_eva_weights
+
+    batches = _batches("eva", base, context)
+    needed = round(config.r * config.eva_config.rho)
+    # peft repeats the batches until every SVD has converged: with too few tokens in each that is for ever.
+    enough = [batch for batch in batches if _usable_tokens(batch, config) >= needed]
+    if not enough:
+        most = max(_usable_tokens(batch, config) for batch in batches)
+        raise TechniqueRefused(
+            f"eva: a batch needs {needed} labelled tokens (r × rho) and the longest has {most}; "
+            "lower r or rho, or take larger batches"
+        )
+    model = _attached(base, config, context, empty=True)
+    with _evaluating(base):
+        initialize_lora_eva_weights(model, enough, show_progress_bar=False)
+    return model
+
+
+def _usable_tokens(batch: Batch, config: Any) -> int:
+    mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"])).bool()
+    if config.eva_config.use_label_mask and "labels" in batch:
+        mask = mask & (batch["labels"] != config.eva_config.label_mask_value)
+    return int(mask.sum())
+
+
+def _corda(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildContext) -> Any:
+    """SVD of each weight times the covariance of its inputs (CorDA, section 3.2)."""
+    batches = _batches("corda", base, context)
+    from peft.tuners.lora.corda import preprocess_corda
+
+    def run() -> None:
+        with torch.no_grad():
+            # peft's hook takes one sequence at a time, and padding would enter the covariance.
+            for sample in _samples(batches):
+                base(**sample)
+
+    with _evaluating(base):
+        preprocess_corda(base, config, run_model=run)
+    return _attached(base, config, context)
+
+
+def _lora_ga(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildContext) -> Any:
+    """SVD of the gradient of each weight (LoRA-GA, section 3)."""
+    from peft.tuners.lora.loraga import preprocess_loraga
+
+    batches = _batches("lora-ga", base, context)
+    if any("labels" not in batch for batch in batches):
+        raise TechniqueRefused(
+            "lora-ga: the batches for its initialisation have no labels to take a gradient from"
+        )
+
+    def step() -> None:
+        for batch in batches:
+            base(**batch).loss.backward()
+
+    # peft counts gradients in backward hooks; torch warns of those where no input has a gradient.
+    base.enable_input_require_grads()  # type: ignore[operator]
+    try:
+        preprocess_loraga(base, config, step)
+    finally:
+        base.disable_input_require_grads()  # type: ignore[operator]
+    return _attached(base, config, context)
+
+
+def _kv_prefix(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildContext) -> Any:
+    """Keys and values the base computes for a text, as the start of a trained prefix."""
+    from peft.tuners.cartridge.utils import initialize_kv_prefix_from_past_key_values
+
+    text = knobs.get("init_kv_cache_prefix")
+    if context.tokenizer is None:
+        raise TechniqueRefused("the prefix starts from a text, which needs the model's tokenizer")
+    ids = list(context.tokenizer(text)["input_ids"])
+    if not ids:
+        raise TechniqueRefused("the text a prefix starts from (init_kv_cache_prefix) has no tokens")
+    # A text that is too short is repeated: every virtual token needs a position to start from.
+    ids = (ids * (config.num_virtual_tokens // len(ids) + 1))[: max(len(ids), config.num_virtual_tokens)]
+    device = next(base.parameters()).device
+    with _evaluating(base), torch.no_grad():
+        cache = base(input_ids=torch.tensor([ids], device=device), use_cache=True).past_key_values
+    model = _attached(base, config, context)
+    initialize_kv_prefix_from_past_key_values(model, adapter_name=ADAPTER, past_key_values=cache)
+    return model
+
+
+INITIALISATIONS: dict[str, Callable[[nn.Module, Any, dict[str, Any], BuildContext], Any]] = {
+    "eva": _eva,
+    "corda": _corda,
+    "lora-ga": _lora_ga,
+    "kv-prefix": _kv_prefix,
+}
+"""Attaches a technique with its own initialisation: base, config, knobs, context."""

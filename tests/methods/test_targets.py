@@ -1,0 +1,112 @@
+"""The one policy, its exceptions, and what was really adapted."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from peftscope.errors import SpecError, TechniqueRefused
+from peftscope.methods import targets
+from peftscope.methods.build import build
+from peftscope.spec.study import MethodSpec
+
+Make = Callable[..., Any]
+LLAMA = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
+
+
+@pytest.fixture
+def gpt2() -> GPT2LMHeadModel:
+    settings = GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=1)
+    return GPT2LMHeadModel(settings)
+
+
+def test_the_policy_is_all_linear_layers_of_the_blocks_without_the_head(
+    make_base: Make, gpt2: GPT2LMHeadModel
+) -> None:
+    assert targets.linear_targets(make_base()) == LLAMA
+    assert targets.linear_targets(gpt2) == ["c_attn", "c_fc", "c_proj"]
+
+
+def test_names_that_would_catch_others_are_written_in_full() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList([nn.ModuleDict({"proj": nn.Linear(2, 2)}) for _ in range(2)])
+            self.proj = nn.Linear(2, 2)
+
+    assert targets.linear_targets(Net()) == ["layers.0.proj", "layers.1.proj"]
+
+
+def test_an_index_at_the_end_of_a_name_keeps_the_name_before_it() -> None:
+    blocks = nn.ModuleList([nn.ModuleDict({"to_out": nn.ModuleList([nn.Linear(2, 2), nn.Dropout()])})])
+    assert targets.linear_targets(nn.ModuleDict({"blocks": blocks})) == ["to_out.0"]
+
+
+def test_a_model_without_linear_layers_is_refused() -> None:
+    with pytest.raises(TechniqueRefused, match="no linear layer"):
+        targets.linear_targets(nn.Conv2d(1, 1, 1))
+
+
+def test_every_technique_of_the_policy_adapts_the_same_modules(make_base: Make, context: Make) -> None:
+    attention = {"q_proj", "k_proj", "v_proj", "o_proj"}
+    parts = [f"self_attn.{name}" if name in attention else f"mlp.{name}" for name in LLAMA]
+    named = {f"model.layers.{layer}.{part}" for layer in range(2) for part in parts}
+    for name in ("lora", "oft", "ia3", "vera", "road", "adalora", "fourierft"):
+        knobs = {"init_r": 6, "target_r": 4} if name == "adalora" else {}
+        assert set(build(make_base(), MethodSpec(name=name, knobs=knobs), context()).adapted_modules) == named
+
+
+def test_ia3_scales_the_input_of_what_closes_the_feed_forward_part(
+    make_base: Make, gpt2: GPT2LMHeadModel, context: Make
+) -> None:
+    built = build(make_base(), MethodSpec(name="ia3"), context())
+    assert built.peft_config is not None
+    assert built.peft_config["feedforward_modules"] == ["down_proj"]
+    everything, feedforward = targets.feedforward_targets(gpt2, ["c_attn", "c_proj"])
+    assert feedforward == ["transformer.h.0.mlp.c_proj", "transformer.h.1.mlp.c_proj"]
+    assert "transformer.h.0.attn.c_proj" in everything
+    assert "transformer.h.0.attn.c_proj" not in feedforward
+
+
+def test_norms_and_embeddings_are_found(make_base: Make, gpt2: GPT2LMHeadModel) -> None:
+    assert targets.norm_targets(make_base()) == ["input_layernorm", "norm", "post_attention_layernorm"]
+    assert targets.norm_targets(gpt2) == ["ln_1", "ln_2", "ln_f"]
+    assert targets.embedding_targets(make_base()) == ["embed_tokens"]
+    assert targets.embedding_targets(gpt2) == ["wte"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "adapted"),
+    [
+        (("v_proj",), ("model.layers.0.self_attn.v_proj", "model.layers.1.self_attn.v_proj")),
+        (r".*\.1\.mlp\.up_proj", ("model.layers.1.mlp.up_proj",)),
+    ],
+)
+def test_targets_can_be_set_and_the_record_says_what_was_adapted(
+    wish: Any, adapted: tuple[str, ...], make_base: Make, context: Make
+) -> None:
+    for name in ("lora", "ia3"):
+        assert build(make_base(), MethodSpec(name=name, targets=wish), context()).adapted_modules == adapted
+
+
+def test_targets_that_match_nothing_are_refused(make_base: Make, context: Make) -> None:
+    with pytest.raises(TechniqueRefused, match="not found in the base model"):
+        build(make_base(), MethodSpec(name="lora", targets=("nope",)), context())
+
+
+def test_targets_of_a_technique_without_targets_are_a_mistake(make_base: Make, context: Make) -> None:
+    with pytest.raises(SpecError, match="no target modules"):
+        build(make_base(), MethodSpec(name="prompt-tuning", targets=("q_proj",)), context())
+
+
+def test_block_diagonal_sides_follow_from_the_names(make_base: Make, context: Make) -> None:
+    built = build(make_base(), MethodSpec(name="bd-lora"), context())
+    assert built.peft_config is not None
+    sides = built.peft_config["use_bdlora"]
+    assert sides["target_modules_bd_a"] == ["down_proj", "o_proj"]
+    assert sides["target_modules_bd_b"] == ["gate_proj", "k_proj", "q_proj", "up_proj", "v_proj"]
+    up: Any = built.model.get_submodule("base_model.model.model.layers.0.mlp.up_proj")
+    assert up.lora_B["default"].weight.shape == torch.Size([128, 16])
