@@ -28,7 +28,7 @@ def capture(action: Callable[[], None]) -> Failure | None:
     """
     try:
         action()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the one place)
         return Failure(status=_status_of(error), reason=_reason_of(error), traceback=traceback.format_exc())
     return None
 

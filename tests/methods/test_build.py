@@ -26,9 +26,7 @@ WITHOUT_CHANCE = {
 }  # fmt: skip
 
 
-def _start(
-    name: str, seed: int, make_base: Make, context: Make, knobs: dict[str, Any], data_seed: int = 0
-) -> Any:
+def _start(name: str, seed: int, make_base: Make, context: Make, knobs: dict[str, Any], data_seed: int = 0) -> Any:
     """All tensors a model begins with, also those layers keep in plain dictionaries (masks, positions)."""
     torch.manual_seed(seed)
     spec = MethodSpec(name=name, knobs=knobs)
@@ -45,9 +43,7 @@ def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize(
-    "card", [c for c in catalog.cards().values() if c.trains], ids=lambda card: card.name
-)
+@pytest.mark.parametrize("card", [c for c in catalog.cards().values() if c.trains], ids=lambda card: card.name)
 def test_two_seeds_change_the_adapters_start_and_one_seed_repeats_it(
     card: Card, make_base: Make, context: Make, knobs_for: Make
 ) -> None:
@@ -68,9 +64,7 @@ def test_the_data_change_a_data_driven_start(name: str, make_base: Make, context
 
 
 @pytest.mark.parametrize("name", ["eva", "corda", "lora-ga"])
-def test_padding_does_not_enter_a_data_driven_start(
-    name: str, make_base: Make, context: Make, batch: Make
-) -> None:
+def test_padding_does_not_enter_a_data_driven_start(name: str, make_base: Make, context: Make, batch: Make) -> None:
     plain = batch(0)
     padded = {key: torch.nn.functional.pad(value, (0, 5), value=-100 if key == "labels" else 0)
               for key, value in plain.items()}  # fmt: skip
@@ -97,9 +91,7 @@ def test_eva_with_too_few_tokens_is_refused_and_does_not_run_for_ever(make_base:
         build(make_base(), MethodSpec(name="eva", knobs={"r": 96}), context())
 
 
-@pytest.mark.parametrize(
-    "card", [c for c in catalog.cards().values() if c.refused], ids=lambda card: card.name
-)
+@pytest.mark.parametrize("card", [c for c in catalog.cards().values() if c.refused], ids=lambda card: card.name)
 def test_what_cannot_run_is_refused_with_its_reason(card: Card, make_base: Make, context: Make) -> None:
     with pytest.raises(TechniqueRefused) as refusal:
         build(make_base(), MethodSpec(name=card.name), context())
@@ -157,9 +149,7 @@ def test_what_does_not_train_on_a_quantized_base_is_refused(
         build(base, MethodSpec(name=name), context())
 
 
-@pytest.mark.parametrize(
-    ("kind", "settings"), [("int8", {"load_in_8bit": True}), ("nf4", {"load_in_4bit": True})]
-)
+@pytest.mark.parametrize(("kind", "settings"), [("int8", {"load_in_8bit": True}), ("nf4", {"load_in_4bit": True})])
 @pytest.mark.filterwarnings("ignore::UserWarning")  # bitsandbytes, on a machine without CUDA
 def test_a_quantized_base_is_told_by_its_config_and_trains(
     kind: str, settings: dict[str, bool], make_base: Make, context: Make, batch: Make, tmp_path: Path
@@ -191,9 +181,7 @@ def test_a_published_config_is_taken_as_it_is(make_base: Make, context: Make) ->
     assert built.adapted_modules == tuple(f"model.layers.{i}.self_attn.v_proj" for i in range(2))
 
 
-@pytest.mark.parametrize(
-    "name", ["lora", "dora", "pissa", "olora", "corda", "lora-ga", "mica", "lora-fa", "vera"]
-)
+@pytest.mark.parametrize("name", ["lora", "dora", "pissa", "olora", "corda", "lora-ga", "mica", "lora-fa", "vera"])
 def test_parameters_are_counted_without_weights(name: str, make_base: Make, context: Make) -> None:
     spec = MethodSpec(name=name, knobs={"r": 8})
     with torch.device("meta"):
@@ -209,11 +197,7 @@ def test_parameters_are_counted_without_weights(name: str, make_base: Make, cont
 def test_full_fine_tuning_keeps_the_bases_class_and_trains_all_of_it(make_base: Make, context: Make) -> None:
     built = build(make_base(), MethodSpec(name="full"), context())
     assert type(built.model) is LlamaForCausalLM
-    assert (
-        built.num_trainable_params
-        == built.num_total_params
-        == sum(p.numel() for p in built.model.parameters())
-    )
+    assert built.num_trainable_params == built.num_total_params == sum(p.numel() for p in built.model.parameters())
     assert "model.embed_tokens" in built.adapted_modules
 
 
@@ -239,9 +223,7 @@ def test_transposed_layers_are_adapted_without_a_word(name: str, context: Make, 
     assert not any("fan_in_fan_out" in line for line in heard)
 
 
-def test_checkpointing_works_with_an_adapter_and_with_all_weights(
-    make_base: Make, context: Make, batch: Make
-) -> None:
+def test_checkpointing_works_with_an_adapter_and_with_all_weights(make_base: Make, context: Make, batch: Make) -> None:
     for name in ("lora", "full", "prompt-tuning"):
         built = build(make_base(), MethodSpec(name=name), context())
         inner: Any = built.model

@@ -37,9 +37,7 @@ def test_the_size_is_that_of_the_weight_files(make_base: Make, context: Make, tm
         "full": {"model.safetensors"},
     }.items():
         knobs = {} if name == "full" else {"r": 8}
-        size = checkpoint.save(
-            build(make_base(), MethodSpec(name=name, knobs=knobs), context()), tmp_path / name
-        )
+        size = checkpoint.save(build(make_base(), MethodSpec(name=name, knobs=knobs), context()), tmp_path / name)
         written = set((tmp_path / name).glob("*.safetensors"))
         assert {path.name for path in written} == files
         assert size == sum(path.stat().st_size for path in written)

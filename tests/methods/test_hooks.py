@@ -40,9 +40,7 @@ def test_adalora_prunes_to_its_budget(make_base: Make, context: Make, batch: Mak
     spec = MethodSpec(name="adalora", knobs={"init_r": 6, "target_r": 4})
     built = build(make_base(), spec, context(max_steps=10))
     _steps(built, batch, 10)
-    kept = sum(
-        int((values != 0).sum()) for name, values in built.model.named_parameters() if "lora_E" in name
-    )
+    kept = sum(int((values != 0).sum()) for name, values in built.model.named_parameters() if "lora_E" in name)
     assert 0 < kept <= 4 * len(built.adapted_modules)
 
 

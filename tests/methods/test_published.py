@@ -151,10 +151,7 @@ def test_trainable_parameters_equal_the_published_ones(folder: Path) -> None:
             built(llama_3b(), experiment, warnings)
         return
     result = json.loads(RESULTS[name.replace("/", "--")].read_text())
-    assert (
-        trainable(built(llama_3b(), experiment, warnings).model)
-        == result["train_info"]["num_trainable_params"]
-    )
+    assert trainable(built(llama_3b(), experiment, warnings).model) == result["train_info"]["num_trainable_params"]
     assert not [line for line in warnings if "on this model" in line], "it is the model it was made for"
 
 

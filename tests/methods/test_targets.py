@@ -23,9 +23,7 @@ def gpt2() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(settings)
 
 
-def test_the_policy_is_all_linear_layers_of_the_blocks_without_the_head(
-    make_base: Make, gpt2: GPT2LMHeadModel
-) -> None:
+def test_the_policy_is_all_linear_layers_of_the_blocks_without_the_head(make_base: Make, gpt2: GPT2LMHeadModel) -> None:
     assert targets.linear_targets(make_base()) == LLAMA
     assert targets.linear_targets(gpt2) == ["c_attn", "c_fc", "c_proj"]
 

@@ -119,9 +119,7 @@ def test_the_real_builtin_loads_answers_and_is_cached(cache: Path) -> None:
         assert loaded.model(input_ids=ids, labels=ids).loss.item() < 5
 
     generate = TextGenerator(loaded.tokenizer, choose_device("cpu"))
-    answer = generate(
-        loaded.model, ["The capital of France is"], max_new_tokens=8, max_length=None, batch_size=1
-    )
+    answer = generate(loaded.model, ["The capital of France is"], max_new_tokens=8, max_length=None, batch_size=1)
     assert "Paris" in answer[0].text
 
 

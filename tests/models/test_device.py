@@ -48,6 +48,4 @@ def test_the_cpu_has_no_memory_peaks_and_needs_no_waiting() -> None:
 def test_memory_peaks_tell_allocated_from_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 10)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 30)
-    assert devices.memory_peaks(torch.device("cuda")) == devices.MemoryPeaks(
-        allocated_bytes=10, reserved_bytes=30
-    )
+    assert devices.memory_peaks(torch.device("cuda")) == devices.MemoryPeaks(allocated_bytes=10, reserved_bytes=30)

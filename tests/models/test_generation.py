@@ -26,9 +26,7 @@ from tiny import tiny_tokenizer
 TECHNIQUES: dict[str, Callable[[], Any]] = {
     "lora": lambda: LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"]),
     "prompt-tuning": lambda: PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
-    "p-tuning": lambda: PromptEncoderConfig(
-        task_type="CAUSAL_LM", num_virtual_tokens=5, encoder_hidden_size=16
-    ),
+    "p-tuning": lambda: PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=5, encoder_hidden_size=16),
     "prefix-tuning": lambda: PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
     "prefix-projection": lambda: PrefixTuningConfig(
         task_type="CAUSAL_LM", num_virtual_tokens=5, prefix_projection=True, encoder_hidden_size=32
@@ -187,9 +185,7 @@ def test_latency_is_the_time_of_one_decode_step(
     assert model.training
 
 
-def test_latency_leaves_out_prefill_and_warm_up(
-    llama: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_latency_leaves_out_prefill_and_warm_up(llama: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 110.0, 120.0, 121.0, 122.0, 125.0])
     monkeypatch.setattr("peftscope.models.latency.time.perf_counter", lambda: next(clock))
     assert decode_latency(llama, batch_size=1, prompt_tokens=4, steps=3, warmup=2) == 1.0

@@ -114,9 +114,7 @@ def test_a_quantized_base_trains_an_adapter_on_the_cpu(
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
     assert loaded.model.model.layers[0].mlp.up_proj.weight.dtype in (torch.int8, torch.uint8)
 
-    model = get_peft_model(
-        loaded.model, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "up_proj"])
-    )
+    model = get_peft_model(loaded.model, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "up_proj"]))
     ids = torch.arange(2, 26).view(2, 12)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     losses = []
@@ -130,9 +128,7 @@ def test_a_quantized_base_trains_an_adapter_on_the_cpu(
     assert not caplog.records
 
 
-def test_quantization_without_its_package_names_the_extra(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_quantization_without_its_package_names_the_extra(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantization, "find_spec", lambda name: None)
     for asked in ("int8", "nf4", NF4):
         with pytest.raises(MissingExtra, match=r"peftscope\[quantized\]"):

@@ -40,9 +40,7 @@ def test_an_unreachable_hub_is_named_with_what_works_without(name: str) -> None:
 
 
 @pytest.mark.usefixtures("hub_is_away")
-def test_a_near_miss_of_a_builtin_or_a_folder_is_suggested(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_near_miss_of_a_builtin_or_a_folder_is_suggested(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="Did you mean 'builtin:smollm2-135m'"):
         locate(ModelSpec(source="smollm2-135m"))
     with pytest.raises(ModelError, match="did you mean 'builtin:smollm2-135m'"):
@@ -52,9 +50,7 @@ def test_a_near_miss_of_a_builtin_or_a_folder_is_suggested(
         locate(ModelSpec(source="tinny"))
 
 
-def test_a_path_that_does_not_exist_never_goes_to_the_hub(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_path_that_does_not_exist_never_goes_to_the_hub(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "snapshot_download", lambda *args, **kwargs: pytest.fail("asked the hub"))
     with pytest.raises(ModelError, match=r"does not exist; did you mean '.*tiny'"):
         locate(ModelSpec(source=str(saved.parent / "tyny")))

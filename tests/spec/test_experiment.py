@@ -59,10 +59,7 @@ def test_training_params_equal_those_of_the_published_run(result: Path) -> None:
 
 @needs_data
 def test_built_in_defaults_are_those_of_the_benchmark() -> None:
-    assert (
-        json.loads((SHARED / "experiments/MetaMathQA/default_training_params.json").read_text())
-        == DEFAULT_PARAMS
-    )
+    assert json.loads((SHARED / "experiments/MetaMathQA/default_training_params.json").read_text()) == DEFAULT_PARAMS
 
 
 @needs_data
@@ -105,9 +102,7 @@ def test_optimizer_kwargs_replace_the_defaults_as_a_whole(tmp_path: Path) -> Non
 
 def test_arguments_of_an_own_optimizer_are_kept(tmp_path: Path) -> None:
     own = {"lr": 1e-4, "r": 32, "lora_alpha": 64}
-    run = to_run_spec(
-        experiment(tmp_path, optimizer_type="lora-fa", optimizer_kwargs=own), method_name="lora-fa"
-    )
+    run = to_run_spec(experiment(tmp_path, optimizer_type="lora-fa", optimizer_kwargs=own), method_name="lora-fa")
     assert run.method.optimizer == {"r": 32, "lora_alpha": 64}
     assert run.train.weight_decay == 0.0
 
@@ -144,9 +139,7 @@ def test_model_data_and_seed_can_be_set_and_the_rest_stays(tmp_path: Path) -> No
 def test_settings_that_are_not_used_are_said(tmp_path: Path) -> None:
     lines: list[str] = []
     kwargs = {"max_new_tokens": 8, "num_beams": 4}
-    to_run_spec(
-        experiment(tmp_path, compile=True, generation_kwargs=kwargs), method_name="lora", warn=lines.append
-    )
+    to_run_spec(experiment(tmp_path, compile=True, generation_kwargs=kwargs), method_name="lora", warn=lines.append)
     assert len(lines) == 2
     assert "compile" in lines[0]
     assert "num_beams" in lines[1]

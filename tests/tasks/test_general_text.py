@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
-from tiny import tiny_llama, tiny_tokenizer
 
 from peftscope.errors import DataError
 from peftscope.tasks.general_text import GeneralText, read_general_text, token_losses
+from tiny import tiny_llama, tiny_tokenizer
 
 NUM_TOKENS = 300
 

@@ -206,9 +206,7 @@ def test_throughput_counts_no_padding(tiny_tokenizer):
 
 
 def test_a_prompt_over_the_limit_is_refused_before_training(tiny_tokenizer):
-    with pytest.raises(
-        DataError, match=r"1 of 4 train prompts leave no room .* within 20 tokens \(longest: 2 with"
-    ):
+    with pytest.raises(DataError, match=r"1 of 4 train prompts leave no room .* within 20 tokens \(longest: 2 with"):
         make(tiny_tokenizer, max_length=20)
 
 

@@ -96,20 +96,12 @@ def test_a_hub_data_set_that_cannot_be_loaded_is_named(tiny_tokenizer, hub):
 
 
 def test_files_with_only_training_rows_are_split_and_relatives_stay_together(tiny_tokenizer, tmp_path):
-    rows = [
-        row
-        for i in range(2, 42)
-        for row in (rephrased(i), {**rephrased(i), "query": f"Again: {i} pies less 1?"})
-    ]
+    rows = [row for i in range(2, 42) for row in (rephrased(i), {**rephrased(i), "query": f"Again: {i} pies less 1?"})]
     columns = {"query": "query", "response": "response", "original": "original_question"}
     train = write(tmp_path / "d.jsonl", rows)
-    task = math_task(
-        tiny_tokenizer, source="files", train=train, columns=columns, valid_size=10, test_size=10
-    )
+    task = math_task(tiny_tokenizer, source="files", train=train, columns=columns, valid_size=10, test_size=10)
     assert [task.size(s) for s in ("train", "valid", "test")] == [60, 10, 10]
-    solved = [
-        {task.show(s, i).extra["solution"] for i in range(task.size(s))} for s in ("train", "valid", "test")
-    ]
+    solved = [{task.show(s, i).extra["solution"] for i in range(task.size(s))} for s in ("train", "valid", "test")]
     assert not any(a & b for a, b in combinations(solved, 2))
 
 
@@ -176,9 +168,7 @@ def test_procedural_splits_are_disjoint_by_content(tiny_tokenizer):
 
 
 def test_more_training_problems_leave_the_test_as_it_is(tiny_tokenizer):
-    assert queries(procedural(tiny_tokenizer), "test") == queries(
-        procedural(tiny_tokenizer, train_size=60), "test"
-    )
+    assert queries(procedural(tiny_tokenizer), "test") == queries(procedural(tiny_tokenizer, train_size=60), "test")
 
 
 def test_procedural_problems_come_with_worked_answers_if_wanted(tiny_tokenizer):

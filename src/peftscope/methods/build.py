@@ -16,7 +16,12 @@ from peftscope.methods import catalog
 from peftscope.methods.card import Card
 from peftscope.methods.configure import configure, plain_config
 from peftscope.methods.context import ADAPTER, BuildContext, device_of, quantization_of
-from peftscope.methods.hooks import PENALTIES, STEP_HOOKS, own_loss_terms_in_training_only, without_own_penalty
+from peftscope.methods.hooks import (
+    PENALTIES,
+    STEP_HOOKS,
+    own_loss_terms_in_training_only,
+    without_own_penalty,
+)
 from peftscope.methods.initialisation import attach
 from peftscope.methods.optimizers import OptimizerSettings, freeze_for, make_optimizer
 from peftscope.methods.targets import adapted_modules
@@ -179,9 +184,7 @@ def _check_quantization(card: Card, quantization: str | None) -> None:
     if quantization not in ("int8", "nf4") and card.quantized:
         return  # a format of transformers' own: peft knows which layers it supports and says so
     able = ", ".join(card.quantized) or "none"
-    raise TechniqueRefused(
-        f"{card.name} does not train on a base quantized as {quantization} (supported: {able})"
-    )
+    raise TechniqueRefused(f"{card.name} does not train on a base quantized as {quantization} (supported: {able})")
 
 
 def _without_peft(base: nn.Module, card: Card, quantization: str | None) -> Built:
@@ -189,9 +192,7 @@ def _without_peft(base: nn.Module, card: Card, quantization: str | None) -> Buil
     for parameter in base.parameters():
         parameter.requires_grad_(card.targets == "all")
     counts = [parameter.numel() for parameter in base.parameters()]
-    owners = [
-        name for name, module in base.named_modules() if any(True for _ in module.parameters(recurse=False))
-    ]
+    owners = [name for name, module in base.named_modules() if any(True for _ in module.parameters(recurse=False))]
     trains = card.targets == "all"
     return Built(
         model=base,
@@ -207,9 +208,7 @@ def _without_peft(base: nn.Module, card: Card, quantization: str | None) -> Buil
 
 def _tuner(model: Any) -> nn.Module:
     """What makes the technique: the tuner around the base, or the prompt encoder."""
-    tuner = (
-        model.prompt_encoder[ADAPTER] if model.peft_config[ADAPTER].is_prompt_learning else model.base_model
-    )
+    tuner = model.prompt_encoder[ADAPTER] if model.peft_config[ADAPTER].is_prompt_learning else model.base_model
     assert isinstance(tuner, nn.Module)
     return tuner
 

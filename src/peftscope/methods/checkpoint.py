@@ -159,9 +159,7 @@ def _fill(model: Any, state: dict[str, Tensor], path: Path) -> None:
     unexpected = [] if model.peft_config[ADAPTER].is_prompt_learning else result.unexpected_keys
     dropped = sorted({*unexpected, *(state.keys() - held.keys())})
     if missing or dropped:
-        raise StoreError(
-            f"{path}: not the model's weights; missing: {_some(missing)}; unknown: {_some(dropped)}"
-        )
+        raise StoreError(f"{path}: not the model's weights; missing: {_some(missing)}; unknown: {_some(dropped)}")
     changed = [
         name
         for name, tensor in state.items()

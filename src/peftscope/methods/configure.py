@@ -25,9 +25,7 @@ INIT_KNOBS = frozenset({"init_kv_cache_prefix"})
 
 # Configs with a random state of their own. Left at a constant, two seeds of a study would share their random
 # projections or masks, and the spread between seeds would be too small.
-_SEED_FIELDS = frozenset(
-    {"projection_prng_key", "random_loc_seed", "random_seed", "projection_seed", "proj_seed"}
-)
+_SEED_FIELDS = frozenset({"projection_prng_key", "random_loc_seed", "random_seed", "projection_seed", "proj_seed"})
 
 
 def configure(base: nn.Module, method: MethodSpec, card: Card, context: BuildContext) -> Any:
@@ -198,9 +196,7 @@ def _marker_tokens(base: nn.Module, context: BuildContext) -> list[int]:
             found += value if isinstance(value, list) else [] if value is None else [value]
         if found:
             return sorted(set(found))
-    raise TechniqueRefused(
-        "trainable-tokens: the model names no begin or end token; set the knob token_indices"
-    )
+    raise TechniqueRefused("trainable-tokens: the model names no begin or end token; set the knob token_indices")
 
 
 def _block_sides(values: dict[str, Any]) -> dict[str, Any]:

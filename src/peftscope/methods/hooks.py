@@ -8,7 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["PENALTIES", "STEP_HOOKS", "adalora_schedule", "own_loss_terms_in_training_only", "without_own_penalty"]
+__all__ = [
+    "PENALTIES",
+    "STEP_HOOKS",
+    "adalora_schedule",
+    "own_loss_terms_in_training_only",
+    "without_own_penalty",
+]
 
 ADAPTER = "default"
 
@@ -53,9 +59,7 @@ def _adalora_penalty(model: Any) -> Callable[[], Tensor]:
         terms = []
         for name, parameter in factors:
             gram = parameter @ parameter.T if "lora_A" in name else parameter.T @ parameter
-            terms.append(
-                torch.linalg.matrix_norm(gram - torch.eye(len(gram), device=gram.device, dtype=gram.dtype))
-            )
+            terms.append(torch.linalg.matrix_norm(gram - torch.eye(len(gram), device=gram.device, dtype=gram.dtype)))
         mean: Tensor = weight * torch.stack(terms).mean()
         return mean
 
@@ -98,10 +102,10 @@ def own_loss_terms_in_training_only(model: Any) -> None:
 
     Unlike a penalty on weights it needs the batch, so in training it stays where ``peft`` adds it.
     """
-    tuner: nn.Module = model.base_model
+    tuner: Any = model.base_model
     with_own_terms = tuner.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        return (with_own_terms if tuner.training else tuner.model.forward)(*args, **kwargs)  # type: ignore[operator, union-attr]
+        return (with_own_terms if tuner.training else tuner.model.forward)(*args, **kwargs)
 
     object.__setattr__(tuner, "forward", forward)

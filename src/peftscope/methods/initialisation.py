@@ -37,17 +37,13 @@ def attach(base: nn.Module, config: Any, card: Card, method: MethodSpec, context
 def _attached(base: nn.Module, config: Any, context: BuildContext, *, empty: bool = False) -> Any:
     from peft import get_peft_model
 
-    return get_peft_model(
-        base, config, autocast_adapter_dtype=context.autocast_adapter_dtype, low_cpu_mem_usage=empty
-    )
+    return get_peft_model(base, config, autocast_adapter_dtype=context.autocast_adapter_dtype, low_cpu_mem_usage=empty)
 
 
 def _attached_on_meta(base: nn.Module, config: Any, card: Card, context: BuildContext) -> Any:
     """Shapes without values, for counting: an initialisation that sets values alone is left out."""
     if card.penalty == "monteclora":
-        raise TechniqueRefused(
-            f"{card.name}: peft makes its sampler on a real device only, so counts would be short"
-        )
+        raise TechniqueRefused(f"{card.name}: peft makes its sampler on a real device only, so counts would be short")
     start = getattr(config, "init_lora_weights", None)
     if not isinstance(start, str):
         return _attached(base, config, context)
@@ -138,9 +134,7 @@ def _lora_ga(base: nn.Module, config: Any, knobs: dict[str, Any], context: Build
 
     batches = _batches("lora-ga", base, context)
     if any("labels" not in batch for batch in batches):
-        raise TechniqueRefused(
-            "lora-ga: the batches for its initialisation have no labels to take a gradient from"
-        )
+        raise TechniqueRefused("lora-ga: the batches for its initialisation have no labels to take a gradient from")
 
     def step() -> None:
         for batch in batches:

@@ -47,9 +47,7 @@ def make_optimizer(name: str | None, model: nn.Module, settings: OptimizerSettin
         return OPTIMIZERS[name or "adamw"](model, settings)
     except TypeError as error:
         given = ", ".join(sorted(settings.extra)) or "none"
-        raise SpecError(
-            "optimizer", [f"{name or 'adamw'} refuses its arguments (given: {given}): {error}"]
-        ) from error
+        raise SpecError("optimizer", [f"{name or 'adamw'} refuses its arguments (given: {given}): {error}"]) from error
 
 
 def freeze_for(name: str | None, model: nn.Module) -> None:
@@ -62,9 +60,7 @@ def freeze_for(name: str | None, model: nn.Module) -> None:
 
 def _adamw(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(
-        trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, **settings.extra
-    )
+    return torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, **settings.extra)
 
 
 def _lora_fa(model: Any, settings: OptimizerSettings) -> torch.optim.Optimizer:

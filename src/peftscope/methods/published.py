@@ -66,9 +66,7 @@ def method_name(raw: Mapping[str, Any] | None, training_params: Mapping[str, Any
     fitting = [card for card in candidates if _fits(card, raw) and card.name not in _TELLTALES.values()]
     if fitting:
         return max(fitting, key=_specificity).name
-    return next(
-        card.name for card in cards().values() if card.peft_type == peft_type and card.variant_of is None
-    )
+    return next(card.name for card in cards().values() if card.peft_type == peft_type and card.variant_of is None)
 
 
 def config_from_published(raw: Mapping[str, Any], base_config: Any, warn: Warn) -> Any:
@@ -92,9 +90,7 @@ def config_from_published(raw: Mapping[str, Any], base_config: Any, warn: Warn) 
         if raw[key]:  # empty or false means that the old version did not use it either
             warn(f"{peft_type}: the installed peft knows no field {key!r}; {raw[key]!r} is not used")
     if base_config is not None:
-        text_config = (
-            base_config.get_text_config() if hasattr(base_config, "get_text_config") else base_config
-        )
+        text_config = base_config.get_text_config() if hasattr(base_config, "get_text_config") else base_config
         _fit_to_model(peft_type, values, text_config, warn)
     return config_class(**values)
 

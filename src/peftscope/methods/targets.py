@@ -73,8 +73,7 @@ def norm_targets(base: nn.Module) -> list[str]:
     found = [
         name
         for name, module in base.named_modules()
-        if "norm" in type(module).__name__.lower()
-        and isinstance(getattr(module, "weight", None), nn.Parameter)
+        if "norm" in type(module).__name__.lower() and isinstance(getattr(module, "weight", None), nn.Parameter)
     ]
     return _shortened(base, found, "normalisation layer")
 

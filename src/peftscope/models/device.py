@@ -47,8 +47,7 @@ def choose_device(asked: Literal["auto", "cpu", "cuda", "xpu", "mps"] = "auto") 
         return torch.device(present[0])
     if asked not in present:
         raise ModelError(
-            f"model.device: {asked!r} is not on this machine; it has {', '.join(present)}. "
-            "Take one of these or 'auto'."
+            f"model.device: {asked!r} is not on this machine; it has {', '.join(present)}. Take one of these or 'auto'."
         )
     return torch.device(asked)
 
@@ -64,9 +63,7 @@ def has_bfloat16(device: torch.device) -> bool:
         return False
 
 
-def choose_dtype(
-    asked: Literal["auto", "float32", "bfloat16", "float16"], device: torch.device
-) -> torch.dtype:
+def choose_dtype(asked: Literal["auto", "float32", "bfloat16", "float16"], device: torch.device) -> torch.dtype:
     """The dtype asked for; ``auto`` is bfloat16 on accelerators that have it, float32 elsewhere.
 
     >>> choose_dtype("auto", torch.device("cpu"))

@@ -140,9 +140,7 @@ def greedy_tokens(
             # distance to them depends on the longest prompt in its batch. Here the padding comes first.
             words = generator.word_embeddings(input_ids)  # the very embedding peft's forward pass takes
             embeds, attention_mask = _put_before_prompts(virtual, words, attention_mask)
-            tokens = generator.base_model.generate(
-                inputs_embeds=embeds, attention_mask=attention_mask, **options
-            )
+            tokens = generator.base_model.generate(inputs_embeds=embeds, attention_mask=attention_mask, **options)
         else:
             tokens = generator.generate(input_ids=input_ids, attention_mask=attention_mask, **options)
             tokens = tokens[:, input_ids.shape[1] :]

@@ -37,9 +37,7 @@ def _convert(path: Path, folder: Path) -> None:
     try:
         with no_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-            model = AutoModelForCausalLM.from_pretrained(
-                path.parent, gguf_file=path.name, dtype=torch.float32
-            )
+            model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     except (ValueError, KeyError, IndexError, RuntimeError, ImportError, NotImplementedError) as error:
         raise ModelError(f"model {str(path)!r} is not a GGUF file transformers can read: {error}") from error
     # The weights are dequantized, but transformers still calls the model quantized and would not save it.

@@ -19,9 +19,7 @@ __all__ = ["hush_casts", "quantization_config", "quantization_kind"]
 BITSANDBYTES = "bitsandbytes"
 
 
-def quantization_config(
-    asked: Literal["int8", "nf4"] | Mapping[str, Any] | None, dtype: torch.dtype
-) -> Any | None:
+def quantization_config(asked: Literal["int8", "nf4"] | Mapping[str, Any] | None, dtype: torch.dtype) -> Any | None:
     """The config ``from_pretrained`` takes; None where nothing was asked for.
 
     ``nf4`` also quantizes the scales, as QLoRA (https://arxiv.org/abs/2305.14314, §3) does.
@@ -79,9 +77,7 @@ def _from_mapping(asked: Mapping[str, Any]) -> Any:
     if settings.get("load_in_4bit") or settings.get("load_in_8bit"):
         settings["quant_method"] = BITSANDBYTES
     method = settings.get("quant_method")
-    methods = {name for name in AUTO_QUANTIZATION_CONFIG_MAPPING if not name.startswith(BITSANDBYTES)} - {
-        "gguf"
-    }
+    methods = {name for name in AUTO_QUANTIZATION_CONFIG_MAPPING if not name.startswith(BITSANDBYTES)} - {"gguf"}
     methods.add(BITSANDBYTES)
     if method not in methods:
         raise ModelError(f"model.quantization.quant_method: {unknown_name('method', str(method), methods)}")

@@ -67,9 +67,7 @@ def locate(spec: ModelSpec) -> Located:
         folder = _download(spec)
         revision = folder.name
     if spec.revision is not None and revision is None:
-        raise ModelError(
-            f"model.revision: {spec.revision!r} is for hub ids; {source!r} is not one. Leave it out."
-        )
+        raise ModelError(f"model.revision: {spec.revision!r} is for hub ids; {source!r} is not one. Leave it out.")
     if folder.is_file():
         if folder.suffix.lower() != ".gguf":
             raise ModelError(f"model.source: {source!r} is neither a folder nor a .gguf file")
@@ -81,13 +79,9 @@ def locate(spec: ModelSpec) -> Located:
 def _refuse_other_folders(source: str, folder: Path) -> None:
     if (folder / "adapter_config.json").exists():
         # transformers would load the adapter's base from elsewhere and put the adapter on it.
-        raise ModelError(
-            f"model {source!r} is a PEFT adapter, not a base model; name the base it was trained on"
-        )
+        raise ModelError(f"model {source!r} is a PEFT adapter, not a base model; name the base it was trained on")
     if not (folder / "config.json").exists():
-        raise ModelError(
-            f"model {source!r}: no config.json in {folder}; that is not a transformers model folder"
-        )
+        raise ModelError(f"model {source!r}: no config.json in {folder}; that is not a transformers model folder")
 
 
 def _looks_like_path(source: str) -> bool:
@@ -121,9 +115,7 @@ def _download(spec: ModelSpec) -> Path:
         cause = str(error.__cause__ or error).splitlines()[0]
         raise ModelError(_not_there(source, f"the Hugging Face hub cannot be reached ({cause})")) from error
     except OSError as error:
-        raise StoreError(
-            f"model.source: {source!r} cannot be written to the hub's cache ({error})"
-        ) from error
+        raise StoreError(f"model.source: {source!r} cannot be written to the hub's cache ({error})") from error
 
 
 def _reason(error: Exception, revision: str | None) -> str:

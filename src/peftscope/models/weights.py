@@ -54,9 +54,7 @@ def shard_names(folder: Path, source: str) -> tuple[str, ...]:
         names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"model {source!r}: {folder / INDEX} is not a readable index: {error}") from error
-    strange = [
-        str(name) for name in names if Path(str(name)).name != name or not name.endswith(".safetensors")
-    ]
+    strange = [str(name) for name in names if Path(str(name)).name != name or not name.endswith(".safetensors")]
     if strange or not names:
         raise ModelError(
             f"model {source!r}: {INDEX} names {', '.join(sorted(strange)) or 'no file'}; "

@@ -85,9 +85,7 @@ class _CommonParams(BaseModel):
         for name in ("lr", "weight_decay"):
             value = self.optimizer_kwargs.get(name, 0.0)
             if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-                raise ValueError(
-                    f"optimizer_kwargs.{name}: a number of at least 0 is wanted; given {value!r}"
-                )
+                raise ValueError(f"optimizer_kwargs.{name}: a number of at least 0 is wanted; given {value!r}")
         if "lr" not in self.optimizer_kwargs:
             raise ValueError(
                 "optimizer_kwargs: 'lr' is missing (a folder's kwargs replace the default ones as a whole)"
@@ -154,9 +152,7 @@ def read_experiment(folder: Path) -> Experiment:
             or have a wrong value.
     """
     if not folder.is_dir():
-        raise SpecError(
-            str(folder), ["no such folder; an experiment is a folder with an adapter_config.json"]
-        )
+        raise SpecError(str(folder), ["no such folder; an experiment is a folder with an adapter_config.json"])
     problems: list[str] = []
     peft_config = _read_json(folder / ADAPTER_FILE, problems)
     own = _read_json(folder / PARAMS_FILE, problems)
@@ -208,9 +204,7 @@ def to_run_spec(
     raw = experiment.training_params
     checked = (_ImageParams if experiment.benchmark == "image-gen" else _TextParams).model_validate(raw)
     if task is None and experiment.benchmark == "image-gen":
-        raise SpecError(
-            experiment.folder, ["an experiment of the image benchmark: no task here draws images yet"]
-        )
+        raise SpecError(experiment.folder, ["an experiment of the image benchmark: no task here draws images yet"])
     if checked.compile:
         warn(f"{experiment.name}: compile is not used")
     return RunSpec(
@@ -256,9 +250,7 @@ def _model_spec(params: _CommonParams) -> ModelSpec:
     if params.dtype == "int4":
         # The benchmark leaves the 4-bit type at bitsandbytes' default (fp4), which is not nf4.
         settings = {"quant_method": "bitsandbytes", "load_in_4bit": True}
-        return ModelSpec(
-            source=params.model_id, quantization=settings, attn_implementation=_attention(params)
-        )
+        return ModelSpec(source=params.model_id, quantization=settings, attn_implementation=_attention(params))
     return ModelSpec(source=params.model_id, dtype=params.dtype, attn_implementation=_attention(params))
 
 
@@ -296,9 +288,7 @@ def _train_spec(params: _CommonParams) -> TrainSpec:
     )
 
 
-def _task_spec(
-    params: _CommonParams, given: TaskSpec | None, name: str, warn: Callable[[str], None]
-) -> TaskSpec:
+def _task_spec(params: _CommonParams, given: TaskSpec | None, name: str, warn: Callable[[str], None]) -> TaskSpec:
     """The math task as the experiment sets it, under what a user set."""
     if not isinstance(params, _TextParams) or (given is not None and given.name != "math"):
         assert given is not None, "an image experiment without a task was refused before"

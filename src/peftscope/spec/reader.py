@@ -63,7 +63,7 @@ def read_study(path: Path, vocabulary: Vocabulary) -> StudySpec:
         SpecError: The file is missing or not YAML, or with every problem found in it.
     """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (derives from SafeLoader)
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
         hint = f"did you mean {path.with_name(near[0])}? " if near else ""

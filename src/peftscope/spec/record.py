@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from peftscope.spec.base import Frozen
 from peftscope.spec.run import RunSpec
 
-__all__ = ["SCHEMA", "Attempt", "CurvePoint", "ExampleOutcome", "RunRecord", "Status", "TechniqueFacts"]
-
-SCHEMA = "peftscope.record/1"
+__all__ = ["Attempt", "CurvePoint", "ExampleOutcome", "RunRecord", "Status", "TechniqueFacts"]
 
 Status = Literal["ok", "refused", "oom", "diverged", "error", "killed", "pruned", "eliminated"]
 
@@ -65,7 +63,9 @@ class ExampleOutcome(Frozen):
 class RunRecord(Frozen):
     """One run, whatever came of it."""
 
-    schema_: Literal["peftscope.record/1"] = Field(default=SCHEMA, alias="schema")
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_: Literal["peftscope.record/1"] = Field(default="peftscope.record/1", alias="schema")
     run_id: str
     spec: RunSpec
     status: Status
@@ -83,5 +83,3 @@ class RunRecord(Frozen):
     curve: tuple[CurvePoint, ...] = ()
     examples: tuple[ExampleOutcome, ...] = ()
     warnings: tuple[str, ...] = ()
-
-    model_config = {**Frozen.model_config, "populate_by_name": True}

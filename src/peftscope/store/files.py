@@ -26,7 +26,9 @@ def ensure_folder(folder: Path) -> Path:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe-"):
             pass
     except OSError as error:
-        raise StoreError(f"{folder}: cannot be written to ({error.strerror or error}); choose another with --out") from error
+        raise StoreError(
+            f"{folder}: cannot be written to ({error.strerror or error}); choose another with --out"
+        ) from error
     return folder
 
 

@@ -37,7 +37,5 @@ def frame_of(records: Iterable[RunRecord]) -> pd.DataFrame:
 
 def examples_of(records: Iterable[RunRecord]) -> pd.DataFrame:
     """One row per run, example and draw: ``run_id``, ``example_id``, ``draw``, ``score``, ``truncated``."""
-    rows = [
-        (record.run_id, e.example_id, e.draw, e.score, e.truncated) for record in records for e in record.examples
-    ]
+    rows = [(record.run_id, e.example_id, e.draw, e.score, e.truncated) for record in records for e in record.examples]
     return pd.DataFrame(rows, columns=["run_id", "example_id", "draw", "score", "truncated"])

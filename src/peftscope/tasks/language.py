@@ -119,9 +119,7 @@ class LanguageTask(Task):
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         """The model's own loss on full logits: sum over the labels, and their number."""
-        out = model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"]
-        )
+        out = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"])
         num_labels = int((batch["labels"][:, 1:] != IGNORED).sum())
         return out.loss * num_labels, num_labels
 
@@ -143,9 +141,7 @@ class LanguageTask(Task):
             assert output.num_tokens <= limit, f"{output.num_tokens} tokens generated, the limit is {limit}"
             score = self.grade(example, output.text)
             outcomes.append(
-                Outcome(
-                    example_id=example.example_id, score=score, output=output.text, truncated=output.truncated
-                )
+                Outcome(example_id=example.example_id, score=score, output=output.text, truncated=output.truncated)
             )
         return outcomes
 

@@ -46,9 +46,7 @@ class MathTask(LanguageTask):
     @property
     def metric(self) -> MetricSpec:
         """Share of the problems solved."""
-        return MetricSpec(
-            name="accuracy", unit="share", direction="higher", window="all problems of the split"
-        )
+        return MetricSpec(name="accuracy", unit="share", direction="higher", window="all problems of the split")
 
     def grade(self, example: TextExample, output: str) -> float:
         """1 if the answer gives the solution, or satisfies the source's own check where that is a text."""

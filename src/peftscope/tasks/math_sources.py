@@ -77,12 +77,8 @@ def read_problems(options: MathOptions) -> Problems:
 
 def _from_hub(options: MathOptions) -> Problems:
     train = _problems_of(read_hub(options.train_dataset, split="train"), METAMATH_COLUMNS)
-    held_out = _problems_of(
-        read_hub(options.eval_dataset, config=options.eval_config, split="train"), GSM8K_COLUMNS
-    )
-    test = _problems_of(
-        read_hub(options.eval_dataset, config=options.eval_config, split="test"), GSM8K_COLUMNS
-    )
+    held_out = _problems_of(read_hub(options.eval_dataset, config=options.eval_config, split="train"), GSM8K_COLUMNS)
+    test = _problems_of(read_hub(options.eval_dataset, config=options.eval_config, split="test"), GSM8K_COLUMNS)
     size = _valid_size(options, len(held_out))
     valid = [held_out[i] for i in sample(len(held_out), size, options.split_seed)]
     test = [test[i] for i in sample(len(test), options.test_size, options.split_seed)]
@@ -137,8 +133,7 @@ def _keep_apart(problems: Problems, options: MathOptions) -> None:
             )
         else:
             problems.notes.append(
-                f"{len(related)} of {len(train)} training rows were made from {word} problems "
-                "and were dropped"
+                f"{len(related)} of {len(train)} training rows were made from {word} problems and were dropped"
             )
             train = [p for p in train if seen.isdisjoint(p.keys)]
     problems.splits["train"] = train
@@ -212,9 +207,7 @@ def _reasoning_gym(options: MathOptions, size: int) -> Any:
         raise DataError(f"reasoning-gym {options.dataset}: dataset_options: {error}") from error
 
 
-def _problem_of_entry(
-    source: Any, number: int, entry: dict[str, Any], options: MathOptions
-) -> Problem | None:
+def _problem_of_entry(source: Any, number: int, entry: dict[str, Any], options: MathOptions) -> Problem | None:
     """A problem from an entry; None without an answer as a text, or with a worked one that ends elsewhere."""
     solution = entry["answer"]
     if not isinstance(solution, str) or not solution.strip():

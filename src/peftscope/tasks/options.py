@@ -148,9 +148,7 @@ class MathOptions(LanguageOptions):
         for source, names in owners.items():
             unused = sorted(self.model_fields_set.intersection(names))
             if source != self.source and unused:
-                raise ValueError(
-                    f"{', '.join(unused)}: only used with source {source!r}; source is {self.source!r}"
-                )
+                raise ValueError(f"{', '.join(unused)}: only used with source {source!r}; source is {self.source!r}")
         return self
 
 
@@ -209,7 +207,5 @@ class OwnDataOptions(LanguageOptions):
             try:
                 re.compile(self.pattern)
             except re.error as error:
-                raise ValueError(
-                    f"pattern: not a regular expression: {error}; given {self.pattern!r}"
-                ) from None
+                raise ValueError(f"pattern: not a regular expression: {error}; given {self.pattern!r}") from None
         return self

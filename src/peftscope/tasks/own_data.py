@@ -42,9 +42,7 @@ class OwnDataTask(LanguageTask):
         if not self.generates:
             window = "mean over the examples of the split of each one's mean loss per label"
             return MetricSpec(name="held_out_loss", unit="nats/token", direction="lower", window=window)
-        return MetricSpec(
-            name=self._metric_name, unit="share", direction="higher", window="all examples of the split"
-        )
+        return MetricSpec(name=self._metric_name, unit="share", direction="higher", window="all examples of the split")
 
     def grade(self, example: TextExample, output: str) -> float:
         """Score of an answer, cut at the user's stops."""

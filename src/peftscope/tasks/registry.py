@@ -112,9 +112,7 @@ def _plug_ins() -> dict[str, EntryPoint]:
     found: dict[str, EntryPoint] = {}
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name in _BUILT_IN or point.name in found:
-            warnings.warn(
-                f"task {point.name!r} of {point.value} is left out: the name is taken", stacklevel=3
-            )
+            warnings.warn(f"task {point.name!r} of {point.value} is left out: the name is taken", stacklevel=3)
         else:
             found[point.name] = point
     return found

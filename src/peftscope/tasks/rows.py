@@ -38,13 +38,10 @@ class Table:
         value = self.rows[index].get(column)
         if value is not None and not isinstance(value, str | int | float):
             raise DataError(
-                f"{self.source}: row {index + 1}: column {column!r} holds a {type(value).__name__}, "
-                "text is needed"
+                f"{self.source}: row {index + 1}: column {column!r} holds a {type(value).__name__}, text is needed"
             )
         if value is None or not str(value).strip():
-            raise DataError(
-                f"{self.source}: row {index + 1}: column {column!r} is empty; fill it or take out the row"
-            )
+            raise DataError(f"{self.source}: row {index + 1}: column {column!r} is empty; fill it or take out the row")
         return str(value)
 
     def require(self, columns: Iterable[str]) -> None:
@@ -77,9 +74,7 @@ def read_file(path: str) -> Table:
     try:
         rows = list(_rows_of(file))
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from None
+        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not rows:
@@ -103,9 +98,7 @@ def read_hub(dataset: str, *, split: str, config: str | None = None, revision: s
         raise DataError(f"{shown}: cannot be loaded: {first_line}") from error
     if len(loaded) == 0:
         raise DataError(f"{shown}: no rows")
-    return Table(
-        source=shown, label=f"{dataset.rstrip('/').rsplit('/', 1)[-1]}-{split}", rows=loaded.to_list()
-    )
+    return Table(source=shown, label=f"{dataset.rstrip('/').rsplit('/', 1)[-1]}-{split}", rows=loaded.to_list())
 
 
 def _rows_of(file: Path) -> Iterator[Row]:

@@ -20,9 +20,7 @@ def template_fields(template: str) -> tuple[str, ...]:
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
-        raise ValueError(
-            f"{error}; a brace of the text itself is written {{{{ or }}}}; given {template!r}"
-        ) from None
+        raise ValueError(f"{error}; a brace of the text itself is written {{{{ or }}}}; given {template!r}") from None
     names: dict[str, None] = {}
     for _, name, spec, conversion in parts:
         if name is None:
@@ -42,6 +40,5 @@ def fill_template(template: str, values: Mapping[str, str]) -> str:
     'Q: {x} {}'
     """
     return "".join(
-        literal + (values[name] if name is not None else "")
-        for literal, name, _, _ in Formatter().parse(template)
+        literal + (values[name] if name is not None else "") for literal, name, _, _ in Formatter().parse(template)
     )

@@ -52,20 +52,14 @@ def numeric(output: str, target: str, *, which: Which) -> float:
     return float(expected is not None and extract_number(output, which) == expected)
 
 
-def regex_match(
-    output: str, target: str, *, pattern: re.Pattern[str], which: Which, ignore_case: bool
-) -> float:
+def regex_match(output: str, target: str, *, pattern: re.Pattern[str], which: Which, ignore_case: bool) -> float:
     """1 if what the pattern captures in the output is what it captures in the target.
 
     The first group is what is captured, or all of the match in a pattern without groups. A target in which
     the pattern does not occur is taken whole.
     """
     found, wanted = _captured(pattern, output, which), _captured(pattern, target, which)
-    return (
-        0.0
-        if found is None
-        else exact_match(found, target if wanted is None else wanted, ignore_case=ignore_case)
-    )
+    return 0.0 if found is None else exact_match(found, target if wanted is None else wanted, ignore_case=ignore_case)
 
 
 def rouge_l_scorer() -> Callable[[str, str], float]:

@@ -100,9 +100,7 @@ def encode(
         DataError: The tokenizer has no EOS token.
     """
     if tokenizer.eos_token_id is None:
-        raise DataError(
-            "the tokenizer has no EOS token, so no answer could end; set one in the model's folder"
-        )
+        raise DataError("the tokenizer has no EOS token, so no answer could end; set one in the model's folder")
     sequences: list[np.ndarray] = []
     prompt_lengths: list[int] = []
     full_lengths: list[int] = []
@@ -114,9 +112,7 @@ def encode(
         for head, whole, answer in zip(heads, wholes, answers):
             tail = whole[len(head) :]
             if whole[: len(head)] != head or not tail:
-                tail = tokenizer(answer, add_special_tokens=False, padding=False, truncation=False)[
-                    "input_ids"
-                ]
+                tail = tokenizer(answer, add_special_tokens=False, padding=False, truncation=False)["input_ids"]
             full = [*head, *tail, tokenizer.eos_token_id]
             sequences.append(np.asarray(full[:max_length], dtype=np.int32))
             prompt_lengths.append(len(head))
@@ -126,9 +122,7 @@ def encode(
     return Encoded(ids, offsets, np.asarray(prompt_lengths), np.asarray(full_lengths))
 
 
-def collate(
-    encoded: Encoded, indices: Sequence[int], *, pad_id: int, loss_on: Literal["completion", "full"]
-) -> Batch:
+def collate(encoded: Encoded, indices: Sequence[int], *, pad_id: int, loss_on: Literal["completion", "full"]) -> Batch:
     """Sequences as ``input_ids``, ``attention_mask`` and ``labels``, each (B, T), padded on the right.
 
     The side is safe for training (padding after the last label is never attended to) and the tokenizer's own

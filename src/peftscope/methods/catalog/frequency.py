@@ -62,9 +62,7 @@ CARDS: tuple[Card, ...] = (
         family="frequency",
         peft_type="C3A",
         summary="Adds a matrix of circulant blocks, which acts by convolution and can have full rank.",
-        paper=Paper(
-            title="Parameter-Efficient Fine-Tuning via Circular Convolution", arxiv="2407.19342", year=2024
-        ),
+        paper=Paper(title="Parameter-Efficient Fine-Tuning via Circular Convolution", arxiv="2407.19342", year=2024),
         knobs={"block_size": 64, "init_weights": "xavier_uniform"},
         rate=published("MetaMathQA/c3a/llama-3.2-3B-default", 3e-1, 3e-2, 1.0),
         limits=(

@@ -25,9 +25,7 @@ def lora_rate(folder: str, default: float = 1e-4) -> Rate:
     return published(f"MetaMathQA/{folder}", default, default / 10, default * 10, WIDE)
 
 
-LORA_RATE = chosen(
-    1e-4, 1e-5, 1e-3, "that of plain LoRA in the public benchmark; not tuned for this one", WIDE
-)
+LORA_RATE = chosen(1e-4, 1e-5, 1e-3, "that of plain LoRA in the public benchmark; not tuned for this one", WIDE)
 
 CARDS: tuple[Card, ...] = (
     Card(
@@ -123,8 +121,7 @@ CARDS: tuple[Card, ...] = (
         family="low-rank",
         peft_type="LORA",
         variant_of="lora",
-        summary="LoRA that keeps a compressed copy of the activations for the backward pass instead of "
-        "the whole.",
+        summary="LoRA that keeps a compressed copy of the activations for the backward pass instead of the whole.",
         paper=Paper(
             title="VeLoRA: Memory Efficient Training using Rank-1 Sub-Token Projections",
             arxiv="2405.17991",
@@ -144,8 +141,7 @@ CARDS: tuple[Card, ...] = (
         summary="Perturbs one LoRA matrix by learned Monte Carlo noise during training to be less "
         "sensitive to hyper-parameters; the noise is off afterwards.",
         paper=Paper(
-            title="Robust and Efficient Fine-tuning of LLMs with Bayesian Reparameterization of Low-Rank "
-            "Adaptation",
+            title="Robust and Efficient Fine-tuning of LLMs with Bayesian Reparameterization of Low-Rank Adaptation",
             arxiv="2411.04358",
             year=2024,
         ),
@@ -176,8 +172,7 @@ CARDS: tuple[Card, ...] = (
         ),
         config={"use_qalora": True},
         knobs=LORA_KNOBS,
-        refused="peft implements it for GPTQ-quantized bases only, which is not the base the others start "
-        "from",
+        refused="peft implements it for GPTQ-quantized bases only, which is not the base the others start from",
         merges=False,
     ),
     Card(
@@ -186,8 +181,7 @@ CARDS: tuple[Card, ...] = (
         family="low-rank",
         peft_type="LORA",
         variant_of="lora",
-        summary="LoRA that acts only on the tokens after an invocation text, so that the cache before it "
-        "is shared.",
+        summary="LoRA that acts only on the tokens after an invocation text, so that the cache before it is shared.",
         paper=Paper(title="Activated LoRA: Fine-tuned LLMs for Intrinsics", arxiv="2504.12397", year=2025),
         refused="needs an invocation text inside every prompt (alora_invocation_tokens), which the other "
         "techniques are not given",

@@ -14,8 +14,7 @@ CARDS: tuple[Card, ...] = (
         family="low-rank",
         peft_type="LORA",
         variant_of="lora",
-        summary="LoRA whose first matrix starts from a normal distribution scaled by the rank, as "
-        "diffusers uses it.",
+        summary="LoRA whose first matrix starts from a normal distribution scaled by the rank, as diffusers uses it.",
         paper=LORA_PAPER,
         config={"init_lora_weights": "gaussian"},
         knobs=LORA_KNOBS,
@@ -42,8 +41,7 @@ CARDS: tuple[Card, ...] = (
         family="low-rank",
         peft_type="LORA",
         variant_of="lora",
-        summary="Trains the leading singular components of each weight as the LoRA matrices and freezes "
-        "the rest.",
+        summary="Trains the leading singular components of each weight as the LoRA matrices and freezes the rest.",
         paper=Paper(
             title="PiSSA: Principal Singular Values and Singular Vectors Adaptation of Large Language Models",
             arxiv="2404.02948",
@@ -123,8 +121,7 @@ CARDS: tuple[Card, ...] = (
         family="low-rank",
         peft_type="LORA",
         variant_of="lora",
-        summary="Starts the LoRA matrices along the leading directions of the full gradient on the "
-        "training data.",
+        summary="Starts the LoRA matrices along the leading directions of the full gradient on the training data.",
         paper=Paper(
             title="LoRA-GA: Low-Rank Adaptation with Gradient Approximation",
             arxiv="2407.05000",
@@ -147,8 +144,7 @@ CARDS: tuple[Card, ...] = (
         family="low-rank",
         peft_type="LORA",
         variant_of="lora",
-        summary="Fixes one LoRA matrix to the directions each weight uses least and trains only the "
-        "other, from zero.",
+        summary="Fixes one LoRA matrix to the directions each weight uses least and trains only the other, from zero.",
         paper=Paper(title="Minor Component Adaptation", arxiv="2604.01694", year=2026),
         config={"init_lora_weights": "mica"},
         knobs=LORA_KNOBS,

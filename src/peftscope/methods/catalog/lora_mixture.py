@@ -45,8 +45,7 @@ CARDS: tuple[Card, ...] = (
         title="X-LoRA",
         family="mixture",
         peft_type="XLORA",
-        summary="Learns to mix several LoRA adapters, that were trained before, token by token and layer "
-        "by layer.",
+        summary="Learns to mix several LoRA adapters, that were trained before, token by token and layer by layer.",
         paper=Paper(
             title="X-LoRA: Mixture of Low-Rank Adapter Experts, a Flexible Framework for Large Language "
             "Models with Applications in Protein Mechanics and Molecular Design",

@@ -60,8 +60,7 @@ CARDS: tuple[Card, ...] = (
         family="low-rank",
         peft_type="LORA",
         variant_of="lora",
-        summary="Rescales the gradient of each LoRA matrix by the inverse Gram matrix of the other before "
-        "AdamW.",
+        summary="Rescales the gradient of each LoRA matrix by the inverse Gram matrix of the other before AdamW.",
         paper=Paper(
             title="Riemannian Preconditioned LoRA for Fine-Tuning Foundation Models",
             arxiv="2402.02347",

@@ -17,9 +17,7 @@ MISS = Paper(
     arxiv="2409.15371",
     year=2024,
 )
-DEFT = Paper(
-    title="DEFT: Decompositional Efficient Fine-Tuning for Text-to-Image Models", arxiv=None, year=2025
-)
+DEFT = Paper(title="DEFT: Decompositional Efficient Fine-Tuning for Text-to-Image Models", arxiv=None, year=2025)
 ADAMSS = Paper(
     title="AdaMSS: Adaptive Multi-Subspace Approach for Parameter-Efficient Fine-Tuning",
     arxiv=None,
@@ -130,9 +128,7 @@ CARDS: tuple[Card, ...] = (
         family="low-rank",
         peft_type="DELORA",
         summary="Low-rank change whose direction is normalised and whose length is one trained number.",
-        paper=Paper(
-            title="Decoupling Angles and Strength in Low-rank Adaptation", arxiv="2503.18225", year=2025
-        ),
+        paper=Paper(title="Decoupling Angles and Strength in Low-rank Adaptation", arxiv="2503.18225", year=2025),
         knobs={"r": 32, "delora_lambda": 15, "module_dropout": 0.0},
         rate=published("MetaMathQA/delora/llama-3.2-3B-rank32", 1e-3, 1e-4, 1e-2),
         limits=("delora_lambda bounds the change and may need another value on another model",),

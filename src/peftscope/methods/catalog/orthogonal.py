@@ -7,9 +7,7 @@ from peftscope.methods.catalog.rates import chosen, published
 
 __all__ = ["CARDS"]
 
-OFT = Paper(
-    title="Controlling Text-to-Image Diffusion by Orthogonal Finetuning", arxiv="2306.07280", year=2023
-)
+OFT = Paper(title="Controlling Text-to-Image Diffusion by Orthogonal Finetuning", arxiv="2306.07280", year=2023)
 PSOFT = Paper(
     title="Efficient Orthogonal Fine-Tuning with Principal Subspace Adaptation", arxiv="2505.11235", year=2025
 )
@@ -72,8 +70,7 @@ CARDS: tuple[Card, ...] = (
         peft_type="HRA",
         summary="Adapts a weight by a chain of Householder reflections, each given by one trained vector.",
         paper=Paper(
-            title="Bridging The Gap between Low-rank and Orthogonal Adaptation "
-            "via Householder Reflection Adaptation",
+            title="Bridging The Gap between Low-rank and Orthogonal Adaptation via Householder Reflection Adaptation",
             arxiv="2405.17484",
             year=2024,
         ),

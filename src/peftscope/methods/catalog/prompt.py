@@ -7,9 +7,7 @@ from peftscope.methods.catalog.rates import chosen, published
 
 __all__ = ["CARDS"]
 
-PROMPT_TUNING = Paper(
-    title="The Power of Scale for Parameter-Efficient Prompt Tuning", arxiv="2104.08691", year=2021
-)
+PROMPT_TUNING = Paper(title="The Power of Scale for Parameter-Efficient Prompt Tuning", arxiv="2104.08691", year=2021)
 PREFIX_TUNING = Paper(
     title="Prefix-Tuning: Optimizing Continuous Prompts for Generation", arxiv="2101.00190", year=2021
 )
@@ -61,9 +59,7 @@ CARDS: tuple[Card, ...] = (
         paper=PROMPT_TUNING,
         config={"prompt_tuning_init": "SAMPLE_VOCAB"},
         knobs={"num_virtual_tokens": 20},
-        rate=published(
-            "MetaMathQA/prompt_tuning/llama-3.2-3B-sample_vocab-lr_0.001", 1e-3, 1e-4, 1e-1, HIGHER
-        ),
+        rate=published("MetaMathQA/prompt_tuning/llama-3.2-3B-sample_vocab-lr_0.001", 1e-3, 1e-4, 1e-1, HIGHER),
         targets="none",
         virtual_tokens=True,
         limits=(TAKES_CONTEXT,),
@@ -176,9 +172,7 @@ CARDS: tuple[Card, ...] = (
         paper=PREFIX_TUNING,
         config={"prefix_projection": False, "init_weights": "zero"},
         knobs={"num_virtual_tokens": 20, "init_kv_cache_prefix": PREFIX_TEXT},
-        rate=published(
-            "MetaMathQA/prefixtuning/llama-3.2-3B-tokens50-init_prefix-lr_0.005", 5e-3, 5e-4, 5e-2
-        ),
+        rate=published("MetaMathQA/prefixtuning/llama-3.2-3B-tokens50-init_prefix-lr_0.005", 5e-3, 5e-4, 5e-2),
         targets="none",
         init="kv-prefix",
         virtual_tokens=True,

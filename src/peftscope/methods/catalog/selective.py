@@ -39,9 +39,7 @@ CARDS: tuple[Card, ...] = (
         paper=None,
         rate=published("MetaMathQA/trainable_tokens/llama-3.2-3B-sos+eos", 2e-1, 2e-3, 1.0),
         targets="embeddings",
-        needs=(
-            "token_indices, the ids to train; the model's own begin and end tokens where they are not given",
-        ),
+        needs=("token_indices, the ids to train; the model's own begin and end tokens where they are not given",),
         limits=(
             "moves nothing but what those tokens mean: made for new tokens beside another technique",
             "with untied embeddings only tokens that occur in the inputs learn",
@@ -54,9 +52,7 @@ CARDS: tuple[Card, ...] = (
         family="selective",
         peft_type="BEFT",
         summary="Trains a bias added to the value projections.",
-        paper=Paper(
-            title="BEFT: Bias-Efficient Fine-Tuning of Language Models", arxiv="2509.15974", year=2025
-        ),
+        paper=Paper(title="BEFT: Bias-Efficient Fine-Tuning of Language Models", arxiv="2509.15974", year=2025),
         rate=published(
             "MetaMathQA/beft/llama-3.2-3B-target-v_proj",
             1e-4,

@@ -36,9 +36,7 @@ CARDS: tuple[Card, ...] = (
         family="shared-random",
         peft_type="PVERA",
         summary="VeRA whose inner activations are drawn from a learned distribution while training.",
-        paper=Paper(
-            title="PVeRA: Probabilistic Vector-Based Random Matrix Adaptation", arxiv="2512.07703", year=2025
-        ),
+        paper=Paper(title="PVeRA: Probabilistic Vector-Based Random Matrix Adaptation", arxiv="2512.07703", year=2025),
         knobs={
             "r": 256,
             "d_initial": 0.1,

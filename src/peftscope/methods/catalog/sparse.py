@@ -41,9 +41,7 @@ CARDS: tuple[Card, ...] = (
         paper=SUPER,
         config={"r": None, "select_top": True},
         knobs={"sparsity": 0.99},
-        rate=chosen(
-            3e-4, 3e-5, 3e-3, "the rate of the published run of SHiRA, which trains single entries too"
-        ),
+        rate=chosen(3e-4, 3e-5, 3e-3, "the rate of the published run of SHiRA, which trains single entries too"),
         limits=("builds the whole changed weight in every forward pass",),
     ),
     Card(
@@ -56,9 +54,7 @@ CARDS: tuple[Card, ...] = (
         paper=SUPER,
         config={"r": None, "select_top": False},
         knobs={"sparsity": 0.99},
-        rate=chosen(
-            3e-4, 3e-5, 3e-3, "the rate of the published run of SHiRA, which trains single entries too"
-        ),
+        rate=chosen(3e-4, 3e-5, 3e-3, "the rate of the published run of SHiRA, which trains single entries too"),
         limits=("builds the whole changed weight in every forward pass",),
     ),
     Card(

@@ -1,0 +1,39 @@
+# Two commands do all the set-up, each from a fresh clone: `make demo` and `make test`.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-all check clean
+
+demo: $(VENV)/.installed  ## six techniques on a real 135 M model, scored against the untouched base
+	$(BIN)/peftscope compare studies/demo.yaml
+
+test: $(VENV)/.installed-dev  ## fast tests, under 10 minutes
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: $(VENV)/.installed-dev  ## and those on the real embedded models, under 75 minutes
+	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m slow
+
+check: $(VENV)/.installed-dev  ## lint, types, fast tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not slow"
+
+clean:
+	rm -rf $(VENV) results
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "setting up $(VENV): a few minutes, once"
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "setting up $(VENV): a few minutes, once"
+	$(INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/.installed

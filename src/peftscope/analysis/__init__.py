@@ -1,0 +1,1 @@
+"""Pure functions on frames: estimates with intervals. No torch."""

@@ -1,0 +1,38 @@
+"""The command line: one file per command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from peftscope.cli import compare, init, methods, run
+from peftscope.errors import PeftscopeError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="peftscope",
+    help="Find the PEFT technique that is best for your model, your data and your limits.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command(name="compare")(compare.compare)
+app.command(name="run")(run.run)
+app.command(name="methods")(methods.methods)
+app.command(name="init")(init.init)
+
+
+def main() -> None:
+    """Entry point: exit code 0 done, 1 done with failures, 2 the request was wrong, 130 interrupted."""
+    try:
+        app()
+    except PeftscopeError as error:
+        Console(stderr=True, soft_wrap=True).print(str(error), style="red", markup=False, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted", style="yellow")
+        sys.exit(130)

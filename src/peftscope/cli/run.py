@@ -1,0 +1,72 @@
+"""``peftscope run DIR``: one experiment folder in the layout of the public benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peftscope.cli.compare import conclude, do_runs
+from peftscope.cli.output import show_warnings
+from peftscope.spec.experiment import read_experiment, to_run_spec
+from peftscope.spec.override import override
+from peftscope.spec.run import RunSpec
+from peftscope.spec.study import ModelSpec, TaskSpec
+
+__all__ = ["run"]
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(help="Holds adapter_config.json, training_params.json or both.")],
+    model: Annotated[str | None, typer.Option(help="Base model instead of the experiment's own.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Training rows (JSONL, CSV, Parquet) instead of MetaMathQA.")
+    ] = None,
+    test_data: Annotated[Path | None, typer.Option(help="Test rows; a part of --data by default.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed instead of the experiment's own.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting, such as train.max_steps=10 or task.test_size=50."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for record and adapter; results/NAME by default.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+) -> None:
+    """Run one experiment folder of the public benchmark, on its own model and data or on yours."""
+    notes: list[str] = []
+    spec, name = _spec_of(folder, model=model, data=data, test_data=test_data, seed=seed, notes=notes)
+    spec = override(spec, settings or [])
+    show_warnings(notes, quiet=quiet)
+    place = out or Path("results") / name
+    records, metric = do_runs([spec], place, quiet=quiet)
+    conclude("run", records, metric, place, json_output=json_output, title=name)
+
+
+def _spec_of(
+    folder: Path,
+    *,
+    model: str | None,
+    data: Path | None,
+    test_data: Path | None,
+    seed: int | None,
+    notes: list[str],
+) -> tuple[RunSpec, str]:
+    from peftscope.methods.published import method_name
+
+    experiment = read_experiment(folder)
+    task = None
+    if data is not None:
+        options = {"source": "files", "train": str(data)} | ({"test": str(test_data)} if test_data else {})
+        task = TaskSpec(name="math", options=options)
+    elif test_data is not None:
+        raise typer.BadParameter("needs --data with the training rows", param_hint="--test-data")
+    spec = to_run_spec(
+        experiment,
+        method_name=method_name(experiment.peft_config, experiment.training_params),
+        model=ModelSpec(source=model) if model else None,
+        task=task,
+        seed=seed,
+        warn=notes.append,
+    )
+    return spec, experiment.name.replace("/", "--")

@@ -1,0 +1,1 @@
+"""A study -> its runs, checked before anything is trained."""

@@ -1,0 +1,54 @@
+"""The untouched base's values: measured once, before any technique touches it, and kept for all runs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from peftscope.errors import StoreError
+from peftscope.models.load import LoadedModel
+from peftscope.spec.base import content_hash
+from peftscope.store.files import ensure_folder
+from peftscope.tasks.base import Retention
+
+__all__ = ["retention_baseline"]
+
+
+def retention_baseline(retention: Retention, loaded: LoadedModel, cache: Path) -> dict[str, Tensor]:
+    """The base's values for forgetting and drift, from the cache or measured now.
+
+    Must be called before a technique touches the model; the key holds everything that decides the values.
+
+    Raises:
+        StoreError: The cache cannot be written to.
+    """
+    key = content_hash(
+        {
+            "weights": loaded.weights_sha256,
+            "dtype": str(loaded.dtype),
+            "quantization": str(loaded.quantization),
+            "device": loaded.device.type,
+            "retention": retention.fingerprint(),
+        }
+    )
+    path = cache / f"baseline-{key}.safetensors"
+    if not path.exists():
+        _save(retention.baseline(loaded.model), path)
+    return load_file(path)
+
+
+def _save(values: dict[str, Tensor], path: Path) -> None:
+    ensure_folder(path.parent)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".baseline-", suffix=".tmp")
+    os.close(handle)
+    try:
+        save_file({k: v.contiguous() for k, v in values.items()}, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,140 @@
+"""Runs, one after another, each in a child process, so that a crash costs one run and leaves a record.
+
+Children are forked from a parent that has imported everything and done nothing else (``forkserver``).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from peftscope.errors import StoreError
+from peftscope.spec.record import Attempt, RunRecord, Status
+from peftscope.spec.run import RunSpec
+from peftscope.store.files import ensure_folder, read_record, record_path, write_record
+
+__all__ = ["FINISHED", "Listener", "finished_record", "launch"]
+
+FINISHED: frozenset[Status] = frozenset({"ok", "refused", "diverged"})
+"""Statuses that would come out the same again; the others are tried again by a second ``compare``."""
+
+Listener = Callable[[RunSpec, str, dict[str, Any]], None]
+"""Told the run, the stage (``load``, ``train``, …, ``done``) and, while it trains, ``step``, ``loss``, …"""
+
+
+def launch(runs: Sequence[RunSpec], folder: Path, *, on_event: Listener) -> Iterator[RunRecord]:
+    """Do the runs that have no finished record yet; yields every run's record in order.
+
+    Raises:
+        StoreError: The folder is not writable or the disk is full.
+        KeyboardInterrupt: Passed on after the run under way was stopped and recorded as ``killed``.
+    """
+    ensure_folder(folder)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["peftscope.run.execute"])
+    for run in runs:
+        record = finished_record(run, folder)
+        if record is None:
+            record = _in_child(context, run, folder, on_event)
+        on_event(run, "done", {"status": record.status})
+        yield record
+
+
+def finished_record(run: RunSpec, folder: Path) -> RunRecord | None:
+    """The record of a run that need not be done again; None where there is none."""
+    path = record_path(folder, run.run_id)
+    if not path.exists():
+        return None
+    record = read_record(path)
+    return record if record.status in FINISHED else None
+
+
+def _in_child(context: Any, run: RunSpec, folder: Path, on_event: Listener) -> RunRecord:
+    started_at = _now()
+    receiver, sender = context.Pipe(duplex=False)
+    log = ensure_folder(folder / "logs") / f"{run.run_id}.log"
+    child = context.Process(target=_child, args=(run.model_dump_json(), str(folder), str(log), sender), daemon=True)
+    child.start()
+    sender.close()
+    try:
+        written = _listen(child, receiver, run, on_event)
+    except KeyboardInterrupt:
+        child.terminate()
+        child.join(timeout=10)
+        if child.is_alive():
+            child.kill()
+            child.join()
+        _write_lost(run, folder, started_at, "interrupted by the user")
+        raise
+    child.join()
+    if not written:
+        return _write_lost(run, folder, started_at, _death_of(child.exitcode, log))
+    return read_record(record_path(folder, run.run_id))
+
+
+def _listen(child: Any, receiver: Connection, run: RunSpec, on_event: Listener) -> bool:
+    """Pass events on until the child ends; whether it wrote its record."""
+    written = False
+    while True:
+        ready = wait([receiver, child.sentinel])
+        if receiver in ready:
+            try:
+                kind, payload = receiver.recv()
+            except EOFError:
+                return written
+            if kind == "store-error":
+                raise StoreError(payload["message"])
+            if kind == "written":
+                written = True
+            else:
+                on_event(run, kind, payload)
+        elif child.sentinel in ready:
+            return written
+
+
+def _child(run_json: str, folder: str, log: str, sender: Connection) -> None:
+    """One run in its own process; output of libraries goes to the run's log."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    with open(log, "ab", buffering=0) as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    from peftscope.run.execute import execute
+    from peftscope.train.loop import Progress
+
+    def tell(stage: str, progress: Progress | None) -> None:
+        sender.send((stage, {} if progress is None else vars(progress)))
+
+    record = execute(RunSpec.model_validate_json(run_json), Path(folder), on_event=tell)
+    try:
+        write_record(Path(folder), record)
+    except StoreError as error:
+        sender.send(("store-error", {"message": str(error)}))
+    else:
+        sender.send(("written", {}))
+
+
+def _write_lost(run: RunSpec, folder: Path, started_at: str, reason: str) -> RunRecord:
+    """The record of a run whose process ended before it could write one."""
+    attempt = Attempt(started_at=started_at, ended_at=_now(), status="killed", reason=reason)
+    record = RunRecord(run_id=run.run_id, spec=run, status="killed", reason=reason, attempts=(attempt,))
+    return read_record(write_record(folder, record))
+
+
+def _death_of(exit_code: int | None, log: Path) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        cause = "; out of memory is the usual cause" if name == "SIGKILL" else ""
+        return f"the process was ended by {name}{cause}"
+    tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+    return f"the process ended with code {exit_code}: {' | '.join(tail)}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,1 @@
+"""The one training loop, schedules, seeding, and measuring what a training costs."""

@@ -1,0 +1,26 @@
+"""What trades memory for time, applied to the base before a technique is built on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peftscope.errors import TechniqueRefused
+from peftscope.spec.study import TrainSpec
+
+__all__ = ["prepare"]
+
+
+def prepare(base: Any, spec: TrainSpec) -> None:
+    """Apply the memory setting and activation checkpointing to a base model.
+
+    ``plain`` changes nothing: the loss is the model's own on full logits. Checkpointing is of the non-reentrant
+    kind, which needs no gradient on the embeddings' output.
+
+    Raises:
+        TechniqueRefused: Checkpointing was asked for and the model has none.
+    """
+    if not spec.checkpointing:
+        return
+    if not getattr(base, "supports_gradient_checkpointing", False):
+        raise TechniqueRefused(f"{type(base).__name__} has no activation checkpointing; set train.checkpointing: false")
+    base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -1,0 +1,85 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["bytes_text", "count_text", "interval_text", "rate_text", "seconds_text"]
+
+DASH = "–"
+
+
+def bytes_text(value: float | None) -> str:
+    """Bytes in decimal units.
+
+    >>> bytes_text(37_800_000)
+    '37.8 MB'
+    """
+    return _scaled(value, ((1e9, " GB"), (1e6, " MB"), (1e3, " kB")), " B")
+
+
+def count_text(value: float | None) -> str:
+    """A count in millions or thousands.
+
+    >>> count_text(9_175_040)
+    '9.18 M'
+    """
+    return _scaled(value, ((1e9, " B"), (1e6, " M"), (1e3, " k")), "")
+
+
+def seconds_text(value: float | None) -> str:
+    """Seconds, with milliseconds below one.
+
+    >>> seconds_text(0.0123), seconds_text(75.2)
+    ('12.3 ms', '75.2 s')
+    """
+    if value is None:
+        return DASH
+    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.1f} s" if value < 600 else f"{value / 60:.1f} min"
+
+
+def rate_text(value: float | None) -> str:
+    """A learning rate.
+
+    >>> rate_text(0.0001)
+    '1e-04'
+    """
+    return (
+        DASH
+        if value is None
+        else f"{value:.3g}"
+        if value >= 0.01
+        else f"{value:.0e}"
+        if _round(value)
+        else f"{value:.1e}"
+    )
+
+
+def interval_text(value: float | None, interval: Sequence[float] | None, *, percent: bool, signed: bool = False) -> str:
+    """A value with its 95 % interval.
+
+    >>> interval_text(0.4, [0.31, 0.5], percent=True)
+    '40.0 [31.0, 50.0]'
+    """
+    if value is None:
+        return DASH
+    factor, digits, sign = (100.0, 1, "+" if signed else "") if percent else (1.0, 3, "+" if signed else "")
+    text = f"{value * factor:{sign}.{digits}f}"
+    if interval is None:
+        return text
+    low, high = (f"{x * factor:{sign}.{digits}f}" for x in interval)
+    return f"{text} [{low}, {high}]"
+
+
+def _round(value: float) -> bool:
+    mantissa = float(f"{value:e}".split("e")[0])
+    return abs(mantissa - round(mantissa)) < 1e-9
+
+
+def _scaled(value: float | None, steps: tuple[tuple[float, str], ...], plain: str) -> str:
+    if value is None:
+        return DASH
+    for factor, suffix in steps:
+        if value >= factor:
+            return f"{value / factor:.3g}{suffix}" if value / factor < 1000 else f"{value / factor:.0f}{suffix}"
+    return f"{value:.0f}{plain}"
