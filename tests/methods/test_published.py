@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ needs_data = pytest.mark.skipif(not FOLDERS, reason=f"the benchmark's folders ar
 no_sparse_noise = pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
 
 NO_META = {
-    "adamss/llama-3.2-3B-rank32": "scikit-learn|Cannot copy out of meta tensor",
+    "adamss/llama-3.2-3B-rank32": "Cannot copy out of meta tensor",
     "shira/llama-3.2-3B-lr_0.0003-random_seed_42": "nonzero",
 }
 """Initialisations that look at the weights' values. Asserted, so that an upgrade that changes it shows."""
@@ -116,13 +117,6 @@ def built(base: PreTrainedModel, experiment: Experiment, warnings: list[str]) ->
     return build(base, run.method, context)
 
 
-def trainable(model: torch.nn.Module) -> int:
-    # AdaLoRA's rank counters lose their freeze when peft moves them to another device; nothing trains them
-    # in the published runs, which don't count them.
-    named = model.named_parameters()
-    return sum(p.numel() for name, p in named if p.requires_grad and "ranknum" not in name)
-
-
 def on_meta() -> list[Any]:
     marks = {True: [pytest.mark.slow], False: []}
     published = [folder for folder in FOLDERS if name_of(folder).replace("/", "--") in RESULTS]
@@ -151,20 +145,27 @@ def test_trainable_parameters_equal_the_published_ones(folder: Path) -> None:
             built(llama_3b(), experiment, warnings)
         return
     result = json.loads(RESULTS[name.replace("/", "--")].read_text())
-    assert trainable(built(llama_3b(), experiment, warnings).model) == result["train_info"]["num_trainable_params"]
+    technique = built(llama_3b(), experiment, warnings)
+    required = sum(p.numel() for p in technique.model.parameters() if p.requires_grad)
+    assert required == technique.num_trainable_params == result["train_info"]["num_trainable_params"]
     assert not [line for line in warnings if "on this model" in line], "it is the model it was made for"
+
+
+@pytest.fixture(scope="module")
+def narrow_llama() -> PreTrainedModel:
+    """The narrow model; drawing its weights takes longer than copying them."""
+    torch.manual_seed(0)
+    return LlamaForCausalLM(narrow_config())
 
 
 @needs_data
 @no_sparse_noise
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_a_published_config_trains_on_a_narrow_model_or_is_refused(folder: Path) -> None:
+def test_a_published_config_trains_on_a_narrow_model_or_is_refused(folder: Path, narrow_llama: PreTrainedModel) -> None:
     name, warnings = name_of(folder), list[str]()
     experiment = read_experiment(folder)
+    base = copy.deepcopy(narrow_llama)
     torch.manual_seed(0)
-    base = LlamaForCausalLM(narrow_config())
-    if name.startswith("adamss/"):
-        pytest.importorskip("sklearn", reason="AdaMSS clusters with scikit-learn")
     if name in DOES_NOT_FIT_NARROW:
         with pytest.raises(TechniqueRefused, match=DOES_NOT_FIT_NARROW[name]):
             built(base, experiment, warnings)
@@ -173,9 +174,9 @@ def test_a_published_config_trains_on_a_narrow_model_or_is_refused(folder: Path)
     trained = [p for p in technique.model.parameters() if p.requires_grad]
     before = [p.detach().clone() for p in trained]
     optimizer = torch.optim.AdamW(trained, lr=1e-3)
-    ids = torch.randint(3, 512, (2, 8), generator=torch.Generator().manual_seed(1))
+    ids = torch.randint(3, 512, (1, 8), generator=torch.Generator().manual_seed(1))
     ids[:, 0], ids[:, -1] = 1, 2
-    for step in (1, 2):
+    for step in (1, 2):  # in the first step a factor that starts at zero leaves the other one where it is
         loss = technique.model(input_ids=ids, labels=ids).loss
         assert torch.isfinite(loss)
         loss.backward()

@@ -109,6 +109,38 @@ def test_what_does_not_fit_is_recorded_as_refused_with_its_reason(
     assert record.missing["test_score"] == record.reason
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # bitsandbytes says on the CPU that it casts
+@pytest.mark.parametrize("kind", ["int8", "nf4"])
+def test_a_quantized_base_trains_where_the_technique_supports_it_and_is_refused_elsewhere(
+    kind: str, make_run: MakeRun, tmp_path: Path
+) -> None:
+    def quantized(method: str) -> RunSpec:
+        run = make_run(method)
+        return run.model_copy(update={"model": run.model.model_copy(update={"quantization": kind})})
+
+    record = execute(quantized("lora"), tmp_path)
+    assert record.status == "ok", record.attempts[0].traceback
+    assert "quantized" in record.missing.get("decode_latency_merged_b1_s", "") or not record.spec.measure.latency
+    plain = execute(make_run("lora"), tmp_path)
+    assert record.metrics["base_memory_bytes"] < plain.metrics["base_memory_bytes"]
+    refused = execute(quantized("hra"), tmp_path)
+    assert refused.status == "refused"
+    assert kind in (refused.reason or "")
+
+
+def test_checkpointing_saves_memory_and_changes_no_loss(make_run: MakeRun, tmp_path: Path) -> None:
+    plain = execute(make_run(), tmp_path / "plain")
+    saving = execute(make_run(train={"checkpointing": True}), tmp_path / "saving")
+    assert saving.status == "ok", saving.attempts[0].traceback
+    for before, after in zip(plain.curve, saving.curve, strict=True):
+        assert after.train_loss == pytest.approx(before.train_loss, rel=1e-5)
+    name = "peak_train_memory_bytes"
+    assert saving.metrics[name] < plain.metrics[name]
+    refused = execute(make_run("prefix-tuning", train={"checkpointing": True}), tmp_path / "prefix")
+    assert refused.status == "refused"
+    assert "checkpointing" in (refused.reason or "")
+
+
 def test_a_run_that_diverges_keeps_what_it_had(make_run: MakeRun, tmp_path: Path) -> None:
     record = execute(make_run("full", rate=1e30, train={"max_steps": 12, "grad_norm_clip": None}), tmp_path)
     assert record.status == "diverged", record.attempts[0].traceback

@@ -75,12 +75,17 @@ def conclude(
 def _print_tables(
     summary: list[dict[str, Any]], metric: MetricSpec, records: list[RunRecord], folder: Path, title: str
 ) -> None:
-    from peftscope.views.table import summary_cells, terminal_table
+    from peftscope.views.table import failure_lines, quality_and_cost, terminal_table
 
     console = Console()
-    console.print(terminal_table(*summary_cells(summary, metric), title=title))
+    console.print(f"[bold]{title}[/bold]: {metric.name}, {metric.window}", highlight=False)
+    for table in quality_and_cost(summary, metric):
+        console.print(terminal_table(table))
+    for line in failure_lines(summary):
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     console.print(
-        f"Intervals (95 %) are over test examples, for the trainings done: {_seeds(records)}. Records: {folder}",
+        f"Intervals (95 %) are over test examples, for the trainings done: {_seeds(records)}. "
+        f"Loss, forgetting and drift in nats per token. Records: {folder}",
         highlight=False,
     )
     show_warnings(warning for record in records for warning in record.warnings)

@@ -16,12 +16,7 @@ from peftscope.methods import catalog
 from peftscope.methods.card import Card
 from peftscope.methods.configure import configure, plain_config
 from peftscope.methods.context import ADAPTER, BuildContext, device_of, quantization_of
-from peftscope.methods.hooks import (
-    PENALTIES,
-    STEP_HOOKS,
-    own_loss_terms_in_training_only,
-    without_own_penalty,
-)
+from peftscope.methods.hooks import PENALTIES, STEP_HOOKS, without_own_loss_terms
 from peftscope.methods.initialisation import attach
 from peftscope.methods.optimizers import OptimizerSettings, freeze_for, make_optimizer
 from peftscope.methods.targets import adapted_modules
@@ -126,10 +121,7 @@ def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
     trainable, total = model.get_nb_trainable_parameters()
     step_hook = STEP_HOOKS[card.step_hook] if card.step_hook else None
     penalty = PENALTIES[card.penalty](model) if card.penalty else None
-    if card.penalty == "adalora":
-        without_own_penalty(model)
-    if card.peft_type == "SHADOW":
-        own_loss_terms_in_training_only(model)
+    without_own_loss_terms(model, card)
     return Built(
         model=model,
         card=card,

@@ -22,7 +22,7 @@ from peftscope.errors import StoreError
 from peftscope.methods.build import Built
 from peftscope.methods.card import Card
 from peftscope.methods.context import ADAPTER
-from peftscope.methods.hooks import without_own_penalty
+from peftscope.methods.hooks import without_own_loss_terms
 
 __all__ = ["load", "save"]
 
@@ -80,8 +80,7 @@ def load(base: nn.Module, folder: Path, card: Card) -> nn.Module:
         # What peft has to say about the technique on this base it said when it was built.
         warnings.simplefilter("ignore")
         model = get_peft_model(base, config, autocast_adapter_dtype=_was_cast(state))
-    if card.penalty == "adalora":
-        without_own_penalty(model)
+    without_own_loss_terms(model, card)
     if start is not None:
         _fill(model, start, saved_start)
         _subtract_start(model)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from peftscope.methods.card import Card
+
 __all__ = [
     "PENALTIES",
     "STEP_HOOKS",
     "adalora_schedule",
-    "own_loss_terms_in_training_only",
-    "without_own_penalty",
+    "without_own_loss_terms",
 ]
 
 ADAPTER = "default"
@@ -88,24 +90,23 @@ PENALTIES: dict[str, Callable[[Any], Callable[[], Tensor]]] = {
 """Makes the term added to the training loss from a built model."""
 
 
-def without_own_penalty(model: Any) -> None:
-    """Stop AdaLoRA from adding its penalty to ``outputs.loss`` by itself.
+def without_own_loss_terms(model: Any, card: Card) -> None:
+    """Keep a technique's own terms out of ``outputs.loss``, so that losses compare between techniques.
 
-    It does so in evaluation too, so that its losses would not compare with any other technique's.
+    AdaLoRA's penalty hangs on weights alone and stands apart, in ``PENALTIES``. ShadowPEFT's auxiliary loss
+    needs the batch: in training it stays where ``peft`` adds it, in evaluation it is left out.
     """
     tuner = model.base_model
-    object.__setattr__(tuner, "forward", tuner.model.forward)
+    forward = {"ADALORA": _of_the_base, "SHADOW": _of_the_base_in_evaluation}.get(card.peft_type or "")
+    if forward is not None:
+        # Bound to the tuner, so that a copy of the model calls its own; past nn.Module's check of attributes.
+        object.__setattr__(tuner, "forward", MethodType(forward, tuner))
 
 
-def own_loss_terms_in_training_only(model: Any) -> None:
-    """Keep ShadowPEFT's auxiliary loss out of ``outputs.loss`` in evaluation, for the same reason.
+def _of_the_base(tuner: Any, *args: Any, **kwargs: Any) -> Any:
+    # Called, not its ``forward``: ShadowPEFT's state is started and ended by hooks on the base.
+    return tuner.model(*args, **kwargs)
 
-    Unlike a penalty on weights it needs the batch, so in training it stays where ``peft`` adds it.
-    """
-    tuner: Any = model.base_model
-    with_own_terms = tuner.forward
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        return (with_own_terms if tuner.training else tuner.model.forward)(*args, **kwargs)
-
-    object.__setattr__(tuner, "forward", forward)
+def _of_the_base_in_evaluation(tuner: Any, *args: Any, **kwargs: Any) -> Any:
+    return type(tuner).forward(tuner, *args, **kwargs) if tuner.training else tuner.model(*args, **kwargs)

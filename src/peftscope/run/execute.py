@@ -21,7 +21,7 @@ from peftscope.spec.run import RunSpec
 from peftscope.tasks import registry
 from peftscope.tasks.base import Task, TaskContext
 from peftscope.train.loop import FitResult, Hooks, Progress, fit
-from peftscope.train.memory import ProcessMemory
+from peftscope.train.memory import ProcessMemory, anonymous_bytes
 from peftscope.train.memory_settings import prepare
 from peftscope.train.seeding import seed_everything
 from peftscope.train.storage import LiveStorage, tensors_of
@@ -79,7 +79,10 @@ class _Run:
         """Load, build, train, measure; whatever is raised ends the run."""
         spec, stage = self.spec, self._stage
         stage("load")
+        before = anonymous_bytes()
         loaded = self.loaded = load(spec.model)
+        if loaded.device.type == "cpu":
+            self.measured.put("sampled_base_memory_bytes", max(0, anonymous_bytes() - before))
         self.measured.put("base_memory_bytes", LiveStorage(tensors_of(loaded.model)).live_bytes)
         stage("data")
         task = self.task = registry.create(

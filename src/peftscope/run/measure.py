@@ -158,6 +158,7 @@ def _measure_memory(built: Built, task: Task, generate: TextGenerator, spec: Run
             measured.missing[f"peak_{kind}_reserved_bytes"] = "the CPU has no reserved memory"
         else:
             measured.missing[f"sampled_{kind}_memory_bytes"] = "taken on the CPU only"
+            measured.missing["sampled_base_memory_bytes"] = "taken on the CPU only"
     if not on_cpu:
         measured.put("valid_score", _mean_score(score_split(task, built.model, generate, "valid")))
         return

@@ -32,6 +32,12 @@ RUN_METRICS: dict[str, MetricSpec] = {
             window="the base's parameters and buffers",
         ),
         MetricSpec(
+            name="sampled_base_memory_bytes",
+            unit="bytes",
+            direction="neutral",
+            window="CPU: rise of the process's anonymous memory by loading the base; mapped weight files are not in it",
+        ),
+        MetricSpec(
             name="peak_train_memory_bytes",
             unit="bytes",
             direction="lower",
@@ -59,13 +65,13 @@ RUN_METRICS: dict[str, MetricSpec] = {
             name="sampled_train_memory_bytes",
             unit="bytes",
             direction="lower",
-            window="CPU: anonymous memory of the whole process, sampled over the training; holds base_memory_bytes",
+            window="CPU: the process's anonymous memory, sampled over the training; holds sampled_base_memory_bytes",
         ),
         MetricSpec(
             name="sampled_eval_memory_bytes",
             unit="bytes",
             direction="lower",
-            window="CPU: anonymous memory of the whole process, sampled over scoring; holds base_memory_bytes",
+            window="CPU: the process's anonymous memory, sampled over scoring; holds sampled_base_memory_bytes",
         ),
         *(
             MetricSpec(

@@ -1,74 +1,95 @@
-"""Summary rows -> a table for the terminal or for Markdown; what to show is decided once, for both."""
+"""Summary rows -> tables for the terminal or for Markdown; what to show is decided once, for both."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from peftscope.spec.metric import MetricSpec
-from peftscope.views.units import bytes_text, count_text, interval_text, rate_text, seconds_text
+from peftscope.views.units import bytes_text, count_text, interval_text, loss_text, rate_text, seconds_text
 
-__all__ = ["markdown_table", "summary_cells", "terminal_table"]
+__all__ = ["TextTable", "failure_lines", "markdown_table", "quality_and_cost", "terminal_table"]
 
-
-def summary_cells(rows: Sequence[Mapping[str, Any]], metric: MetricSpec) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells of a study's summary; failures keep their row, with the reason in it."""
-    percent = metric.unit == "share"
-    unit = " %" if percent else f" ({metric.unit})"
-    headings = [
-        "method", "lr", f"{metric.name}{unit} [95 %]", "gain over base", "trainable", "train memory",
-        "train time", "checkpoint", "forgetting", "drift", "decode", "merged",
-    ]  # fmt: skip
-    cells = []
-    for row in rows:
-        failed = "; ".join(row["failures"])
-        if row["score"] is None:
-            cells.append([row["method"], rate_text(row["learning_rate"]), failed, *[""] * (len(headings) - 3)])
-            continue
-        score = interval_text(row["score"], row["score_interval"], percent=percent)
-        cells.append(
-            [
-                row["method"] + (f" ({len(row['failures'])} failed)" if failed else ""),
-                rate_text(row["learning_rate"]),
-                score,
-                interval_text(row["gain"], row["gain_interval"], percent=percent, signed=True),
-                count_text(row["num_trainable_params"]) if not row["is_base"] else "0",
-                bytes_text(row["peak_train_memory_bytes"]),
-                seconds_text(row["train_time_s"]),
-                bytes_text(row["checkpoint_bytes"]),
-                _loss(row["forgetting"], signed=True),
-                _loss(row["drift"]),
-                seconds_text(row["decode_latency_adapter_b1_s"]),
-                seconds_text(row["decode_latency_merged_b1_s"]),
-            ]
-        )
-    return headings, cells
+Row = Mapping[str, Any]
 
 
-def terminal_table(headings: Sequence[str], cells: Sequence[Sequence[str]], *, title: str | None = None) -> Table:
-    """A rich table; the first columns to the left, figures to the right."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for index, heading in enumerate(headings):
-        table.add_column(
-            heading,
-            justify="left" if index == 0 else "right",
-            overflow="fold",
-            min_width=min(len(heading), 6),
-        )
-    for row in cells:
-        table.add_row(*row)
-    return table
+@dataclass(frozen=True, kw_only=True)
+class TextTable:
+    """A table as texts: the first column is a name, the others are figures."""
+
+    title: str
+    headings: Sequence[str]
+    cells: Sequence[Sequence[str]]
 
 
-def markdown_table(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """The same as Markdown."""
-    lines = [list(headings), ["---"] + ["---:"] * (len(headings) - 1), *[list(row) for row in cells]]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines
+def quality_and_cost(rows: Sequence[Row], metric: MetricSpec) -> tuple[TextTable, TextTable]:
+    """Two tables of a study's summary, narrow enough for 80 columns: what was learned, and what it cost."""
+    scored = [row for row in rows if row["score"] is not None]
+    return (
+        TextTable(
+            title="quality",
+            headings=("method", "lr", _score_heading(metric), "gain over base", "forgetting", "drift"),
+            cells=[_quality(row, metric) for row in scored],
+        ),
+        TextTable(
+            title="cost",
+            headings=("method", "trained", "train mem", "eval mem", "train", "file", "decode", "merged"),
+            cells=[_cost(row) for row in scored],
+        ),
     )
 
 
-def _loss(value: float | None, *, signed: bool = False) -> str:
-    return "–" if value is None else f"{value:{'+' if signed else ''}.3f}"
+def failure_lines(rows: Sequence[Row]) -> list[str]:
+    """One line per failed run, with its reason."""
+    return [f"{row['method']}: {failure}" for row in rows for failure in row["failures"]]
+
+
+def terminal_table(table: TextTable) -> Table:
+    """For rich: names to the left, figures to the right, no cell wrapped."""
+    shown = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
+    for index, heading in enumerate(table.headings):
+        shown.add_column(heading, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in table.cells:
+        shown.add_row(*row)
+    return shown
+
+
+def markdown_table(table: TextTable) -> str:
+    """The same as Markdown."""
+    rule = ["---", *["---:"] * (len(table.headings) - 1)]
+    lines = [list(table.headings), rule, *[list(row) for row in table.cells]]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _score_heading(metric: MetricSpec) -> str:
+    return f"{metric.name} % [95 %]" if metric.unit == "share" else f"{metric.name} [95 %]"
+
+
+def _quality(row: Row, metric: MetricSpec) -> list[str]:
+    percent = metric.unit == "share"
+    name = row["method"] + (f" ({len(row['failures'])} failed)" if row["failures"] else "")
+    return [
+        name,
+        rate_text(row["learning_rate"]),
+        interval_text(row["score"], row["score_interval"], percent=percent),
+        interval_text(row["gain"], row["gain_interval"], percent=percent, signed=True),
+        loss_text(row["forgetting"], signed=True),
+        loss_text(row["drift"]),
+    ]
+
+
+def _cost(row: Row) -> list[str]:
+    return [
+        row["method"],
+        count_text(row["num_trainable_params"]),
+        bytes_text(row["peak_train_memory_bytes"]),
+        bytes_text(row["peak_eval_memory_bytes"]),
+        seconds_text(row["train_time_s"]),
+        bytes_text(row["checkpoint_bytes"]),
+        seconds_text(row["decode_latency_adapter_b1_s"]),
+        seconds_text(row["decode_latency_merged_b1_s"]),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["bytes_text", "count_text", "interval_text", "rate_text", "seconds_text"]
+__all__ = ["bytes_text", "count_text", "interval_text", "loss_text", "rate_text", "seconds_text"]
 
 DASH = "–"
 
@@ -55,6 +55,15 @@ def rate_text(value: float | None) -> str:
     )
 
 
+def loss_text(value: float | None, *, signed: bool = False) -> str:
+    """A loss or a difference of losses, in nats.
+
+    >>> loss_text(0.25, signed=True)
+    '+0.250'
+    """
+    return DASH if value is None else f"{value:{'+' if signed else ''}.3f}"
+
+
 def interval_text(value: float | None, interval: Sequence[float] | None, *, percent: bool, signed: bool = False) -> str:
     """A value with its 95 % interval.
 
@@ -67,7 +76,7 @@ def interval_text(value: float | None, interval: Sequence[float] | None, *, perc
     text = f"{value * factor:{sign}.{digits}f}"
     if interval is None:
         return text
-    low, high = (f"{x * factor:{sign}.{digits}f}" for x in interval)
+    low, high = (f"{x * factor:.{digits}f}" for x in interval)
     return f"{text} [{low}, {high}]"
 
 

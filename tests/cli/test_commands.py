@@ -1,0 +1,192 @@
+"""What a stranger meets at the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from peftscope.cli import main
+from peftscope.methods.catalog import cards
+from tiny import tiny_llama, tiny_tokenizer
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Calls the command line in a folder of its own: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["peftscope", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A study of two techniques on a tiny model that takes seconds."""
+    tiny_llama().save_pretrained(tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
+    rows = [{"text": f"count {n}", "label": "odd" if n % 2 else "even"} for n in range(30)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    document: dict[str, Any] = {
+        "name": "small",
+        "model": "model",
+        "task": {
+            "name": "own-data", "train": "rows.jsonl", "prompt": "{text}:", "target": "label",
+            "valid_size": 4, "test_size": 6, "max_new_tokens": 4,
+        },
+        "methods": ["lora", "xlora"],
+        "train": {"max_steps": 2, "max_length": 64},
+        "measure": {"general_tokens": 0, "latency": False},
+    }  # fmt: skip
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_methods_lists_all_45_types_and_at_least_12_variants_as_json(call: Call) -> None:
+    code, out, _ = call("methods", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["schema"] == "peftscope.methods/1"
+    entries = document["methods"]
+    assert len({e["peft_type"] for e in entries if e["peft_type"]}) == 45
+    assert sum(e["variant_of"] is not None for e in entries) >= 12
+    assert all(e["reason"] for e in entries if e["status"] == "refused")
+    assert {"name", "family", "peft_type", "status", "reason"} <= entries[0].keys()
+
+
+@pytest.mark.parametrize("name", sorted(cards()))
+def test_every_card_can_be_shown(name: str, call: Call) -> None:
+    code, out, _ = call("methods", name)
+    assert code == 0
+    assert cards()[name].summary[:40] in out
+
+
+def test_an_unknown_method_gets_the_nearest_match_and_exit_code_2(call: Call) -> None:
+    code, _, err = call("methods", "lorra")
+    assert code == 2
+    assert "did you mean 'lora'?" in err
+    assert "Traceback" not in err
+
+
+def test_init_writes_a_study_that_reads_and_does_not_write_over_one(call: Call, tmp_path: Path) -> None:
+    assert call("init")[0] == 0
+    assert "methods:" in (tmp_path / "study.yaml").read_text()
+    code, _, err = call("init")
+    assert code == 2
+    assert "--force" in err
+    assert call("init", "--force")[0] == 0
+
+
+def test_compare_scores_the_base_and_every_method_and_reports_failures_with_exit_code_1(
+    call: Call, study: Path, tmp_path: Path
+) -> None:
+    code, out, _ = call("compare", str(study), "--json", "--quiet")
+    document = json.loads(out)
+    assert code == 1  # xlora is refused, which is worth looking at
+    assert document["schema"] == "peftscope.compare/1"
+    assert {r["spec"]["method"]["name"]: r["status"] for r in document["runs"]} == {
+        "base": "ok", "lora": "ok", "xlora": "refused",
+    }  # fmt: skip
+    lora = next(row for row in document["summary"] if row["method"] == "lora")
+    assert lora["gain_interval"][0] <= lora["gain"] <= lora["gain_interval"][1]
+    assert len(list((tmp_path / "results/small/records").glob("*.json"))) == 3
+
+    code, out, err = call("compare", str(study))  # again: all there, shown as a table
+    assert code == 1
+    assert "xlora" in out
+    assert "refused" in out
+    assert "already done" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"target": "lable"}, "lable"),
+        ({"train": "nothing.jsonl"}, "nothing.jsonl"),
+        ({"metric": "exact"}, "exact_match"),
+        ({"test_size": 1000}, "give smaller valid_size and test_size"),
+        ({"prompt": "x" * 500 + "{text}"}, "no room"),
+    ],
+)
+def test_wrong_data_is_refused_before_anything_is_trained(
+    change: dict[str, Any], part: str, call: Call, study: Path, tmp_path: Path
+) -> None:
+    document = yaml.safe_load(study.read_text())
+    document["task"] |= change
+    study.write_text(yaml.safe_dump(document))
+    code, _, err = call("compare", str(study), "--quiet")
+    assert code == 2
+    assert part in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.glob("results/small/records/*"))
+
+
+def test_a_model_that_is_not_there_is_named(call: Call, study: Path) -> None:
+    document = yaml.safe_load(study.read_text())
+    document["model"] = "./modle"
+    study.write_text(yaml.safe_dump(document))
+    code, _, err = call("compare", str(study), "--quiet")
+    assert code == 2
+    assert "modle" in err
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(call: Call, study: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    code, _, err = call("compare", str(study), "--quiet", "--out", "taken")
+    assert code == 2
+    assert "taken" in err
+    assert "--out" in err
+
+
+def test_run_takes_an_experiment_folder_as_it_is(call: Call, study: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "lora" / "rank4"
+    folder.mkdir(parents=True)
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    rows = [{"question": f"What is {n} and 1?", "answer": f"#### {n + 1}"} for n in range(30)]
+    (tmp_path / "sums.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    arguments = ["run", str(folder), "--model", "model", "--data", "sums.jsonl", "--json", "--quiet"]
+    sizes = ["task.test_size=4", "task.valid_size=4", "task.max_new_tokens=4", "train.max_steps=2"]
+    cheap = ["measure.general_tokens=0", "measure.latency=false", "model.dtype=float32", "train.eval_every=null"]
+    code, out, err = call(*arguments, *(part for setting in sizes + cheap for part in ("--set", setting)))
+    assert code == 0, err
+    (run,) = json.loads(out)["runs"]
+    assert run["technique"]["adapted_modules"] == [f"model.layers.{i}.self_attn.q_proj" for i in range(2)]
+    assert run["metrics"]["num_trainable_params"] == 2 * 4 * (64 + 64)
+
+
+@pytest.mark.parametrize("arguments", [["run", "nowhere"], ["compare", "nothing.yaml"], ["compare"], ["comparre"]])
+def test_wrong_requests_end_with_exit_code_2_and_no_traceback(arguments: list[str], call: Call) -> None:
+    code, _, err = call(*arguments)
+    assert code == 2
+    assert err
+    assert "Traceback" not in err
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    import typer.main
+
+    from peftscope.cli import app
+
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    commands = set(re.findall(r"^(?:\.venv/bin/)?peftscope (\w+)", text, flags=re.MULTILINE))
+    assert commands
+    assert commands <= set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
