@@ -115,6 +115,11 @@ def test_compare_scores_the_base_and_every_method_and_reports_failures_with_exit
     assert "refused" in out
     assert "already done" in err
 
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(rows.read_text().replace("odd", "uneven"))
+    _, _, err = call("compare", str(study))  # the data changed, so what was done does not count
+    assert "already done" not in err
+
 
 @pytest.mark.parametrize(
     ("change", "part"),

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.errors import StoreError
+from peftscope.plan.preflight import Checked
+from peftscope.spec.base import content_hash
 from peftscope.spec.record import Attempt, RunRecord, Status
 from peftscope.spec.run import RunSpec
 from peftscope.store.files import ensure_folder, read_record, record_path, write_record
@@ -29,31 +31,47 @@ Listener = Callable[[RunSpec, str, dict[str, Any]], None]
 """Told the run, the stage (``load``, ``train``, …, ``done``) and, while it trains, ``step``, ``loss``, …"""
 
 
-def launch(runs: Sequence[RunSpec], folder: Path, *, on_event: Listener) -> Iterator[RunRecord]:
+def launch(
+    runs: Sequence[RunSpec], folder: Path, *, on_event: Listener, checked: Checked | None = None
+) -> Iterator[RunRecord]:
     """Do the runs that have no finished record yet; yields every run's record in order.
+
+    Args:
+        runs: What to do.
+        folder: The study's folder.
+        on_event: Told how each run gets on.
+        checked: What is on disk now; a record of other weights or data is not taken for finished.
 
     Raises:
         StoreError: The folder is not writable or the disk is full.
         KeyboardInterrupt: Passed on after the run under way was stopped and recorded as ``killed``.
     """
     ensure_folder(folder)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["peftscope.run.execute"])
+    warm = "forkserver" in multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if warm else "spawn")
+    if warm:
+        context.set_forkserver_preload(["peftscope.run.execute"])
     for run in runs:
-        record = finished_record(run, folder)
+        record = finished_record(run, folder, checked)
         if record is None:
             record = _in_child(context, run, folder, on_event)
         on_event(run, "done", {"status": record.status})
         yield record
 
 
-def finished_record(run: RunSpec, folder: Path) -> RunRecord | None:
-    """The record of a run that need not be done again; None where there is none."""
+def finished_record(run: RunSpec, folder: Path, checked: Checked | None) -> RunRecord | None:
+    """The record of a run that need not be done again; None where there is none, or its files have changed."""
     path = record_path(folder, run.run_id)
     if not path.exists():
         return None
     record = read_record(path)
-    return record if record.status in FINISHED else None
+    if record.status not in FINISHED:
+        return None
+    if checked is not None and record.data and content_hash(record.data) != content_hash(checked.data):
+        return None
+    if checked is not None and record.weights_sha256 not in (None, checked.weights_sha256):
+        return None
+    return record
 
 
 def _in_child(context: Any, run: RunSpec, folder: Path, on_event: Listener) -> RunRecord:
