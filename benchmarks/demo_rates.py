@@ -16,7 +16,7 @@ def main() -> None:
     done = subprocess.run([*command, "--out", "results/demo-rates"], stdout=subprocess.PIPE, text=True, check=False)
     runs = json.loads(done.stdout)["runs"]
     lines = [
-        "Written by `python benchmarks/demo_rates.py`: validation scores on 150 problems, one seed.",
+        "Written by `python benchmarks/demo_rates.py`: validation scores on 100 problems, one seed.",
         "",
         "| method | learning rate | status | validation accuracy | training loss at the end | training time |",
         "| --- | ---: | --- | ---: | ---: | ---: |",

@@ -9,7 +9,7 @@ from peftscope.methods.catalog import BASE
 from peftscope.spec.metric import MetricSpec
 from peftscope.store.files import read_records
 from peftscope.store.frame import examples_of, frame_of
-from peftscope.views.table import markdown_table
+from peftscope.views.table import markdown_table, quality_and_cost
 
 HERE = Path(__file__).resolve().parent
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="the test split")

@@ -6,10 +6,10 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from peftscope.errors import Diverged, PeftscopeError, TechniqueRefused
+from peftscope.errors import Diverged, PeftscopeError, StoreError, TechniqueRefused
 from peftscope.spec.record import Status
 
-__all__ = ["Failure", "capture"]
+__all__ = ["Failure", "capture", "is_out_of_memory"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +24,13 @@ class Failure:
 def capture(action: Callable[[], None]) -> Failure | None:
     """Do something; None when it came to its end, else what stopped it.
 
-    Interrupts pass through: they are the user's wish, not a failure.
+    Interrupts pass through: they are the user's wish, not a failure. So does ``StoreError``: where nothing can be
+    written there is no record to put a failure into.
     """
     try:
         action()
+    except StoreError:
+        raise
     except Exception as error:  # noqa: BLE001 (the one place)
         return Failure(status=_status_of(error), reason=_reason_of(error), traceback=traceback.format_exc())
     return None
@@ -38,10 +41,11 @@ def _status_of(error: Exception) -> Status:
         return "refused"
     if isinstance(error, Diverged):
         return "diverged"
-    return "oom" if _is_out_of_memory(error) else "error"
+    return "oom" if is_out_of_memory(error) else "error"
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error means that memory ran out, on the CPU or on an accelerator."""
     # torch's classes are told by name, so that this module needs no torch; its CPU allocator has none.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True

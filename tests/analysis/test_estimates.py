@@ -27,6 +27,31 @@ def test_the_interval_of_a_paired_gain_covers_the_truth_in_about_95_of_100_sampl
     assert 0.92 <= np.mean(covered) <= 0.98
 
 
+@pytest.mark.parametrize("truth", [(0.02, 0.02), (0.0, 0.05), (0.3, 0.3)])
+def test_the_interval_of_a_gain_holds_where_nearly_all_pairs_agree(truth: tuple[float, float]) -> None:
+    source, covered = np.random.default_rng(4), []
+    won, lost = truth
+    for _ in range(800):
+        pairs = source.choice([1.0, -1.0, 0.0], size=100, p=[won, lost, 1 - won - lost])
+        gain = paired_gain(pairs, np.zeros(100))
+        assert gain.interval is not None
+        covered.append(gain.interval[0] <= won - lost <= gain.interval[1])
+    assert np.mean(covered) >= 0.93
+
+
+def test_no_difference_in_any_example_is_not_certainty() -> None:
+    gain = paired_gain(np.ones(50), np.ones(50))
+    assert gain.value == 0.0
+    assert gain.interval is not None
+    assert gain.interval[0] < -0.02
+    assert gain.interval[1] > 0.02
+
+
+def test_where_the_data_give_no_interval_there_is_none() -> None:
+    assert mean_estimate(np.array([0.3])).interval is None
+    assert paired_gain(np.array([0.75, 1.25]), np.array([0.25, 0.75])).interval is None
+
+
 def test_pairing_gives_a_narrower_interval_than_two_separate_samples() -> None:
     hard = np.random.default_rng(2).random(200)
     a, b = (hard < 0.6).astype(float), (hard < 0.5).astype(float)
@@ -91,6 +116,14 @@ def test_examples_are_paired_by_id_not_by_position() -> None:
     assert [row["gain_interval"] for row in straight] == [row["gain_interval"] for row in shuffled]
 
 
-def test_where_lower_is_better_the_lowest_stands_first() -> None:
+def test_a_run_that_stands_twice_counts_once() -> None:
+    runs, examples = _frames()
+    rows = summarise(pd.concat([runs, runs]), examples, base="base")
+    assert [row["num_seeds"] for row in rows] == [1, 1, 1, 0]
+
+
+def test_where_lower_is_better_the_lowest_stands_first_and_a_fall_is_a_gain() -> None:
+    rows = {row["method"]: row for row in summarise(*_frames(), base="base", higher_is_better=False)}
+    assert rows["oft"]["gain"] == pytest.approx(-0.75)
     rows = summarise(*_frames(), base="base", higher_is_better=False)
     assert [row["method"] for row in rows][:3] == ["base", "lora", "oft"]

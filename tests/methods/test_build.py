@@ -235,6 +235,16 @@ def test_checkpointing_works_with_an_adapter_and_with_all_weights(make_base: Mak
         assert all(p.grad is not None for p in trained), name
 
 
+def test_checkpointing_is_refused_where_it_would_change_what_is_trained(make_base: Make, context: Make) -> None:
+    cards = [card for card in catalog.cards().values() if not card.checkpointing]
+    assert cards
+    for card in cards:
+        base = make_base()
+        base.gradient_checkpointing_enable()
+        with pytest.raises(TechniqueRefused, match=f"{card.name} does not train with activation checkpointing"):
+            build(base, MethodSpec(name=card.name), context())
+
+
 def test_llama_config_is_not_changed_by_building(make_base: Make, context: Make) -> None:
     base = make_base()
     before = LlamaConfig.from_dict(base.config.to_dict()).to_dict()

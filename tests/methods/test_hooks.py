@@ -1,13 +1,15 @@
 """Calls after a step, penalties, and optimizers that belong to a technique."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from peftscope.errors import SpecError
-from peftscope.methods import catalog
+from peftscope.methods import catalog, checkpoint
 from peftscope.methods.build import Built, build
 from peftscope.methods.hooks import adalora_schedule
 from peftscope.methods.optimizers import OptimizerSettings
@@ -25,6 +27,12 @@ def _steps(built: Built, batch: Make, number: int) -> None:
         if built.after_step is not None:
             built.after_step(step)
         optimizer.zero_grad()
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    following = labels[:, 1:]
+    predicted = logits[:, -labels.shape[1] : -1]  # virtual tokens come first and have logits too
+    return torch.nn.functional.cross_entropy(predicted.transpose(1, 2), following)
 
 
 @pytest.mark.parametrize("max_steps", [1, 2, 3, 10, 500])
@@ -51,6 +59,44 @@ def test_a_users_schedule_is_kept(make_base: Make, context: Make) -> None:
     assert (config["tinit"], config["tfinal"], config["total_step"]) == (3, 2, 20)
 
 
+@pytest.mark.parametrize("max_steps", [2, 50, 20_000])
+def test_a_published_schedule_is_laid_over_this_training_and_that_is_said(
+    max_steps: int, make_base: Make, context: Make, batch: Make
+) -> None:
+    raw = {"peft_type": "ADALORA", "init_r": 6, "target_r": 4, "tinit": 200, "tfinal": 500, "total_step": 5000}
+    heard: list[str] = []
+    around = context(max_steps=max_steps, warn=heard.append)
+    config = build(make_base(), MethodSpec(name="adalora", peft_config=raw), around).peft_config
+    assert config is not None
+    written = (config["tinit"], config["tfinal"], config["total_step"])
+    assert written == (max_steps * 200 // 5000, max_steps * 500 // 5000, max_steps)
+    (line,) = [line for line in heard if "schedule" in line]
+    assert "'tinit': 200, 'tfinal': 500, 'total_step': 5000" in line
+    assert f"{max_steps} steps" in line
+
+
+def test_a_published_schedule_of_the_same_length_is_taken_as_it_is(make_base: Make, context: Make) -> None:
+    raw = {"peft_type": "ADALORA", "init_r": 6, "target_r": 4, "tinit": 7, "tfinal": 11, "total_step": 40}
+    heard: list[str] = []
+    around = context(max_steps=40, warn=heard.append)
+    config = build(make_base(), MethodSpec(name="adalora", peft_config=raw), around).peft_config
+    assert config is not None
+    assert (config["tinit"], config["tfinal"], config["total_step"]) == (7, 11, 40)
+    assert not any("schedule" in line for line in heard)
+
+
+def test_adaloras_rank_counters_are_not_counted_as_trainable(make_base: Make, context: Make, knobs_for: Make) -> None:
+    spec = MethodSpec(name="adalora", knobs=knobs_for(catalog.card("adalora")))
+    built = build(make_base(), spec, context())
+    # On the meta device peft itself moves the adapter, which un-freezes them.
+    on_meta = build(make_base().to("meta"), spec, context())
+    for model in (built.model, on_meta.model):
+        counters = [p for name, p in model.named_parameters() if ".ranknum." in name]
+        assert counters
+        assert not any(p.requires_grad for p in counters)
+    assert on_meta.num_trainable_params == built.num_trainable_params
+
+
 def test_adaloras_loss_is_the_plain_loss_and_its_penalty_stands_apart(
     make_base: Make, context: Make, batch: Make
 ) -> None:
@@ -63,6 +109,46 @@ def test_adaloras_loss_is_the_plain_loss_and_its_penalty_stands_apart(
     # peft's own forward adds weight × mean distance; the inner model's does not.
     tuner: Any = built.model.base_model
     assert torch.allclose(type(tuner).forward(tuner, **batch(0)).loss - plain, penalty, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [card.name for card in catalog.cards().values() if card.trains])
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled")
+def test_in_evaluation_a_loss_is_the_cross_entropy_of_the_logits_and_nothing_else(
+    name: str, make_base: Make, context: Make, batch: Make, knobs_for: Make
+) -> None:
+    card = catalog.card(name)
+    torch.manual_seed(0)
+    model = build(make_base(), MethodSpec(name=name, knobs=knobs_for(card)), context()).model.eval()
+    inputs = batch(0)
+    inputs["labels"][:, 0] = -100  # as the tasks do: virtual tokens would predict the first token, nothing else can
+    with torch.no_grad():
+        out = model(**inputs)
+    torch.testing.assert_close(out.loss, _cross_entropy(out.logits, inputs["labels"]), atol=1e-6, rtol=1e-6)
+
+
+def test_shadows_own_loss_is_in_training_only_and_its_adapter_works_in_both(
+    make_base: Make, context: Make, batch: Make, knobs_for: Make, tmp_path: Path
+) -> None:
+    spec = MethodSpec(name="shadow", knobs=knobs_for(catalog.card("shadow")))
+    torch.manual_seed(0)
+    built = build(make_base(), spec, context())
+    _steps(built, batch, 3)
+    inputs = batch(0)
+    with torch.no_grad():
+        training = built.model(**inputs)
+        evaluated = built.model.eval()(**inputs)
+        plain = make_base()(**inputs)
+    assert built.peft_config is not None
+    own = built.peft_config["auxiliary_loss_weight"] * training.shadow_loss
+    assert own > 0.1
+    for out, expected in ((training, own), (evaluated, torch.tensor(0.0))):
+        left = out.loss - _cross_entropy(out.logits, inputs["labels"])
+        torch.testing.assert_close(left, expected, atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(out.logits, plain.logits, atol=1e-2), "the adapter is not there"
+    checkpoint.save(built, tmp_path)
+    with torch.no_grad():
+        loaded = checkpoint.load(make_base(), tmp_path, built.card)(**inputs)
+    torch.testing.assert_close(loaded.loss, evaluated.loss, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["adalora", "kasa", "monteclora"])

@@ -85,6 +85,69 @@ def test_a_larger_scoring_batch_leaves_the_peak_memory_of_training_unchanged(mak
     assert large.metrics["peak_eval_memory_bytes"] > 1.05 * small.metrics["peak_eval_memory_bytes"]
 
 
+def test_validation_on_the_way_leaves_the_sampled_memory_of_training_unchanged(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import peftscope.run.execute as module
+
+    scored = module.score_split
+
+    def hungry(*arguments: Any) -> Any:
+        block = torch.ones(100_000_000)  # 400 MB
+        outcomes = scored(*arguments)
+        del block
+        return outcomes
+
+    monkeypatch.setattr(module, "score_split", hungry)
+    record = execute(make_run(train={"max_steps": 4, "eval_every": 1}), tmp_path)
+    assert record.status == "ok", record.attempts[0].traceback
+    rise = record.metrics["sampled_train_memory_bytes"] - record.metrics["sampled_eval_memory_bytes"]
+    assert rise < 200e6
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    "method", ["eva", "corda", "lora-ga", "adalora", "kasa", "monteclora", "adamss-asa", "shadow", "lora-plus"]
+)
+def test_techniques_that_need_more_than_a_config_run_through_the_whole_path(
+    method: str, make_run: MakeRun, tmp_path: Path
+) -> None:
+    knobs = {"r": 4} if method in ("eva", "corda", "lora-ga", "kasa", "monteclora") else {}
+    run = make_run({"name": method, "knobs": knobs}, train={"max_steps": 2, "accumulation": 2})
+    record = execute(run, tmp_path)
+    assert record.status == "ok", record.attempts[0].traceback
+    assert record.metrics["peak_train_memory_bytes"] is not None, record.missing
+
+
+def test_metering_changes_no_weight(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import peftscope.run.measure as module
+
+    metered, seen = module.metered_training_bytes, []
+
+    def watched(built: Any, task: Any, spec: Any) -> int:
+        before = {n: p.detach().clone() for n, p in built.model.named_parameters()}
+        found = metered(built, task, spec)
+        seen.append(all(torch.equal(before[n], p) for n, p in built.model.named_parameters()))
+        return found
+
+    monkeypatch.setattr(module, "metered_training_bytes", watched)
+    execute(make_run(), tmp_path)
+    assert seen == [True]
+
+
+def test_a_failure_beside_the_result_costs_its_figures_and_not_the_run(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> float:
+        raise RuntimeError("no clock")
+
+    monkeypatch.setattr("peftscope.run.measure.decode_latency", broken)
+    record = execute(make_run(measure={"latency": True}), tmp_path)
+    assert record.status == "ok"
+    assert record.missing["decode_latency_adapter_b1_s"] == "RuntimeError: no clock"
+    assert any("no clock" in warning for warning in record.warnings)
+
+
 def test_a_longer_batch_raises_the_peak_memory_of_training(make_run: MakeRun, tmp_path: Path) -> None:
     small = execute(make_run(train={"batch_size": 1}), tmp_path)
     large = execute(make_run(train={"batch_size": 8}), tmp_path)

@@ -67,6 +67,31 @@ def test_an_interrupt_stops_the_run_records_it_and_leaves_no_process(make_run: M
     assert record.reason == "interrupted by the user"
 
 
+def test_an_interrupt_after_a_run_has_ended_keeps_its_record(make_run: MakeRun, tmp_path: Path) -> None:
+    import time
+
+    run = make_run("base", rate=None)
+
+    def interrupt_late(run: RunSpec, stage: str, payload: dict[str, Any]) -> None:
+        if stage == "latency, merged":
+            while not read_records(tmp_path):
+                time.sleep(0.05)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(launch([run], tmp_path, on_event=interrupt_late))
+    (record,) = read_records(tmp_path)
+    assert record.status == "ok"
+
+
+def test_a_broken_record_does_not_stop_a_study(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("base", rate=None)
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / f"{run.run_id}.json").write_text("{")
+    (record,) = launch([run], tmp_path, on_event=_nothing)
+    assert record.status == "ok"
+
+
 def test_the_output_of_libraries_goes_to_the_runs_log(make_run: MakeRun, tmp_path: Path, capfd: Any) -> None:
     (record,) = launch([make_run("base", rate=None)], tmp_path, on_event=_nothing)
     assert (tmp_path / "logs" / f"{record.run_id}.log").exists()

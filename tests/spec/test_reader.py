@@ -23,6 +23,7 @@ model: {source: builtin:smollm2-135m, dtype: bfloat}
 task: {name: math, source: procedural, datset: chain_sum}
 methods: [lorra, {name: oft, knobs: {block_size: 8}}]
 train: {max_step: 10}
+seeds: [1, 1]
 """
 
 
@@ -42,7 +43,7 @@ def test_five_mistakes_get_one_message_with_where_what_and_the_nearest_match(tmp
     with pytest.raises(SpecError) as caught:
         _read(FIVE_MISTAKES, tmp_path)
     message = str(caught.value)
-    assert len(caught.value.problems) == 6  # the name with a blank in it is one more
+    assert len(caught.value.problems) == 7  # the name with a blank in it and the seeds are two more
     for part in (
         "model.dtype",
         "given 'bfloat'; did you mean 'bfloat16'?",
@@ -61,6 +62,10 @@ def test_five_mistakes_get_one_message_with_where_what_and_the_nearest_match(tmp
         ("name: [", "not valid YAML"),
         ("name: a\nname: b", "stands twice"),
         (GOOD + "seeds: [1, 1]", "seed stands more than once"),
+        (GOOD + "seeds: [-1]", "greater than or equal to 0"),
+        (GOOD.replace("[1e-4, 5e-4]", "[1e-4, 1e-4]"), "learning rate stands more than once"),
+        (GOOD.replace("[1e-4, 5e-4]", "[-1e-4]"), "greater than 0"),
+        (GOOD.replace("1e-4, 5e-4", ".nan"), "methods[1].learning_rates[0]"),
         (GOOD.replace("{name: oft,", "{name: lora,"), "label"),
         (GOOD.replace("lora", "lora, lora"), "lora stands more than once"),
         (GOOD.replace("name: math", "name: maths"), "did you mean 'math'?"),

@@ -28,6 +28,11 @@ def test_a_study_expands_to_methods_times_rates_times_seeds_and_the_base_once() 
     assert {run.learning_rate for run in runs if run.method.name == "lora"} == {1e-4, 1e-3}
 
 
+def test_the_base_among_the_methods_is_the_base_and_runs_once() -> None:
+    study = STUDY.model_copy(update={"methods": (MethodSpec(name="base"),), "include_base": False})
+    assert [run.method.name for run in expand(study)] == ["base"]
+
+
 def test_adding_a_rate_to_a_study_leaves_the_ids_of_the_others() -> None:
     methods = (MethodSpec(name="lora", learning_rates=(1e-4, 1e-3, 1e-2)), *STUDY.methods[1:])
     more = expand(STUDY.model_copy(update={"methods": methods}))
@@ -49,7 +54,9 @@ def test_settings_of_the_command_line_are_laid_over_a_run() -> None:
     assert run.learning_rate == 2e-3
 
 
-@pytest.mark.parametrize("setting", ["train.max_step=7", "train.max_steps=many", "nonsense", "seed.x=1"])
+@pytest.mark.parametrize(
+    "setting", ["train.max_step=7", "train.max_steps=many", "nonsense", "seed.x=1", "train.max_steps=[1"]
+)
 def test_a_setting_that_leads_nowhere_is_refused(setting: str) -> None:
     with pytest.raises(SpecError, match="--set"):
         override(expand(STUDY)[1], [setting])

@@ -49,6 +49,21 @@ def test_a_half_written_file_is_never_read(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_broken_record_is_set_aside_when_its_run_is_done_again(tmp_path: Path) -> None:
+    path = write_record(tmp_path, _record())
+    path.write_text("{")
+    write_record(tmp_path, _record())
+    assert read_records(tmp_path) == [_record()]
+    assert path.with_suffix(".unreadable").read_text() == "{"
+
+
+def test_others_may_read_what_is_written_as_the_umask_says(tmp_path: Path) -> None:
+    path = write_record(tmp_path, _record())
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
     path = record_path(tmp_path, "broken")
     path.parent.mkdir()

@@ -115,6 +115,60 @@ def test_accumulated_micro_batches_give_the_gradient_of_the_mean_over_all_labels
         torch.testing.assert_close(parts, at_once)
 
 
+class _SlowData(RegressionTask):
+    def batches(self, seed: int) -> Iterator[Batch]:
+        for batch in super().batches(seed):
+            time.sleep(0.02)
+            yield batch
+
+
+def test_slow_data_and_slow_progress_leave_train_time_unchanged() -> None:
+    model, result, started = nn.Linear(4, 4), FitResult(), time.perf_counter()
+    fit(
+        model,
+        _SlowData(),
+        TrainSpec(max_steps=10),
+        optimizer=torch.optim.AdamW(model.parameters(), lr=1e-3),
+        seed=0,
+        result=result,
+        on_progress=lambda progress: time.sleep(0.02),
+    )
+    assert time.perf_counter() - started > 0.4
+    assert result.train_time_s < 0.15
+
+
+def test_weights_the_last_step_blew_up_end_the_run_as_diverged() -> None:
+    model = nn.Linear(4, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=math.inf)
+    with pytest.raises(Diverged, match="not finite"):
+        fit(
+            model,
+            RegressionTask(),
+            TrainSpec(max_steps=1, warmup_fraction=0.0, schedule="constant"),
+            optimizer=optimizer,
+            seed=0,
+            result=FitResult(),
+        )
+
+
+def test_a_penalty_on_the_live_graph_has_weight_one_whatever_the_accumulation() -> None:
+    task, seen = RegressionTask(), []
+    whole = {"x": task.x[:8], "y": task.y[:8]}
+    pieces = [{"x": task.x[:2], "y": task.y[:2]}, {"x": task.x[2:8], "y": task.y[2:8]}]
+
+    class Keep(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            seen.append(torch.cat([p.grad.flatten() for g in self.param_groups for p in g["params"]]))
+
+    for batches in (pieces, [whole]):
+        torch.manual_seed(0)
+        model = nn.Linear(4, 4)
+        spec = TrainSpec(grad_norm_clip=None)
+        hooks = Hooks(penalty=lambda m=model: m.weight.square().sum())
+        train_step(model, task, batches, Keep(model.parameters(), lr=0.0), spec, step=1, hooks=hooks)
+    torch.testing.assert_close(seen[0], seen[1])
+
+
 def test_gradients_are_clipped_to_the_norm_asked_for() -> None:
     task, model, norms = RegressionTask(), nn.Linear(4, 4), []
 

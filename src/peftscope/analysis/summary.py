@@ -31,7 +31,7 @@ COSTS = (
 def summarise(
     runs: pd.DataFrame, examples: pd.DataFrame, *, base: str, higher_is_better: bool = True
 ) -> list[dict[str, Any]]:
-    """Rows for a table: score and gain over the base, each with its interval, and the mean costs.
+    """Rows for a table: score and gain over the base (positive is better), each with its interval, and mean costs.
 
     Args:
         runs: One row per run (``store.frame.frame_of``).
@@ -42,20 +42,21 @@ def summarise(
     Returns:
         The base first, then the best score first, then rows without one.
     """
+    runs = runs.drop_duplicates("run_id")  # a run asked for twice is one run
+    sign = 1.0 if higher_is_better else -1.0
     by_example = _scores(examples)
     base_ids = runs.loc[(runs["technique"] == base) & (runs["status"] == "ok"), "run_id"]
     reference = by_example.get(base_ids.iloc[0]) if len(base_ids) else None
     rows = [
-        _row(str(method), rate, group, by_example, reference, is_base=group["technique"].iloc[0] == base)
+        _row(str(method), rate, group, by_example, reference, is_base=group["technique"].iloc[0] == base, sign=sign)
         for (method, rate), group in runs.groupby(["method", "learning_rate"], sort=False, dropna=False)
     ]
-    sign = -1.0 if higher_is_better else 1.0
     return sorted(
         rows,
         key=lambda r: (
             not r["is_base"],
             r["score"] is None,
-            0.0 if r["score"] is None else sign * r["score"],
+            0.0 if r["score"] is None else -sign * r["score"],
         ),
     )
 
@@ -76,6 +77,7 @@ def _row(
     reference: pd.Series[float] | None,
     *,
     is_base: bool,
+    sign: float,
 ) -> dict[str, Any]:
     good = group[group["status"] == "ok"]
     failed = group[group["status"] != "ok"]
@@ -97,8 +99,8 @@ def _row(
     if len(good):
         scores = pd.concat([by_example[run_id] for run_id in good["run_id"]], axis=1).mean(axis=1)
         estimate = mean_estimate(np.asarray(scores, np.float64))
-        row |= {"score": estimate.value, "score_interval": [estimate.low, estimate.high]}
+        row |= {"score": estimate.value, "score_interval": estimate.interval}
         if reference is not None and not is_base:
-            gain = paired_gain(np.asarray(scores, np.float64), np.asarray(reference.loc[scores.index], np.float64))
-            row |= {"gain": gain.value, "gain_interval": [gain.low, gain.high]}
+            gain = paired_gain(sign * np.asarray(scores, np.float64), sign * np.asarray(reference.loc[scores.index]))
+            row |= {"gain": gain.value, "gain_interval": gain.interval}
     return row

@@ -78,14 +78,15 @@ def _print_tables(
     from peftscope.views.table import failure_lines, quality_and_cost, terminal_table
 
     console = Console()
-    console.print(f"[bold]{title}[/bold]: {metric.name}, {metric.window}", highlight=False)
+    console.print(f"{title}: {metric.name}, {metric.window}", style="bold", markup=False, highlight=False)
     for table in quality_and_cost(summary, metric):
         console.print(terminal_table(table))
     for line in failure_lines(summary):
         console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
     console.print(
         f"Intervals (95 %) are over test examples, for the trainings done: {_seeds(records)}. "
-        f"Loss, forgetting and drift in nats per token. Records: {folder}",
+        f"Forgetting and drift in nats per token. Records: {folder}",
+        markup=False,
         highlight=False,
     )
     show_warnings(warning for record in records for warning in record.warnings)

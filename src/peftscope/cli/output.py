@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -24,7 +26,17 @@ __all__ = ["RunProgress", "print_json", "show_warnings"]
 
 def print_json(command: str, document: Mapping[str, Any]) -> None:
     """Print the one document of a command: ``{"schema": "peftscope.<command>/1", ...}``."""
-    print(json.dumps({"schema": f"peftscope.{command}/1", **document}, indent=1, ensure_ascii=False, default=str))
+    plain = _finite({"schema": f"peftscope.{command}/1", **document})
+    print(json.dumps(plain, indent=1, ensure_ascii=False, default=str, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for every float that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def show_warnings(lines: Iterable[str], *, quiet: bool = False) -> None:
@@ -73,7 +85,7 @@ class RunProgress:
             self._done(run, str(payload["status"]))
             return
         self._started.setdefault(run.run_id, time.monotonic())
-        name = f"[{self.num_done + 1}/{self.num_runs}] {run.method.title} seed {run.seed}: {stage}"
+        name = escape(f"[{self.num_done + 1}/{self.num_runs}] {run.method.title} seed {run.seed}: {stage}")
         if "step" in payload:
             self._bar.update(
                 self._task,

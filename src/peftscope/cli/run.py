@@ -12,7 +12,7 @@ from peftscope.cli.output import show_warnings
 from peftscope.spec.experiment import read_experiment, to_run_spec
 from peftscope.spec.override import override
 from peftscope.spec.run import RunSpec
-from peftscope.spec.study import ModelSpec, TaskSpec
+from peftscope.spec.study import TaskSpec
 
 __all__ = ["run"]
 
@@ -24,7 +24,7 @@ def run(
         Path | None, typer.Option(help="Training rows (JSONL, CSV, Parquet) instead of MetaMathQA.")
     ] = None,
     test_data: Annotated[Path | None, typer.Option(help="Test rows; a part of --data by default.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed instead of the experiment's own.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed instead of the experiment's own.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any setting, such as train.max_steps=10 or task.test_size=50."),
@@ -64,9 +64,10 @@ def _spec_of(
     spec = to_run_spec(
         experiment,
         method_name=method_name(experiment.peft_config, experiment.training_params),
-        model=ModelSpec(source=model) if model else None,
         task=task,
         seed=seed,
         warn=notes.append,
     )
+    if model is not None:  # dtype, quantization and attention stay the experiment's
+        spec = spec.model_copy(update={"model": spec.model.model_copy(update={"source": model, "revision": None})})
     return spec, experiment.name.replace("/", "--")

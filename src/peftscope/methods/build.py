@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from peftscope.capture import is_out_of_memory
 from peftscope.errors import PeftscopeError, TechniqueRefused
 from peftscope.methods import catalog
 from peftscope.methods.card import Card
@@ -32,7 +33,6 @@ _REFUSALS = (
     RuntimeError,
     NotImplementedError,
     AssertionError,
-    ImportError,
     AttributeError,
     IndexError,
 )
@@ -65,6 +65,15 @@ class Built:
         """The card's own optimizer, or AdamW over what requires a gradient."""
         return make_optimizer(self.card.optimizer, self.model, settings)
 
+    def hook_tensors(self) -> list[Tensor]:
+        """Tensors the call after a step keeps beside the model's parameters and buffers (importance scores)."""
+        if self.after_step is None:
+            return []
+        holders = [*self.model.modules(), getattr(_tuner(self.model), "rankallocator", None)]
+        values = [value for holder in holders if holder is not None for value in vars(holder).values()]
+        kept = [item for value in values if isinstance(value, dict) for item in value.values()]
+        return [item for item in kept if isinstance(item, Tensor) and not isinstance(item, nn.Parameter)]
+
     def merge(self) -> nn.Module:
         """A plain model without adapter that gives the same outputs.
 
@@ -87,6 +96,8 @@ class Built:
             _forget_graph(self.model)
             merged = copy.deepcopy(self.model).merge_and_unload()  # type: ignore[operator]
         except _REFUSALS as error:
+            if is_out_of_memory(error):
+                raise
             raise TechniqueRefused(f"{self.card.name} cannot be merged: {error}") from error
         assert isinstance(merged, nn.Module)
         return merged
@@ -147,6 +158,8 @@ def _attach(base: nn.Module, method: MethodSpec, card: Card, context: BuildConte
     except PeftscopeError:
         raise
     except _REFUSALS as error:
+        if is_out_of_memory(error) or _is_ours(error):
+            raise
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise TechniqueRefused(f"{card.name} does not fit this model: {reason}") from error
     for warning in caught:
@@ -161,6 +174,14 @@ def _forget_graph(model: nn.Module) -> None:
         for name, value in {**vars(module), **dict(module.named_buffers(recurse=False))}.items():
             if isinstance(value, Tensor) and not value.is_leaf:
                 setattr(module, name, value.detach())
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether an error was raised by a line of ours: then it is a defect and no refusal of peft's."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__", "")).startswith("peftscope")
 
 
 def _freeze_bookkeeping(model: nn.Module) -> None:

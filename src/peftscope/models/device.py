@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -111,9 +112,14 @@ def memory_peaks(device: torch.device) -> MemoryPeaks | None:
 
 
 def reset_memory_peaks(device: torch.device) -> None:
-    """Begin a new window for ``memory_peaks``; does nothing where there are none."""
+    """Begin a new window for ``memory_peaks``; does nothing where there are none.
+
+    The allocator's cache is given back first, or the reserved peak would begin at that of the phase before.
+    """
     module = _peak_keeper(device)
     if module is not None:
+        gc.collect()
+        module.empty_cache()
         module.reset_peak_memory_stats()
 
 

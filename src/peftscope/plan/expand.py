@@ -15,7 +15,8 @@ def expand(study: StudySpec) -> list[RunSpec]:
     Seeds go round last, so that a study stopped half-way has every method once before any twice. A method that
     cannot run gets a run all the same, which records why.
     """
-    runs = [_run(study, MethodSpec(name=BASE), None, study.seeds[0])] if study.include_base else []
+    with_base = study.include_base or any(method.name == BASE for method in study.methods)
+    runs = [_run(study, MethodSpec(name=BASE), None, study.seeds[0])] if with_base else []
     for seed in study.seeds:
         for method in study.methods:
             if method.name != BASE:

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from peftscope.errors import StoreError
 from peftscope.models.load import LoadedModel
 from peftscope.spec.base import content_hash
+from peftscope.spec.study import ModelSpec
 from peftscope.store.files import ensure_folder
 from peftscope.tasks.base import Retention
 
 __all__ = ["retention_baseline"]
 
 
-def retention_baseline(retention: Retention, loaded: LoadedModel, cache: Path) -> dict[str, Tensor]:
+def retention_baseline(retention: Retention, loaded: LoadedModel, spec: ModelSpec, cache: Path) -> dict[str, Tensor]:
     """The base's values for forgetting and drift, from the cache or measured now.
 
     Must be called before a technique touches the model; the key holds everything that decides the values.
@@ -30,15 +33,19 @@ def retention_baseline(retention: Retention, loaded: LoadedModel, cache: Path) -
         {
             "weights": loaded.weights_sha256,
             "dtype": str(loaded.dtype),
-            "quantization": str(loaded.quantization),
+            "model": spec.model_dump(mode="json", include={"quantization", "attn_implementation"}),
             "device": loaded.device.type,
+            "versions": {name: version(name) for name in ("torch", "transformers")},
             "retention": retention.fingerprint(),
         }
     )
     path = cache / f"baseline-{key}.safetensors"
     if not path.exists():
         _save(retention.baseline(loaded.model), path)
-    return load_file(path)
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); delete it to have it measured again") from error
 
 
 def _save(values: dict[str, Tensor], path: Path) -> None:
@@ -48,7 +55,7 @@ def _save(values: dict[str, Tensor], path: Path) -> None:
     try:
         save_file({k: v.contiguous() for k, v in values.items()}, temporary)
         os.replace(temporary, path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"{path}: cannot be written ({error})") from error
     finally:
         Path(temporary).unlink(missing_ok=True)

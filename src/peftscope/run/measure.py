@@ -1,29 +1,32 @@
 """Measuring a trained result: each quantity in one function, in an order in which none disturbs another.
 
-Scores first, then the checkpoint, forgetting and drift; metered training steps change the weights and merging
-changes the model, so they come last.
+Scores first, then the checkpoint, forgetting and drift. What follows is measured beside the result (memory by
+metered steps, latency): its failure costs those figures and not the run.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from peftscope.errors import TechniqueRefused
+from peftscope.capture import capture
 from peftscope.methods import checkpoint as checkpoints
 from peftscope.methods.build import Built
 from peftscope.methods.optimizers import settings_of
-from peftscope.models.device import memory_peaks, reset_memory_peaks
 from peftscope.models.generation import TextGenerator, evaluating
 from peftscope.models.latency import decode_latency
 from peftscope.spec.record import ExampleOutcome
 from peftscope.spec.run import RunSpec
 from peftscope.tasks.base import Outcome, Retention, Split, Task
 from peftscope.train.loop import Hooks, held_out_loss, train_step
-from peftscope.train.memory import ProcessMemory
+from peftscope.train.memory import PeakMeter
 from peftscope.train.metrics import RUN_METRICS, SCORE_METRICS
 from peftscope.train.storage import LiveStorage, tensors_of
 
@@ -38,12 +41,35 @@ class Measured:
     def __init__(self) -> None:
         self.metrics: dict[str, float | int] = {}
         self.missing: dict[str, str] = {}
+        self.warnings: list[str] = []
         self.examples: list[ExampleOutcome] = []
 
     def put(self, name: str, value: float | int | None) -> None:
-        """Note a value; None is noted by ``complete`` with a reason."""
-        if value is not None:
+        """Note a value; None is noted by ``complete`` with a reason, what is no number here and now."""
+        if value is not None and not math.isfinite(value):
+            self.missing[name] = f"came out as {value}"
+        elif value is not None:
             self.metrics[name] = value
+
+    def put_peaks(self, phase: str, meter: PeakMeter) -> None:
+        """Note the memory peaks of a phase (``train`` or ``eval``)."""
+        self.put(f"sampled_{phase}_memory_bytes", meter.sampled_bytes)
+        self.put(f"peak_{phase}_memory_bytes", meter.allocated_bytes)
+        self.put(f"peak_{phase}_reserved_bytes", meter.reserved_bytes)
+        if meter.sampled_bytes is None:
+            self.missing[f"sampled_{phase}_memory_bytes"] = "taken where there are no accelerator's counters"
+            self.missing["sampled_base_memory_bytes"] = self.missing[f"sampled_{phase}_memory_bytes"]
+        else:
+            self.missing[f"peak_{phase}_reserved_bytes"] = "taken from an accelerator's counters"
+
+    def attempt(self, what: str, names: Iterable[str], action: Callable[[], None]) -> None:
+        """Measure something beside the result; its failure costs these metrics, not the run."""
+        failure = capture(action)
+        if failure is None:
+            return
+        self.missing |= {name: failure.reason for name in names if name not in self.metrics}
+        if failure.status != "refused":
+            self.warnings.append(f"{what} could not be measured: {failure.reason}")
 
     def complete(self, default_reason: str) -> tuple[dict[str, float | int | None], dict[str, str]]:
         """Every metric there is, None where it is missing, and the reasons."""
@@ -74,22 +100,20 @@ def measure_result(
         for name in ("forgetting", "drift", "general_loss"):
             measured.missing[name] = "measure.general_tokens is 0, or the task has no such measure"
     else:
-        measured.metrics |= retention[0].compare(built.model, retention[1])
+        for name, value in retention[0].compare(built.model, retention[1]).items():
+            measured.put(name, value)
     stage("losses")
     for split in ("valid", "test"):
         measured.put(f"{split}_loss", held_out_loss(built.model, task, task.eval_batches(split)))
-    stage("latency")
-    if spec.measure.latency:
-        _measure_latency(built, measured, form="adapter")
     stage("memory")
     _measure_memory(built, task, generate, spec, measured)
-    if spec.measure.latency:
-        stage("merge")
-        _measure_merged_latency(built, measured)
-    else:
-        for name in RUN_METRICS:
-            if name.startswith("decode_latency"):
-                measured.missing[name] = "measure.latency is false"
+    for form in ("adapter", "merged"):
+        stage(f"latency, {form}")
+        names = [f"decode_latency_{form}_b{batch_size}_s" for batch_size in LATENCY_BATCHES]
+        if spec.measure.latency:
+            measured.attempt("latency", names, partial(_measure_latency, built, measured, form=form))
+        else:
+            measured.missing |= dict.fromkeys(names, "measure.latency is false")
 
 
 def score_split(task: Task, model: torch.nn.Module, generate: TextGenerator, split: Split) -> Sequence[Outcome]:
@@ -103,35 +127,33 @@ def score_split(task: Task, model: torch.nn.Module, generate: TextGenerator, spl
 def metered_training_bytes(built: Built, task: Task, spec: RunSpec) -> int:
     """Peak of live storage, in bytes, over a few real steps at the longest batch; changes the weights.
 
-    The technique's hook after the step is left out: it counts the steps of the real training.
+    The learning rate is zero, so that the weights stay what they are: memory does not depend on it. The
+    technique's hook after the step is left out, since it counts the steps of the real training; what the hook
+    keeps is counted.
     """
-    built.model.train()
+    settings = replace(settings_of(spec), learning_rate=0.0, weight_decay=0.0)
     batches = [task.longest_batch() for _ in range(spec.train.accumulation)]
-    with LiveStorage(tensors_of(built.model)) as storage:
-        optimizer = built.make_optimizer(settings_of(spec))
+    built.model.train()
+    with LiveStorage([*tensors_of(built.model), *built.hook_tensors()]) as storage:
+        optimizer = built.make_optimizer(settings)
         for step in range(1, spec.measure.metered_steps + 1):
-            train_step(
-                built.model,
-                task,
-                batches,
-                optimizer,
-                spec.train,
-                step=step,
-                hooks=Hooks(penalty=built.penalty),
-            )
+            train_step(built.model, task, batches, optimizer, spec.train, step=step, hooks=Hooks(penalty=built.penalty))
     return int(storage.peak_bytes)
 
 
 def _score_test(built: Built, task: Task, generate: TextGenerator, spec: RunSpec, measured: Measured) -> None:
     device = next(built.model.parameters()).device
-    reset_memory_peaks(device)
     started = time.perf_counter()
-    with ProcessMemory() as process:
+    with PeakMeter(device) as meter:
         outcomes = score_split(task, built.model, generate, "test")
     measured.put("eval_time_s", time.perf_counter() - started)
+    measured.put_peaks("eval", meter)
     measured.put("test_score", _mean_score(outcomes))
     cut = [o.truncated for o in outcomes if o.truncated is not None]
-    measured.put("truncated_share", sum(cut) / len(cut) if cut else None)
+    if cut:
+        measured.put("truncated_share", sum(cut) / len(cut))
+    else:
+        measured.missing["truncated_share"] = "nothing is generated"
     measured.examples = [
         ExampleOutcome(
             example_id=o.example_id,
@@ -142,51 +164,30 @@ def _score_test(built: Built, task: Task, generate: TextGenerator, spec: RunSpec
         )
         for index, o in enumerate(outcomes)
     ]
-    peaks = memory_peaks(device)
-    if peaks is None:
-        measured.put("sampled_eval_memory_bytes", process.peak_bytes)
-    else:
-        measured.put("peak_eval_memory_bytes", peaks.allocated_bytes)
-        measured.put("peak_eval_reserved_bytes", peaks.reserved_bytes)
 
 
 def _measure_memory(built: Built, task: Task, generate: TextGenerator, spec: RunSpec, measured: Measured) -> None:
-    """The validation score, and on the CPU the storage that scoring and training need."""
-    on_cpu = memory_peaks(next(built.model.parameters()).device) is None
-    for kind in ("train", "eval"):
-        if on_cpu:
-            measured.missing[f"peak_{kind}_reserved_bytes"] = "the CPU has no reserved memory"
-        else:
-            measured.missing[f"sampled_{kind}_memory_bytes"] = "taken on the CPU only"
-            measured.missing["sampled_base_memory_bytes"] = "taken on the CPU only"
-    if not on_cpu:
+    """The validation score, and where there are no counters the storage that scoring and training need."""
+    counted = "peak_eval_memory_bytes" in measured.metrics
+    with nullcontext() if counted else LiveStorage(tensors_of(built.model)) as storage:
         measured.put("valid_score", _mean_score(score_split(task, built.model, generate, "valid")))
+    if storage is not None:
+        measured.put("peak_eval_memory_bytes", storage.peak_bytes)
+    if counted or not built.card.trains:
         return
-    with LiveStorage(tensors_of(built.model)) as storage:
-        measured.put("valid_score", _mean_score(score_split(task, built.model, generate, "valid")))
-    measured.put("peak_eval_memory_bytes", storage.peak_bytes)
-    if not built.card.trains:
-        return
+    name = "peak_train_memory_bytes"
     if spec.measure.metered_steps == 0:
-        measured.missing["peak_train_memory_bytes"] = "measure.metered_steps is 0"
+        measured.missing[name] = "measure.metered_steps is 0"
         return
-    measured.put("peak_train_memory_bytes", metered_training_bytes(built, task, spec))
+    measured.attempt(
+        "memory of training", [name], lambda: measured.put(name, metered_training_bytes(built, task, spec))
+    )
 
 
-def _measure_latency(built: Built, measured: Measured, *, form: str, model: torch.nn.Module | None = None) -> None:
+def _measure_latency(built: Built, measured: Measured, *, form: str) -> None:
+    model = built.merge() if form == "merged" else built.model
     for batch_size in LATENCY_BATCHES:
-        seconds = decode_latency(built.model if model is None else model, batch_size=batch_size)
-        measured.put(f"decode_latency_{form}_b{batch_size}_s", seconds)
-
-
-def _measure_merged_latency(built: Built, measured: Measured) -> None:
-    try:
-        merged = built.merge()
-    except TechniqueRefused as refusal:
-        for batch_size in LATENCY_BATCHES:
-            measured.missing[f"decode_latency_merged_b{batch_size}_s"] = str(refusal)
-        return
-    _measure_latency(built, measured, form="merged", model=merged)
+        measured.put(f"decode_latency_{form}_b{batch_size}_s", decode_latency(model, batch_size=batch_size))
 
 
 def _mean_score(outcomes: Sequence[Outcome]) -> float:

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from peftscope.errors import SpecError
-from peftscope.spec.reader import problems_of
+from peftscope.spec.reader import load_yaml, problems_of
 from peftscope.spec.run import RunSpec
 
 __all__ = ["override"]
@@ -41,7 +41,10 @@ def override(run: RunSpec, settings: Sequence[str]) -> RunSpec:
         parts = path.strip().split(".")
         if parts[0] == "task" and len(parts) > 1 and parts[1] not in ("name", "options"):
             parts.insert(1, "options")
-        _put(raw, parts, yaml.safe_load(text), path, problems)
+        try:
+            _put(raw, parts, load_yaml(text), path, problems)
+        except yaml.YAMLError as error:
+            problems.append(f"{path}: {text!r} is not valid YAML: {' '.join(str(error).split())}")
     if problems:
         raise SpecError("--set", problems)
     try:

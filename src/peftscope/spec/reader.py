@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from peftscope.errors import SpecError, unknown_name
 from peftscope.spec.study import StudySpec
 
-__all__ = ["Vocabulary", "problems_of", "read_study", "study_from"]
+__all__ = ["Vocabulary", "load_yaml", "problems_of", "read_study", "study_from"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,8 @@ _Loader.add_implicit_resolver(
 
 
 def _unique_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    keys = [loader.construct_object(k, deep=deep) for k, _ in node.value]
+    merge = "tag:yaml.org,2002:merge"
+    keys = [loader.construct_object(k, deep=deep) for k, _ in node.value if k.tag != merge]
     for key in keys:
         if keys.count(key) > 1:
             raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
@@ -50,6 +51,18 @@ def _unique_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool 
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def load_yaml(text: str) -> Any:
+    """Read YAML in which ``1e-4`` is a number and no key stands twice.
+
+    Raises:
+        yaml.YAMLError: It is not YAML.
+
+    >>> load_yaml("rate: 1e-4")
+    {'rate': 0.0001}
+    """
+    return yaml.load(text, Loader=_Loader)
 
 
 def read_study(path: Path, vocabulary: Vocabulary) -> StudySpec:
@@ -63,7 +76,7 @@ def read_study(path: Path, vocabulary: Vocabulary) -> StudySpec:
         SpecError: The file is missing or not YAML, or with every problem found in it.
     """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        raw = load_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
         hint = f"did you mean {path.with_name(near[0])}? " if near else ""

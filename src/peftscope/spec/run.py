@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from peftscope.spec.base import Frozen, content_hash
-from peftscope.spec.study import MeasureSpec, MethodSpec, ModelSpec, TaskSpec, TrainSpec
+from peftscope.spec.study import MeasureSpec, MethodSpec, ModelSpec, Rate, Seed, TaskSpec, TrainSpec
 
 __all__ = ["RunSpec"]
 
@@ -16,9 +14,9 @@ class RunSpec(Frozen):
     model: ModelSpec
     task: TaskSpec
     method: MethodSpec
-    learning_rate: float | None = Field(default=None, ge=0)
+    learning_rate: Rate | None = None
     """Peak learning rate; None for the untouched base, which is not trained."""
-    seed: int = 0
+    seed: Seed = 0
     train: TrainSpec = TrainSpec()
     measure: MeasureSpec = MeasureSpec()
 

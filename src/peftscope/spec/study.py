@@ -5,15 +5,16 @@ No torch here: a study is read and checked in milliseconds.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from peftscope.spec.base import Frozen
 
-__all__ = ["MeasureSpec", "MethodSpec", "ModelSpec", "StudySpec", "TaskSpec", "TrainSpec"]
+__all__ = ["MeasureSpec", "MethodSpec", "ModelSpec", "Rate", "Seed", "StudySpec", "TaskSpec", "TrainSpec"]
 
-Positive = Field(gt=0)
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class ModelSpec(Frozen):
@@ -67,7 +68,7 @@ class MethodSpec(Frozen):
     """Name of a card (``peftscope methods`` lists them)."""
     label: str | None = None
     """A name of your own, where one technique stands twice with different settings."""
-    learning_rates: tuple[float, ...] | None = Field(default=None, min_length=1)
+    learning_rates: tuple[Rate, ...] | None = Field(default=None, min_length=1)
     """Learning rates to try; None takes the card's default."""
     knobs: dict[str, Any] = Field(default_factory=dict)
     """Settings that differ from the card's, by the field names of the technique's ``peft`` config."""
@@ -82,6 +83,13 @@ class MethodSpec(Frozen):
     @classmethod
     def _from_string(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("learning_rates")
+    @classmethod
+    def _rates_are_unique(cls, rates: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if rates is not None and len(set(rates)) < len(rates):
+            raise ValueError("a learning rate stands more than once; to repeat a run give more seeds")
+        return rates
 
     @property
     def title(self) -> str:
@@ -148,7 +156,7 @@ class StudySpec(Frozen):
     """What is learned and how it is scored."""
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
     """The techniques to compare."""
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
     """One run per seed; a seed sets the adapter's initialisation and the order of the data."""
     train: TrainSpec = TrainSpec()
     """How every technique is trained."""
@@ -157,12 +165,18 @@ class StudySpec(Frozen):
     include_base: bool = True
     """Score the untouched base model as the zero line."""
 
-    @model_validator(mode="after")
-    def _titles_are_unique(self) -> Self:
-        titles = [m.title for m in self.methods]
+    @field_validator("methods")
+    @classmethod
+    def _titles_are_unique(cls, methods: tuple[MethodSpec, ...]) -> tuple[MethodSpec, ...]:
+        titles = [m.title for m in methods]
         twice = sorted({t for t in titles if titles.count(t) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)} stands more than once; give each a 'label' of its own")
-        if len(set(self.seeds)) < len(self.seeds):
+        return methods
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_are_unique(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
             raise ValueError("a seed stands more than once")
-        return self
+        return seeds

@@ -12,7 +12,15 @@ from pydantic import ValidationError
 from peftscope.errors import StoreError
 from peftscope.spec.record import RunRecord
 
-__all__ = ["ensure_folder", "read_record", "read_records", "record_path", "write_record", "write_text"]
+__all__ = [
+    "ensure_folder",
+    "existing_record",
+    "read_record",
+    "read_records",
+    "record_path",
+    "write_record",
+    "write_text",
+]
 
 
 def ensure_folder(folder: Path) -> Path:
@@ -27,7 +35,7 @@ def ensure_folder(folder: Path) -> Path:
             pass
     except OSError as error:
         raise StoreError(
-            f"{folder}: cannot be written to ({error.strerror or error}); choose another with --out"
+            f"{folder}: cannot be written to ({error.strerror or error}); choose another folder"
         ) from error
     return folder
 
@@ -45,11 +53,18 @@ def write_text(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
 
 
 def record_path(folder: Path, run_id: str) -> Path:
@@ -64,12 +79,24 @@ def write_record(folder: Path, record: RunRecord) -> Path:
         StoreError: The folder is not writable or the disk is full.
     """
     path = record_path(folder, record.run_id)
-    if path.exists():
-        earlier = read_record(path)
+    earlier = existing_record(folder, record.run_id)
+    if earlier is not None:
         record = record.model_copy(update={"attempts": (*earlier.attempts, *record.attempts)})
     ensure_folder(path.parent)
     write_text(path, record.model_dump_json(indent=1, by_alias=True) + "\n")
     return path
+
+
+def existing_record(folder: Path, run_id: str) -> RunRecord | None:
+    """The record of a run that is there already; one that cannot be read is set aside under another name."""
+    path = record_path(folder, run_id)
+    if not path.exists():
+        return None
+    try:
+        return read_record(path)
+    except StoreError:
+        path.replace(path.with_suffix(".unreadable"))
+        return None
 
 
 def read_record(path: Path) -> RunRecord:

@@ -102,7 +102,8 @@ class GeneralText(Retention):
         assert start == count, f"{start} tokens against a baseline of {count}"
         loss, base_loss = loss_sum / count, float(baseline["losses"].double().mean())
         # rounding can put the divergence of a model from itself a hair below zero
-        drift = max(0.0, divergence_sum / count)
+        drift = divergence_sum / count
+        drift = 0.0 if -1e-6 < drift < 0.0 else drift
         return {"forgetting": loss - base_loss, "drift": drift, "general_loss": loss}
 
 

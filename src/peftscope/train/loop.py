@@ -122,12 +122,13 @@ def fit(
     window_sum, window_count = 0.0, 0
     period = spec.eval_every or max(1, spec.max_steps // POINTS)
     model.train()
-    watch.start()
     for step in range(1, spec.max_steps + 1):
         micro = [next(batches) for _ in range(spec.accumulation)]
         rate = schedule.get_last_lr()[0]
+        watch.start()
         loss_sum, count = train_step(model, task, micro, optimizer, spec, step=step, hooks=hooks)
         schedule.step()
+        watch.stop()
         guard.check(step, loss_sum / count)
         window_sum, window_count = window_sum + loss_sum, window_count + count
         result.steps_done = step
@@ -135,7 +136,6 @@ def fit(
         result.num_units += sum(task.num_units(batch) for batch in micro)
         score = None
         if step % period == 0 or step == spec.max_steps:
-            watch.stop()
             if validate is not None and spec.eval_every and step < spec.max_steps:
                 score = validate()
                 model.train()
@@ -151,10 +151,9 @@ def fit(
                 )
             )
             window_sum, window_count = 0.0, 0
-            watch.start()
         on_progress(Progress(step=step, max_steps=spec.max_steps, loss=loss_sum / count, valid_score=score))
-    watch.stop()
-    result.train_time_s = watch.elapsed_s
+    if not all(torch.isfinite(p).all() for group in optimizer.param_groups for p in group["params"]):
+        raise Diverged(f"step {spec.max_steps}: the last step left weights that are not finite")
 
 
 def train_step(
@@ -179,20 +178,22 @@ def train_step(
     device = next(model.parameters()).device
     mixed: AbstractContextManager[object] = autocast(device) if spec.autocast else nullcontext()
     first_count, total_sum, total_count = 0, 0.0, 0
-    for batch in micro_batches:
+    for index, batch in enumerate(micro_batches, start=1):
         with mixed:
             loss_sum, count = task.loss(model, to_device(batch, device))
         assert count > 0, "a batch without a label; the task must refuse such data before training"
         first_count = first_count or count
-        (loss_sum / first_count).backward()  # type: ignore[no-untyped-call]
         total_sum, total_count = total_sum + float(loss_sum.detach()), total_count + count
+        objective = loss_sum / first_count
+        if hooks is not None and hooks.penalty is not None and index == len(micro_batches):
+            # while this batch's graph lives, which some penalties are part of; the factor undoes the rescaling
+            objective = objective + hooks.penalty() * (total_count / first_count)
+        objective.backward()  # type: ignore[no-untyped-call]
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     if total_count != first_count:
         for parameter in parameters:
             assert parameter.grad is not None
             parameter.grad.mul_(first_count / total_count)
-    if hooks is not None and hooks.penalty is not None:
-        hooks.penalty().backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if not math.isfinite(total_sum) or not math.isfinite(float(norm)):
         raise Diverged(f"step {step}: loss {total_sum / total_count:.4g}, gradient norm {float(norm):.4g}")

@@ -1,4 +1,4 @@
-"""Process memory, sampled: the secondary memory figure, and the plausibility check of the primary one."""
+"""Memory peaks of a stretch of a run: the accelerator's own counters, or the process's memory, sampled."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from types import TracebackType
 from typing import Self
 
 import psutil
+import torch
 
-__all__ = ["ProcessMemory", "anonymous_bytes"]
+from peftscope.models.device import memory_peaks, reset_memory_peaks
+
+__all__ = ["PeakMeter", "anonymous_bytes"]
 
 
 def anonymous_bytes() -> int:
@@ -25,34 +28,66 @@ def anonymous_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-class ProcessMemory:
-    """Context that samples the process's anonymous memory from a thread and keeps the peak.
+class PeakMeter:
+    """Context that keeps the memory peaks of what runs inside it, stretches between pause and resume left out.
 
     Args:
+        device: Where the model is. On an accelerator with counters these are read; elsewhere the process's
+            anonymous memory is sampled from a thread.
         interval_s: Seconds between samples; peaks shorter than that can be missed.
 
     Attributes:
-        peak_bytes: Largest sample.
+        allocated_bytes: Held by live tensors on the accelerator; None without counters.
+        reserved_bytes: Held by the allocator on the accelerator; None without counters.
+        sampled_bytes: Largest sample; None with counters.
     """
 
-    def __init__(self, interval_s: float = 0.05) -> None:
+    def __init__(self, device: torch.device, interval_s: float = 0.05) -> None:
+        self.device = device
         self.interval_s = interval_s
-        self.peak_bytes = 0
+        self.allocated_bytes: int | None = None
+        self.reserved_bytes: int | None = None
+        self.sampled_bytes: int | None = None
+        self._running = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
-        self.peak_bytes = anonymous_bytes()
-        self._thread.start()
+        self.resume()
+        if memory_peaks(self.device) is None:
+            self._thread = threading.Thread(target=self._sample, daemon=True)
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.pause()
         self._stop.set()
-        self._thread.join()
-        self.peak_bytes = max(self.peak_bytes, anonymous_bytes())
+        if self._thread is not None:
+            self._thread.join()
+
+    def resume(self) -> None:
+        """Begin a stretch that counts."""
+        reset_memory_peaks(self.device)
+        self._running = True
+        self._take()
+
+    def pause(self) -> None:
+        """End the stretch; what follows does not count."""
+        if self._running:
+            self._take()
+        self._running = False
+
+    def _take(self) -> None:
+        peaks = memory_peaks(self.device)
+        if peaks is None:
+            self.sampled_bytes = max(self.sampled_bytes or 0, anonymous_bytes())
+        else:
+            self.allocated_bytes = max(self.allocated_bytes or 0, peaks.allocated_bytes)
+            self.reserved_bytes = max(self.reserved_bytes or 0, peaks.reserved_bytes)
 
     def _sample(self) -> None:
         while not self._stop.wait(self.interval_s):
-            self.peak_bytes = max(self.peak_bytes, anonymous_bytes())
+            if self._running:
+                self._take()

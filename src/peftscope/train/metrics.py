@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peftscope.spec.metric import MetricSpec
 
-__all__ = ["RUN_METRICS", "SCORE_METRICS"]
+__all__ = ["OF_TRAINING", "RUN_METRICS", "SCORE_METRICS"]
 
 STEPS = "training steps alone: no loading, data preparation, validation, scoring or metering"
 METERED = "metered steps at the longest batch, run after everything else was measured"
@@ -17,7 +17,12 @@ RUN_METRICS: dict[str, MetricSpec] = {
         MetricSpec(name="test_loss", unit="task", direction="lower", window="test split, after training"),
         MetricSpec(name="train_time_s", unit="s", direction="lower", window=STEPS),
         MetricSpec(name="eval_time_s", unit="s", direction="lower", window="scoring the test split once"),
-        MetricSpec(name="total_time_s", unit="s", direction="lower", window="the run, from load to last measurement"),
+        MetricSpec(
+            name="total_time_s",
+            unit="s",
+            direction="lower",
+            window="the run, from load to last measurement; without the baseline all runs share",
+        ),
         MetricSpec(name="units_per_s", unit="task units/s", direction="higher", window=STEPS),
         MetricSpec(name="num_steps", unit="count", direction="neutral", window="optimizer steps done"),
         MetricSpec(name="num_samples", unit="count", direction="neutral", window="samples trained on"),
@@ -101,3 +106,17 @@ SCORE_METRICS: dict[str, MetricSpec] = {
     )
 }
 """Name -> spec; unit and direction are the task's own metric's where it says otherwise."""
+
+OF_TRAINING = (
+    "train_loss",
+    "train_time_s",
+    "units_per_s",
+    "num_steps",
+    "num_samples",
+    "num_units",
+    "checkpoint_bytes",
+    "peak_train_memory_bytes",
+    "peak_train_reserved_bytes",
+    "sampled_train_memory_bytes",
+)
+"""Metrics that only a run which trains can have."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from peftscope.spec.metric import MetricSpec
 from peftscope.views.units import bytes_text, count_text, interval_text, loss_text, rate_text, seconds_text
@@ -54,7 +55,7 @@ def terminal_table(table: TextTable) -> Table:
     for index, heading in enumerate(table.headings):
         shown.add_column(heading, justify="left" if index == 0 else "right", no_wrap=True)
     for row in table.cells:
-        shown.add_row(*row)
+        shown.add_row(*(Text(cell) for cell in row))  # a label may hold what rich takes for markup
     return shown
 
 

@@ -35,7 +35,7 @@ def seconds_text(value: float | None) -> str:
     """
     if value is None:
         return DASH
-    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.1f} s" if value < 600 else f"{value / 60:.1f} min"
+    return f"{value * 1e3:.3g} ms" if value < 0.9995 else f"{value:.1f} s" if value < 600 else f"{value / 60:.1f} min"
 
 
 def rate_text(value: float | None) -> str:
@@ -89,6 +89,7 @@ def _scaled(value: float | None, steps: tuple[tuple[float, str], ...], plain: st
     if value is None:
         return DASH
     for factor, suffix in steps:
-        if value >= factor:
-            return f"{value / factor:.3g}{suffix}" if value / factor < 1000 else f"{value / factor:.0f}{suffix}"
+        # 999,600 bytes would read "1e+03 kB": what rounds to a thousand goes by the larger unit
+        if value >= 0.9995 * factor:
+            return f"{value / factor:.3g}{suffix}"
     return f"{value:.0f}{plain}"
