@@ -35,12 +35,6 @@ def check(run: RunSpec) -> Checked:
         DataError: A file, column or split is missing or empty, or a prompt is over the limit.
         SpecError: The task's options are wrong.
     """
-    context = TaskContext(
-        tokenizer=load_tokenizer(run.model),
-        batch_size=run.train.batch_size,
-        max_length=run.train.max_length,
-        loss_on=run.train.loss_on,
-    )
-    task = registry.create(run.task, context)
+    task = registry.create(run.task, TaskContext.of(run.train, load_tokenizer(run.model)))
     task.retention(run.measure)
     return Checked(metric=task.metric, data=task.fingerprint(), weights_sha256=locate(run.model).weights_sha256)

@@ -99,15 +99,7 @@ class _Run:
             self.measured.put("sampled_base_memory_bytes", max(0, anonymous_bytes() - before))
         self.measured.put("base_memory_bytes", LiveStorage(tensors_of(loaded.model)).live_bytes)
         stage("data")
-        task = self.task = registry.create(
-            spec.task,
-            TaskContext(
-                tokenizer=loaded.tokenizer,
-                batch_size=spec.train.batch_size,
-                max_length=spec.train.max_length,
-                loss_on=spec.train.loss_on,
-            ),
-        )
+        task = self.task = registry.create(spec.task, TaskContext.of(spec.train, loaded.tokenizer))
         self.warnings += task.warnings()
         retention = task.retention(spec.measure)
         baseline = None

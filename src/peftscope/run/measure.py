@@ -27,7 +27,7 @@ from peftscope.spec.run import RunSpec
 from peftscope.tasks.base import Outcome, Retention, Split, Task
 from peftscope.train.loop import Hooks, held_out_loss, train_step
 from peftscope.train.memory import PeakMeter
-from peftscope.train.metrics import RUN_METRICS, SCORE_METRICS
+from peftscope.train.metrics import OF_RETENTION, RUN_METRICS, SCORE_METRICS
 from peftscope.train.storage import LiveStorage, tensors_of
 
 __all__ = ["Measured", "measure_result", "metered_training_bytes", "score_split"]
@@ -73,7 +73,7 @@ class Measured:
 
     def complete(self, default_reason: str) -> tuple[dict[str, float | int | None], dict[str, str]]:
         """Every metric there is, None where it is missing, and the reasons."""
-        names = dict.fromkeys([*SCORE_METRICS, *RUN_METRICS, *self.metrics])
+        names = dict.fromkeys([*SCORE_METRICS, *RUN_METRICS, *OF_RETENTION, *self.metrics])
         metrics = {name: self.metrics.get(name) for name in names}
         return metrics, {n: self.missing.get(n, default_reason) for n, v in metrics.items() if v is None}
 
@@ -97,8 +97,8 @@ def measure_result(
         measured.put("checkpoint_bytes", checkpoints.save(built, checkpoint))
     stage("retention")
     if retention is None:
-        for name in ("forgetting", "drift", "general_loss"):
-            measured.missing[name] = "measure.general_tokens is 0, or the task has no such measure"
+        reason = "measure.general_tokens is 0, or the task has no such measure"
+        measured.missing |= dict.fromkeys(OF_RETENTION, reason)
     else:
         for name, value in retention[0].compare(built.model, retention[1]).items():
             measured.put(name, value)

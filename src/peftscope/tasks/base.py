@@ -9,13 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from peftscope.spec.metric import MetricSpec
-from peftscope.spec.study import MeasureSpec
+from peftscope.spec.study import MeasureSpec, TrainSpec
 
 __all__ = ["Batch", "Generate", "Outcome", "Retention", "Shown", "Split", "Task", "TaskContext", "to_device"]
 
@@ -38,6 +38,11 @@ class TaskContext:
     batch_size: int = 4
     max_length: int = 768
     loss_on: Literal["completion", "full"] = "completion"
+
+    @classmethod
+    def of(cls, train: TrainSpec, tokenizer: Any) -> Self:
+        """What the training of a study fixes."""
+        return cls(tokenizer=tokenizer, batch_size=train.batch_size, max_length=train.max_length, loss_on=train.loss_on)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peftscope.spec.metric import MetricSpec
 
-__all__ = ["OF_TRAINING", "RUN_METRICS", "SCORE_METRICS"]
+__all__ = ["OF_RETENTION", "OF_TRAINING", "RUN_METRICS", "SCORE_METRICS"]
 
 STEPS = "training steps alone: no loading, data preparation, validation, scoring or metering"
 METERED = "metered steps at the longest batch, run after everything else was measured"
@@ -106,6 +106,9 @@ SCORE_METRICS: dict[str, MetricSpec] = {
     )
 }
 """Name -> spec; unit and direction are the task's own metric's where it says otherwise."""
+
+OF_RETENTION = ("forgetting", "drift", "general_loss")
+"""Metrics a task's ``Retention`` gives; its class holds their specs."""
 
 OF_TRAINING = (
     "train_loss",
