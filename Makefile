@@ -4,23 +4,27 @@ BIN := $(VENV)/bin
 PYTHON ?= python3
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# One test process per core and one thread each: two processes at default threads would slow each other down.
+FAST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto
+SLOW := $(BIN)/python -m pytest -q -m slow
+
 .PHONY: demo test test-all check clean
 
 demo: $(VENV)/.installed  ## six techniques on a real 135 M model, scored against the untouched base
 	$(BIN)/peftscope compare studies/demo.yaml
 
 test: $(VENV)/.installed-dev  ## fast tests, under 10 minutes
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(FAST)
 
 test-all: $(VENV)/.installed-dev  ## and those on the real embedded models, under 75 minutes
-	$(BIN)/python -m pytest -q -m "not slow"
-	$(BIN)/python -m pytest -q -m slow
+	$(FAST)
+	$(SLOW)
 
 check: $(VENV)/.installed-dev  ## lint, types, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(FAST)
 
 clean:
 	rm -rf $(VENV) results
