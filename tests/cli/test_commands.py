@@ -92,7 +92,9 @@ def test_init_writes_a_study_that_reads_and_does_not_write_over_one(call: Call, 
     code, _, err = call("init")
     assert code == 2
     assert "--force" in err
-    assert call("init", "--force")[0] == 0
+    code, out, _ = call("init", "--force", "--json")
+    assert code == 0
+    assert json.loads(out) == {"schema": "peftscope.init/1", "path": "study.yaml"}
 
 
 def test_compare_scores_the_base_and_every_method_and_reports_failures_with_exit_code_1(

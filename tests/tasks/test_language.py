@@ -1,5 +1,6 @@
 """The loss and the scores of language tasks, on tiny models."""
 
+import copy
 from dataclasses import dataclass
 
 import pytest
@@ -188,6 +189,13 @@ def test_an_epoch_trains_on_every_sample_once(tiny_tokenizer):
 
 def rows_of(batch):
     return zip(batch["input_ids"], batch["attention_mask"])
+
+
+def test_a_sequence_the_model_has_no_positions_for_is_refused_before_training(tiny_tokenizer):
+    short = copy.copy(tiny_tokenizer)
+    short.model_max_length = 20
+    with pytest.raises(DataError, match=r"set train\.max_length: 20"):
+        make(short)
 
 
 def test_the_longest_batch_is_as_wide_as_any(tiny_tokenizer):

@@ -41,12 +41,15 @@ def do_runs(runs: list[RunSpec], folder: Path, *, quiet: bool) -> tuple[list[Run
     Raises:
         PeftscopeError: The data, the model or the folder is not as it should be; nothing was trained.
     """
-    from peftscope.plan.preflight import check
-    from peftscope.run.launch import launch
     from peftscope.store.files import ensure_folder
 
     ensure_folder(folder)
     with Console(stderr=True, quiet=quiet).status("reading model and data"):
+        from peftscope.run.launch import launch, warm_up
+
+        warm_up()
+        from peftscope.plan.preflight import check
+
         checked = check(runs[0])
     with RunProgress(len(runs), quiet=quiet) as progress:
         return list(launch(runs, folder, on_event=progress, checked=checked)), checked.metric

@@ -13,16 +13,18 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peftscope.errors import StoreError
-from peftscope.plan.preflight import Checked
 from peftscope.spec.base import content_hash
 from peftscope.spec.record import Attempt, RunRecord, Status
 from peftscope.spec.run import RunSpec
 from peftscope.store.files import ensure_folder, existing_record, read_record, record_path, write_record
 
-__all__ = ["FINISHED", "Listener", "finished_record", "launch"]
+if TYPE_CHECKING:  # it comes with torch, which the process children are forked from imports meanwhile
+    from peftscope.plan.preflight import Checked
+
+__all__ = ["FINISHED", "Listener", "finished_record", "launch", "warm_up"]
 
 FINISHED: frozenset[Status] = frozenset({"ok", "refused", "diverged"})
 """Statuses that would come out the same again; the others are tried again by a second ``compare``."""
@@ -47,16 +49,29 @@ def launch(
         KeyboardInterrupt: Passed on after the run under way was stopped and recorded as ``killed``.
     """
     ensure_folder(folder)
-    warm = "forkserver" in multiprocessing.get_all_start_methods()
-    context: Any = multiprocessing.get_context("forkserver" if warm else "spawn")
-    if warm:
-        context.set_forkserver_preload(["peftscope.run.execute"])
+    context = warm_up()
     for run in runs:
         record = finished_record(run, folder, checked)
         if record is None:
             record = _in_child(context, run, folder, on_event)
         on_event(run, "done", {"status": record.status})
         yield record
+
+
+def warm_up() -> Any:
+    """Begin to import in the process children are forked from; gives the ``multiprocessing`` context for them.
+
+    Returns at once: called early, it imports while this process reads the data. Systems without ``forkserver``
+    import in every child.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["peftscope.run.execute"])
+    forkserver.ensure_running()
+    return context
 
 
 def finished_record(run: RunSpec, folder: Path, checked: Checked | None) -> RunRecord | None:

@@ -197,12 +197,23 @@ class LanguageTask(Task):
             self._complain(split, examples, encoded)
             self._prepare(split, [example for example, fit in zip(examples, fits) if fit])
             return
+        self._check_model_limit(split, encoded)
         if encoded.num_cut:
             self._notes.append(
                 f"{encoded.num_cut} of {len(examples)} {split} sequences are longer than "
                 f"{self.context.max_length} tokens and were cut off; they have no end-of-sequence label"
             )
         self._examples[split], self._encoded[split] = examples, encoded
+
+    def _check_model_limit(self, split: Split, encoded: Encoded) -> None:
+        """Refuse sequences the model has no positions for; the tokenizer knows its model's limit."""
+        limit = self.context.tokenizer.model_max_length
+        longest = int(encoded.lengths.max())
+        if longest > limit:
+            raise DataError(
+                f"task {self.name}: the longest {split} sequence has {longest} tokens, the model takes {limit}; "
+                f"set train.max_length: {limit}"
+            )
 
     def _room(self, split: Split) -> int:
         """Tokens a prompt must stay below so that one is left for the answer."""
