@@ -60,8 +60,13 @@ def loss_text(value: float | None, *, signed: bool = False) -> str:
 
     >>> loss_text(0.25, signed=True)
     '+0.250'
+    >>> loss_text(-0.00001, signed=True)
+    '0.000'
     """
-    return DASH if value is None else f"{value:{'+' if signed else ''}.3f}"
+    if value is None:
+        return DASH
+    rounded = round(value, 3) + 0.0  # no minus before a zero
+    return f"{rounded:{'+' if signed and rounded else ''}.3f}"
 
 
 def interval_text(value: float | None, interval: Sequence[float] | None, *, percent: bool, signed: bool = False) -> str:
