@@ -12,6 +12,8 @@ from peftscope.errors import PeftscopeError
 
 __all__ = ["app", "main"]
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="peftscope",
     help="Find the PEFT technique that is best for your model, your data and your limits.",
@@ -33,6 +35,7 @@ def main() -> None:
     except PeftscopeError as error:
         Console(stderr=True, soft_wrap=True).print(str(error), style="red", markup=False, highlight=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted", style="yellow")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            Console(stderr=True).print("interrupted; the same command goes on where this one stopped", style="yellow")
+        raise

@@ -66,11 +66,17 @@ def warm_up() -> Any:
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["peftscope.run.execute"])
-    forkserver.ensure_running()
+    # It inherits the mask: Ctrl-C goes to the whole group, and one that is importing would answer with a traceback.
+    resource_tracker.ensure_running()  # it would lift the mask when it starts
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return context
 
 
