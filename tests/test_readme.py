@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+from peftscope.cli.vocabulary import vocabulary
+from peftscope.spec.reader import load_yaml, study_from
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -11,3 +15,11 @@ def test_the_readmes_tables_are_the_committed_output_of_the_demo() -> None:
     tables = (ROOT / "benchmarks" / "demo_table.md").read_text(encoding="utf-8").split("\n\n", 1)[1].strip()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert tables in readme
+
+
+def test_every_study_in_the_readme_is_read() -> None:
+    vocabulary_ = vocabulary()
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        study_from(load_yaml(block), vocabulary_, source="README.md")
