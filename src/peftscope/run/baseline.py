@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from peftscope.errors import StoreError
 from peftscope.models.load import LoadedModel
 from peftscope.spec.base import content_hash
 from peftscope.spec.study import ModelSpec
-from peftscope.store.files import ensure_folder
+from peftscope.store.files import ensure_folder, replacing
 from peftscope.tasks.base import Retention
 
 __all__ = ["retention_baseline"]
@@ -50,12 +48,8 @@ def retention_baseline(retention: Retention, loaded: LoadedModel, spec: ModelSpe
 
 def _save(values: dict[str, Tensor], path: Path) -> None:
     ensure_folder(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".baseline-", suffix=".tmp")
-    os.close(handle)
     try:
-        save_file({k: v.contiguous() for k, v in values.items()}, temporary)
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
+        with replacing(path) as temporary:
+            save_file({k: v.contiguous() for k, v in values.items()}, temporary)
+    except SafetensorError as error:  # how safetensors tells of a full disk
         raise StoreError(f"{path}: cannot be written ({error})") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from peftscope.models.load import LoadedModel, load
 from peftscope.run.baseline import retention_baseline
 from peftscope.run.environment import describe_environment
 from peftscope.run.measure import Measured, measure_result, score_split
-from peftscope.spec.record import Attempt, RunRecord, TechniqueFacts
+from peftscope.spec.record import Attempt, RunRecord, TechniqueFacts, timestamp
 from peftscope.spec.run import RunSpec
 from peftscope.tasks import registry
 from peftscope.tasks.base import Task, TaskContext
@@ -49,22 +48,18 @@ def execute(spec: RunSpec, folder: Path, *, on_event: Event = lambda stage, prog
     """
     started = time.perf_counter()
     run = _Run(spec, folder, on_event)
-    attempt_start = _now()
+    attempt_start = timestamp()
     failure = capture(run.go)
     run.measured.put("total_time_s", time.perf_counter() - started - run.shared_s)
     attempt = Attempt(
         started_at=attempt_start,
-        ended_at=_now(),
+        ended_at=timestamp(),
         status=failure.status if failure else "ok",
         reason=failure.reason if failure else None,
         traceback=failure.traceback if failure else None,
         environment=describe_environment(run.loaded.device if run.loaded else None),
     )
     return run.record(attempt)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _rate_source(spec: RunSpec, built: Built) -> str | None:

@@ -10,14 +10,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peftscope.errors import StoreError
 from peftscope.spec.base import content_hash
-from peftscope.spec.record import Attempt, RunRecord, Status
+from peftscope.spec.record import Attempt, RunRecord, Status, timestamp
 from peftscope.spec.run import RunSpec
 from peftscope.store.files import ensure_folder, existing_record, read_record, record_path, write_record
 
@@ -93,7 +92,7 @@ def finished_record(run: RunSpec, folder: Path, checked: Checked | None) -> RunR
 
 
 def _in_child(context: Any, run: RunSpec, folder: Path, on_event: Listener) -> RunRecord:
-    started_at, num_before = _now(), _num_attempts(run, folder)
+    started_at, num_before = timestamp(), _num_attempts(run, folder)
     receiver, sender = context.Pipe(duplex=False)
     log = ensure_folder(folder / "logs") / f"{run.run_id}.log"
     child = context.Process(target=_child, args=(run.model_dump_json(), str(folder), str(log), sender), daemon=True)
@@ -165,7 +164,7 @@ def _child(run_json: str, folder: str, log: str, sender: Connection) -> None:
 
 def _write_lost(run: RunSpec, folder: Path, started_at: str, reason: str) -> RunRecord:
     """The record of a run whose process ended before it could write one."""
-    attempt = Attempt(started_at=started_at, ended_at=_now(), status="killed", reason=reason)
+    attempt = Attempt(started_at=started_at, ended_at=timestamp(), status="killed", reason=reason)
     record = RunRecord(run_id=run.run_id, spec=run, status="killed", reason=reason, attempts=(attempt,))
     return read_record(write_record(folder, record))
 
@@ -178,7 +177,3 @@ def _death_of(exit_code: int | None, log: Path) -> str:
         return f"the process was ended by {name}{cause}"
     tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:] if log.exists() else []
     return f"the process ended with code {exit_code}: {' | '.join(tail)}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -9,9 +10,14 @@ from pydantic import ConfigDict, Field
 from peftscope.spec.base import Frozen
 from peftscope.spec.run import RunSpec
 
-__all__ = ["Attempt", "CurvePoint", "ExampleOutcome", "RunRecord", "Status", "TechniqueFacts"]
+__all__ = ["Attempt", "CurvePoint", "ExampleOutcome", "RunRecord", "Status", "TechniqueFacts", "timestamp"]
 
 Status = Literal["ok", "refused", "oom", "diverged", "error", "killed", "pruned", "eliminated"]
+
+
+def timestamp() -> str:
+    """The time now, as records hold it: UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Attempt(Frozen):

@@ -15,32 +15,20 @@ DECADES = "one decade below the default and one above; nobody's search backs its
 
 def published(folder: str, default: float, low: float, high: float, range_reason: str = DECADES) -> Rate:
     """A rate the public benchmark trained with, by its folder (``MetaMathQA/lora/llama-3.2-3B-rank32``)."""
-    return Rate(
-        default=default,
-        source=Source(kind="published run", where=folder),
-        low=low,
-        high=high,
-        range_source=Source(kind="unverified", where=range_reason),
-    )
+    return _rate(Source(kind="published run", where=folder), default, low, high, range_reason)
 
 
 def documented(page: str, default: float, low: float, high: float, range_reason: str = DECADES) -> Rate:
     """A rate that peft's documentation names, by its page (``docs/source/package_reference/c3a.md``)."""
-    return Rate(
-        default=default,
-        source=Source(kind="peft docs", where=page),
-        low=low,
-        high=high,
-        range_source=Source(kind="unverified", where=range_reason),
-    )
+    return _rate(Source(kind="peft docs", where=page), default, low, high, range_reason)
 
 
 def chosen(default: float, low: float, high: float, reason: str, range_reason: str = DECADES) -> Rate:
     """A rate without a source; ``reason`` says how it was chosen."""
-    return Rate(
-        default=default,
-        source=Source(kind="unverified", where=reason),
-        low=low,
-        high=high,
-        range_source=Source(kind="unverified", where=range_reason),
-    )
+    return _rate(Source(kind="unverified", where=reason), default, low, high, range_reason)
+
+
+def _rate(source: Source, default: float, low: float, high: float, range_reason: str) -> Rate:
+    # no search backs any range yet, so none can claim a better source
+    range_source = Source(kind="unverified", where=range_reason)
+    return Rate(default=default, source=source, low=low, high=high, range_source=range_source)

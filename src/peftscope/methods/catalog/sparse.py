@@ -13,8 +13,6 @@ SUPER = Paper(
     year=2026,
 )
 
-AS_SHIRA = "the rate of the published run of SHiRA, which trains single entries too"
-
 CARDS: tuple[Card, ...] = (
     Card(
         name="shira",
