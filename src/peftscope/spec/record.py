@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from peftscope.spec.base import Frozen
+from peftscope.spec.protocol import Protocol
 from peftscope.spec.run import RunSpec
 
 __all__ = ["Attempt", "CurvePoint", "ExampleOutcome", "RunRecord", "Status", "TechniqueFacts", "timestamp"]
@@ -30,6 +31,12 @@ class Attempt(Frozen):
     traceback: str | None = None
     environment: dict[str, Any] = Field(default_factory=dict)
     """Versions, commit and dirty flag, hardware, threads."""
+    reached: str | None = None
+    """How far a start came that did not end by itself, such as ``train, step 12 of 32``."""
+    kind: Literal["run", "rerun"] = "run"
+    """``rerun``: a repetition, made to be compared; the record's figures are not of it."""
+    agrees: bool | None = None
+    """Whether a repetition gave the same figures, as far as they can repeat."""
 
 
 class TechniqueFacts(Frozen):
@@ -89,3 +96,15 @@ class RunRecord(Frozen):
     curve: tuple[CurvePoint, ...] = ()
     examples: tuple[ExampleOutcome, ...] = ()
     warnings: tuple[str, ...] = ()
+    protocol: Protocol | None = None
+    """The conditions the figures were taken under; None where the run did not come so far."""
+    quality_protocol: str | None = None
+    """Hash of the conditions that decide quality: scores are ranked within one alone."""
+    cost_protocol: str | None = None
+    """Hash of the conditions that decide time and memory: these are ranked within one alone."""
+    origin: Literal["own", "foreign"] = "own"
+    """``foreign``: imported from results that others made."""
+    single: bool = False
+    """One training, no score per example: no interval can be given."""
+    foreign: dict[str, Any] | None = None
+    """The document a foreign record was read from, whole."""

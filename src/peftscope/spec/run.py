@@ -21,6 +21,12 @@ class RunSpec(Frozen):
     measure: MeasureSpec = MeasureSpec()
 
     @property
+    def title(self) -> str:
+        """What tells it from the other runs of a study: technique, learning rate, seed."""
+        rate = "" if self.learning_rate is None else f" lr {self.learning_rate:g}"
+        return f"{self.method.title}{rate} seed {self.seed}"
+
+    @property
     def run_id(self) -> str:
         """Content hash of the spec: the same content is the same run."""
         return content_hash(self)
