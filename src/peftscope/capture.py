@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from peftscope.errors import Diverged, PeftscopeError, StoreError, TechniqueRefused
+from peftscope.errors import Diverged, PeftscopeError, Stopped, StoreError, TechniqueRefused
 from peftscope.spec.record import Status
 
 __all__ = ["Failure", "capture", "is_out_of_memory"]
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +27,16 @@ class Failure:
 def capture(action: Callable[[], None]) -> Failure | None:
     """Do something; None when it came to its end, else what stopped it.
 
-    Interrupts pass through: they are the user's wish, not a failure. So does ``StoreError``: where nothing can be
-    written there is no record to put a failure into.
+    Interrupts pass through: they are the user's wish, not a failure. So does what says that nothing can be written,
+    as ``StoreError``, whoever noticed it: there is no record to put such a failure into.
     """
     try:
         action()
     except StoreError:
         raise
-    except Exception as error:  # noqa: BLE001 (the one place)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise StoreError(f"{error.filename or 'a file'}: cannot be written ({error.strerror})") from error
         return Failure(status=_status_of(error), reason=_reason_of(error), traceback=traceback.format_exc())
     return None
 
@@ -41,6 +46,8 @@ def _status_of(error: Exception) -> Status:
         return "refused"
     if isinstance(error, Diverged):
         return "diverged"
+    if isinstance(error, Stopped):
+        return "killed"
     return "oom" if is_out_of_memory(error) else "error"
 
 

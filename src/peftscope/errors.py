@@ -8,6 +8,7 @@
     ├── ModelError           a base model cannot be found, loaded or hashed
     ├── TechniqueRefused     a technique cannot run on this model or with these settings (status ``refused``)
     ├── Diverged             the loss became NaN, infinite or exploded (status ``diverged``)
+    ├── Stopped              the user asked a run to end before its end (status ``killed``)
     ├── StoreError           a folder is not writable, a disk is full, a record is unreadable
     └── MissingExtra         an optional dependency is needed; names the extra to install
 
@@ -26,6 +27,7 @@ __all__ = [
     "ModelError",
     "PeftscopeError",
     "SpecError",
+    "Stopped",
     "StoreError",
     "TechniqueRefused",
     "unknown_name",
@@ -50,6 +52,9 @@ class SpecError(PeftscopeError, ValueError):
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         super().__init__("\n".join([f"{source}: {count}", *(f"  - {line}" for line in self.problems)]))
 
+    def __reduce__(self) -> tuple[type[SpecError], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.source, self.problems)
+
 
 class DataError(PeftscopeError, ValueError):
     """A data set, split or column is missing, empty, unreadable or does not fit the limits."""
@@ -67,6 +72,10 @@ class Diverged(PeftscopeError):
     """Training stopped because its loss became NaN, infinite or exploded."""
 
 
+class Stopped(PeftscopeError):
+    """The user asked a run to end before its end."""
+
+
 class StoreError(PeftscopeError, OSError):
     """A folder is not writable, a disk is full, or a record cannot be read."""
 
@@ -81,7 +90,11 @@ class MissingExtra(PeftscopeError, ImportError):
     """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self.parts = (package, extra, purpose)
         super().__init__(f"{purpose} needs {package}: pip install 'peftscope[{extra}]'")
+
+    def __reduce__(self) -> tuple[type[MissingExtra], tuple[str, str, str]]:
+        return type(self), self.parts
 
 
 def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> str:

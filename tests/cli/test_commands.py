@@ -115,12 +115,21 @@ def test_compare_scores_the_base_and_every_method_and_reports_failures_with_exit
     assert code == 1
     assert "xlora" in out
     assert "refused" in out
-    assert "already done" in err
+    assert "done already" in err
 
     rows = tmp_path / "rows.jsonl"
     rows.write_text(rows.read_text().replace("odd", "uneven"))
     _, _, err = call("compare", str(study))  # the data changed, so what was done does not count
-    assert "already done" not in err
+    assert "done already" not in err
+    assert "under other conditions start again" in err
+    assert "task.texts.train" in err
+
+    document = yaml.safe_load(study.read_text())
+    document["train"]["max_steps"] = 3
+    study.write_text(yaml.safe_dump(document))
+    _, _, err = call("compare", str(study))
+    assert "train.max_steps: 2 → 3" in err
+    assert "3 runs of the former study stay" in err
 
 
 @pytest.mark.parametrize(

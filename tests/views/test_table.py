@@ -14,9 +14,12 @@ ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window=
 GOOD: dict[str, Any] = {
     "method": "prefix-tuning", "learning_rate": 1e-4, "is_base": False, "failures": [],
     "score": 0.48, "score_interval": [0.41, 0.55], "gain": 0.44, "gain_interval": [0.36, 0.52],
-    "forgetting": 0.1, "drift": 0.05, "num_trainable_params": 9_700_000.0, "peak_train_memory_bytes": 8.7e8,
-    "peak_eval_memory_bytes": 6e8, "train_time_s": 61.0, "checkpoint_bytes": 3.9e7,
-    "decode_latency_adapter_b1_s": 0.08, "decode_latency_merged_b1_s": None,
+    "forgetting": 0.1, "drift": 0.05, "num_trainable_params": 9_700_000.0, "checkpoint_bytes": 3.9e7,
+    "quality_protocol": "q1",
+    "costs": [{
+        "cost_protocol": "c1", "num_runs": 1, "peak_train_memory_bytes": 8.7e8, "peak_eval_memory_bytes": 6e8,
+        "train_time_s": 61.0, "decode_latency_adapter_b1_s": 0.08, "decode_latency_merged_b1_s": None,
+    }],
 }  # fmt: skip
 BAD = {**GOOD, "method": "xlora", "score": None, "failures": ["refused: needs trained adapters"]}
 

@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from peftscope.cli import compare, init, methods, run
+from peftscope.cli import compare, export, import_results, init, methods, rerun, run, show, status
 from peftscope.errors import PeftscopeError
 
 __all__ = ["app", "main"]
@@ -24,8 +24,13 @@ app = typer.Typer(
 )
 app.command(name="compare")(compare.compare)
 app.command(name="run")(run.run)
+app.command(name="status")(status.status)
+app.command(name="show")(show.show)
+app.command(name="rerun")(rerun.rerun)
 app.command(name="methods")(methods.methods)
 app.command(name="init")(init.init)
+app.command(name="import-results")(import_results.import_results)
+app.command(name="export")(export.export)
 
 
 def main() -> None:

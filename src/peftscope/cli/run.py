@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from peftscope.cli.compare import conclude, do_runs
+from peftscope.cli import options
 from peftscope.cli.output import show_warnings
+from peftscope.cli.runs import Manner, Outcome, conclude, do_runs
 from peftscope.spec.experiment import read_experiment, to_run_spec
 from peftscope.spec.override import override
 from peftscope.spec.run import RunSpec
@@ -30,8 +31,11 @@ def run(
         typer.Option("--set", help="Any setting, such as train.max_steps=10 or task.test_size=50."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for record and adapter; results/NAME by default.")] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    threads: options.Threads = None,
+    track: options.Track = None,
+    json_output: options.Json = False,
+    json_lines: options.JsonLines = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Run one experiment folder of the public benchmark, on its own model and data or on yours."""
     notes: list[str] = []
@@ -39,8 +43,9 @@ def run(
     spec = override(spec, settings or [])
     show_warnings(notes, quiet=quiet)
     place = out or Path("results") / name
-    records, metric = do_runs([spec], place, quiet=quiet)
-    conclude("run", records, metric, place, json_output=json_output, title=name)
+    manner = Manner(threads=threads, track=track, json_output=json_output, json_lines=json_lines, quiet=quiet)
+    records, metric = do_runs([spec], place, title=name, manner=manner)
+    conclude(Outcome(command="run", title=name, folder=place, records=records, metric=metric), manner)
 
 
 def _spec_of(

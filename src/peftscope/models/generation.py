@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -39,11 +39,18 @@ class TextGenerator:
     Args:
         tokenizer: The base model's.
         device: Where the models are.
+        on_progress: Told after every batch how many prompts are answered, and of how many.
     """
 
-    def __init__(self, tokenizer: Any, device: torch.device) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        device: torch.device,
+        on_progress: Callable[[int, int], None] = lambda num_done, num_all: None,
+    ) -> None:
         self.tokenizer = tokenizer
         self.device = device
+        self.on_progress = on_progress
 
     def __call__(
         self,
@@ -80,6 +87,7 @@ class TextGenerator:
                 batch = order[start : start + batch_size]
                 rows = self._decode(model, [ids[i] for i in batch], [limits[i] for i in batch])
                 answers.update(zip(batch, rows, strict=True))
+                self.on_progress(len(answers), len(order))
         return [answers[index] for index in range(len(ids))]
 
     def _decode(self, model: nn.Module, prompts: list[list[int]], limits: list[int]) -> list[Generated]:

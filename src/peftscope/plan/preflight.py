@@ -1,40 +1,60 @@
-"""What can be known to be wrong before anything is trained."""
+"""What can be known to be wrong before anything is trained, and what is prepared once for all runs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
+import torch
+
+from peftscope.models.device import choose_device, choose_dtype
 from peftscope.models.load import load_tokenizer
 from peftscope.models.source import locate
-from peftscope.spec.metric import MetricSpec
+from peftscope.plan.checked import Checked, Machine
+from peftscope.plan.conditions import quality_conditions
 from peftscope.spec.run import RunSpec
 from peftscope.tasks import registry
 from peftscope.tasks.base import TaskContext
 
-__all__ = ["Checked", "check"]
+__all__ = ["check"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checked:
-    """What the runs of a study share, as it is on disk now."""
+def check(run: RunSpec, cache: Path) -> Checked:
+    """Read and check model and data of a study by one of its runs (all of them share both), and keep the data.
 
-    metric: MetricSpec
-    """The task's metric."""
-    data: dict[str, Any]
-    """Fingerprint of the task and its data."""
-    weights_sha256: str
-    """Hash of the base model's weight files."""
-
-
-def check(run: RunSpec) -> Checked:
-    """Read and check model and data of a study by one of its runs; all of them share both.
+    Args:
+        run: Any of the study's runs.
+        cache: The study's cache folder; the prepared data are kept there by content hash.
 
     Raises:
-        ModelError: The base model is not there, or its tokenizer cannot be loaded.
+        ModelError: The base model is not there, its tokenizer cannot be loaded, or the device is not there.
         DataError: A file, column or split is missing or empty, or a prompt is over the limit.
         SpecError: The task's options are wrong.
+        StoreError: The cache cannot be written to.
     """
+    device = choose_device(run.model.device)
     task = registry.create(run.task, TaskContext.of(run.train, load_tokenizer(run.model)))
-    task.retention(run.measure)
-    return Checked(metric=task.metric, data=task.fingerprint(), weights_sha256=locate(run.model).weights_sha256)
+    retention = task.retention(run.measure)
+    quality = quality_conditions(
+        run,
+        data=task.fingerprint(),
+        retention=retention.fingerprint() if retention is not None else None,
+        weights_sha256=locate(run.model).weights_sha256,
+        dtype=choose_dtype(run.model.dtype, device),
+    )
+    return Checked(
+        metric=task.metric,
+        quality=quality,
+        kept=registry.keep(task, cache, measure=run.measure),
+        machine=_machine(device),
+    )
+
+
+def _machine(device: torch.device) -> Machine:
+    from joblib import cpu_count  # importing it sets an environment variable
+
+    return Machine(
+        device=device.type,
+        num_devices=0 if device.type == "cpu" else torch.accelerator.device_count(),
+        num_cores=cpu_count(),
+        num_threads=torch.get_num_threads(),
+    )

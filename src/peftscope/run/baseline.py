@@ -14,6 +14,7 @@ from peftscope.models.load import LoadedModel
 from peftscope.spec.base import content_hash
 from peftscope.spec.study import ModelSpec
 from peftscope.store.files import ensure_folder, replacing
+from peftscope.store.running import held
 from peftscope.tasks.base import Retention
 
 __all__ = ["retention_baseline"]
@@ -39,7 +40,9 @@ def retention_baseline(retention: Retention, loaded: LoadedModel, spec: ModelSpe
     )
     path = cache / f"baseline-{key}.safetensors"
     if not path.exists():
-        _save(retention.baseline(loaded.model), path)
+        with held(path.with_suffix(".lock")):  # of two runs that come first one measures, the other waits
+            if not path.exists():
+                _save(retention.baseline(loaded.model), path)
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

@@ -32,7 +32,7 @@ PACKAGES = (
 )
 
 
-def describe_environment(device: torch.device | None = None) -> dict[str, Any]:
+def describe_environment(device: torch.device | None = None, *, num_workers: int = 1) -> dict[str, Any]:
     """Versions, commit and dirty flag, hardware and threads of this process, as JSON-like values."""
     return {
         "peftscope": peftscope.__version__,
@@ -44,6 +44,7 @@ def describe_environment(device: torch.device | None = None) -> dict[str, Any]:
         "num_cores": psutil.cpu_count(logical=True),
         "memory_bytes": psutil.virtual_memory().total,
         "num_threads": torch.get_num_threads(),
+        "num_workers": num_workers,
         "device": str(device or "cpu"),
         "accelerator": _accelerator_name(device),
         "pid": os.getpid(),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from peftscope.capture import capture
 from peftscope.methods.build import BuildContext, Built, build
 from peftscope.methods.optimizers import settings_of
 from peftscope.models.generation import TextGenerator
 from peftscope.models.load import LoadedModel, load
+from peftscope.plan.conditions import cost_conditions, quality_conditions
 from peftscope.run.baseline import retention_baseline
 from peftscope.run.environment import describe_environment
 from peftscope.run.measure import Measured, measure_result, score_split
+from peftscope.spec.protocol import Protocol
 from peftscope.spec.record import Attempt, RunRecord, TechniqueFacts, timestamp
 from peftscope.spec.run import RunSpec
 from peftscope.tasks import registry
@@ -31,33 +34,45 @@ __all__ = ["Event", "execute"]
 CALIBRATION_BATCHES = 32
 """Training batches, the first of the run's own order, that a data-driven initialisation sees."""
 
-Event = Callable[[str, Progress | None], None]
-"""Told the name of each stage as it begins (``load``, ``train``, ``score``, …), and each training step."""
+Event = Callable[[str, Mapping[str, Any]], None]
+"""Told the name of each stage as it begins (``load``, ``train``, ``score``, …), and within one what is new in the
+run's state: ``step``, ``loss``, … or ``num_scored``, ``num_to_score``. May raise ``Stopped`` to end the run."""
 
 
-def execute(spec: RunSpec, folder: Path, *, on_event: Event = lambda stage, progress: None) -> RunRecord:
+def execute(
+    spec: RunSpec,
+    folder: Path,
+    *,
+    on_event: Event = lambda stage, news: None,
+    kept: Path | None = None,
+    num_workers: int = 1,
+) -> RunRecord:
     """Do one run.
 
     Args:
         spec: What to do.
         folder: The study's folder: cache and adapters live there. The record is returned, not written.
         on_event: Told how the run gets on.
+        kept: Where the task's data lie prepared; None prepares them here.
+        num_workers: Runs of the study under way at once.
 
     Returns:
         The record: with status ``ok``, or with what failed and everything measured until then.
     """
     started = time.perf_counter()
-    run = _Run(spec, folder, on_event)
+    run = _Run(spec, folder, on_event, kept)
     attempt_start = timestamp()
     failure = capture(run.go)
     run.measured.put("total_time_s", time.perf_counter() - started - run.shared_s)
+    environment = describe_environment(run.loaded.device if run.loaded else None, num_workers=num_workers)
     attempt = Attempt(
         started_at=attempt_start,
         ended_at=timestamp(),
         status=failure.status if failure else "ok",
         reason=failure.reason if failure else None,
         traceback=failure.traceback if failure else None,
-        environment=describe_environment(run.loaded.device if run.loaded else None),
+        environment=environment,
+        reached=run.reached if failure and failure.status == "killed" else None,
     )
     return run.record(attempt)
 
@@ -73,8 +88,10 @@ def _rate_source(spec: RunSpec, built: Built) -> str | None:
 class _Run:
     """A run on its way; what it has found so far is kept for the record whenever it stops."""
 
-    def __init__(self, spec: RunSpec, folder: Path, on_event: Event) -> None:
-        self.spec, self.folder, self.on_event = spec, folder, on_event
+    def __init__(self, spec: RunSpec, folder: Path, on_event: Event, kept: Path | None) -> None:
+        self.spec, self.folder, self.on_event, self.kept = spec, folder, on_event, kept
+        self.stage_name = ""
+        self.quality: dict[str, Any] | None = None
         self.measured = Measured()
         self.fit = FitResult()
         self.loaded: LoadedModel | None = None
@@ -94,9 +111,16 @@ class _Run:
             self.measured.put("sampled_base_memory_bytes", max(0, anonymous_bytes() - before))
         self.measured.put("base_memory_bytes", LiveStorage(tensors_of(loaded.model)).live_bytes)
         stage("data")
-        task = self.task = registry.create(spec.task, TaskContext.of(spec.train, loaded.tokenizer))
+        task = self.task = registry.create(spec.task, TaskContext.of(spec.train, loaded.tokenizer), kept=self.kept)
         self.warnings += task.warnings()
         retention = task.retention(spec.measure)
+        self.quality = quality_conditions(
+            spec,
+            data=task.fingerprint(),
+            retention=retention.fingerprint() if retention is not None else None,
+            weights_sha256=loaded.weights_sha256,
+            dtype=loaded.dtype,
+        )
         baseline = None
         if retention is not None:
             stage("baseline")
@@ -105,7 +129,7 @@ class _Run:
             self.shared_s = time.perf_counter() - started
         stage("build")
         built = self.built = self._build(loaded, task)
-        generate = TextGenerator(loaded.tokenizer, loaded.device)
+        generate = TextGenerator(loaded.tokenizer, loaded.device, self._scored)
         if built.card.trains:
             self._train(built, task, generate)
         measure_result(
@@ -133,6 +157,9 @@ class _Run:
         if attempt.status == "ok" and built is not None and not built.card.trains:
             measured.missing = {**dict.fromkeys(OF_TRAINING, "the base is not trained"), **measured.missing}
         metrics, missing = measured.complete(attempt.reason or "not measured")
+        protocol = None
+        if self.quality is not None:
+            protocol = Protocol(quality=self.quality, cost=cost_conditions(self.spec, attempt.environment))
         return RunRecord(
             run_id=self.spec.run_id,
             spec=self.spec,
@@ -149,15 +176,33 @@ class _Run:
             ),
             weights_sha256=self.loaded.weights_sha256 if self.loaded else None,
             data=self.task.fingerprint() if self.task else {},
+            metric=self.task.metric if self.task else None,
             metrics=metrics,
             missing=missing,
             curve=tuple(fit_result.curve),
             examples=tuple(measured.examples),
             warnings=tuple(dict.fromkeys([*self.warnings, *measured.warnings])),
+            protocol=protocol,
+            quality_protocol=protocol.quality_hash if protocol else None,
+            cost_protocol=protocol.cost_hash if protocol else None,
         )
 
+    @property
+    def reached(self) -> str:
+        """How far it has come."""
+        steps = f", step {self.fit.steps_done} of {self.spec.train.max_steps}" if self.stage_name == "train" else ""
+        return self.stage_name + steps
+
     def _stage(self, name: str) -> None:
-        self.on_event(name, None)
+        self.stage_name = name
+        self.on_event(name, {})
+
+    def _stepped(self, progress: Progress) -> None:
+        news = {"step": progress.step, "max_steps": progress.max_steps, "loss": progress.loss}
+        self.on_event("train", news if progress.valid_score is None else {**news, "valid_score": progress.valid_score})
+
+    def _scored(self, num_scored: int, num_to_score: int) -> None:
+        self.on_event(self.stage_name, {"num_scored": num_scored, "num_to_score": num_to_score})
 
     def _build(self, loaded: LoadedModel, task: Task) -> Built:
         spec = self.spec
@@ -206,6 +251,6 @@ class _Run:
                 result=self.fit,
                 hooks=Hooks(after_step=built.after_step, penalty=built.penalty),
                 validate=validate,
-                on_progress=lambda progress: self.on_event("train", progress),
+                on_progress=self._stepped,
             )
         self.measured.put_peaks("train", meter)

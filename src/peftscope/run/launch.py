@@ -1,179 +1,204 @@
-"""Runs, one after another, each in a child process, so that a crash costs one run and leaves a record.
+"""Runs in child processes, as many at once as there is room for, so that a crash costs one run and leaves a record.
 
-Children are forked from a parent that has imported everything and done nothing else (``forkserver``).
+Children are forked from a parent that has imported everything and done nothing else (``run.forking``). What a
+study shares is checked and prepared once, in such a child too: the process the user started imports no torch.
+
+Every start is accounted for: its state lies on disk before the child starts and goes when the record is written;
+a state that is found without a process is a start that was lost (``run.recovery``).
 """
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from peftscope.errors import StoreError
-from peftscope.spec.base import content_hash
-from peftscope.spec.record import Attempt, RunRecord, Status, timestamp
+from peftscope.errors import PeftscopeError, StoreError
+from peftscope.plan.checked import Checked
+from peftscope.run.child import Child
+from peftscope.run.events import Listener
+from peftscope.run.forking import warm_up
+from peftscope.run.interrupts import Interrupts
+from peftscope.run.recovery import recover
+from peftscope.run.share import Share
+from peftscope.run.worker import Order, check_study
+from peftscope.spec.record import RunRecord, Status
 from peftscope.spec.run import RunSpec
-from peftscope.store.files import ensure_folder, existing_record, read_record, record_path, write_record
+from peftscope.store.files import ensure_folder, existing_record
+from peftscope.store.running import held
 
-if TYPE_CHECKING:  # it comes with torch, which the process children are forked from imports meanwhile
-    from peftscope.plan.preflight import Checked
-
-__all__ = ["FINISHED", "Listener", "finished_record", "launch", "warm_up"]
+__all__ = ["FINISHED", "inspect", "is_finished", "launch", "study_held"]
 
 FINISHED: frozenset[Status] = frozenset({"ok", "refused", "diverged"})
 """Statuses that would come out the same again; the others are tried again by a second ``compare``."""
+LOOK_S = 0.5
+"""How long another process may hold a study's lock just to see whether it is held."""
+PATIENCE_S = 0.2
+"""How long the user's wish to stop may go unseen."""
 
-Listener = Callable[[RunSpec, str, dict[str, Any]], None]
-"""Told the run, the stage (``load``, ``train``, …, ``done``) and, while it trains, ``step``, ``loss``, …"""
+
+@contextmanager
+def study_held(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Keep other processes from running the study; where one does, wait until it has ended.
+
+    Raises:
+        StoreError: The folder is not writable.
+    """
+    ensure_folder(folder)
+    lock = folder / ".lock"
+    try:
+        taken = held(lock, timeout_s=LOOK_S)
+        taken.__enter__()
+    except TimeoutError:
+        on_wait()
+        taken = held(lock)
+        taken.__enter__()
+    try:
+        yield
+    finally:
+        taken.__exit__(None, None, None)
+
+
+def inspect(run: RunSpec, folder: Path) -> Checked:
+    """Check model and data of a study by one of its runs, and prepare them for all, in a child process.
+
+    Raises:
+        PeftscopeError: What is wrong with them; nothing was trained.
+    """
+    context = warm_up()
+    ours, theirs = context.Pipe()
+    child = context.Process(target=check_study, args=(run.model_dump_json(), folder / "cache", theirs), daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        answer = ours.recv()
+    except EOFError:
+        child.join()
+        raise PeftscopeError(
+            f"the check of model and data ended with code {child.exitcode}; what it said last stands above"
+        ) from None
+    child.join()
+    if isinstance(answer, PeftscopeError):
+        raise answer
+    assert isinstance(answer, Checked)
+    return answer
+
+
+def is_finished(record: RunRecord | None, checked: Checked) -> bool:
+    """Whether a run need not be done again: it has ended for good, under the conditions that hold now."""
+    return record is not None and record.status in FINISHED and record.quality_protocol == checked.quality_protocol
 
 
 def launch(
-    runs: Sequence[RunSpec], folder: Path, *, on_event: Listener, checked: Checked | None = None
-) -> Iterator[RunRecord]:
-    """Do the runs that have no finished record yet; yields every run's record in order.
+    runs: Sequence[RunSpec], folder: Path, *, checked: Checked, share: Share, listeners: Sequence[Listener] = ()
+) -> list[RunRecord]:
+    """Do the runs that have no finished record yet; gives every run's record, in order.
+
+    To be called with the study held (``study_held``).
 
     Args:
         runs: What to do.
         folder: The study's folder.
-        on_event: Told how each run gets on.
-        checked: What is on disk now; a record of other weights or data is not taken for finished.
+        checked: What ``inspect`` found; a record of other conditions is not taken for finished.
+        share: How many runs at once, and what each may use.
+        listeners: Told how the runs get on.
 
     Raises:
         StoreError: The folder is not writable or the disk is full.
-        KeyboardInterrupt: Passed on after the run under way was stopped and recorded as ``killed``.
+        KeyboardInterrupt: The user stopped it. After a first Ctrl-C runs under way ended after their current step,
+            after a second at once; both left records.
     """
-    ensure_folder(folder)
-    context = warm_up()
-    for run in runs:
-        record = finished_record(run, folder, checked)
-        if record is None:
-            record = _in_child(context, run, folder, on_event)
-        on_event(run, "done", {"status": record.status})
-        yield record
+    study = _Launch(folder, checked, share, listeners)
+    records = study.do(list({run.run_id: run for run in runs}.values()))
+    return [records[run.run_id] for run in runs]
 
 
-def warm_up() -> Any:
-    """Begin to import in the process children are forked from; gives the ``multiprocessing`` context for them.
+class _Launch:
+    def __init__(self, folder: Path, checked: Checked, share: Share, listeners: Sequence[Listener]) -> None:
+        self.folder, self.checked, self.share, self.listeners = folder, checked, share, listeners
+        self.context = warm_up()
+        self.children: list[Child] = []
+        self.records: dict[str, RunRecord] = {}
+        self.end_reason = "ended with the study, which could not go on"
 
-    Returns at once: called early, it imports while this process reads the data. Systems without ``forkserver``
-    import in every child.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    from multiprocessing import forkserver, resource_tracker
-
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["peftscope.run.execute"])
-    # It inherits the mask: Ctrl-C goes to the whole group, and one that is importing would answer with a traceback.
-    resource_tracker.ensure_running()  # it would lift the mask when it starts
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return context
-
-
-def finished_record(run: RunSpec, folder: Path, checked: Checked | None) -> RunRecord | None:
-    """The record of a run that need not be done again; None where there is none, or its files have changed."""
-    record = existing_record(folder, run.run_id)
-    if record is None or record.status not in FINISHED:
-        return None
-    if checked is not None and record.data and content_hash(record.data) != content_hash(checked.data):
-        return None
-    if checked is not None and record.weights_sha256 not in (None, checked.weights_sha256):
-        return None
-    return record
-
-
-def _in_child(context: Any, run: RunSpec, folder: Path, on_event: Listener) -> RunRecord:
-    started_at, num_before = timestamp(), _num_attempts(run, folder)
-    receiver, sender = context.Pipe(duplex=False)
-    log = ensure_folder(folder / "logs") / f"{run.run_id}.log"
-    child = context.Process(target=_child, args=(run.model_dump_json(), str(folder), str(log), sender), daemon=True)
-    child.start()
-    sender.close()
-    try:
-        _listen(child, receiver, run, on_event)
-    except KeyboardInterrupt:
-        child.terminate()
-        child.join(timeout=10)
-        if child.is_alive():
-            child.kill()
-            child.join()
-        if _num_attempts(run, folder) == num_before:
-            _write_lost(run, folder, started_at, "interrupted by the user")
-        raise
-    child.join()
-    if _num_attempts(run, folder) == num_before:
-        return _write_lost(run, folder, started_at, _death_of(child.exitcode, log))
-    return read_record(record_path(folder, run.run_id))
-
-
-def _num_attempts(run: RunSpec, folder: Path) -> int:
-    """Attempts on record: a child that has written its record has added one, however it ended after that."""
-    record = existing_record(folder, run.run_id)
-    return 0 if record is None else len(record.attempts)
-
-
-def _listen(child: Any, receiver: Connection, run: RunSpec, on_event: Listener) -> None:
-    """Pass events on until the child ends.
-
-    Raises:
-        StoreError: The child could not write.
-    """
-    while True:
-        ready = wait([receiver, child.sentinel])
-        if receiver in ready:
-            try:
-                kind, payload = receiver.recv()
-            except EOFError:
-                return
-            if kind == "store-error":
-                raise StoreError(payload["message"])
-            on_event(run, kind, payload)
-        elif child.sentinel in ready:
-            return
-
-
-def _child(run_json: str, folder: str, log: str, sender: Connection) -> None:
-    """One run in its own process; output of libraries goes to the run's log."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    with open(log, "ab", buffering=0) as file:
-        os.dup2(file.fileno(), sys.stdout.fileno())
-        os.dup2(file.fileno(), sys.stderr.fileno())
-    from peftscope.run.execute import execute
-    from peftscope.train.loop import Progress
-
-    def tell(stage: str, progress: Progress | None) -> None:
+    def do(self, runs: list[RunSpec]) -> dict[str, RunRecord]:
+        recover(self.folder)
+        pending = deque(self._unfinished(runs))
+        self._tell("planned", runs, list(self.records.values()), self.share.num_workers)
         try:
-            sender.send((stage, {} if progress is None else vars(progress)))
-        except BrokenPipeError:  # the parent is gone; whoever starts it again does this run anew
-            sys.exit(1)
+            with Interrupts() as interrupts:
+                self._work_off(pending, interrupts)
+            if interrupts.count:
+                raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            self.end_reason = "ended at once by the user"
+            raise
+        except StoreError as error:
+            self.end_reason = f"the study could not go on: {error}"
+            raise
+        finally:
+            self._end_all()
+            self._tell("closed")
+        return self.records
 
-    try:
-        write_record(Path(folder), execute(RunSpec.model_validate_json(run_json), Path(folder), on_event=tell))
-    except StoreError as error:
-        sender.send(("store-error", {"message": str(error)}))
+    def _unfinished(self, runs: list[RunSpec]) -> Iterator[RunSpec]:
+        for run in runs:
+            record = existing_record(self.folder, run.run_id)
+            if record is not None and is_finished(record, self.checked):
+                self.records[run.run_id] = record
+            else:
+                yield run
 
+    def _work_off(self, pending: deque[RunSpec], interrupts: Interrupts) -> None:
+        stopping = False
+        while self.children or (pending and not stopping):
+            if interrupts.count and not stopping:
+                stopping = True
+                self._tell("stopping")
+                for child in self.children:
+                    child.ask_to_stop()
+            while pending and not stopping and len(self.children) < self.share.num_workers:
+                self._start(pending.popleft())
+            self._listen()
 
-def _write_lost(run: RunSpec, folder: Path, started_at: str, reason: str) -> RunRecord:
-    """The record of a run whose process ended before it could write one."""
-    attempt = Attempt(started_at=started_at, ended_at=timestamp(), status="killed", reason=reason)
-    record = RunRecord(run_id=run.run_id, spec=run, status="killed", reason=reason, attempts=(attempt,))
-    return read_record(write_record(folder, record))
+    def _start(self, run: RunSpec) -> None:
+        taken = {child.state.worker for child in self.children}
+        worker = min(set(range(self.share.num_workers)) - taken)
+        order = Order(
+            run_json=run.model_dump_json(),
+            folder=self.folder,
+            log=ensure_folder(self.folder / "logs") / f"{run.run_id}.log",
+            kept=self.checked.kept,
+            environment=self.share.environment(worker, os.environ.get(self.share.variable or "")),
+            num_threads=self.share.num_threads,
+            num_workers=self.share.num_workers,
+        )
+        child = Child(run, order, worker)
+        self.children.append(child)
+        child.start(self.context)
+        self._tell("started", run, child.state)
 
+    def _listen(self) -> None:
+        """Wait for news, pass it on, and take the records of runs that have ended."""
+        ready = wait([handle for child in self.children for handle in child.handles], timeout=PATIENCE_S)
+        for child in [child for child in self.children if not set(child.handles).isdisjoint(ready)]:
+            for state in child.news():
+                self._tell("moved", child.run, state)
+            if child.has_ended:
+                record = child.conclude()
+                self.children.remove(child)
+                self.records[record.run_id] = record
+                self._tell("ended", child.run, record)
 
-def _death_of(exit_code: int | None, log: Path) -> str:
-    if exit_code is not None and exit_code < 0:
-        known = -exit_code in set(signal.Signals)
-        name = signal.Signals(-exit_code).name if known else f"signal {-exit_code}"
-        cause = "; out of memory is the usual cause" if name == "SIGKILL" else ""
-        return f"the process was ended by {name}{cause}"
-    tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:] if log.exists() else []
-    return f"the process ended with code {exit_code}: {' | '.join(tail)}"
+    def _end_all(self) -> None:
+        for child in self.children:
+            with suppress(StoreError):  # its state stays on disk, and a later start makes it an attempt
+                child.end_now(self.end_reason)
+
+    def _tell(self, event: str, *details: Any) -> None:
+        for listener in self.listeners:
+            getattr(listener, event)(*details)

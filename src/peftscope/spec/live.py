@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from peftscope.spec.base import Frozen
+from peftscope.spec.run import RunSpec
 
 __all__ = ["RunState"]
 
@@ -37,6 +38,8 @@ class RunState(Frozen):
     num_scored: int | None = None
     """Examples scored in this stage; None where nothing is scored."""
     num_to_score: int | None = None
+    spec: RunSpec | None = None
+    """What it does; from it a later start writes the record of a run that was lost."""
 
     @property
     def reached(self) -> str:

@@ -20,3 +20,5 @@ class MetricSpec(Frozen):
     """Which way is better; ``neutral`` where neither is."""
     window: str
     """What it is taken over, in words: which steps, examples or tokens."""
+    repeats: bool = True
+    """Whether the same run on the same machine gives it again bit for bit; times and sampled figures do not."""

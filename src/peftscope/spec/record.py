@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from peftscope.spec.base import Frozen
+from peftscope.spec.metric import MetricSpec
 from peftscope.spec.protocol import Protocol
 from peftscope.spec.run import RunSpec
 
@@ -90,6 +91,8 @@ class RunRecord(Frozen):
     """Hash of the weight files that were really loaded."""
     data: dict[str, Any] = Field(default_factory=dict)
     """Task version, fingerprints and sizes of the splits."""
+    metric: MetricSpec | None = None
+    """What ``test_score`` and ``valid_score`` are: the task's metric."""
     metrics: dict[str, float | int | None] = Field(default_factory=dict)
     missing: dict[str, str] = Field(default_factory=dict)
     """For every metric that is None: why."""

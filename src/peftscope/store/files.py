@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import json
+import gc
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from peftscope.errors import StoreError
-from peftscope.spec.record import RunRecord
+from peftscope.spec.reader import problems_of
+from peftscope.spec.record import Attempt, RunRecord
 
 __all__ = [
+    "add_attempt",
     "ensure_folder",
     "existing_record",
     "read_record",
     "read_records",
     "record_path",
     "replacing",
+    "sweep",
     "write_record",
     "write_text",
 ]
+
+PART = ".tmp"
+"""How the name of a file ends that is being written."""
 
 
 def ensure_folder(folder: Path) -> Path:
@@ -54,7 +61,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -79,6 +86,14 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
+def sweep(folders: Iterable[Path]) -> None:
+    """Remove what processes left that were ended while they wrote; to be called when none writes there."""
+    for folder in folders:
+        for path in folder.glob(f".*{PART}"):
+            with suppress(OSError):  # not ours to remove; nobody reads it
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
@@ -93,6 +108,8 @@ def record_path(folder: Path, run_id: str) -> Path:
 def write_record(folder: Path, record: RunRecord) -> Path:
     """Write a record; a record of the same run that is there already passes its attempts on.
 
+    Figures are never lost: a record that has some and is replaced stays under ``superseded``.
+
     Raises:
         StoreError: The folder is not writable or the disk is full.
     """
@@ -100,9 +117,28 @@ def write_record(folder: Path, record: RunRecord) -> Path:
     earlier = existing_record(folder, record.run_id)
     if earlier is not None:
         record = record.model_copy(update={"attempts": (*earlier.attempts, *record.attempts)})
+        if earlier.status == "ok":
+            old = folder / "superseded" / f"{record.run_id}.{len(earlier.attempts)}.json"
+            ensure_folder(old.parent)
+            write_text(old, _text_of(earlier))
     ensure_folder(path.parent)
-    write_text(path, record.model_dump_json(indent=1, by_alias=True) + "\n")
+    write_text(path, _text_of(record))
     return path
+
+
+def add_attempt(folder: Path, record: RunRecord, attempt: Attempt) -> RunRecord:
+    """Write a record with one more attempt, its figures as they are; for a repetition.
+
+    Raises:
+        StoreError: The folder is not writable or the disk is full.
+    """
+    longer = record.model_copy(update={"attempts": (*record.attempts, attempt)})
+    write_text(record_path(folder, record.run_id), _text_of(longer))
+    return longer
+
+
+def _text_of(record: RunRecord) -> str:
+    return record.model_dump_json(indent=1, by_alias=True) + "\n"
 
 
 def existing_record(folder: Path, run_id: str) -> RunRecord | None:
@@ -124,11 +160,34 @@ def read_record(path: Path) -> RunRecord:
         StoreError: It is missing, not a record, or of another schema.
     """
     try:
-        return RunRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
-        raise StoreError(f"{path}: not a readable record: {str(error).splitlines()[0]}") from error
+        return RunRecord.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"{path}: not a readable record: {error.strerror or error}") from error
+    except ValidationError as error:
+        first, *others = problems_of(error, RunRecord)
+        more = f" (and {len(others)} more)" if others else ""
+        raise StoreError(f"{path}: not a readable record: {first}{more}") from error
 
 
 def read_records(folder: Path) -> list[RunRecord]:
     """All records of a study's folder, failures included, in the order of their ids."""
-    return [read_record(path) for path in sorted((folder / "records").glob("[!.]*.json"))]
+    with _without_collector():
+        return [read_record(path) for path in sorted((folder / "records").glob("[!.]*.json"))]
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Records hold no cycles: looking for some after every few hundred objects takes longer than reading.
+
+    What was read is handed to the oldest generation unseen, or the first look afterwards would cost it all at once.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            if gc.get_freeze_count() == 0:  # else someone else's objects would be thawed
+                gc.freeze()
+                gc.unfreeze()
+            gc.enable()

@@ -28,6 +28,10 @@ def frame_of(records: Iterable[RunRecord]) -> pd.DataFrame:
             "status": r.status,
             "reason": r.reason,
             "num_attempts": len(r.attempts),
+            "origin": r.origin,
+            "single": r.single,
+            "quality_protocol": r.quality_protocol,
+            "cost_protocol": r.cost_protocol,
             **r.metrics,
         }
         for r in records

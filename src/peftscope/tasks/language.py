@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,45 +27,27 @@ from peftscope.tasks.base import (
     TaskContext,
     to_device,
 )
+from peftscope.tasks.examples import SPLITS, Prepared, TextExample
+from peftscope.tasks.kept_splits import Digests, KeptSplits, digests_of, write_splits
 from peftscope.tasks.options import LanguageOptions
 from peftscope.tasks.order import epoch_batches
 from peftscope.tasks.tokens import IGNORED, Encoded, collate, encode
 
 __all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample"]
 
-SPLITS: tuple[Split, ...] = ("train", "valid", "test")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextExample:
-    """A prompt, the answer to learn, and what an answer is scored against."""
-
-    example_id: str
-    prompt: str
-    target: str
-    solution: str
-    """What a generated answer is compared with; the target itself where nothing else is."""
-    extra: dict[str, Any] = field(default_factory=dict)
-    """More to show."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """The splits of a task, and what a user should know about how they were made."""
-
-    splits: Mapping[Split, Sequence[TextExample]]
-    notes: tuple[str, ...] = ()
+GENERAL = "general.safetensors"
 
 
 class LanguageTask(Task):
     """A task of prompts and answers for a causal language model.
 
-    A subclass prepares the examples and grades an answer; the rest is here.
+    A subclass prepares the examples and grades an answer; the rest is here. One whose examples are all it has
+    read can be kept: its ``keep`` calls ``keep_splits``, its ``kept`` hands on what ``read_splits`` gives.
 
     Args:
         options: The task's own options.
         context: Tokenizer, batch size, longest sequence, tokens the loss is taken on.
-        prepared: The examples.
+        prepared: The examples, or all that was made of them when they were kept.
 
     Raises:
         DataError: A split is empty, the tokenizer has no EOS, or a prompt leaves no room for an answer.
@@ -75,13 +57,22 @@ class LanguageTask(Task):
     generates: bool = True
     """Whether scoring generates text; otherwise the score is the held-out loss."""
 
-    def __init__(self, options: LanguageOptions, context: TaskContext, prepared: Prepared) -> None:
+    def __init__(self, options: LanguageOptions, context: TaskContext, prepared: Prepared | KeptSplits) -> None:
         assert context.tokenizer is not None, "a language task needs the base model's tokenizer"
         self.options = options
         self.context = context
         self._notes = list(prepared.notes)
         self._examples: dict[Split, Sequence[TextExample]] = {}
         self._encoded: dict[Split, Encoded] = {}
+        self._digests: dict[Split, Digests] = {}
+        self._folder: Path | None = None
+        if isinstance(prepared, KeptSplits):
+            assert prepared.settings == content_hash(self._settings()), "kept with other options or limits"
+            self._examples.update(prepared.examples)
+            self._encoded.update(prepared.encoded)
+            self._digests.update(prepared.digests)
+            self._folder = prepared.folder
+            return
         for split in SPLITS:
             self._prepare(split, list(prepared.splits[split]))
 
@@ -158,17 +149,10 @@ class LanguageTask(Task):
     def fingerprint(self) -> dict[str, Any]:
         """Version, options, limits, sizes, and per split a hash of the texts and one of the token ids."""
         print_: dict[str, Any] = {
-            "task": self.name,
-            "version": self.version,
-            "options": self.options.model_dump(mode="json", exclude=set(self.options.places)),
-            "loss_on": self.context.loss_on,
-            "max_length": self.context.max_length,
+            **self._settings(),
             "sizes": {split: self.size(split) for split in SPLITS},
-            "texts": {
-                split: content_hash([[e.prompt, e.target, e.solution] for e in self._examples[split]])
-                for split in SPLITS
-            },
-            "token_ids": {split: self._encoded[split].sha256() for split in SPLITS},
+            "texts": {split: self._digest(split).texts for split in SPLITS},
+            "token_ids": {split: self._digest(split).token_ids for split in SPLITS},
         }
         if self.generates:
             limits = {split: self._answer_limits(split) for split in ("valid", "test")}
@@ -185,7 +169,51 @@ class LanguageTask(Task):
 
         if spec.general_tokens == 0:
             return None
-        return GeneralText(self.context.tokenizer, source=spec.general_text, num_tokens=spec.general_tokens)
+        tokenizer, source, num_tokens = self.context.tokenizer, spec.general_text, spec.general_tokens
+        found = None
+        if self._folder is not None and (self._folder / GENERAL).exists():
+            found = GeneralText.kept(self._folder / GENERAL, tokenizer, source=source, num_tokens=num_tokens)
+        return found or GeneralText(tokenizer, source=source, num_tokens=num_tokens)
+
+    def kept_key(self) -> dict[str, Any]:
+        """The fingerprint and the names of the examples, which it leaves out."""
+        return {**super().kept_key(), "shown": {split: self._digest(split).shown for split in SPLITS}}
+
+    def keep_splits(self, folder: Path, retention: Retention | None) -> None:
+        """Write the splits, tokenised, and the token ids of general text; what a subclass's ``keep`` calls.
+
+        Raises:
+            OSError, SafetensorError: The disk is full or not writable.
+        """
+        from peftscope.tasks.general_text import GeneralText
+
+        write_splits(
+            KeptSplits(
+                folder=folder,
+                settings=content_hash(self._settings()),
+                notes=tuple(self._notes),
+                examples=self._examples,
+                encoded=self._encoded,
+                digests={split: self._digest(split) for split in SPLITS},
+            )
+        )
+        if isinstance(retention, GeneralText):
+            retention.keep(folder / GENERAL)
+
+    def _settings(self) -> dict[str, Any]:
+        """What decides examples and token ids beside the data and the tokenizer."""
+        return {
+            "task": self.name,
+            "version": self.version,
+            "options": self.options.model_dump(mode="json", exclude=set(self.options.places)),
+            "loss_on": self.context.loss_on,
+            "max_length": self.context.max_length,
+        }
+
+    def _digest(self, split: Split) -> Digests:
+        if split not in self._digests:
+            self._digests[split] = digests_of(self._examples[split], self._encoded[split])
+        return self._digests[split]
 
     def _prepare(self, split: Split, examples: list[TextExample]) -> None:
         """Tokenise a split; refuse or drop prompts that are too long, and say what was cut off."""

@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Self
 
 from peftscope.errors import DataError
 from peftscope.spec.metric import MetricSpec
 from peftscope.tasks.answers import extract_solution, extract_text, is_correct, parse_number
-from peftscope.tasks.base import Split, TaskContext
-from peftscope.tasks.language import SPLITS, LanguageTask, Prepared, TextExample
+from peftscope.tasks.base import Retention, Split, TaskContext
+from peftscope.tasks.examples import SPLITS, Prepared, TextExample
+from peftscope.tasks.kept_splits import KeptSplits, read_splits
+from peftscope.tasks.language import LanguageTask
 from peftscope.tasks.math_sources import Problem, read_problems
 from peftscope.tasks.options import MathOptions
+from peftscope.tasks.procedural import Check, read_checks, write_checks
 from peftscope.tasks.template import fill_template
 
 __all__ = ["MathTask", "strip_calculator_marks"]
@@ -32,16 +36,24 @@ class MathTask(LanguageTask):
     name: ClassVar[str] = "math"
     version: ClassVar[int] = 1
 
-    def __init__(self, options: MathOptions, context: TaskContext) -> None:
-        problems = read_problems(options)
-        self._problems: dict[str, Problem] = {}
-        splits: dict[Split, Sequence[TextExample]] = {}
-        for split in SPLITS:
-            splits[split] = [_example(p, options, split) for p in problems.splits[split]]
-            if split != "train":
-                self._problems.update((p.problem_id, p) for p in problems.splits[split])
+    def __init__(self, options: MathOptions, context: TaskContext, kept: KeptSplits | None = None) -> None:
         self._which = options.answer
-        super().__init__(options, context, Prepared(splits=splits, notes=tuple(problems.notes)))
+        if kept is None:
+            prepared, self._checks = _prepared(options)
+            super().__init__(options, context, prepared)
+        else:
+            self._checks = read_checks(kept.folder, options)
+            super().__init__(options, context, kept)
+
+    def keep(self, folder: Path, retention: Retention | None = None) -> None:
+        """Write the splits and the sources' own checks; nothing where a check cannot be kept."""
+        if write_checks(folder, self._checks):
+            self.keep_splits(folder, retention)
+
+    @classmethod
+    def kept(cls, options: MathOptions, context: TaskContext, folder: Path) -> Self:
+        """The task with its splits and checks as they were kept."""
+        return cls(options, context, read_splits(folder))
 
     @property
     def metric(self) -> MetricSpec:
@@ -52,11 +64,11 @@ class MathTask(LanguageTask):
         """1 if the answer gives the solution, or satisfies the source's own check where that is a text."""
         if is_correct(output, example.solution, self._which):
             return 1.0
-        verify = self._problems[example.example_id].verify
-        if verify is None or parse_number(example.solution) is not None:
+        accepts = self._checks.get(example.example_id)
+        if accepts is None:
             return 0.0
         answer = extract_text(output, self._which)
-        return float(verify(output.strip()) or (answer is not None and verify(answer)))
+        return float(accepts(output.strip()) or (answer is not None and accepts(answer)))
 
 
 def strip_calculator_marks(text: str) -> str:
@@ -66,6 +78,21 @@ def strip_calculator_marks(text: str) -> str:
     '48/2 = 24 clips'
     """
     return re.sub(r"<<[^<>]*>>", "", text)
+
+
+def _prepared(options: MathOptions) -> tuple[Prepared, dict[str, Check]]:
+    """The examples, and the checks of those held out whose solution is a text: a number needs none."""
+    problems = read_problems(options)
+    splits: dict[Split, Sequence[TextExample]] = {}
+    checks: dict[str, Check] = {}
+    for split in SPLITS:
+        examples = [_example(p, options, split) for p in problems.splits[split]]
+        splits[split] = examples
+        if split != "train":
+            for problem, example in zip(problems.splits[split], examples):
+                if problem.check is not None and parse_number(example.solution) is None:
+                    checks[problem.problem_id] = problem.check
+    return Prepared(splits=splits, notes=tuple(problems.notes)), checks
 
 
 def _example(problem: Problem, options: MathOptions, split: Split) -> TextExample:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from peftscope.errors import DataError, unknown_name
+from peftscope.errors import DataError
 from peftscope.tasks.answers import is_correct
 from peftscope.tasks.base import Split
 from peftscope.tasks.options import ColumnMap, MathOptions
+from peftscope.tasks.procedural import DRY_DRAWS, Check, ProblemSource
 from peftscope.tasks.rows import Table, read_file, read_hub
 from peftscope.tasks.splits import default_part, same_key, sample, seeded_split
 
@@ -19,9 +18,6 @@ __all__ = ["Problem", "Problems", "read_problems"]
 UPSTREAM_VALID_SIZE = 50
 METAMATH_COLUMNS = ColumnMap(query="query", response="response", original="original_question")
 GSM8K_COLUMNS = ColumnMap(query="question", response="answer")
-DRY_DRAWS = 1000
-"""Draws without a new problem after which a generator is taken to have no more."""
-PROCEDURAL_SIZES: dict[Split, int] = {"train": 2000, "valid": 100, "test": 200}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +31,7 @@ class Problem:
     """The question it was made from."""
     solution: str | None = None
     """The solution where it stands apart from the worked answer."""
-    verify: Callable[[str], bool] | None = field(default=None, repr=False)
+    check: Check | None = field(default=None, repr=False)
     """The source's own check, for problems with more than one right answer."""
 
     @property
@@ -164,13 +160,12 @@ def _generated(options: MathOptions) -> Problems:
     """Problems of a reasoning-gym data set, all with different questions; test first, so that another
     number of training rows leaves it as it is.
     """
-    given = {"train": options.train_size, "valid": options.valid_size, "test": options.test_size}
-    sizes: dict[Split, int] = {split: given[split] or PROCEDURAL_SIZES[split] for split in PROCEDURAL_SIZES}
+    source = ProblemSource(options)
+    sizes = source.sizes
     total = sum(sizes.values())
-    source = _reasoning_gym(options, size=100 * total + DRY_DRAWS)
     unique: dict[str, Problem] = {}
     num_wrong = num_seen = last_found = 0
-    for entry in source:
+    for entry in source.data:
         problem = _problem_of_entry(source, num_seen, entry, options)
         num_seen += 1
         if problem is None:
@@ -194,20 +189,9 @@ def _generated(options: MathOptions) -> Problems:
     return Problems(splits=splits, notes=notes)
 
 
-def _reasoning_gym(options: MathOptions, size: int) -> Any:
-    import reasoning_gym  # takes a second to import, and files need none of it
-    from reasoning_gym.factory import DATASETS
-
-    if options.dataset not in DATASETS:
-        raise DataError(unknown_name("reasoning-gym data set", options.dataset, DATASETS))
-    settings: dict[str, Any] = {"size": size, "seed": options.split_seed, **options.dataset_options}
-    try:
-        return reasoning_gym.create_dataset(options.dataset, **settings)
-    except (AssertionError, TypeError, ValueError) as error:
-        raise DataError(f"reasoning-gym {options.dataset}: dataset_options: {error}") from error
-
-
-def _problem_of_entry(source: Any, number: int, entry: dict[str, Any], options: MathOptions) -> Problem | None:
+def _problem_of_entry(
+    source: ProblemSource, number: int, entry: dict[str, Any], options: MathOptions
+) -> Problem | None:
     """A problem from an entry; None without an answer as a text, or with a worked one that ends elsewhere."""
     solution = entry["answer"]
     if not isinstance(solution, str) or not solution.strip():
@@ -220,22 +204,5 @@ def _problem_of_entry(source: Any, number: int, entry: dict[str, Any], options: 
         query=entry["question"],
         response=worked or solution,
         solution=solution,
-        verify=partial(_accepts, source, entry),
+        check=Check(source, entry),
     )
-
-
-def _accepts(source: Any, entry: dict[str, Any], answer: str) -> bool:
-    """Whether the data set's own check takes an answer for fully right."""
-    try:
-        return float(source.score_answer(answer, entry)) >= 1.0
-    except (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-    ):
-        return False  # a check that stumbles over a text has not accepted it

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Self
 
 from peftscope.errors import DataError
 from peftscope.spec.metric import MetricSpec
 from peftscope.tasks import text_metrics
 from peftscope.tasks.answers import extract_number
-from peftscope.tasks.base import Split, TaskContext
-from peftscope.tasks.language import SPLITS, LanguageTask, Prepared, TextExample
+from peftscope.tasks.base import Retention, Split, TaskContext
+from peftscope.tasks.examples import SPLITS, Prepared, TextExample
+from peftscope.tasks.kept_splits import KeptSplits, read_splits
+from peftscope.tasks.language import LanguageTask
 from peftscope.tasks.options import OwnDataOptions
 from peftscope.tasks.rows import Table, read_file, read_hub
 from peftscope.tasks.splits import default_part, num_wanted, same_key, sample, seeded_split
@@ -29,12 +32,21 @@ class OwnDataTask(LanguageTask):
     name: ClassVar[str] = "own-data"
     version: ClassVar[int] = 1
 
-    def __init__(self, options: OwnDataOptions, context: TaskContext) -> None:
+    def __init__(self, options: OwnDataOptions, context: TaskContext, kept: KeptSplits | None = None) -> None:
         self.generates = options.metric != "loss"
         self._metric_name = options.metric
         self._stop = options.stop
         self._grader = grader(options)
-        super().__init__(options, context, _prepared(options))
+        super().__init__(options, context, kept or _prepared(options))
+
+    def keep(self, folder: Path, retention: Retention | None = None) -> None:
+        """Write the splits."""
+        self.keep_splits(folder, retention)
+
+    @classmethod
+    def kept(cls, options: OwnDataOptions, context: TaskContext, folder: Path) -> Self:
+        """The task with its splits as they were kept."""
+        return cls(options, context, read_splits(folder))
 
     @property
     def metric(self) -> MetricSpec:

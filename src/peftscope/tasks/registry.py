@@ -17,18 +17,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel, ValidationError
 
 from peftscope.errors import SpecError, unknown_name
 from peftscope.spec.reader import problems_of
-from peftscope.spec.study import TaskSpec
+from peftscope.spec.study import MeasureSpec, TaskSpec
 
 if TYPE_CHECKING:  # torch comes with the contract, and names must be listed without it
     from peftscope.tasks.base import Task, TaskContext
 
-__all__ = ["ENTRY_POINT_GROUP", "TaskEntry", "create", "load_target", "options_model", "task_names"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "TaskEntry",
+    "create",
+    "import_built_in",
+    "keep",
+    "load_target",
+    "options_model",
+    "task_names",
+]
 
 ENTRY_POINT_GROUP = "peftscope.tasks"
 
@@ -60,6 +70,12 @@ def task_names() -> tuple[str, ...]:
     return tuple(sorted({*_BUILT_IN, *_plug_ins()}))
 
 
+def import_built_in() -> None:
+    """Import the built-in tasks, for a process that others are forked from."""
+    for entry in _BUILT_IN.values():
+        load_target(entry.task)
+
+
 def options_model(name: str) -> type[BaseModel]:
     """The pydantic model of a task's options.
 
@@ -71,8 +87,13 @@ def options_model(name: str) -> type[BaseModel]:
     return cast("type[BaseModel]", model)
 
 
-def create(spec: TaskSpec, context: TaskContext) -> Task:
-    """Build a task; this reads and checks its data.
+def create(spec: TaskSpec, context: TaskContext, *, kept: Path | None = None) -> Task:
+    """Build a task; this reads and checks its data, or loads what ``keep`` has written.
+
+    Args:
+        spec: Name and options.
+        context: What the study fixes; with ``kept``, the same as when it was kept.
+        kept: A folder ``keep`` gave. Where it is damaged the task is built from its data, with a warning.
 
     Raises:
         SpecError: There is no such task, or with every problem in its options.
@@ -83,8 +104,30 @@ def create(spec: TaskSpec, context: TaskContext) -> Task:
         options = model.model_validate(spec.options)
     except ValidationError as error:
         raise SpecError(f"task {spec.name}", problems_of(error, model)) from None
-    task: Task = load_target(_entry(spec.name).task)(options, context)
-    return task
+    task_class: type[Task] = load_target(_entry(spec.name).task)
+    if kept is None:
+        task: Task = task_class(options, context)  # type: ignore[call-arg]
+        return task
+    from peftscope.tasks import keeping  # torch comes with it
+
+    return keeping.load(task_class, options, context, kept)
+
+
+def keep(task: Task, cache: Path, *, measure: MeasureSpec | None = None) -> Path:
+    """Write a task into a folder of its own, once: the folder that ``create`` loads it from again.
+
+    Args:
+        task: As ``create`` made it.
+        cache: The folder's parent, such as ``cache`` in a study's folder.
+        measure: What is measured beside the task's metric; the text for it is kept as well.
+
+    Raises:
+        StoreError: The cache cannot be written to.
+        DataError: The text that forgetting and drift are measured on cannot be read or is too short.
+    """
+    from peftscope.tasks import keeping  # torch comes with it
+
+    return keeping.keep(task, cache, measure)
 
 
 def load_target(target: str) -> Any:

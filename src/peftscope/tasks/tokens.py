@@ -68,9 +68,9 @@ class Encoded:
 
     def sha256(self) -> str:
         """Hash of ids, borders and prompt lengths."""
-        digest = hashlib.sha256(self.ids.tobytes())
-        digest.update(self.offsets.tobytes())
-        digest.update(self.prompt_lengths.tobytes())
+        digest = hashlib.sha256(np.ascontiguousarray(self.ids).data)
+        digest.update(np.ascontiguousarray(self.offsets).data)
+        digest.update(np.ascontiguousarray(self.prompt_lengths).data)
         return digest.hexdigest()[:16]
 
 

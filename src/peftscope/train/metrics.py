@@ -15,15 +15,18 @@ RUN_METRICS: dict[str, MetricSpec] = {
         MetricSpec(name="train_loss", unit="task", direction="lower", window="last stretch of the training curve"),
         MetricSpec(name="valid_loss", unit="task", direction="lower", window="validation split, after training"),
         MetricSpec(name="test_loss", unit="task", direction="lower", window="test split, after training"),
-        MetricSpec(name="train_time_s", unit="s", direction="lower", window=STEPS),
-        MetricSpec(name="eval_time_s", unit="s", direction="lower", window="scoring the test split once"),
+        MetricSpec(name="train_time_s", unit="s", direction="lower", repeats=False, window=STEPS),
+        MetricSpec(
+            name="eval_time_s", unit="s", direction="lower", repeats=False, window="scoring the test split once"
+        ),
         MetricSpec(
             name="total_time_s",
             unit="s",
             direction="lower",
+            repeats=False,
             window="the run, from load to last measurement; without the baseline all runs share",
         ),
-        MetricSpec(name="units_per_s", unit="task units/s", direction="higher", window=STEPS),
+        MetricSpec(name="units_per_s", unit="task units/s", direction="higher", repeats=False, window=STEPS),
         MetricSpec(name="num_steps", unit="count", direction="neutral", window="optimizer steps done"),
         MetricSpec(name="num_samples", unit="count", direction="neutral", window="samples trained on"),
         MetricSpec(name="num_units", unit="count", direction="neutral", window="task units trained on"),
@@ -40,6 +43,7 @@ RUN_METRICS: dict[str, MetricSpec] = {
             name="sampled_base_memory_bytes",
             unit="bytes",
             direction="neutral",
+            repeats=False,
             window="CPU: rise of the process's anonymous memory by loading the base; mapped weight files are not in it",
         ),
         MetricSpec(
@@ -58,24 +62,28 @@ RUN_METRICS: dict[str, MetricSpec] = {
             name="peak_train_reserved_bytes",
             unit="bytes",
             direction="lower",
+            repeats=False,
             window="accelerator: reserved over the training",
         ),
         MetricSpec(
             name="peak_eval_reserved_bytes",
             unit="bytes",
             direction="lower",
+            repeats=False,
             window="accelerator: reserved over scoring",
         ),
         MetricSpec(
             name="sampled_train_memory_bytes",
             unit="bytes",
             direction="lower",
+            repeats=False,
             window="CPU: the process's anonymous memory, sampled over the training; holds sampled_base_memory_bytes",
         ),
         MetricSpec(
             name="sampled_eval_memory_bytes",
             unit="bytes",
             direction="lower",
+            repeats=False,
             window="CPU: the process's anonymous memory, sampled over scoring; holds sampled_base_memory_bytes",
         ),
         *(
@@ -83,6 +91,7 @@ RUN_METRICS: dict[str, MetricSpec] = {
                 name=f"decode_latency_{form}_b{batch}_s",
                 unit="s",
                 direction="lower",
+                repeats=False,
                 window=f"median decode step at batch {batch} after warm-up, {form}",
             )
             for form in ("adapter", "merged")

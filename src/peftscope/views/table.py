@@ -27,21 +27,37 @@ class TextTable:
     cells: Sequence[Sequence[str]]
 
 
-def quality_and_cost(rows: Sequence[Row], metric: MetricSpec) -> tuple[TextTable, TextTable]:
-    """Two tables of a study's summary, narrow enough for 80 columns: what was learned, and what it cost."""
+def quality_and_cost(rows: Sequence[Row], metric: MetricSpec) -> list[TextTable]:
+    """Tables of a study's summary, narrow enough for 80 columns: what was learned, and what it cost.
+
+    One of quality for each quality protocol, then one of cost for each cost protocol: nothing is ranked across.
+    """
     scored = [row for row in rows if row["score"] is not None]
-    return (
-        TextTable(
-            title="quality",
-            headings=("method", "lr", _score_heading(metric), "gain over base", "forgetting", "drift"),
-            cells=[_quality(row, metric) for row in scored],
+    entries = [(row, cost) for row in scored for cost in row["costs"]]
+    qualities = list(dict.fromkeys(row["quality_protocol"] for row in scored)) or [None]
+    costs = list(dict.fromkeys(cost["cost_protocol"] for _, cost in entries)) or [None]
+    return [
+        *(
+            TextTable(
+                title=_title("quality", protocol, qualities),
+                headings=("method", "lr", _score_heading(metric), "gain over base", "forgetting", "drift"),
+                cells=[_quality(row, metric) for row in scored if row["quality_protocol"] == protocol],
+            )
+            for protocol in qualities
         ),
-        TextTable(
-            title="cost",
-            headings=("method", "trained", "train mem", "eval mem", "train", "file", "decode", "merged"),
-            cells=[_cost(row) for row in scored],
+        *(
+            TextTable(
+                title=_title("cost", protocol, costs),
+                headings=("method", "trained", "train mem", "eval mem", "train", "file", "decode", "merged"),
+                cells=[_cost(row, cost) for row, cost in entries if cost["cost_protocol"] == protocol],
+            )
+            for protocol in costs
         ),
-    )
+    ]
+
+
+def _title(kind: str, protocol: str | None, all_of_them: Sequence[str | None]) -> str:
+    return kind if len(all_of_them) == 1 else f"{kind}, under conditions {str(protocol)[:8]}"
 
 
 def failure_lines(rows: Sequence[Row]) -> list[str]:
@@ -83,14 +99,14 @@ def _quality(row: Row, metric: MetricSpec) -> list[str]:
     ]
 
 
-def _cost(row: Row) -> list[str]:
+def _cost(row: Row, cost: Row) -> list[str]:
     return [
         row["method"],
         count_text(row["num_trainable_params"]),
-        bytes_text(row["peak_train_memory_bytes"]),
-        bytes_text(row["peak_eval_memory_bytes"]),
-        seconds_text(row["train_time_s"]),
+        bytes_text(cost["peak_train_memory_bytes"]),
+        bytes_text(cost["peak_eval_memory_bytes"]),
+        seconds_text(cost["train_time_s"]),
         bytes_text(row["checkpoint_bytes"]),
-        seconds_text(row["decode_latency_adapter_b1_s"]),
-        seconds_text(row["decode_latency_merged_b1_s"]),
+        seconds_text(cost["decode_latency_adapter_b1_s"]),
+        seconds_text(cost["decode_latency_merged_b1_s"]),
     ]

@@ -1,0 +1,191 @@
+"""Where a study stands, read from its folder alone: while another process runs it, and after that has died.
+
+No torch, and no figures beside the scores: it has to answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from peftscope.cli.tally import NOT_FAILED
+from peftscope.errors import SpecError
+from peftscope.run.eta import Eta, remaining
+from peftscope.run.history import STUDY_FILE
+from peftscope.run.launch import FINISHED
+from peftscope.spec.live import RunState
+from peftscope.spec.record import RunRecord
+from peftscope.spec.run import RunSpec
+from peftscope.spec.study import StudySpec
+from peftscope.store.running import read_states
+
+__all__ = ["LOST", "RUNNING", "WAITING", "Overview", "Row", "age_s", "is_held", "overview"]
+
+RUNNING, LOST, WAITING = "running", "lost", "to do"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One run: what it left behind, and what it is at."""
+
+    run_id: str
+    title: str
+    standing: str
+    """``running``, ``lost``, ``to do``, or the status of its record."""
+    spec: RunSpec | None = None
+    record: RunRecord | None = None
+    """Without examples and curve."""
+    state: RunState | None = None
+    in_study: bool = True
+    """False for what stays of a former form of the study."""
+
+    @property
+    def num_attempts(self) -> int:
+        """Attempts made, the one under way among them."""
+        made = len(self.record.attempts) if self.record else 0
+        return made if self.state is None else max(made, self.state.num_attempts) + 1
+
+    @property
+    def failed(self) -> bool:
+        """Worth looking at."""
+        return self.standing not in (RUNNING, WAITING, *NOT_FAILED)
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether the next ``compare`` does it again although it was begun."""
+        return self.standing == LOST or (self.failed and self.standing not in FINISHED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """A study's folder as it is now."""
+
+    folder: Path
+    name: str
+    is_running: bool
+    """Whether a process runs the study."""
+    rows: Sequence[Row]
+    eta: Eta | None = None
+    notes: Sequence[str] = field(default=())
+    """What could not be read."""
+
+    @property
+    def of_study(self) -> list[Row]:
+        return [row for row in self.rows if row.in_study]
+
+    def number(self, standing: str) -> int:
+        """Runs of the study that stand so."""
+        return sum(row.standing == standing for row in self.of_study)
+
+
+def overview(folder: Path) -> Overview:
+    """Read a study's folder; nothing in it is changed."""
+    notes: list[str] = []
+    is_running = is_held(folder / ".lock")  # before the states: what ends in between is then seen as ended
+    study, planned = _study(folder, notes)
+    states = {state.run_id: state for state in read_states(folder)}
+    records = _records(folder, notes)
+    wanted = {run.run_id: run for run in planned}
+    rows = []
+    for run_id in dict.fromkeys([*wanted, *records, *states]):
+        row = _row(run_id, wanted.get(run_id), records.get(run_id), states.get(run_id), is_running)
+        rows.append(row if not wanted or run_id in wanted else _former(row))
+    return Overview(
+        folder=folder,
+        name=study.name if study else folder.resolve().name,
+        is_running=is_running,
+        rows=rows,
+        eta=_eta(rows) if is_running else None,
+        notes=notes,
+    )
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lock file; the lock is let go again at once, and no file is made."""
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # somebody else's folder: we may look and not touch
+        return False
+    lock.release()
+    return False
+
+
+def age_s(state: RunState) -> float:
+    """Seconds since a state was written."""
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(state.updated_at)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _study(folder: Path, notes: list[str]) -> tuple[StudySpec | None, list[RunSpec]]:
+    path = folder / STUDY_FILE
+    try:
+        study = StudySpec.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None, []
+    except (OSError, ValueError) as error:
+        notes.append(f"{path} cannot be read, so runs still to do are not known: {str(error).splitlines()[0]}")
+        return None, []
+    from peftscope.plan.expand import expand
+
+    try:
+        return study, expand(study)
+    except SpecError as error:  # a technique of another version
+        notes.append(f"runs still to do are not known: {'; '.join(error.problems)}")
+        return study, []
+
+
+def _records(folder: Path, notes: list[str]) -> dict[str, RunRecord]:
+    """Records by id, without what makes them large."""
+    found = {}
+    for path in sorted((folder / "records").glob("[!.]*.json")):
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            light = {**raw, "examples": (), "curve": (), "foreign": None}
+            record = RunRecord.model_validate(light)
+        except (OSError, ValueError, TypeError, ValidationError) as error:
+            notes.append(f"{path} cannot be read: {str(error).splitlines()[0]}")
+            continue
+        found[record.run_id] = record
+    return found
+
+
+def _row(run_id: str, spec: RunSpec | None, record: RunRecord | None, state: RunState | None, is_running: bool) -> Row:
+    if state is not None and record is not None and len(record.attempts) > state.num_attempts:
+        state = None  # it has ended, and its state was not cleared away
+    spec = spec or (record.spec if record else state.spec if state else None)
+    title = spec.title if spec else state.title if state else run_id
+    under_way = RUNNING if is_running else LOST
+    standing = under_way if state is not None else record.status if record else WAITING
+    return Row(run_id=run_id, title=title, standing=standing, spec=spec, record=record, state=state)
+
+
+def _former(row: Row) -> Row:
+    """A run the study does not ask for any more; one that is under way is of another command on the same folder."""
+    return row if row.standing == RUNNING else Row(**{**vars(row), "in_study": False})
+
+
+def _eta(rows: Sequence[Row]) -> Eta | None:
+    under_way = [
+        (row.spec, row.state.model_copy(update={"elapsed_s": row.state.elapsed_s + age_s(row.state)}))
+        for row in rows
+        if row.standing == RUNNING and row.spec is not None and row.state is not None
+    ]
+    return remaining(
+        waiting=[row.spec for row in rows if row.standing == WAITING and row.spec is not None],
+        under_way=under_way,
+        finished=[row.record for row in rows if row.record is not None],
+        num_workers=max((state.num_workers for _, state in under_way), default=1),
+    )

@@ -1,0 +1,187 @@
+"""How a study gets on, for people: a live display on a terminal, lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.text import Text
+
+from peftscope.cli.event_lines import EventLines
+from peftscope.cli.live_lines import attempt_text, loss_text, run_lines, study_line, valid_text
+from peftscope.cli.tally import NOT_FAILED, Clock, Tally, eta_text, found_text
+from peftscope.run.events import Listener
+from peftscope.spec.live import RunState
+from peftscope.spec.metric import MetricSpec
+from peftscope.spec.record import RunRecord
+from peftscope.spec.run import RunSpec
+from peftscope.views.line import one_line, score_text, shorten, span_text
+
+__all__ = ["LiveProgress", "LogProgress", "progress_for"]
+
+STOPPING = "stopping after the current step; Ctrl-C again stops at once"
+LOG_PAUSE_S = 60.0
+"""Time between two lines of a log on the same run."""
+REASON_CELLS = 300
+LINES_KEPT_FREE = 3
+
+
+def progress_for(*, title: str, quiet: bool, json_lines: bool, metric: MetricSpec | None = None) -> Listener:
+    """Whoever is to be told of a study's runs.
+
+    Args:
+        title: Name of the study.
+        quiet: Show nothing on stderr.
+        json_lines: Write JSON lines to stdout, and nothing to stderr.
+        metric: The task's metric, to name scores by.
+
+    It takes care of itself: nothing is shown before ``planned``, and ``closed`` clears a live display away.
+
+    >>> listener = progress_for(title="demo", quiet=True, json_lines=False)
+    >>> listener.planned([], [], 1); listener.closed()
+    """
+    if json_lines:
+        return EventLines(title)
+    if quiet:
+        return Listener()
+    console = Console(stderr=True)
+    # Not is_terminal: FORCE_COLOR makes that true of a log file, too.
+    if sys.stderr.isatty() and not console.is_dumb_terminal:
+        return LiveProgress(title, console=console, metric=metric)
+    return LogProgress(title, console=Console(stderr=True, soft_wrap=True), metric=metric)
+
+
+class LiveProgress(Tally):
+    """A header and a line per run under way, at the bottom of the terminal; what has ended stands above.
+
+    Args:
+        title: Name of the study.
+        console: Where to show it.
+        metric: The task's metric.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self, title: str, *, console: Console, metric: MetricSpec | None = None, clock: Clock = time.monotonic
+    ) -> None:
+        super().__init__(clock=clock)
+        self.title, self.console, self.metric = title, console, metric
+        self._lock = threading.Lock()  # rich draws from a thread of its own
+        # What is printed to stdout is the command's own and may be piped away; it must not end up on stderr.
+        self._live = Live(
+            self, console=console, refresh_per_second=2, transient=True, redirect_stdout=False, vertical_overflow="crop"
+        )
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        with self._lock:
+            now = self.clock()
+            states = sorted((entry.at(now) for entry in self.under_way.values()), key=lambda state: state.worker)
+            header = study_line(self.title, self, width)
+        room = max(1, console.height - LINES_KEPT_FREE)
+        yield header
+        yield from run_lines(states[:room], width, self.metric)
+        if len(states) > room:
+            yield Text(f"… and {len(states) - room} more", style="dim")
+
+    def planned(self, runs: Sequence[RunSpec], found: Sequence[RunRecord], num_workers: int) -> None:
+        with self._lock:
+            super().planned(runs, found, num_workers)
+        if line := found_text(found, len(self.runs)):
+            self._print(line)
+        if self.num_over < len(self.runs):
+            self._live.start()
+
+    def started(self, run: RunSpec, state: RunState) -> None:
+        with self._lock:
+            super().started(run, state)
+
+    def moved(self, run: RunSpec, state: RunState) -> None:
+        with self._lock:
+            super().moved(run, state)
+
+    def ended(self, run: RunSpec, record: RunRecord) -> None:
+        took_s = self.took_s(run)
+        with self._lock:
+            super().ended(run, record)
+        failed = record.status not in NOT_FAILED
+        self._print(_ended_line(self, run, record, took_s, self.metric), style="red" if failed else "")
+
+    def stopping(self) -> None:
+        with self._lock:
+            super().stopping()
+        self._print(STOPPING, style="yellow")
+
+    def closed(self) -> None:
+        self._live.stop()
+
+    def _print(self, line: str, style: str = "") -> None:
+        self.console.print(Text(line, style=style))
+
+
+class LogProgress(Tally):
+    """One line per start and end, and one a minute while a run is long; each with the time of day.
+
+    Args:
+        title: Name of the study.
+        console: Where to write.
+        metric: The task's metric.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self, title: str, *, console: Console, metric: MetricSpec | None = None, clock: Clock = time.monotonic
+    ) -> None:
+        super().__init__(clock=clock)
+        self.title, self.console, self.metric = title, console, metric
+        self._told: dict[str, float] = {}
+
+    def planned(self, runs: Sequence[RunSpec], found: Sequence[RunRecord], num_workers: int) -> None:
+        super().planned(runs, found, num_workers)
+        number = f"{len(self.runs)} run{'s' if len(self.runs) != 1 else ''}"
+        at_once = f", {num_workers} at a time" if num_workers > 1 else ""
+        self._print(f"{one_line(self.title)}: {number}{at_once}, {datetime.now():%Y-%m-%d}")
+        if line := found_text(found, len(self.runs)):
+            self._print(line)
+
+    def started(self, run: RunSpec, state: RunState) -> None:
+        super().started(run, state)
+        self._told[run.run_id] = self.clock()
+        self._print(f"{attempt_text(state)}: started")
+
+    def moved(self, run: RunSpec, state: RunState) -> None:
+        super().moved(run, state)
+        if self.clock() - self._told.setdefault(run.run_id, self.clock()) < LOG_PAUSE_S:
+            return
+        self._told[run.run_id] = self.clock()
+        parts = [state.reached, loss_text(state), valid_text(state, self.metric), eta_text(self.eta())]
+        self._print(f"{one_line(state.title)}: {', '.join(one_line(part) for part in parts if part)}")
+
+    def ended(self, run: RunSpec, record: RunRecord) -> None:
+        took_s = self.took_s(run)
+        super().ended(run, record)
+        line = _ended_line(self, run, record, took_s, self.metric)
+        eta = eta_text(self.eta()) if self.num_over < len(self.runs) else ""
+        self._print(f"{line} · {eta}" if eta else line)
+
+    def stopping(self) -> None:
+        super().stopping()
+        self._print(STOPPING)
+
+    def _print(self, line: str) -> None:
+        self.console.print(Text(f"{datetime.now():%H:%M:%S} {line}"), soft_wrap=True)
+
+
+def _ended_line(tally: Tally, run: RunSpec, record: RunRecord, took_s: float | None, metric: MetricSpec | None) -> str:
+    took = "" if took_s is None else f" ({span_text(took_s)})"
+    line = f"[{tally.num_over}/{len(tally.runs)}] {one_line(run.title)}: {record.status}{took}"
+    score = record.metrics.get("test_score")
+    if record.status in NOT_FAILED:
+        return f"{line} {score_text(score, metric)}" if score is not None else line
+    first = next((part for part in (record.reason or "").splitlines() if part.strip()), "")
+    return f"{line} {shorten(one_line(first), REASON_CELLS)}".rstrip()

@@ -1,0 +1,145 @@
+"""What all commands that do runs share: check, launch, conclude."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from peftscope.cli.output import print_event, print_json, show_warnings
+from peftscope.cli.progress import progress_for
+from peftscope.errors import SpecError
+from peftscope.run.events import Listener
+from peftscope.spec.metric import MetricSpec
+from peftscope.spec.record import RunRecord
+from peftscope.spec.run import RunSpec
+from peftscope.spec.study import StudySpec
+
+__all__ = ["Manner", "Outcome", "conclude", "do_runs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How runs are done and told of; nothing here changes a figure of quality."""
+
+    workers: int | None = None
+    threads: int | None = None
+    track: str | None = None
+    json_output: bool = False
+    json_lines: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.json_output and self.json_lines:
+            raise SpecError("--json, --json-lines", ["both print to the same place; give one of them"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What runs came to, to be shown."""
+
+    command: str
+    title: str
+    folder: Path
+    records: list[RunRecord]
+    metric: MetricSpec
+
+
+def do_runs(
+    runs: Sequence[RunSpec], folder: Path, *, title: str, manner: Manner, study: StudySpec | None = None
+) -> tuple[list[RunRecord], MetricSpec]:
+    """Check model and data, then do the runs with progress shown; gives the records and the task's metric.
+
+    Raises:
+        PeftscopeError: The data, the model or the folder is not as it should be; nothing was trained.
+    """
+    from peftscope.run.history import changes_of_study, outdated, remember_study
+    from peftscope.run.launch import inspect, launch, study_held
+    from peftscope.run.share import share_out
+
+    console = Console(stderr=True, quiet=manner.quiet, soft_wrap=True, highlight=False)
+    listeners: list[Listener] = []
+    if manner.track is not None:  # first of all: a tracker that is not installed should be told at once
+        from peftscope.run.trackers import tracker_for
+
+        listeners.append(tracker_for(manner.track, project=title))
+
+    def say(lines: Sequence[str]) -> None:
+        for line in lines:
+            console.print(line, style="yellow", markup=False)
+
+    def wait() -> None:
+        say(["another process runs this study; this one waits until that has ended ('peftscope status' shows it)"])
+
+    with study_held(folder, wait):
+        say(changes_of_study(folder, study) if study is not None else [])
+        with console.status("reading model and data"):
+            checked = inspect(runs[0], folder)
+        share = share_out(checked.machine, workers=manner.workers, threads=manner.threads)
+        say(outdated(runs, folder, checked))
+        if study is not None:
+            remember_study(folder, study)
+        progress = progress_for(title=title, quiet=manner.quiet, json_lines=manner.json_lines, metric=checked.metric)
+        listeners.append(progress)
+        return launch(runs, folder, checked=checked, share=share, listeners=listeners), checked.metric
+
+
+def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:
+    """Print what came out and leave with 1 where a run failed."""
+    from peftscope.analysis.protocols import protocol_differences
+    from peftscope.analysis.summary import summarise
+    from peftscope.methods.catalog import BASE
+    from peftscope.store.frame import examples_of, frame_of
+
+    records = outcome.records
+    summary = summarise(
+        frame_of(records),
+        examples_of(records),
+        base=BASE,
+        higher_is_better=outcome.metric.direction != "lower",
+        across=across,
+    )
+    differing = protocol_differences(records)
+    if manner.json_output:
+        runs = [r.model_dump(mode="json", by_alias=True, exclude={"examples", "curve"}) for r in records]
+        print_json(outcome.command, {"runs": runs, "summary": summary, "conditions": differing})
+    elif manner.json_lines:
+        print_event("summary", {"summary": summary, "conditions": differing})
+    else:
+        _print_tables(summary, outcome, differing, across=across)
+    if any(record.status != "ok" for record in records):
+        raise typer.Exit(1)
+
+
+def _print_tables(summary: list[dict[str, Any]], outcome: Outcome, differing: Sequence[str], *, across: bool) -> None:
+    from peftscope.views.table import failure_lines, quality_and_cost, terminal_table
+
+    console = Console(soft_wrap=True, highlight=False)
+    metric, records = outcome.metric, outcome.records
+    console.print(f"{outcome.title}: {metric.name}, {metric.window}", style="bold", markup=False)
+    tables = quality_and_cost(summary, metric)
+    for table in tables:
+        if len(tables) > 2:
+            console.print(table.title, style="bold", markup=False)
+        console.print(terminal_table(table))
+    for line in failure_lines(summary):
+        console.print(line, style="red", markup=False)
+    if differing:
+        how = "Ranked across different conditions, as asked" if across else "Not ranked together"
+        for line in (f"{how}; what differs:", *(f"  {line}" for line in differing)):
+            console.print(line, style="yellow", markup=False)
+    console.print(
+        f"Intervals (95 %) are over test examples, for the trainings done: {_seeds(records)}. "
+        f"Forgetting and drift in nats per token. Records: {outcome.folder}",
+        markup=False,
+    )
+    show_warnings(warning for record in records for warning in record.warnings)
+
+
+def _seeds(records: Sequence[RunRecord]) -> str:
+    count = len({record.spec.seed for record in records})
+    return "one seed each" if count == 1 else f"{count} seeds each"

@@ -1,0 +1,44 @@
+"""What a study's check found; no torch here, so that a process without it can take the answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peftscope.spec.base import content_hash
+from peftscope.spec.metric import MetricSpec
+
+__all__ = ["Checked", "Machine"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What runs can be shared out over."""
+
+    device: str
+    """Kind of device the runs go to: ``cpu``, ``cuda``, …"""
+    num_devices: int
+    """Accelerators of that kind; 0 for the CPU."""
+    num_cores: int
+    """Cores this process may use, limits of a container minded."""
+    num_threads: int
+    """Threads torch takes by default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What the runs of a study share, as it is on disk now."""
+
+    metric: MetricSpec
+    """The task's metric."""
+    quality: dict[str, Any]
+    """The conditions quality would be measured under now (``plan.conditions``)."""
+    kept: Path
+    """Where the task's data lie prepared, for all runs."""
+    machine: Machine
+
+    @property
+    def quality_protocol(self) -> str:
+        """Hash of the conditions; a record of other ones has to be made again."""
+        return content_hash(self.quality)

@@ -1,0 +1,77 @@
+"""What has changed since a study was run last, and what that makes of the records that are there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from peftscope.plan.checked import Checked
+from peftscope.plan.expand import expand
+from peftscope.run.launch import FINISHED
+from peftscope.spec.difference import differences
+from peftscope.spec.run import RunSpec
+from peftscope.spec.study import StudySpec
+from peftscope.store.files import existing_record, record_path, write_text
+
+__all__ = ["changes_of_study", "outdated", "remember_study"]
+
+STUDY_FILE = "study.json"
+
+
+def remember_study(folder: Path, study: StudySpec) -> None:
+    """Keep the study beside its records, for later starts and for ``peftscope status``.
+
+    Raises:
+        StoreError: The folder is not writable or the disk is full.
+    """
+    write_text(folder / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
+
+
+def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
+    """What of a study's file has changed since its last run, and what that invalidates; nothing where nothing has."""
+    try:
+        before = StudySpec.model_validate_json((folder / STUDY_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValidationError):  # never run, or by another version
+        return []
+    found = differences(_by_title(before), _by_title(study))
+    if not found:
+        return []
+    wanted = {run.run_id for run in expand(study)}
+    left = [run for run in expand(before) if run.run_id not in wanted and record_path(folder, run.run_id).exists()]
+    return [
+        "the study has changed since it was run last:",
+        *(f"  {line}" for line in found),
+        f"  {_runs(len(left))} of the former study stay in {folder / 'records'} and are not part of this one"
+        if left
+        else "  every record there is still counts",
+    ]
+
+
+def outdated(runs: Sequence[RunSpec], folder: Path, checked: Checked) -> list[str]:
+    """One line for each change of conditions (data, weights, …) because of which finished runs are done again."""
+    reasons: Counter[str] = Counter()
+    for run in runs:
+        record = existing_record(folder, run.run_id)
+        if record is None or record.status not in FINISHED or record.quality_protocol == checked.quality_protocol:
+            continue
+        before = record.protocol.quality if record.protocol is not None else {}
+        reasons["; ".join(differences(before, checked.quality))] += 1
+    return [
+        f"{_runs(count)} done under other conditions start again; their figures stay under "
+        f"{folder / 'superseded'}. What changed: {reason}"
+        for reason, count in reasons.items()
+    ]
+
+
+def _by_title(study: StudySpec) -> dict[str, Any]:
+    """The study with its methods by title, so that one more or less is told as such."""
+    raw = study.model_dump(mode="json")
+    return {**raw, "methods": {method.title: method.model_dump(mode="json") for method in study.methods}}
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"

@@ -1,0 +1,34 @@
+"""What a language task is made of before it is tokenised: prompts and answers in three splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from peftscope.tasks.base import Split
+
+__all__ = ["SPLITS", "Prepared", "TextExample"]
+
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextExample:
+    """A prompt, the answer to learn, and what an answer is scored against."""
+
+    example_id: str
+    prompt: str
+    target: str
+    solution: str
+    """What a generated answer is compared with; the target itself where nothing else is."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """More to show; JSON values where the task is to be kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """The splits of a task, and what a user should know about how they were made."""
+
+    splits: Mapping[Split, Sequence[TextExample]]
+    notes: tuple[str, ...] = ()

