@@ -1,4 +1,4 @@
-"""The demo's promise, on the real embedded model."""
+"""Promises on the real embedded model: the demo's, and those of many runs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,22 @@ from peftscope.analysis.summary import summarise
 from peftscope.cli.vocabulary import vocabulary
 from peftscope.methods.catalog import BASE
 from peftscope.plan.expand import expand
-from peftscope.run.launch import launch
+from peftscope.run.launch import inspect, launch, study_held
+from peftscope.run.repeat import compare_records
+from peftscope.run.share import share_out
+from peftscope.spec.override import override
 from peftscope.spec.reader import read_study
+from peftscope.spec.record import RunRecord
+from peftscope.spec.run import RunSpec
 from peftscope.store.frame import examples_of, frame_of
 
 DEMO = Path(__file__).resolve().parents[2] / "studies" / "demo.yaml"
+
+
+def _do(runs: list[RunSpec], folder: Path) -> list[RunRecord]:
+    with study_held(folder, lambda: None):
+        checked = inspect(runs[0], folder)
+        return launch(runs, folder, checked=checked, share=share_out(checked.machine))
 
 
 @pytest.mark.slow
@@ -22,7 +33,7 @@ DEMO = Path(__file__).resolve().parents[2] / "studies" / "demo.yaml"
 def test_the_demo_learns_something_beyond_doubt_on_the_real_model(tmp_path: Path) -> None:
     study = read_study(DEMO, vocabulary())
     runs = [run for run in expand(study) if run.method.name in (BASE, study.methods[0].name)]
-    records = list(launch(runs, tmp_path, on_event=lambda run, stage, payload: None))
+    records = _do(runs, tmp_path)
     assert [record.status for record in records] == ["ok", "ok"], [r.reason for r in records]
     rows = summarise(frame_of(records), examples_of(records), base=BASE)
     assert rows[0]["is_base"]
@@ -31,3 +42,17 @@ def test_the_demo_learns_something_beyond_doubt_on_the_real_model(tmp_path: Path
     assert trained["num_total_params"] - trained["num_trainable_params"] == 134_515_008
     assert trained["peak_train_memory_bytes"] > trained["base_memory_bytes"]
     assert records[0].weights_sha256 == records[1].weights_sha256
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_repetition_gives_every_loss_and_answer_again_at_the_same_thread_count(tmp_path: Path) -> None:
+    study = read_study(DEMO, vocabulary())
+    settings = ["train.max_steps=4", "task.test_size=8", "measure.general_tokens=200", "measure.latency=false"]
+    run = override(next(run for run in expand(study) if run.method.name != BASE), settings)
+    (first,), (second,) = _do([run], tmp_path / "first"), _do([run], tmp_path / "second")
+    assert first.status == "ok", first.reason
+    found = compare_records(first, second)
+    assert found.num_losses == 4
+    assert found.same_losses
+    assert found.deviations == ()
