@@ -203,6 +203,6 @@ def test_every_command_in_the_readme_exists() -> None:
     from peftscope.cli import app
 
     text = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    commands = set(re.findall(r"^(?:\.venv/bin/)?peftscope (\w+)", text, flags=re.MULTILINE))
+    commands = set(re.findall(r"^(?:\.venv/bin/)?peftscope ([\w-]+)", text, flags=re.MULTILINE))
     assert commands
     assert commands <= set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
