@@ -253,6 +253,33 @@ def test_a_broken_record_does_not_stop_a_study(make_run: MakeRun, tmp_path: Path
     assert record.status == "ok"
 
 
+def test_a_listener_that_cannot_write_does_not_end_the_study(make_run: MakeRun, tmp_path: Path) -> None:
+    class Full(Listener):
+        def started(self, run: RunSpec, state: RunState) -> None:
+            raise OSError(28, "No space left on device")
+
+    (record,) = _do([make_run("base", rate=None)], tmp_path, Full())
+    assert record.status == "ok"
+
+
+def test_another_config_of_the_same_weights_is_another_condition(
+    make_run: MakeRun, tmp_path: Path, tiny_folder: Path
+) -> None:
+    import json
+    import shutil
+
+    model = tmp_path / "model"
+    shutil.copytree(tiny_folder, model)
+    run = make_run("base", rate=None)
+    run = run.model_copy(update={"model": run.model.model_copy(update={"source": str(model)})})
+    before = inspect(run, tmp_path).quality_protocol
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "transformers_version": "0"}))
+    assert inspect(run, tmp_path).quality_protocol == before
+    (model / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.1}))
+    assert inspect(run, tmp_path).quality_protocol != before
+
+
 def test_the_output_of_libraries_goes_to_the_runs_log(make_run: MakeRun, tmp_path: Path, capfd: Any) -> None:
     (record,) = _do([make_run("base", rate=None)], tmp_path)
     assert (tmp_path / "logs" / f"{record.run_id}.log").exists()

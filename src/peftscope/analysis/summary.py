@@ -140,7 +140,7 @@ def _row(
         scores = pd.concat(scored, axis=1).mean(axis=1)
         estimate = mean_estimate(np.asarray(scores, np.float64))
         row |= {"score": estimate.value, "score_interval": estimate.interval}
-        if reference is not None and not is_base:
+        if reference is not None and not is_base and scores.index.isin(reference.index).all():
             gain = paired_gain(sign * np.asarray(scores, np.float64), sign * np.asarray(reference.loc[scores.index]))
             row |= {"gain": gain.value, "gain_interval": gain.interval}
     return row

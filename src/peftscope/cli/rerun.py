@@ -35,15 +35,20 @@ def rerun(
     if record.origin == "foreign":
         raise SpecError(run, ["was imported; only a run made here can be repeated"])
     manner = Manner(workers=1, threads=threads or _threads_of(record), quiet=quiet)
-    from peftscope.store.files import add_attempt, ensure_folder
+    from peftscope.store.files import add_attempt, ensure_folder, record_path
 
-    with tempfile.TemporaryDirectory(dir=ensure_folder(folder), prefix=".rerun-") as place:
+    at_home = record_path(folder, record.run_id).is_file()  # else a loose copy, with no study around it
+    with tempfile.TemporaryDirectory(dir=ensure_folder(folder) if at_home else None, prefix=".rerun-") as place:
         (second,), _ = do_runs([record.spec], Path(place), title=record.spec.title, manner=manner)
+    from peftscope.run.launch import study_held
     from peftscope.run.repeat import compare_records
 
     found = compare_records(record, second)
     again = second.attempts[-1].model_copy(update={"kind": "rerun", "agrees": found.agrees})
-    add_attempt(folder, record, again)
+    noted = False
+    if at_home:
+        with study_held(folder, lambda: None):
+            noted = add_attempt(folder, record, again)
     if json_output:
         print_json(
             "rerun",
@@ -55,6 +60,7 @@ def rerun(
                 "deviations": list(found.deviations),
                 "conditions": list(found.conditions),
                 "status": second.status,
+                "noted": noted,
             },
         )
     else:

@@ -43,7 +43,9 @@ def run(
     spec = override(spec, settings or [])
     show_warnings(notes, quiet=quiet)
     place = out or Path("results") / name
-    manner = Manner(threads=threads, track=track, json_output=json_output, json_lines=json_lines, quiet=quiet)
+    manner = Manner(
+        workers=1, threads=threads, track=track, json_output=json_output, json_lines=json_lines, quiet=quiet
+    )
     records, metric = do_runs([spec], place, title=name, manner=manner)
     conclude(Outcome(command="run", title=name, folder=place, records=records, metric=metric), manner)
 

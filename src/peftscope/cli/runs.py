@@ -84,7 +84,7 @@ def do_runs(
         if study is not None:
             remember_study(folder, study)
         progress = progress_for(title=title, quiet=manner.quiet, json_lines=manner.json_lines, metric=checked.metric)
-        listeners.append(progress)
+        listeners.insert(0, progress)  # a tracker may take its time to close
         return launch(runs, folder, checked=checked, share=share, listeners=listeners), checked.metric
 
 

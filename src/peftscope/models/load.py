@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from peftscope.capture import is_out_of_memory
 from peftscope.errors import ModelError
 from peftscope.models.device import choose_device, choose_dtype
 from peftscope.models.quantization import hush_casts, quantization_config, quantization_kind
@@ -43,6 +44,8 @@ class LoadedModel:
     """Names of the files the weights were read from."""
     weights_sha256: str
     """Hash over names and contents of these files."""
+    settings_sha256: str
+    """Hash of what its config decides beside the weights."""
     dtype: torch.dtype
     """Type of the weights that are not quantized."""
     device: torch.device
@@ -88,6 +91,7 @@ def load(spec: ModelSpec, *, for_training: bool = True) -> LoadedModel:
         revision=located.revision,
         weight_files=tuple(path.name for path in located.files),
         weights_sha256=located.weights_sha256,
+        settings_sha256=located.settings_sha256,
         dtype=dtype,
         device=device,
         quantization=kind,
@@ -123,6 +127,8 @@ def _load_model(
                 **options,
             )
     except LOADING_ERRORS as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(f"model {spec.source!r} cannot be loaded from {located.folder}: {error}") from error
     absent = sorted({*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])})
     if absent:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError is httpx's or httpx2's
@@ -20,12 +22,17 @@ from peftscope.errors import ModelError, StoreError
 from peftscope.models.builtin import BUILTINS, PREFIX, fetch_builtin
 from peftscope.models.gguf import convert_gguf
 from peftscope.models.weights import INDEX, SINGLE, hash_weights, shard_names, weight_files
+from peftscope.spec.base import content_hash
 from peftscope.spec.study import ModelSpec
 
 __all__ = ["Located", "locate"]
 
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 """Everything but weights and code: config, tokenizer, index."""
+
+
+_OF_NO_EFFECT = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
+"""Settings that decide no figure, or are decided elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,23 @@ class Located:
     def weights_sha256(self) -> str:
         """Hash over names and contents of the weight files."""
         return hash_weights(self.files)
+
+    @property
+    def settings_sha256(self) -> str:
+        """Hash of what the config decides beside the weights: positions, norms, end-of-sequence tokens, …"""
+        settings = {
+            name: {k: v for k, v in _read_settings(self.folder / name).items() if k not in _OF_NO_EFFECT}
+            for name in ("config.json", "generation_config.json")
+        }
+        return content_hash(settings)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # absent, or refused with its reason when the model is loaded
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def locate(spec: ModelSpec) -> Located:

@@ -27,6 +27,7 @@ def quality_conditions(
     data: Mapping[str, Any],
     retention: Mapping[str, Any] | None,
     weights_sha256: str,
+    settings_sha256: str,
     dtype: torch.dtype,
 ) -> dict[str, Any]:
     """What decides quality.
@@ -36,11 +37,13 @@ def quality_conditions(
         data: The task's fingerprint: version, options (prompt, decoding limits), splits, token ids.
         retention: Fingerprint of what forgetting and drift are measured on.
         weights_sha256: Hash of the base's weight files.
+        settings_sha256: Hash of what the base's config decides beside them.
         dtype: Type of the base's weights.
     """
     return {
         "measured_by": "peftscope",
         "weights": weights_sha256,
+        "model_config": settings_sha256,
         "dtype": str(dtype).removeprefix("torch."),
         "quantization": spec.model.quantization,
         "task": dict(data),

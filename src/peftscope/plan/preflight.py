@@ -34,11 +34,13 @@ def check(run: RunSpec, cache: Path) -> Checked:
     device = choose_device(run.model.device)
     task = registry.create(run.task, TaskContext.of(run.train, load_tokenizer(run.model)))
     retention = task.retention(run.measure)
+    located = locate(run.model)
     quality = quality_conditions(
         run,
         data=task.fingerprint(),
         retention=retention.fingerprint() if retention is not None else None,
-        weights_sha256=locate(run.model).weights_sha256,
+        weights_sha256=located.weights_sha256,
+        settings_sha256=located.settings_sha256,
         dtype=choose_dtype(run.model.dtype, device),
     )
     return Checked(

@@ -31,6 +31,7 @@ def retention_baseline(retention: Retention, loaded: LoadedModel, spec: ModelSpe
     key = content_hash(
         {
             "weights": loaded.weights_sha256,
+            "model_config": loaded.settings_sha256,
             "dtype": str(loaded.dtype),
             "model": spec.model_dump(mode="json", include={"quantization", "attn_implementation"}),
             "device": loaded.device.type,

@@ -54,7 +54,7 @@ class Child:
         self._process: Any = None
         self._connection: Connection | None = None
 
-    def start(self, context: Any) -> None:
+    def start(self) -> None:
         """Write the state, then start the process.
 
         Raises:
@@ -63,12 +63,13 @@ class Child:
         """
         write_state(self.order.folder, self.state)
         try:
-            self._fork(context)
-        except (EOFError, OSError):  # the process children are forked from was ended; it starts anew
-            self._fork(warm_up(), last=True)
+            self._fork()
+        except (EOFError, OSError):  # the process children are forked from was ended meanwhile; it starts anew
+            self._fork(last=True)
         self._move("start", {"pid": self._process.pid})
 
-    def _fork(self, context: Any, *, last: bool = False) -> None:
+    def _fork(self, *, last: bool = False) -> None:
+        context = warm_up()
         ours, theirs = context.Pipe()
         self._process = context.Process(target=do_run, args=(self.order, theirs), daemon=True)
         try:

@@ -119,6 +119,7 @@ class _Run:
             data=task.fingerprint(),
             retention=retention.fingerprint() if retention is not None else None,
             weights_sha256=loaded.weights_sha256,
+            settings_sha256=loaded.settings_sha256,
             dtype=loaded.dtype,
         )
         baseline = None

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from peftscope.errors import PeftscopeError
 from peftscope.plan.checked import Checked
 from peftscope.plan.expand import expand
 from peftscope.run.launch import FINISHED
@@ -35,13 +34,17 @@ def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
     """What of a study's file has changed since its last run, and what that invalidates; nothing where nothing has."""
     try:
         before = StudySpec.model_validate_json((folder / STUDY_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValidationError):  # never run, or by another version
+    except (OSError, ValueError):  # never run, or by another version
         return []
     found = differences(_by_title(before), _by_title(study))
     if not found:
         return []
     wanted = {run.run_id for run in expand(study)}
-    left = [run for run in expand(before) if run.run_id not in wanted and record_path(folder, run.run_id).exists()]
+    try:
+        former = expand(before)
+    except PeftscopeError:  # of a technique that is no longer there
+        former = []
+    left = [run for run in former if run.run_id not in wanted and record_path(folder, run.run_id).exists()]
     return [
         "the study has changed since it was run last:",
         *(f"  {line}" for line in found),

@@ -119,8 +119,7 @@ def launch(
 
 class _Launch:
     def __init__(self, folder: Path, checked: Checked, share: Share, listeners: Sequence[Listener]) -> None:
-        self.folder, self.checked, self.share, self.listeners = folder, checked, share, listeners
-        self.context = warm_up()
+        self.folder, self.checked, self.share, self.listeners = folder, checked, share, list(listeners)
         self.children: list[Child] = []
         self.records: dict[str, RunRecord] = {}
         self.end_reason = "ended with the study, which could not go on"
@@ -179,7 +178,7 @@ class _Launch:
         )
         child = Child(run, order, worker)
         self.children.append(child)
-        child.start(self.context)
+        child.start()
         self._tell("started", run, child.state)
 
     def _listen(self) -> None:
@@ -196,9 +195,12 @@ class _Launch:
 
     def _end_all(self) -> None:
         for child in self.children:
-            with suppress(StoreError):  # its state stays on disk, and a later start makes it an attempt
+            with suppress(OSError):  # its state stays on disk, and a later start makes it an attempt
                 child.end_now(self.end_reason)
 
     def _tell(self, event: str, *details: Any) -> None:
-        for listener in self.listeners:
-            getattr(listener, event)(*details)
+        for listener in list(self.listeners):
+            try:
+                getattr(listener, event)(*details)
+            except OSError:  # nobody can be told: a log on a full disk, a terminal that is gone; the runs go on
+                self.listeners.remove(listener)

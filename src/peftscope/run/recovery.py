@@ -20,7 +20,7 @@ SWEPT = ("records", "running", "cache")
 def num_attempts(folder: Path, run_id: str) -> int:
     """Attempts on record; a child that has written its record has added one, however it ended after that."""
     record = existing_record(folder, run_id)
-    return 0 if record is None else len(record.attempts)
+    return 0 if record is None else sum(attempt.kind == "run" for attempt in record.attempts)
 
 
 def bury(folder: Path, state: RunState, *, status: Status, reason: str, trace: str | None = None) -> None:
@@ -53,10 +53,12 @@ def recover(folder: Path) -> list[str]:
     Raises:
         StoreError: The folder is not writable, or a process of an earlier start does not end.
     """
-    sweep(folder / name for name in SWEPT)
     lost = []
-    for state in read_states(folder):
+    states = read_states(folder)
+    for state in states:
         _wait_for(folder, state)
+    sweep(folder / name for name in SWEPT)
+    for state in states:
         if num_attempts(folder, state.run_id) == state.num_attempts:
             lost.append(state.run_id)
         bury(folder, state, status="killed", reason="the process that ran the study was ended")

@@ -55,7 +55,7 @@ def share_out(machine: Machine, *, workers: int | None = None, threads: int | No
     >>> share_out(Machine(device="cpu", num_devices=0, num_cores=8, num_threads=8), workers=4).num_threads
     2
     """
-    num_workers = workers or max(1, machine.num_devices)
+    num_workers = workers or max(1, min(machine.num_devices, machine.num_cores))
     num_threads = threads or max(1, min(machine.num_threads, machine.num_cores // num_workers))
     if num_threads * num_workers > machine.num_cores:
         raise SpecError(

@@ -75,6 +75,9 @@ def do_run(order: Order, connection: Connection) -> None:
             write_record(order.folder, record)
     except StoreError as error:
         connection.send(("store-error", {"message": str(error)}))
+    except TimeoutError:
+        message = f"{lock_path(order.folder, run.run_id)}: an earlier process of this run does not end; end it"
+        connection.send(("store-error", {"message": message}))
 
 
 def check_study(run_json: str, cache: Path, connection: Connection) -> None:

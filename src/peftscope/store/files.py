@@ -71,7 +71,8 @@ def replacing(path: Path) -> Iterator[Path]:
         raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what went wrong is told already; a later start sweeps
+                temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -126,15 +127,21 @@ def write_record(folder: Path, record: RunRecord) -> Path:
     return path
 
 
-def add_attempt(folder: Path, record: RunRecord, attempt: Attempt) -> RunRecord:
-    """Write a record with one more attempt, its figures as they are; for a repetition.
+def add_attempt(folder: Path, record: RunRecord, attempt: Attempt) -> bool:
+    """Add an attempt to a record, its figures as they are; for a repetition.
+
+    To be called with the study held. Gives False, and writes nothing, where the folder's record is not the one given:
+    it was read from elsewhere, or made again meanwhile.
 
     Raises:
         StoreError: The folder is not writable or the disk is full.
     """
-    longer = record.model_copy(update={"attempts": (*record.attempts, attempt)})
+    now = existing_record(folder, record.run_id)
+    if now is None or now.metrics != record.metrics or now.status != record.status:
+        return False
+    longer = now.model_copy(update={"attempts": (*now.attempts, attempt)})
     write_text(record_path(folder, record.run_id), _text_of(longer))
-    return longer
+    return True
 
 
 def _text_of(record: RunRecord) -> str:
@@ -142,14 +149,25 @@ def _text_of(record: RunRecord) -> str:
 
 
 def existing_record(folder: Path, run_id: str) -> RunRecord | None:
-    """The record of a run that is there already; one that cannot be read is set aside under another name."""
+    """The record of a run that is there already; one that is damaged is set aside under another name.
+
+    Raises:
+        StoreError: It cannot be read at all, which says nothing of what is in it.
+    """
     path = record_path(folder, run_id)
     if not path.exists():
         return None
     try:
         return read_record(path)
-    except StoreError:
-        path.replace(path.with_suffix(".unreadable"))
+    except StoreError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        taken = len(list(path.parent.glob(f"{run_id}.unreadable*")))
+        aside = path.with_suffix(f".unreadable{taken or ''}")
+        try:
+            path.replace(aside)
+        except OSError as problem:
+            raise StoreError(f"{path}: damaged, and cannot be set aside ({problem.strerror})") from error
         return None
 
 
