@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from peftscope.cli import main
 from peftscope.cli.place import study_folder
 from peftscope.errors import SpecError
 from published import image_result, text_result
@@ -19,22 +18,9 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Calls the command line in a folder of its own: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["peftscope", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+def columns() -> int:
+    """Width of the terminal."""
+    return 80
 
 
 @pytest.fixture

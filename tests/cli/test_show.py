@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from peftscope.cli import main
 from peftscope.cli.place import find_record
 from peftscope.errors import SpecError
 from peftscope.spec.protocol import Protocol
@@ -17,25 +16,6 @@ from pretend import a_record, a_run, a_state, a_study_folder
 
 Call = Callable[..., tuple[int, str, str]]
 HOSTILE = "[red]x[/] [/bold] \x1b[2J"
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Calls the command line in a folder of its own: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["peftscope", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def _full() -> RunRecord:

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from peftscope.cli import main
 from peftscope.cli.overview import is_held, overview
 from peftscope.plan.expand import expand
 from peftscope.spec.run import RunSpec
@@ -36,22 +35,9 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Calls the command line in a folder of its own: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["peftscope", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+def columns() -> int:
+    """Width of the terminal."""
+    return 100
 
 
 @pytest.fixture
@@ -221,3 +207,13 @@ def test_status_needs_no_torch_and_answers_at_once(folder: Path) -> None:
     after = os.times()  # of the processor: the machine may be busy with other things
     used_s = after.children_user + after.children_system - before.children_user - before.children_system
     assert 0 < used_s < 1.5
+
+
+def test_a_repetition_does_not_hide_a_start_under_way(tmp_path: Path) -> None:
+    done = a_record(RUNS[0])
+    repeated = done.attempts[0].model_copy(update={"kind": "rerun", "agrees": True})
+    record = done.model_copy(update={"attempts": (*done.attempts, repeated)})
+    folder = a_study_folder(tmp_path / "again", records=[record], states=[a_state(RUNS[0], num_attempts=1)])
+    (row,) = [row for row in overview(folder).rows if row.run_id == record.run_id]
+    assert row.state is not None
+    assert row.num_attempts == 2

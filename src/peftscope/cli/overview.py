@@ -48,7 +48,7 @@ class Row:
     @property
     def num_attempts(self) -> int:
         """Attempts made, the one under way among them."""
-        made = len(self.record.attempts) if self.record else 0
+        made = self.record.num_starts if self.record else 0
         return made if self.state is None else max(made, self.state.num_attempts) + 1
 
     @property
@@ -163,7 +163,7 @@ def _records(folder: Path, notes: list[str]) -> dict[str, RunRecord]:
 
 
 def _row(run_id: str, spec: RunSpec | None, record: RunRecord | None, state: RunState | None, is_running: bool) -> Row:
-    if state is not None and record is not None and len(record.attempts) > state.num_attempts:
+    if state is not None and record is not None and record.num_starts > state.num_attempts:
         state = None  # it has ended, and its state was not cleared away
     spec = spec or (record.spec if record else state.spec if state else None)
     title = spec.title if spec else state.title if state else run_id

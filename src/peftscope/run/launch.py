@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -50,17 +50,13 @@ def study_held(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """
     ensure_folder(folder)
     lock = folder / ".lock"
-    try:
-        taken = held(lock, timeout_s=LOOK_S)
-        taken.__enter__()
-    except TimeoutError:
-        on_wait()
-        taken = held(lock)
-        taken.__enter__()
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(lock, timeout_s=LOOK_S))
+        except TimeoutError:
+            on_wait()
+            stack.enter_context(held(lock))
         yield
-    finally:
-        taken.__exit__(None, None, None)
 
 
 def inspect(run: RunSpec, folder: Path) -> Checked:
@@ -88,9 +84,9 @@ def inspect(run: RunSpec, folder: Path) -> Checked:
     return answer
 
 
-def is_finished(record: RunRecord | None, checked: Checked) -> bool:
+def is_finished(record: RunRecord, checked: Checked) -> bool:
     """Whether a run need not be done again: it has ended for good, under the conditions that hold now."""
-    return record is not None and record.status in FINISHED and record.quality_protocol == checked.quality_protocol
+    return record.status in FINISHED and record.quality_protocol == checked.quality_protocol
 
 
 def launch(

@@ -20,7 +20,7 @@ SWEPT = ("records", "running", "cache")
 def num_attempts(folder: Path, run_id: str) -> int:
     """Attempts on record; a child that has written its record has added one, however it ended after that."""
     record = existing_record(folder, run_id)
-    return 0 if record is None else sum(attempt.kind == "run" for attempt in record.attempts)
+    return 0 if record is None else record.num_starts
 
 
 def bury(folder: Path, state: RunState, *, status: Status, reason: str, trace: str | None = None) -> None:

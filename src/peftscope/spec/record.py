@@ -111,3 +111,8 @@ class RunRecord(Frozen):
     """One training, no score per example: no interval can be given."""
     foreign: dict[str, Any] | None = None
     """The document a foreign record was read from, whole."""
+
+    @property
+    def num_starts(self) -> int:
+        """Attempts at the run itself; repetitions made to be compared are not among them."""
+        return sum(attempt.kind == "run" for attempt in self.attempts)
