@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from peftscope.spec.base import Frozen, content_hash
 from peftscope.spec.study import MeasureSpec, MethodSpec, ModelSpec, Rate, Seed, TaskSpec, TrainSpec
 
@@ -19,12 +21,17 @@ class RunSpec(Frozen):
     seed: Seed = 0
     train: TrainSpec = TrainSpec()
     measure: MeasureSpec = MeasureSpec()
+    purpose: Literal["final", "trial"] = "final"
+    """``trial``: made to choose hyper-parameters; it sees training and validation data alone."""
+    rungs: tuple[int, ...] = ()
+    """Steps of a trial at which it is validated and may be stopped or go on."""
 
     @property
     def title(self) -> str:
         """What tells it from the other runs of a study: technique, learning rate, seed."""
         rate = "" if self.learning_rate is None else f" lr {self.learning_rate:g}"
-        return f"{self.method.title}{rate} seed {self.seed}"
+        what = "trial" if self.purpose == "trial" else f"seed {self.seed}"
+        return f"{self.method.title}{rate} {what}"
 
     @property
     def run_id(self) -> str:

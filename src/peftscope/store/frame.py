@@ -25,6 +25,7 @@ def frame_of(records: Iterable[RunRecord]) -> pd.DataFrame:
             "model": r.spec.model.source,
             "learning_rate": r.spec.learning_rate,
             "seed": r.spec.seed,
+            "purpose": r.spec.purpose,
             "status": r.status,
             "reason": r.reason,
             "num_attempts": len(r.attempts),

@@ -1,0 +1,134 @@
+"""What a study's final runs say: estimates with intervals, a verdict on each pair, tiers.
+
+Every interval is conditional on the frozen configuration: it says what other seeds and other test examples would
+have given, not what another tuning would have chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from peftscope.analysis.estimates import Estimate
+from peftscope.spec.metric import MetricSpec
+
+__all__ = ["Candidate", "Figure", "Pair", "PairVerdict", "Verdict"]
+
+PairVerdict = Literal["better", "worse", "equivalent", "undecided"]
+"""Of the first against the second of a pair."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A measured quantity over the seeds of a technique."""
+
+    mean: float
+    low: float
+    """Smallest over the seeds."""
+    high: float
+    num_runs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A technique at its frozen configuration; the untouched base is one too."""
+
+    method: str
+    """Title in the study."""
+    technique: str
+    """Name of the card."""
+    is_base: bool = False
+    learning_rate: float | None = None
+    num_seeds: int = 0
+    """Seeds with a score."""
+    num_examples: int = 0
+    failures: tuple[str, ...] = ()
+    """``status: reason`` of each final run that failed."""
+    score: Estimate | None = None
+    """In the task metric's own unit; None where no run has a score."""
+    gain: Estimate | None = None
+    """Over the base, positive is better."""
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    """Every other metric that was measured, by name."""
+    tier: int | None = None
+    """1 is the top tier; None without a score or without an interval."""
+    single: bool = False
+    """One training without scores per example: no interval can be given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two techniques on the same test examples."""
+
+    first: str
+    second: str
+    difference: Estimate
+    """First minus second, turned so that positive means the first is better."""
+    p_value: float | None
+    """Two-sided, of no difference."""
+    p_holm: float | None
+    """The same after Holm's correction over all pairs."""
+    p_equivalent: float | None
+    """Of a difference as large as the margin (two one-sided tests), after Holm's correction over all pairs."""
+    verdict: PairVerdict
+    superiority: float | None
+    """Probability that a new training of the first scores higher than one of the second, on the same examples."""
+    more_seeds: int | None = None
+    """Undecided pairs: about how many more seeds of each would decide it, if the difference is as it looks; None
+    where no affordable number would."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the final runs of a study say."""
+
+    metric: MetricSpec
+    margin: float
+    """Difference that does not matter to the user, in the metric's unit."""
+    level: float
+    candidates: tuple[Candidate, ...]
+    """The base first, then best score first, then those without a score."""
+    pairs: tuple[Pair, ...]
+    """Every two candidates with a score and an interval, the base included; first is the one of higher score."""
+    tiers: tuple[tuple[str, ...], ...]
+    """Methods, top tier first: none of a tier is detectably worse than the best of it."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know: what intervals are conditional on, single runs, seeds that are missing."""
+
+    def pair(self, first: str, second: str) -> Pair | None:
+        """The pair of two methods in that order, turned round where it is kept the other way; None if there is none."""
+        for pair in self.pairs:
+            if (pair.first, pair.second) == (first, second):
+                return pair
+            if (pair.first, pair.second) == (second, first):
+                return _turned(pair)
+        return None
+
+    def candidate(self, method: str) -> Candidate:
+        """The candidate of that title.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for candidate in self.candidates:
+            if candidate.method == method:
+                return candidate
+        raise KeyError(method)
+
+
+def _turned(pair: Pair) -> Pair:
+    around: dict[PairVerdict, PairVerdict] = {"better": "worse", "worse": "better"}
+    difference = pair.difference
+    low, high = difference.low, difference.high
+    return Pair(
+        first=pair.second,
+        second=pair.first,
+        difference=Estimate(-difference.value, None if high is None else -high, None if low is None else -low),
+        p_value=pair.p_value,
+        p_holm=pair.p_holm,
+        p_equivalent=pair.p_equivalent,
+        verdict=around.get(pair.verdict, pair.verdict),
+        superiority=None if pair.superiority is None else 1.0 - pair.superiority,
+        more_seeds=pair.more_seeds,
+    )
