@@ -14,7 +14,9 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from peftscope.plan.agenda import FixedAgenda
 from peftscope.plan.expand import expand
+from peftscope.plan.start import Start
 from peftscope.run.events import Listener
 from peftscope.run.launch import inspect, launch, study_held
 from peftscope.run.share import share_out
@@ -77,7 +79,8 @@ def main() -> None:
         with study_held(folder, lambda: None):
             checked = inspect(runs[0], folder)
             share = share_out(checked.machine)
-            launch(runs, folder, checked=checked, share=share, listeners=[watch])
+            agenda = FixedAgenda(Start(run=run) for run in runs)
+            launch(agenda, folder, checked=checked, share=share, listeners=[watch])
     stages = ("load", "data", "baseline", "build", "train")
     measured = [(n, row) for n, row in zip(watch.names, watch.rows) if "train" in row]
     lines = [

@@ -9,6 +9,7 @@
     ├── TechniqueRefused     a technique cannot run on this model or with these settings (status ``refused``)
     ├── Diverged             the loss became NaN, infinite or exploded (status ``diverged``)
     ├── Stopped              the user asked a run to end before its end (status ``killed``)
+    ├── SplitSealed          the test split was asked for before a configuration is frozen (status ``error``)
     ├── StoreError           a folder is not writable, a disk is full, a record is unreadable
     └── MissingExtra         an optional dependency is needed; names the extra to install
 
@@ -27,6 +28,7 @@ __all__ = [
     "ModelError",
     "PeftscopeError",
     "SpecError",
+    "SplitSealed",
     "Stopped",
     "StoreError",
     "TechniqueRefused",
@@ -70,6 +72,10 @@ class TechniqueRefused(PeftscopeError):
 
 class Diverged(PeftscopeError):
     """Training stopped because its loss became NaN, infinite or exploded."""
+
+
+class SplitSealed(PeftscopeError):
+    """The test split was asked for in a trial, before its technique's configuration is frozen."""
 
 
 class Stopped(PeftscopeError):

@@ -32,6 +32,7 @@ def study(tmp_path: Path) -> Path:
             "valid_size": 4, "test_size": 6, "max_new_tokens": 4,
         },
         "methods": ["lora", "xlora"],
+        "seeds": [0],
         "train": {"max_steps": 2, "max_length": 64},
         "measure": {"general_tokens": 0, "latency": False},
     }  # fmt: skip

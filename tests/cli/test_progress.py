@@ -154,6 +154,7 @@ def test_a_log_gets_a_line_per_start_and_end_and_one_a_minute_in_between() -> No
     shown, run = Shown(LogProgress), a_run()
     display = shown.display
     display.planned([run, a_run("dora")], [], 1)
+    display.foreseen([Start(run=a_run("dora"))], 2)
     display.started(run, a_state(run))
     for step in range(1, 131):  # a step a second
         shown.clock.now += 1

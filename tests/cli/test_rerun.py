@@ -28,6 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_run: Callable[..., Run
         "task": {"name": run["task"]["name"], **run["task"]["options"]},
         "methods": ["lora"],
         "include_base": False,
+        "seeds": [0],
         "train": {"max_steps": 4, "max_length": 160},
         "measure": {"general_tokens": 0, "latency": False},
     }

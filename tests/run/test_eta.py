@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from peftscope.plan.start import Start
 from peftscope.run.eta import Eta, remaining, wall_time
 from peftscope.spec.live import RunState
 from peftscope.spec.record import Attempt, RunRecord
@@ -28,7 +29,8 @@ def _state(run: RunSpec, **fields: object) -> RunState:
 
 
 def _left(**given: object) -> Eta | None:
-    return remaining(**{"waiting": [], "under_way": [], "finished": [], "num_workers": 1, **given})
+    waiting = [Start(run=run) for run in given.pop("waiting", [])]  # type: ignore[attr-defined]
+    return remaining(waiting=waiting, **{"under_way": [], "finished": [], "num_workers": 1, **given})
 
 
 def test_nothing_is_said_before_anything_is_known() -> None:

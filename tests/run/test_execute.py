@@ -232,7 +232,8 @@ def test_the_loops_overhead_over_bare_steps_is_bounded(make_run: MakeRun, tmp_pa
     import time
 
     from peftscope.spec.study import TrainSpec
-    from peftscope.train.loop import FitResult, fit
+    from peftscope.train.loop import fit
+    from peftscope.train.result import FitResult
     from tasks.toy import RegressionTask
 
     task = RegressionTask()

@@ -9,7 +9,9 @@ import pytest
 from peftscope.analysis.summary import summarise
 from peftscope.cli.vocabulary import vocabulary
 from peftscope.methods.catalog import BASE
+from peftscope.plan.agenda import FixedAgenda
 from peftscope.plan.expand import expand
+from peftscope.plan.start import Start
 from peftscope.run.launch import inspect, launch, study_held
 from peftscope.run.repeat import compare_records
 from peftscope.run.share import share_out
@@ -25,7 +27,8 @@ DEMO = Path(__file__).resolve().parents[2] / "studies" / "demo.yaml"
 def _do(runs: list[RunSpec], folder: Path) -> list[RunRecord]:
     with study_held(folder, lambda: None):
         checked = inspect(runs[0], folder)
-        return launch(runs, folder, checked=checked, share=share_out(checked.machine))
+        agenda = FixedAgenda(Start(run=run) for run in runs)
+        return launch(agenda, folder, checked=checked, share=share_out(checked.machine))
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ GOOD = """
 name: good
 model: builtin:smollm2-135m
 task: {name: math, source: procedural, dataset: chain_sum}
-methods: [lora, {name: oft, learning_rates: [1e-4, 5e-4]}]
+methods: [{name: lora, learning_rates: [2e-4, 3e-4]}, {name: oft, learning_rates: [1e-4, 5e-4]}]
 """
 
 FIVE_MISTAKES = """
@@ -67,7 +67,7 @@ def test_five_mistakes_get_one_message_with_where_what_and_the_nearest_match(tmp
         (GOOD.replace("[1e-4, 5e-4]", "[-1e-4]"), "greater than 0"),
         (GOOD.replace("1e-4, 5e-4", ".nan"), "methods[1].learning_rates[0]"),
         (GOOD.replace("{name: oft,", "{name: lora,"), "label"),
-        (GOOD.replace("lora", "lora, lora"), "lora stands more than once"),
+        (GOOD.replace("methods: [", "methods: [lora, lora, "), "lora stands more than once"),
         (GOOD.replace("name: math", "name: maths"), "did you mean 'math'?"),
     ],
 )

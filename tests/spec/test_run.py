@@ -14,16 +14,20 @@ STUDY = StudySpec(
     name="s",
     model="m",
     task="math",
-    methods=({"name": "lora", "learning_rates": (1e-4, 1e-3)}, "xlora", "oft"),
+    methods=(
+        {"name": "lora", "learning_rates": (1e-4, 1e-3)},
+        {"name": "xlora", "learning_rates": (1e-4, 1e-3)},
+        {"name": "oft", "learning_rates": (1e-4, 1e-3)},
+    ),
     seeds=(0, 1),
 )
 
 
 def test_a_study_expands_to_methods_times_rates_times_seeds_and_the_base_once() -> None:
     runs = expand(STUDY)
-    assert len(runs) == 1 + 2 * (2 + 1 + 1)
+    assert len(runs) == 1 + 2 * 3 * 2
     assert len({run.run_id for run in runs}) == len(runs)
-    assert [run.method.name for run in runs[:5]] == ["base", "lora", "lora", "xlora", "oft"]
+    assert [run.method.name for run in runs[:6]] == ["base", "lora", "lora", "xlora", "xlora", "oft"]
     assert runs[0].learning_rate is None
     assert {run.learning_rate for run in runs if run.method.name == "lora"} == {1e-4, 1e-3}
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from peftscope.errors import Diverged
 from peftscope.spec.study import TrainSpec
 from peftscope.tasks.base import Batch, Outcome
-from peftscope.train.loop import FitResult, Hooks, fit, held_out_loss, train_step
+from peftscope.train.loop import Hooks, fit, held_out_loss, train_step
+from peftscope.train.result import FitResult
 from peftscope.train.seeding import seed_everything
 from tasks.toy import DenoisingTask, RegressionTask, ToyTask
 

@@ -28,12 +28,10 @@ def compare(
 ) -> None:
     """Train and score every technique of a study under the same conditions; a second call finishes what is missing."""
     spec = read_study(study, vocabulary())
-    from peftscope.plan.expand import expand
-
     folder = out or Path("results") / spec.name
     manner = Manner(
         workers=workers, threads=threads, track=track, json_output=json_output, json_lines=json_lines, quiet=quiet
     )
-    records, metric = do_runs(expand(spec), folder, title=spec.name, manner=manner, study=spec)
+    records, metric = do_runs(spec, folder, title=spec.name, manner=manner)
     outcome = Outcome(command="compare", title=spec.name, folder=folder, records=records, metric=metric)
     conclude(outcome, manner, across=across)

@@ -45,7 +45,8 @@ class EventLines(Tally):
         super().planned(runs, found, num_workers)
         found_ids = {record.run_id: record.status for record in found}
         listed = [
-            {"run_id": run_id, "title": run.title, "status": found_ids.get(run_id)} for run_id, run in self.runs.items()
+            {"run_id": run.run_id, "title": run.title, "status": found_ids.get(run.run_id)}
+            for run in {run.run_id: run for run in runs}.values()
         ]
         self._tell("planned", num_workers=num_workers, runs=listed, **self._counted())
 
@@ -75,6 +76,7 @@ class EventLines(Tally):
             reason=record.reason,
             took_s=None if took_s is None else round(took_s, 3),
             num_attempts=len(record.attempts),
+            purpose=record.spec.purpose,
             score=record.metrics.get("test_score"),
             metrics=record.metrics,
             **self._counted(),

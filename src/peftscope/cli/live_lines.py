@@ -91,7 +91,7 @@ def progress_of(state: RunState) -> tuple[int, int]:
     if state.num_scored is not None and state.num_to_score:
         return state.num_scored, state.num_to_score
     if state.stage == "train" and state.step is not None and state.max_steps:
-        return state.step, state.max_steps
+        return state.step, state.until or state.max_steps
     return 0, 0
 
 

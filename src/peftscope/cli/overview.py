@@ -14,8 +14,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from peftscope.analysis.tuning import Tuning
 from peftscope.cli.tally import NOT_FAILED
 from peftscope.errors import SpecError
+from peftscope.plan.agenda import Standing
 from peftscope.run.eta import Eta, remaining
 from peftscope.run.history import STUDY_FILE
 from peftscope.run.launch import FINISHED
@@ -71,7 +73,10 @@ class Overview:
     is_running: bool
     """Whether a process runs the study."""
     rows: Sequence[Row]
+    num_to_come: int = 0
+    """Runs that will follow and are not known yet: their learning rates hang on what comes before."""
     eta: Eta | None = None
+    tunings: Sequence[Tuning] = ()
     notes: Sequence[str] = field(default=())
     """What could not be read."""
 
@@ -88,10 +93,11 @@ def overview(folder: Path) -> Overview:
     """Read a study's folder; nothing in it is changed."""
     notes: list[str] = []
     is_running = is_held(folder / ".lock")  # before the states: what ends in between is then seen as ended
-    study, planned = _study(folder, notes)
+    study = _study(folder, notes)
     states = {state.run_id: state for state in read_states(folder)}
     records = _records(folder, notes)
-    wanted = {run.run_id: run for run in planned}
+    standing = _standing(study, records, notes)
+    wanted = {run.run_id: run for run in standing.runs} if standing else {}
     rows = []
     for run_id in dict.fromkeys([*wanted, *records, *states]):
         row = _row(run_id, wanted.get(run_id), records.get(run_id), states.get(run_id), is_running)
@@ -101,7 +107,9 @@ def overview(folder: Path) -> Overview:
         name=study.name if study else folder.resolve().name,
         is_running=is_running,
         rows=rows,
-        eta=_eta(rows) if is_running else None,
+        num_to_come=max(0, standing.agenda.num_runs - len(wanted)) if standing else 0,
+        eta=_eta(rows, standing) if is_running else None,
+        tunings=standing.tunings if standing else (),
         notes=notes,
     )
 
@@ -129,33 +137,38 @@ def age_s(state: RunState) -> float:
         return 0.0
 
 
-def _study(folder: Path, notes: list[str]) -> tuple[StudySpec | None, list[RunSpec]]:
+def _study(folder: Path, notes: list[str]) -> StudySpec | None:
     path = folder / STUDY_FILE
     try:
-        study = StudySpec.model_validate_json(path.read_text(encoding="utf-8"))
+        return StudySpec.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return None, []
+        return None
     except (OSError, ValueError) as error:
         notes.append(f"{path} cannot be read, so runs still to do are not known: {str(error).splitlines()[0]}")
-        return None, []
-    from peftscope.plan.expand import expand
+        return None
 
+
+def _standing(study: StudySpec | None, records: dict[str, RunRecord], notes: list[str]) -> Standing | None:
+    from peftscope.plan.agenda import standing_of
+
+    if study is None:
+        return None
     try:
-        return study, expand(study)
+        return standing_of(study, records)
     except SpecError as error:  # a technique of another version
         notes.append(f"runs still to do are not known: {'; '.join(error.problems)}")
-        return study, []
+        return None
 
 
 def _records(folder: Path, notes: list[str]) -> dict[str, RunRecord]:
-    """Records by id, without what makes them large."""
+    """Records by id, without what makes them large; a trial's curve tells which rungs it reached."""
     found = {}
     for path in sorted((folder / "records").glob("[!.]*.json")):
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-            light = {**raw, "examples": (), "curve": (), "foreign": None}
-            record = RunRecord.model_validate(light)
-        except (OSError, ValueError, TypeError, ValidationError) as error:
+            rungs = [point for point in raw.get("curve", ()) if point.get("valid_loss") is not None]
+            record = RunRecord.model_validate({**raw, "examples": (), "curve": rungs, "foreign": None})
+        except (OSError, ValueError, TypeError, AttributeError, ValidationError) as error:
             notes.append(f"{path} cannot be read: {str(error).splitlines()[0]}")
             continue
         found[record.run_id] = record
@@ -177,14 +190,17 @@ def _former(row: Row) -> Row:
     return row if row.standing == RUNNING else Row(**{**vars(row), "in_study": False})
 
 
-def _eta(rows: Sequence[Row]) -> Eta | None:
+def _eta(rows: Sequence[Row], standing: Standing | None) -> Eta | None:
     under_way = [
         (row.spec, row.state.model_copy(update={"elapsed_s": row.state.elapsed_s + age_s(row.state)}))
         for row in rows
         if row.standing == RUNNING and row.spec is not None and row.state is not None
     ]
+    running = {spec.run_id for spec, _ in under_way}
     return remaining(
-        waiting=[row.spec for row in rows if row.standing == WAITING and row.spec is not None],
+        waiting=[start for start in standing.pending if start.run.run_id not in running] + standing.agenda.foreseen()
+        if standing
+        else [],
         under_way=under_way,
         finished=[row.record for row in rows if row.record is not None],
         num_workers=max((state.num_workers for _, state in under_way), default=1),

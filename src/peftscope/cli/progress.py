@@ -15,6 +15,7 @@ from rich.text import Text
 from peftscope.cli.event_lines import EventLines
 from peftscope.cli.live_lines import attempt_text, loss_text, run_lines, study_line, valid_text
 from peftscope.cli.tally import NOT_FAILED, Clock, Tally, eta_text, found_text
+from peftscope.plan.start import Start
 from peftscope.run.events import Listener
 from peftscope.spec.live import RunState
 from peftscope.spec.metric import MetricSpec
@@ -92,10 +93,14 @@ class LiveProgress(Tally):
     def planned(self, runs: Sequence[RunSpec], found: Sequence[RunRecord], num_workers: int) -> None:
         with self._lock:
             super().planned(runs, found, num_workers)
-        if line := found_text(found, len(self.runs)):
+        if line := found_text(found, self.num_runs):
             self._print(line)
-        if self.num_over < len(self.runs):
+        if self.num_over < self.num_runs:
             self._live.start()
+
+    def foreseen(self, starts: Sequence[Start], num_runs: int) -> None:
+        with self._lock:
+            super().foreseen(starts, num_runs)
 
     def started(self, run: RunSpec, state: RunState) -> None:
         with self._lock:
@@ -143,10 +148,10 @@ class LogProgress(Tally):
 
     def planned(self, runs: Sequence[RunSpec], found: Sequence[RunRecord], num_workers: int) -> None:
         super().planned(runs, found, num_workers)
-        number = f"{len(self.runs)} run{'s' if len(self.runs) != 1 else ''}"
+        number = f"{self.num_runs} run{'s' if self.num_runs != 1 else ''}"
         at_once = f", {num_workers} at a time" if num_workers > 1 else ""
         self._print(f"{one_line(self.title)}: {number}{at_once}, {datetime.now():%Y-%m-%d}")
-        if line := found_text(found, len(self.runs)):
+        if line := found_text(found, self.num_runs):
             self._print(line)
 
     def started(self, run: RunSpec, state: RunState) -> None:
@@ -166,7 +171,7 @@ class LogProgress(Tally):
         took_s = self.took_s(run)
         super().ended(run, record)
         line = _ended_line(self, run, record, took_s, self.metric)
-        eta = eta_text(self.eta()) if self.num_over < len(self.runs) else ""
+        eta = eta_text(self.eta()) if self.num_over < self.num_runs else ""
         self._print(f"{line} · {eta}" if eta else line)
 
     def stopping(self) -> None:
@@ -179,9 +184,19 @@ class LogProgress(Tally):
 
 def _ended_line(tally: Tally, run: RunSpec, record: RunRecord, took_s: float | None, metric: MetricSpec | None) -> str:
     took = "" if took_s is None else f" ({span_text(took_s)})"
-    line = f"[{tally.num_over}/{len(tally.runs)}] {one_line(run.title)}: {record.status}{took}"
-    score = record.metrics.get("test_score")
+    line = f"[{tally.num_over}/{tally.num_runs}] {one_line(run.title)}: {record.status}{took}"
     if record.status in NOT_FAILED:
-        return f"{line} {score_text(score, metric)}" if score is not None else line
+        return " ".join([line, *_came_to(record, metric)])
     first = next((part for part in (record.reason or "").splitlines() if part.strip()), "")
     return f"{line} {shorten(one_line(first), REASON_CELLS)}".rstrip()
+
+
+def _came_to(record: RunRecord, metric: MetricSpec | None) -> list[str]:
+    """What a run that ended well came to; of a trial at a rung its loss there."""
+    if record.status == "eliminated":
+        losses = [point for point in record.curve if point.valid_loss is not None]
+        max_steps = record.spec.train.max_steps
+        return [f"at step {point.step} of {max_steps}, validation loss {point.valid_loss:.3f}" for point in losses[-1:]]
+    trial = record.spec.purpose == "trial"
+    score = record.metrics.get("valid_score" if trial else "test_score")
+    return [] if score is None else [("validation " if trial else "") + score_text(score, metric)]

@@ -10,6 +10,7 @@ import typer
 from peftscope.cli import options
 from peftscope.cli.output import show_warnings
 from peftscope.cli.runs import Manner, Outcome, conclude, do_runs
+from peftscope.plan.start import Start
 from peftscope.spec.experiment import read_experiment, to_run_spec
 from peftscope.spec.override import override
 from peftscope.spec.run import RunSpec
@@ -46,7 +47,7 @@ def run(
     manner = Manner(
         workers=1, threads=threads, track=track, json_output=json_output, json_lines=json_lines, quiet=quiet
     )
-    records, metric = do_runs([spec], place, title=name, manner=manner)
+    records, metric = do_runs(Start(run=spec), place, title=name, manner=manner)
     conclude(Outcome(command="run", title=name, folder=place, records=records, metric=metric), manner)
 
 

@@ -13,10 +13,10 @@ from rich.console import Console
 from peftscope.cli.output import print_event, print_json, show_warnings
 from peftscope.cli.progress import progress_for
 from peftscope.errors import SpecError
+from peftscope.plan.start import Start
 from peftscope.run.events import Listener
 from peftscope.spec.metric import MetricSpec
 from peftscope.spec.record import RunRecord
-from peftscope.spec.run import RunSpec
 from peftscope.spec.study import StudySpec
 
 __all__ = ["Manner", "Outcome", "conclude", "do_runs"]
@@ -49,15 +49,15 @@ class Outcome:
     metric: MetricSpec
 
 
-def do_runs(
-    runs: Sequence[RunSpec], folder: Path, *, title: str, manner: Manner, study: StudySpec | None = None
-) -> tuple[list[RunRecord], MetricSpec]:
-    """Check model and data, then do the runs with progress shown; gives the records and the task's metric.
+def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner) -> tuple[list[RunRecord], MetricSpec]:
+    """Check model and data, then do a study or a run with progress shown; gives the records and the task's metric.
 
     Raises:
         PeftscopeError: The data, the model or the folder is not as it should be; nothing was trained.
     """
-    from peftscope.run.history import changes_of_study, outdated, remember_study
+    from peftscope.plan.agenda import FixedAgenda, agenda_of
+    from peftscope.plan.expand import expand
+    from peftscope.run.history import changes_of_study, known_runs, outdated, remember_study
     from peftscope.run.launch import inspect, launch, study_held
     from peftscope.run.share import share_out
 
@@ -76,16 +76,24 @@ def do_runs(
         say(["another process runs this study; this one waits until that has ended ('peftscope status' shows it)"])
 
     with study_held(folder, wait):
+        study = what if isinstance(what, StudySpec) else None
         say(changes_of_study(folder, study) if study is not None else [])
         with console.status("reading model and data"):
-            checked = inspect(runs[0], folder)
+            checked = inspect(what.run if isinstance(what, Start) else expand(what)[0], folder)
         share = share_out(checked.machine, workers=manner.workers, threads=manner.threads)
-        say(outdated(runs, folder, checked))
+        say(outdated([what.run] if isinstance(what, Start) else known_runs(folder, what), folder, checked))
         if study is not None:
             remember_study(folder, study)
+        agenda = (
+            FixedAgenda([what])
+            if isinstance(what, Start)
+            else agenda_of(
+                what, higher_is_better=checked.metric.direction != "lower", storage=folder / "tuning.journal"
+            )
+        )
         progress = progress_for(title=title, quiet=manner.quiet, json_lines=manner.json_lines, metric=checked.metric)
         listeners.insert(0, progress)  # a tracker may take its time to close
-        return launch(runs, folder, checked=checked, share=share, listeners=listeners), checked.metric
+        return launch(agenda, folder, checked=checked, share=share, listeners=listeners), checked.metric
 
 
 def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:
@@ -95,7 +103,7 @@ def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:
     from peftscope.methods.catalog import BASE
     from peftscope.store.frame import examples_of, frame_of
 
-    records = outcome.records
+    records = [record for record in outcome.records if record.spec.purpose == "final"]
     summary = summarise(
         frame_of(records),
         examples_of(records),
@@ -105,21 +113,28 @@ def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:
     )
     differing = protocol_differences(records)
     if manner.json_output:
-        runs = [r.model_dump(mode="json", by_alias=True, exclude={"examples", "curve"}) for r in records]
+        runs = [r.model_dump(mode="json", by_alias=True, exclude={"examples", "curve"}) for r in outcome.records]
         print_json(outcome.command, {"runs": runs, "summary": summary, "conditions": differing})
     elif manner.json_lines:
         print_event("summary", {"summary": summary, "conditions": differing})
     else:
-        _print_tables(summary, outcome, differing, across=across)
+        _print_tables(summary, outcome, records, differing, across=across)
     if any(record.status != "ok" for record in records):
         raise typer.Exit(1)
 
 
-def _print_tables(summary: list[dict[str, Any]], outcome: Outcome, differing: Sequence[str], *, across: bool) -> None:
+def _print_tables(
+    summary: list[dict[str, Any]],
+    outcome: Outcome,
+    records: Sequence[RunRecord],
+    differing: Sequence[str],
+    *,
+    across: bool,
+) -> None:
     from peftscope.views.table import failure_lines, quality_and_cost, terminal_table
 
     console = Console(soft_wrap=True, highlight=False)
-    metric, records = outcome.metric, outcome.records
+    metric = outcome.metric
     console.print(f"{outcome.title}: {metric.name}, {metric.window}", style="bold", markup=False)
     tables = quality_and_cost(summary, metric)
     for table in tables:

@@ -106,7 +106,7 @@ def _head(found: Overview) -> list[Text]:
     failed = sum(row.failed and row.standing != LOST for row in found.of_study)
     counted = ((found.number(RUNNING), "running"), (failed, "failed"), (found.number(LOST), "lost"))
     parts += [f"{number} {word}" for number, word in counted if number]
-    if waiting := found.number(WAITING):
+    if waiting := found.number(WAITING) + found.num_to_come:
         parts.append(f"{waiting} to do")
     if eta := eta_text(found.eta):
         parts.append(eta)
@@ -170,6 +170,7 @@ def _document(found: Overview) -> dict[str, Any]:
         "is_running": found.is_running,
         "eta_s": None if found.eta is None else round(found.eta.seconds, 1),
         "eta_at_least": None if found.eta is None else found.eta.at_least,
+        "num_to_come": found.num_to_come,
         "runs": [_plain(row) for row in found.rows],
         "summary": _summary(found.of_study),
         "notes": list(found.notes),
@@ -183,6 +184,7 @@ def _plain(row: Row) -> dict[str, Any]:
         "run_id": row.run_id,
         "title": row.title,
         "method": spec.method.title if spec else None,
+        "purpose": spec.purpose if spec else None,
         "learning_rate": spec.learning_rate if spec else None,
         "seed": spec.seed if spec else None,
         "status": row.standing,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from peftscope.plan.start import Start
 from peftscope.run.eta import Eta, remaining
 from peftscope.run.events import Listener
 from peftscope.spec.live import RunState
@@ -56,20 +57,25 @@ class Tally(Listener):
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
         self.clock = clock
-        self.runs: dict[str, RunSpec] = {}
+        self.num_runs = 0
+        """Runs of the study in all, those to come included."""
+        self.to_come: list[Start] = []
         self.under_way: dict[str, UnderWay] = {}
         self.finished: dict[str, RunRecord] = {}
         self.num_workers = 1
         self.is_stopping = False
 
     def planned(self, runs: Sequence[RunSpec], found: Sequence[RunRecord], num_workers: int) -> None:
-        self.runs = {run.run_id: run for run in runs}  # one asked for twice is one
+        self.num_runs = max(self.num_runs, len({run.run_id for run in runs}))  # one asked for twice is one
         self.finished = {record.run_id: record for record in found}
         self.num_workers = num_workers
 
+    def foreseen(self, starts: Sequence[Start], num_runs: int) -> None:
+        self.to_come, self.num_runs = list(starts), num_runs
+
     def started(self, run: RunSpec, state: RunState) -> None:
         now = self.clock()
-        self.runs.setdefault(run.run_id, run)
+        self.finished.pop(run.run_id, None)  # a trial that goes on after a pause
         self.under_way[run.run_id] = UnderWay(spec=run, state=state, started=now, heard=now)
 
     def moved(self, run: RunSpec, state: RunState) -> None:
@@ -101,7 +107,7 @@ class Tally(Listener):
         failed = len(self.finished) - done
         running = len(self.under_way)
         return Counts(
-            done=done, failed=failed, running=running, waiting=max(0, len(self.runs) - done - failed - running)
+            done=done, failed=failed, running=running, waiting=max(0, self.num_runs - done - failed - running)
         )
 
     def eta(self) -> Eta | None:
@@ -109,11 +115,9 @@ class Tally(Listener):
         if self.is_stopping:
             return None
         now = self.clock()
-        under_way = list(self.under_way.items())
-        started = {run_id for run_id, _ in under_way}
         return remaining(
-            waiting=[r for run_id, r in self.runs.items() if run_id not in started and run_id not in self.finished],
-            under_way=[(entry.spec, entry.at(now)) for _, entry in under_way],
+            waiting=self.to_come,
+            under_way=[(entry.spec, entry.at(now)) for entry in self.under_way.values()],
             finished=list(self.finished.values()),
             num_workers=self.num_workers,
         )

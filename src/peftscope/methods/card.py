@@ -108,6 +108,13 @@ class Card:
     """Quantized bases it trains on: of ``int8``, ``nf4``."""
 
     @property
+    def resumes(self) -> bool:
+        """Whether a paused training goes on from its weights and optimizer; what a call after each step gathers
+        (importance scores) is in neither, so such a technique starts from its first step again.
+        """
+        return self.step_hook is None
+
+    @property
     def trains(self) -> bool:
         """Whether there is anything to train."""
         return self.rate is not None and self.refused is None

@@ -6,7 +6,7 @@ from peftscope.methods.catalog import BASE, card
 from peftscope.spec.run import RunSpec
 from peftscope.spec.study import MethodSpec, StudySpec
 
-__all__ = ["expand"]
+__all__ = ["base_run", "expand", "run_of"]
 
 
 def expand(study: StudySpec) -> list[RunSpec]:
@@ -15,13 +15,35 @@ def expand(study: StudySpec) -> list[RunSpec]:
     Seeds go round last, so that a study stopped half-way has every method once before any twice. A method that
     cannot run gets a run all the same, which records why.
     """
-    with_base = study.include_base or any(method.name == BASE for method in study.methods)
-    runs = [_run(study, MethodSpec(name=BASE), None, study.seeds[0])] if with_base else []
+    base = base_run(study)
+    runs = [base] if base is not None else []
     for seed in study.seeds:
         for method in study.methods:
             if method.name != BASE:
-                runs += [_run(study, method, rate, seed) for rate in _rates(method)]
+                runs += [run_of(study, method, rate, seed) for rate in _rates(method)]
     return runs
+
+
+def base_run(study: StudySpec) -> RunSpec | None:
+    """The run of the untouched base; None where the study does not ask for it."""
+    asked = [method for method in study.methods if method.name == BASE]
+    if not study.include_base and not asked:
+        return None
+    return run_of(study, MethodSpec(name=BASE), None, study.seeds[0])
+
+
+def run_of(study: StudySpec, method: MethodSpec, learning_rate: float | None, seed: int) -> RunSpec:
+    """One final run of a study."""
+    # What is to be tried belongs to the study; a run has one of it, and the others must not change its id.
+    return RunSpec(
+        model=study.model,
+        task=study.task,
+        method=method.model_copy(update={"learning_rates": None, "search": {}}),
+        learning_rate=learning_rate,
+        seed=seed,
+        train=study.train,
+        measure=study.measure,
+    )
 
 
 def _rates(method: MethodSpec) -> tuple[float | None, ...]:
@@ -29,16 +51,3 @@ def _rates(method: MethodSpec) -> tuple[float | None, ...]:
         return method.learning_rates
     rate = card(method.name).rate
     return (rate.default if rate is not None else None,)
-
-
-def _run(study: StudySpec, method: MethodSpec, learning_rate: float | None, seed: int) -> RunSpec:
-    # The rates to try belong to the study; a run has one, and the others must not change its id.
-    return RunSpec(
-        model=study.model,
-        task=study.task,
-        method=method.model_copy(update={"learning_rates": None}),
-        learning_rate=learning_rate,
-        seed=seed,
-        train=study.train,
-        measure=study.measure,
-    )

@@ -45,6 +45,7 @@ class Child:
             num_attempts=num_attempts(order.folder, run.run_id),
             started_at=now,
             updated_at=now,
+            until=order.until,
             spec=run,
         )
         self._kills_before = num_oom_kills()

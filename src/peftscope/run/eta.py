@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from statistics import mean
 
+from peftscope.plan.start import Start
 from peftscope.spec.live import RunState
 from peftscope.spec.record import RunRecord
 from peftscope.spec.run import RunSpec
@@ -26,18 +27,19 @@ class Eta:
 
 def remaining(
     *,
-    waiting: Sequence[RunSpec],
+    waiting: Sequence[Start],
     under_way: Sequence[tuple[RunSpec, RunState]],
     finished: Iterable[RunRecord],
     num_workers: int,
 ) -> Eta | None:
     """Time to the end of a study.
 
-    A run is expected to take what runs of its technique took, or else the mean of all that trained. The base, which
-    is not trained, counts for the base alone.
+    A start is expected to take what starts of its kind (final runs, trials to the same rung) and its technique took,
+    or else all of its kind, or else its share of the steps of all that trained. The base, which is not trained,
+    counts for the base alone.
 
     Args:
-        waiting: Runs still to start, in the order they will.
+        waiting: What is still to start, in the order it will.
         under_way: Runs that have started.
         finished: Records of runs that are done; those that did not end well tell nothing of how long one takes.
         num_workers: Runs at a time.
@@ -51,7 +53,7 @@ def remaining(
     if not rates.known:
         return None
     parts = [rates.left(spec, state) for spec, state in under_way]
-    to_come = [rates.whole(spec) for spec in waiting]
+    to_come = [rates.whole(start) for start in waiting]
     # Each worker takes the next run as soon as it is free.
     free_at = [part.seconds for part in parts] + [0.0] * max(0, num_workers - len(parts))
     heapq.heapify(free_at)
@@ -80,14 +82,17 @@ class _Rates:
     """What the runs so far say about how long one takes."""
 
     def __init__(self, finished: Iterable[RunRecord], under_way: Sequence[tuple[RunSpec, RunState]]) -> None:
-        took = [(r, t) for r in finished if r.status == "ok" and (t := wall_time(r)) is not None]
-        trained = [(r, t) for r, t in took if _trains(r.spec)]
-        self.by_technique = _means((r.spec.method.name, t) for r, t in trained)
-        self.trained = mean(t for _, t in trained) if trained else None
+        took = [(r, t) for r in finished if r.status in ("ok", "eliminated") and (t := wall_time(r)) is not None]
+        trained = [(Start.of(r), t) for r, t in took if _trains(r.spec)]
+        self.by_technique = _means((_kind(start, start.run.method.name), t) for start, t in trained)
+        self.by_kind = _means((_kind(start), t) for start, t in trained)
+        steps = sum(start.num_steps for start, _ in trained)
+        self.step_s = sum(t for _, t in trained) / steps if steps else None
         self.scoring_s = _mean_metric((r for r, _ in took), "eval_time_s")
         untrained = [t for r, t in took if not _trains(r.spec)]
         if not untrained:  # what a run takes beside its training steps
-            untrained = [max(0.0, t - float(steps)) for r, t in trained if (steps := r.metrics.get("train_time_s"))]
+            finals = [(r, t) for r, t in took if _trains(r.spec) and r.spec.purpose == "final"]
+            untrained = [max(0.0, t - float(s)) for r, t in finals if (s := r.metrics.get("train_time_s"))]
         self.untrained = mean(untrained) if untrained else None
         self.training = [
             (state.elapsed_s + _training_left(state), state.max_steps * state.step_time_s)
@@ -97,13 +102,16 @@ class _Rates:
 
     @property
     def known(self) -> bool:
-        return bool(self.trained is not None or self.untrained is not None or self.training)
+        return bool(self.step_s is not None or self.untrained is not None or self.training)
 
-    def whole(self, spec: RunSpec) -> Eta:
-        """Time of a run from its start."""
-        if not _trains(spec):
+    def whole(self, start: Start) -> Eta:
+        """Time of a start from its beginning to its end."""
+        if not _trains(start.run):
             return _known(self.untrained)
-        expected = self.by_technique.get(spec.method.name, self.trained)
+        own, alike = _kind(start, start.run.method.name), _kind(start)
+        expected = self.by_technique.get(own, self.by_kind.get(alike))
+        if expected is None and self.step_s is not None:
+            expected = self.step_s * start.num_steps
         if expected is not None:
             return Eta(seconds=expected)
         # No run has been trained to its end: those under way say how long training takes, the base how long the rest.
@@ -113,7 +121,7 @@ class _Rates:
 
     def left(self, spec: RunSpec, state: RunState) -> Eta:
         """Time of a run from where it is now."""
-        whole = self.whole(spec)
+        whole = self.whole(Start(run=spec, until=state.until))
         training = _training_left(state)
         own = training + (self.scoring_s or 0.0) if training else 0.0
         left = whole.seconds - state.elapsed_s
@@ -125,10 +133,15 @@ def _trains(spec: RunSpec) -> bool:
     return spec.learning_rate is not None
 
 
+def _kind(start: Start, technique: str = "") -> str:
+    return f"{technique} {start.run.purpose} {start.first_step}-{start.until or 'end'}"
+
+
 def _training_left(state: RunState) -> float:
-    if not state.step or state.max_steps is None or state.step_time_s is None:
+    last = state.until or state.max_steps
+    if not state.step or last is None or state.step_time_s is None:
         return 0.0
-    return max(0, state.max_steps - state.step) * state.step_time_s
+    return max(0, last - state.step) * state.step_time_s
 
 
 def _known(seconds: float | None) -> Eta:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from peftscope.plan.start import Start
 from peftscope.spec.live import RunState
 from peftscope.spec.record import RunRecord
 from peftscope.spec.run import RunSpec
@@ -15,7 +16,13 @@ class Listener:
     """Told how the runs of a study get on. All calls come from one thread; override what is wanted."""
 
     def planned(self, runs: Sequence[RunSpec], found: Sequence[RunRecord], num_workers: int) -> None:
-        """Once, before anything starts: every run of the study, and the records of those that are done already."""
+        """Once, before anything starts: the runs known by then, and the records of those that are done already."""
+
+    def foreseen(self, starts: Sequence[Start], num_runs: int) -> None:
+        """Before ``planned`` and whenever it has changed: what is still to be started, and the number of runs in all.
+
+        Where a search has not decided yet, other runs stand for those to come.
+        """
 
     def started(self, run: RunSpec, state: RunState) -> None:
         """A run starts."""

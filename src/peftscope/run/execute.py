@@ -16,16 +16,19 @@ from peftscope.models.load import LoadedModel, load
 from peftscope.plan.conditions import cost_conditions, quality_conditions
 from peftscope.run.baseline import retention_baseline
 from peftscope.run.environment import describe_environment
-from peftscope.run.measure import Measured, measure_result, score_split
+from peftscope.run.measure import Measured, measure_result, measure_trial, score_split
 from peftscope.spec.protocol import Protocol
 from peftscope.spec.record import Attempt, RunRecord, TechniqueFacts, timestamp
 from peftscope.spec.run import RunSpec
 from peftscope.tasks import registry
 from peftscope.tasks.base import Task, TaskContext
-from peftscope.train.loop import FitResult, Hooks, Progress, fit
+from peftscope.tasks.sealed import SealedTask
+from peftscope.train.loop import Hooks, Progress, fit, held_out_loss
 from peftscope.train.memory import PeakMeter, anonymous_bytes
 from peftscope.train.memory_settings import prepare
 from peftscope.train.metrics import OF_TRAINING
+from peftscope.train.pause import Pauses
+from peftscope.train.result import FitResult
 from peftscope.train.seeding import seed_everything
 from peftscope.train.storage import LiveStorage, tensors_of
 
@@ -46,6 +49,7 @@ def execute(
     on_event: Event = lambda stage, news: None,
     kept: Path | None = None,
     num_workers: int = 1,
+    until: int | None = None,
 ) -> RunRecord:
     """Do one run.
 
@@ -55,12 +59,14 @@ def execute(
         on_event: Told how the run gets on.
         kept: Where the task's data lie prepared; None prepares them here.
         num_workers: Runs of the study under way at once.
+        until: For a trial, the rung at which it is to pause; None goes to the end. A paused trial goes on from there.
 
     Returns:
-        The record: with status ``ok``, or with what failed and everything measured until then.
+        The record: with status ``ok``, with ``eliminated`` where it paused (and is not gone on with), or with what
+        failed; and everything measured until then.
     """
     started = time.perf_counter()
-    run = _Run(spec, folder, on_event, kept)
+    run = _Run(spec, folder, on_event, kept, until)
     attempt_start = timestamp()
     failure = capture(run.go)
     run.measured.put("total_time_s", time.perf_counter() - started - run.shared_s)
@@ -68,8 +74,8 @@ def execute(
     attempt = Attempt(
         started_at=attempt_start,
         ended_at=timestamp(),
-        status=failure.status if failure else "ok",
-        reason=failure.reason if failure else None,
+        status=failure.status if failure else "eliminated" if run.is_paused else "ok",
+        reason=failure.reason if failure else run.pause_reason,
         traceback=failure.traceback if failure else None,
         environment=environment,
         reached=run.reached if failure and failure.status == "killed" else None,
@@ -88,8 +94,9 @@ def _rate_source(spec: RunSpec, built: Built) -> str | None:
 class _Run:
     """A run on its way; what it has found so far is kept for the record whenever it stops."""
 
-    def __init__(self, spec: RunSpec, folder: Path, on_event: Event, kept: Path | None) -> None:
+    def __init__(self, spec: RunSpec, folder: Path, on_event: Event, kept: Path | None, until: int | None) -> None:
         self.spec, self.folder, self.on_event, self.kept = spec, folder, on_event, kept
+        self.until = until
         self.stage_name = ""
         self.quality: dict[str, Any] | None = None
         self.measured = Measured()
@@ -111,7 +118,8 @@ class _Run:
             self.measured.put("sampled_base_memory_bytes", max(0, anonymous_bytes() - before))
         self.measured.put("base_memory_bytes", LiveStorage(tensors_of(loaded.model)).live_bytes)
         stage("data")
-        task = self.task = registry.create(spec.task, TaskContext.of(spec.train, loaded.tokenizer), kept=self.kept)
+        task = registry.create(spec.task, TaskContext.of(spec.train, loaded.tokenizer), kept=self.kept)
+        task = self.task = SealedTask(task) if spec.purpose == "trial" else task
         self.warnings += task.warnings()
         retention = task.retention(spec.measure)
         self.quality = quality_conditions(
@@ -123,7 +131,7 @@ class _Run:
             dtype=loaded.dtype,
         )
         baseline = None
-        if retention is not None:
+        if retention is not None and spec.purpose == "final":
             stage("baseline")
             started = time.perf_counter()
             baseline = retention_baseline(retention, loaded, spec.model, self.folder / "cache")
@@ -133,6 +141,11 @@ class _Run:
         generate = TextGenerator(loaded.tokenizer, loaded.device, self._scored)
         if built.card.trains:
             self._train(built, task, generate)
+        if self.is_paused:
+            return
+        if spec.purpose == "trial":
+            measure_trial(built, task, generate, self.measured, stage=stage)
+            return
         measure_result(
             built,
             task,
@@ -157,7 +170,10 @@ class _Run:
                 measured.put("units_per_s", fit_result.num_units / fit_result.train_time_s)
         if attempt.status == "ok" and built is not None and not built.card.trains:
             measured.missing = {**dict.fromkeys(OF_TRAINING, "the base is not trained"), **measured.missing}
-        metrics, missing = measured.complete(attempt.reason or "not measured")
+        unmeasured = (
+            "a trial sees training and validation data alone" if self.spec.purpose == "trial" else "not measured"
+        )
+        metrics, missing = measured.complete(attempt.reason or unmeasured)
         protocol = None
         if self.quality is not None:
             protocol = Protocol(quality=self.quality, cost=cost_conditions(self.spec, attempt.environment))
@@ -187,6 +203,18 @@ class _Run:
             quality_protocol=protocol.quality_hash if protocol else None,
             cost_protocol=protocol.cost_hash if protocol else None,
         )
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether training stopped at the rung it was to stop at."""
+        return self.until is not None and self.stage_name == "train" and self.fit.steps_done == self.until
+
+    @property
+    def pause_reason(self) -> str | None:
+        """Why a trial that paused has no end."""
+        if not self.is_paused:
+            return None
+        return f"stopped after step {self.until} of {self.spec.train.max_steps}, to be compared with other trials"
 
     @property
     def reached(self) -> str:
@@ -252,6 +280,19 @@ class _Run:
                 result=self.fit,
                 hooks=Hooks(after_step=built.after_step, penalty=built.penalty),
                 validate=validate,
+                pauses=self._pauses(built, task) if spec.purpose == "trial" else None,
                 on_progress=self._stepped,
             )
         self.measured.put_peaks("train", meter)
+
+    def _pauses(self, built: Built, task: Task) -> Pauses:
+        def measure() -> float:
+            self._stage("validate")
+            loss = held_out_loss(built.model, task, task.eval_batches("valid"))
+            self._stage("train")
+            return loss
+
+        state = self.folder / "states" / f"{self.spec.run_id}.pt"
+        return Pauses(
+            rungs=self.spec.rungs, measure=measure, until=self.until, state=state if built.card.resumes else None
+        )

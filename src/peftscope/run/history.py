@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.errors import PeftscopeError
+from peftscope.plan.agenda import standing_of
 from peftscope.plan.checked import Checked
-from peftscope.plan.expand import expand
 from peftscope.run.launch import FINISHED
 from peftscope.spec.difference import differences
+from peftscope.spec.record import RunRecord
 from peftscope.spec.run import RunSpec
 from peftscope.spec.study import StudySpec
-from peftscope.store.files import existing_record, record_path, write_text
+from peftscope.store.files import existing_record, write_text
 
-__all__ = ["changes_of_study", "outdated", "remember_study"]
+__all__ = ["STUDY_FILE", "changes_of_study", "known_runs", "outdated", "remember_study"]
 
 STUDY_FILE = "study.json"
 
@@ -39,12 +40,13 @@ def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
     found = differences(_by_title(before), _by_title(study))
     if not found:
         return []
-    wanted = {run.run_id for run in expand(study)}
+    records = _records(folder)
+    wanted = {run.run_id for run in standing_of(study, records).runs}
     try:
-        former = expand(before)
+        former = standing_of(before, records).runs
     except PeftscopeError:  # of a technique that is no longer there
-        former = []
-    left = [run for run in former if run.run_id not in wanted and record_path(folder, run.run_id).exists()]
+        former = ()
+    left = [run for run in former if run.run_id not in wanted and run.run_id in records]
     return [
         "the study has changed since it was run last:",
         *(f"  {line}" for line in found),
@@ -55,11 +57,19 @@ def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
 
 
 def outdated(runs: Sequence[RunSpec], folder: Path, checked: Checked) -> list[str]:
-    """One line for each change of conditions (data, weights, …) because of which finished runs are done again."""
+    """One line for each change of conditions (data, weights, …) because of which finished runs are done again.
+
+    Args:
+        runs: Those the study asks for, as far as they are known.
+        folder: The study's.
+        checked: The conditions that hold now.
+    """
     reasons: Counter[str] = Counter()
     for run in runs:
         record = existing_record(folder, run.run_id)
-        if record is None or record.status not in FINISHED or record.quality_protocol == checked.quality_protocol:
+        if record is None or record.status not in (*FINISHED, "eliminated"):
+            continue
+        if record.quality_protocol == checked.quality_protocol:
             continue
         before = record.protocol.quality if record.protocol is not None else {}
         reasons["; ".join(differences(before, checked.quality))] += 1
@@ -68,6 +78,16 @@ def outdated(runs: Sequence[RunSpec], folder: Path, checked: Checked) -> list[st
         f"{folder / 'superseded'}. What changed: {reason}"
         for reason, count in reasons.items()
     ]
+
+
+def known_runs(folder: Path, study: StudySpec) -> Sequence[RunSpec]:
+    """The runs a study asks for, as far as its records tell."""
+    return standing_of(study, _records(folder)).runs
+
+
+def _records(folder: Path) -> dict[str, RunRecord]:
+    ids = [path.stem for path in sorted((folder / "records").glob("[!.]*.json"))]
+    return {run_id: record for run_id in ids if (record := existing_record(folder, run_id)) is not None}
 
 
 def _by_title(study: StudySpec) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.errors import PeftscopeError, StoreError
+from peftscope.plan.agenda import Agenda, came_so_far, replay
 from peftscope.plan.checked import Checked
+from peftscope.plan.start import Start
 from peftscope.run.child import Child
 from peftscope.run.events import Listener
 from peftscope.run.forking import warm_up
@@ -84,20 +86,22 @@ def inspect(run: RunSpec, folder: Path) -> Checked:
     return answer
 
 
-def is_finished(record: RunRecord, checked: Checked) -> bool:
-    """Whether a run need not be done again: it has ended for good, under the conditions that hold now."""
-    return record.status in FINISHED and record.quality_protocol == checked.quality_protocol
+def is_finished(record: RunRecord, quality_protocol: str | None, start: Start) -> bool:
+    """Whether a start need not be made: its run came so far already, under the conditions that hold now."""
+    if record.quality_protocol != quality_protocol or not came_so_far(record, start):
+        return False
+    return record.status in (*FINISHED, "eliminated")
 
 
 def launch(
-    runs: Sequence[RunSpec], folder: Path, *, checked: Checked, share: Share, listeners: Sequence[Listener] = ()
+    agenda: Agenda, folder: Path, *, checked: Checked, share: Share, listeners: Sequence[Listener] = ()
 ) -> list[RunRecord]:
-    """Do the runs that have no finished record yet; gives every run's record, in order.
+    """Make the starts of an agenda that have no finished record yet; gives every run's record, in their order.
 
     To be called with the study held (``study_held``).
 
     Args:
-        runs: What to do.
+        agenda: What to do.
         folder: The study's folder.
         checked: What ``inspect`` found; a record of other conditions is not taken for finished.
         share: How many runs at once, and what each may use.
@@ -108,25 +112,32 @@ def launch(
         KeyboardInterrupt: The user stopped it. After a first Ctrl-C runs under way ended after their current step,
             after a second at once; both left records.
     """
-    study = _Launch(folder, checked, share, listeners)
-    records = study.do(list({run.run_id: run for run in runs}.values()))
-    return [records[run.run_id] for run in runs]
+    return _Launch(agenda, folder, checked, share, listeners).do()
 
 
 class _Launch:
-    def __init__(self, folder: Path, checked: Checked, share: Share, listeners: Sequence[Listener]) -> None:
-        self.folder, self.checked, self.share, self.listeners = folder, checked, share, list(listeners)
+    def __init__(
+        self, agenda: Agenda, folder: Path, checked: Checked, share: Share, listeners: Sequence[Listener]
+    ) -> None:
+        self.agenda, self.folder, self.checked = agenda, folder, checked
+        self.share, self.listeners = share, list(listeners)
         self.children: list[Child] = []
+        self.pending: deque[Start] = deque()
+        self.order: dict[str, None] = {}
+        """Ids of the runs in the order they were offered."""
         self.records: dict[str, RunRecord] = {}
         self.end_reason = "ended with the study, which could not go on"
 
-    def do(self, runs: list[RunSpec]) -> dict[str, RunRecord]:
+    def do(self) -> list[RunRecord]:
         recover(self.folder)
-        pending = deque(self._unfinished(runs))
-        self._tell("planned", runs, list(self.records.values()), self.share.num_workers)
+        self._ask_agenda()
+        runs = {record.run_id: record.spec for record in self.records.values()}
+        runs |= {start.run.run_id: start.run for start in self.pending}
+        self._foresee()
+        self._tell("planned", list(runs.values()), list(self.records.values()), self.share.num_workers)
         try:
             with Interrupts() as interrupts:
-                self._work_off(pending, interrupts)
+                self._work_off(interrupts)
             if interrupts.count:
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
@@ -138,29 +149,36 @@ class _Launch:
         finally:
             self._end_all()
             self._tell("closed")
-        return self.records
+        return [self.records[run_id] for run_id in self.order]
 
-    def _unfinished(self, runs: list[RunSpec]) -> Iterator[RunSpec]:
-        for run in runs:
-            record = existing_record(self.folder, run.run_id)
-            if record is not None and is_finished(record, self.checked):
-                self.records[run.run_id] = record
-            else:
-                yield run
+    def _ask_agenda(self) -> None:
+        """Take up the starts that can be made now, but for those that were made by an earlier call."""
+        found, pending = replay(self.agenda, self._done)
+        self.records |= found
+        self.pending += pending
 
-    def _work_off(self, pending: deque[RunSpec], interrupts: Interrupts) -> None:
+    def _done(self, start: Start) -> RunRecord | None:
+        self.order.setdefault(start.run.run_id)
+        record = existing_record(self.folder, start.run.run_id)
+        return record if record is not None and is_finished(record, self.checked.quality_protocol, start) else None
+
+    def _foresee(self) -> None:
+        self._tell("foreseen", [*self.pending, *self.agenda.foreseen()], self.agenda.num_runs)
+
+    def _work_off(self, interrupts: Interrupts) -> None:
         stopping = False
-        while self.children or (pending and not stopping):
+        while self.children or (self.pending and not stopping):
             if interrupts.count and not stopping:
                 stopping = True
                 self._tell("stopping")
                 for child in self.children:
                     child.ask_to_stop()
-            while pending and not stopping and len(self.children) < self.share.num_workers:
-                self._start(pending.popleft())
-            self._listen()
+            while self.pending and not stopping and len(self.children) < self.share.num_workers:
+                self._start(self.pending.popleft())
+            self._listen(goes_on=not stopping)
 
-    def _start(self, run: RunSpec) -> None:
+    def _start(self, start: Start) -> None:
+        run = start.run
         taken = {child.state.worker for child in self.children}
         worker = min(set(range(self.share.num_workers)) - taken)
         order = Order(
@@ -171,13 +189,15 @@ class _Launch:
             environment=self.share.environment(worker, os.environ.get(self.share.variable or "")),
             num_threads=self.share.num_threads,
             num_workers=self.share.num_workers,
+            until=start.until,
         )
         child = Child(run, order, worker)
         self.children.append(child)
         child.start()
         self._tell("started", run, child.state)
+        self._foresee()
 
-    def _listen(self) -> None:
+    def _listen(self, *, goes_on: bool) -> None:
         """Wait for news, pass it on, and take the records of runs that have ended."""
         ready = wait([handle for child in self.children for handle in child.handles], timeout=PATIENCE_S)
         for child in [child for child in self.children if not set(child.handles).isdisjoint(ready)]:
@@ -188,6 +208,10 @@ class _Launch:
                 self.children.remove(child)
                 self.records[record.run_id] = record
                 self._tell("ended", child.run, record)
+                if goes_on:
+                    self.agenda.tell(record)
+                    self._ask_agenda()
+                    self._foresee()
 
     def _end_all(self) -> None:
         for child in self.children:

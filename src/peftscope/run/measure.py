@@ -30,7 +30,7 @@ from peftscope.train.memory import PeakMeter
 from peftscope.train.metrics import OF_RETENTION, RUN_METRICS, SCORE_METRICS
 from peftscope.train.storage import LiveStorage, tensors_of
 
-__all__ = ["Measured", "measure_result", "metered_training_bytes", "score_split"]
+__all__ = ["Measured", "measure_result", "measure_trial", "metered_training_bytes", "score_split"]
 
 LATENCY_BATCHES = (1, 8)
 
@@ -114,6 +114,16 @@ def measure_result(
             measured.attempt("latency", names, partial(_measure_latency, built, measured, form=form))
         else:
             measured.missing |= dict.fromkeys(names, "measure.latency is false")
+
+
+def measure_trial(
+    built: Built, task: Task, generate: TextGenerator, measured: Measured, *, stage: Callable[[str], None]
+) -> None:
+    """Take what a trial is chosen by: score and loss on validation."""
+    stage("score")
+    measured.put("valid_score", _mean_score(score_split(task, built.model, generate, "valid")))
+    stage("losses")
+    measured.put("valid_loss", held_out_loss(built.model, task, task.eval_batches("valid")))
 
 
 def score_split(task: Task, model: torch.nn.Module, generate: TextGenerator, split: Split) -> Sequence[Outcome]:

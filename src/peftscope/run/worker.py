@@ -46,6 +46,8 @@ class Order:
     """Variables to set: threads and device."""
     num_threads: int
     num_workers: int
+    until: int | None = None
+    """Rung at which a trial is to pause; None goes to the end."""
 
 
 def lock_path(folder: Path, run_id: str) -> Path:
@@ -71,7 +73,14 @@ def do_run(order: Order, connection: Connection) -> None:
             _set_up(order)
             from peftscope.run.execute import execute
 
-            record = execute(run, order.folder, on_event=tell, kept=order.kept, num_workers=order.num_workers)
+            record = execute(
+                run,
+                order.folder,
+                on_event=tell,
+                kept=order.kept,
+                num_workers=order.num_workers,
+                until=order.until,
+            )
             write_record(order.folder, record)
     except StoreError as error:
         connection.send(("store-error", {"message": str(error)}))

@@ -29,6 +29,8 @@ class RunState(Frozen):
     step: int | None = None
     """Training steps done; None before training."""
     max_steps: int | None = None
+    until: int | None = None
+    """Step at which a trial pauses; None where it goes to the end."""
     step_time_s: float | None = None
     """Mean seconds a step, validation on the way included."""
     loss: float | None = None

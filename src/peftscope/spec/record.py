@@ -60,6 +60,8 @@ class CurvePoint(Frozen):
     train_loss: float
     """Mean loss per label since the last point."""
     valid_score: float | None = None
+    valid_loss: float | None = None
+    """At the rungs of a trial."""
     train_time_s: float
     """Training steps only, from the start of the run."""
 

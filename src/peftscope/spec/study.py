@@ -5,13 +5,23 @@ No torch here: a study is read and checked in milliseconds.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from peftscope.spec.base import Frozen
 
-__all__ = ["MeasureSpec", "MethodSpec", "ModelSpec", "Rate", "Seed", "StudySpec", "TaskSpec", "TrainSpec"]
+__all__ = [
+    "MeasureSpec",
+    "MethodSpec",
+    "ModelSpec",
+    "Rate",
+    "Seed",
+    "StudySpec",
+    "TaskSpec",
+    "TrainSpec",
+    "TuningSpec",
+]
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -69,7 +79,10 @@ class MethodSpec(Frozen):
     label: str | None = None
     """A name of your own, where one technique stands twice with different settings."""
     learning_rates: tuple[Rate, ...] | None = Field(default=None, min_length=1)
-    """Learning rates to try; None takes the card's default."""
+    """Learning rates to try, each a row of its own; None takes the card's default, or with ``tuning`` searches."""
+    search: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    """With ``tuning``: settings to search beside the learning rate, each with its candidates, such as ``r: [8, 32]``.
+    They share the trials every technique has."""
     knobs: dict[str, Any] = Field(default_factory=dict)
     """Settings that differ from the card's, by the field names of the technique's ``peft`` config."""
     targets: tuple[str, ...] | str | None = None
@@ -145,6 +158,25 @@ class MeasureSpec(Frozen):
     """Generated texts kept in the record, beside every example's score."""
 
 
+class TuningSpec(Frozen):
+    """How each technique's configuration is chosen: the same offer for all, on validation data alone."""
+
+    trials: int = Field(default=4, ge=1)
+    """Trials offered to every technique; each is trained, and each is billed."""
+    seed: Seed = 1000
+    """Seed of the trials; none of the study's seeds, so that no run is scored on the seed it was tuned with."""
+    rungs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.2,)
+    """Shares of the steps at which trials are compared by validation loss: the best and the next higher learning
+    rates go on with the same schedule, the others end there. Empty trains every trial to the end."""
+
+    @field_validator("rungs")
+    @classmethod
+    def _rungs_rise(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if list(rungs) != sorted(set(rungs)):
+            raise ValueError("rungs rise, each a larger share of the steps than the one before")
+        return rungs
+
+
 class StudySpec(Frozen):
     """A comparison: methods × learning rates × seeds on one model and one task."""
 
@@ -156,8 +188,12 @@ class StudySpec(Frozen):
     """What is learned and how it is scored."""
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
     """The techniques to compare."""
-    seeds: tuple[Seed, ...] = Field(default=(0,), min_length=1)
-    """One run per seed; a seed sets the adapter's initialisation and the order of the data."""
+    tuning: TuningSpec | None = None
+    """How each technique's learning rate is chosen; None takes the card's default or the rates given."""
+    seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1)
+    """One final run per seed; a seed sets the adapter's initialisation and the order of the data together."""
+    vary_split: bool = False
+    """Let the seed decide the cut between training and validation data, too; the test split stays."""
     train: TrainSpec = TrainSpec()
     """How every technique is trained."""
     measure: MeasureSpec = MeasureSpec()
@@ -180,3 +216,31 @@ class StudySpec(Frozen):
         if len(set(seeds)) < len(seeds):
             raise ValueError("a seed stands more than once")
         return seeds
+
+    @model_validator(mode="after")
+    def _offers_are_equal(self) -> Self:
+        """Every technique is offered the same number of settings, and none is scored on the seed it was tuned with."""
+        if self.tuning is None:
+            searched = [m.title for m in self.methods if m.search]
+            if searched:
+                raise ValueError(f"{', '.join(searched)}: 'search' needs 'tuning'; give the study a 'tuning: {{}}'")
+            offers = {m.title: len(m.learning_rates or (None,)) for m in self.methods}
+            if len(set(offers.values())) > 1:
+                told = ", ".join(f"{title} {count}" for title, count in offers.items())
+                raise ValueError(
+                    f"every technique is offered the same number of learning rates; given: {told}. Let 'tuning' "
+                    "search them, with the same number of trials for each"
+                )
+            return self
+        given = [m.title for m in self.methods if m.learning_rates is not None]
+        if given:
+            raise ValueError(
+                f"{', '.join(given)}: learning_rates and tuning; with tuning every technique's rate is searched with "
+                "the same number of trials; take one of the two away"
+            )
+        if self.tuning.seed in self.seeds:
+            raise ValueError(
+                f"seed {self.tuning.seed} is the tuning's, too: a run would be scored on the seed it was tuned with; "
+                "take another for one of them"
+            )
+        return self

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,10 @@ from peftscope.models.generation import evaluating
 from peftscope.spec.record import CurvePoint
 from peftscope.spec.study import TrainSpec
 from peftscope.tasks.base import Batch, Task, to_device
+from peftscope.train.pause import Pauses, TrainingState
+from peftscope.train.result import FitResult
 
-__all__ = ["FitResult", "Hooks", "Progress", "fit", "held_out_loss", "make_schedule", "train_step"]
+__all__ = ["Hooks", "Progress", "fit", "held_out_loss", "make_schedule", "train_step"]
 
 EXPLODED_FACTOR = 10.0
 """A loss this many times the highest of the first steps counts as exploded …"""
@@ -39,21 +41,6 @@ class Progress:
     max_steps: int
     loss: float
     valid_score: float | None = None
-
-
-@dataclass(kw_only=True)
-class FitResult:
-    """What a training did."""
-
-    curve: list[CurvePoint] = field(default_factory=list)
-    steps_done: int = 0
-    num_samples: int = 0
-    num_units: int = 0
-    """Tokens, images, …: the task's unit of throughput."""
-    train_time_s: float = 0.0
-    """Training steps only: no data preparation, validation or scoring."""
-    final_loss: float | None = None
-    """Mean training loss per label over the last curve point's window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +84,7 @@ def fit(
     result: FitResult,
     hooks: Hooks | None = None,
     validate: Callable[[], float] | None = None,
+    pauses: Pauses | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
     """Train a model on a task.
@@ -110,19 +98,30 @@ def fit(
         result: Filled as the training goes on, so that a training that fails leaves what it had.
         hooks: What the technique does besides gradient steps.
         validate: Gives the validation score; called every ``spec.eval_every`` steps, outside the timed window.
+        pauses: Where to look at it and stop on the way; a training that was stopped goes on from there.
         on_progress: Told after every step.
 
     Raises:
         Diverged: The loss or the gradient became NaN or infinite, or the loss exploded and stayed there.
+        StoreError: The state of a training that is to pause cannot be written.
     """
     device = next(model.parameters()).device
     schedule = make_schedule(optimizer, spec)
+    state = TrainingState(model, optimizer, schedule)
+    watch, guard, window = Stopwatch(device), _DivergenceGuard(), _Window()
+    if pauses is not None and pauses.state is not None:
+        memory = state.load(pauses.state, result)
+        if memory is not None:
+            watch.elapsed_s = result.train_time_s
+            guard.recall(memory)
     batches = task.batches(seed)
-    watch, guard = Stopwatch(device), _DivergenceGuard()
-    window_sum, window_count = 0.0, 0
+    for _ in range(result.steps_done * spec.accumulation):
+        next(batches)
     period = spec.eval_every or max(1, spec.max_steps // POINTS)
+    rungs = pauses.rungs if pauses is not None else ()
+    last = pauses.until or spec.max_steps if pauses is not None else spec.max_steps
     model.train()
-    for step in range(1, spec.max_steps + 1):
+    for step in range(result.steps_done + 1, last + 1):
         micro = [next(batches) for _ in range(spec.accumulation)]
         rate = schedule.get_last_lr()[0]
         watch.start()
@@ -130,30 +129,34 @@ def fit(
         schedule.step()
         watch.stop()
         guard.check(step, loss_sum / count)
-        window_sum, window_count = window_sum + loss_sum, window_count + count
+        window.add(loss_sum, count)
         result.steps_done = step
         result.num_samples += sum(task.num_samples(batch) for batch in micro)
         result.num_units += sum(task.num_units(batch) for batch in micro)
-        score = None
-        if step % period == 0 or step == spec.max_steps:
-            if validate is not None and spec.eval_every and step < spec.max_steps:
+        score = loss = None
+        if step % period == 0 or step == spec.max_steps or step in rungs:
+            if validate is not None and spec.eval_every and step % period == 0 and step < spec.max_steps:
                 score = validate()
-                model.train()
+            if pauses is not None and step in rungs:
+                loss = pauses.measure()
+            model.train()
             result.train_time_s = watch.elapsed_s
-            result.final_loss = window_sum / window_count
+            result.final_loss = window.take()
             result.curve.append(
                 CurvePoint(
                     step=step,
                     learning_rate=rate,
                     train_loss=result.final_loss,
                     valid_score=score,
+                    valid_loss=loss,
                     train_time_s=watch.elapsed_s,
                 )
             )
-            window_sum, window_count = 0.0, 0
         on_progress(Progress(step=step, max_steps=spec.max_steps, loss=loss_sum / count, valid_score=score))
     if not all(torch.isfinite(p).all() for group in optimizer.param_groups for p in group["params"]):
-        raise Diverged(f"step {spec.max_steps}: the last step left weights that are not finite")
+        raise Diverged(f"step {last}: the last step left weights that are not finite")
+    if last < spec.max_steps and pauses is not None and pauses.state is not None:
+        state.save(pauses.state, result, guard.memory())
 
 
 def train_step(
@@ -230,12 +233,35 @@ def held_out_loss(model: nn.Module, task: Task, batches: Iterator[Batch]) -> flo
     return total / labels
 
 
+class _Window:
+    """Mean loss per label since the last point of the curve."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    def add(self, loss_sum: float, count: int) -> None:
+        self._sum, self._count = self._sum + loss_sum, self._count + count
+
+    def take(self) -> float:
+        mean = self._sum / self._count
+        self._sum, self._count = 0.0, 0
+        return mean
+
+
 class _DivergenceGuard:
     """Notices a loss that has exploded and stays there."""
 
     def __init__(self) -> None:
         self.reference = 0.0
         self.run_length = 0
+
+    def memory(self) -> dict[str, float]:
+        """What it has to remember where a training pauses."""
+        return {"reference": self.reference, "run_length": self.run_length}
+
+    def recall(self, memory: Mapping[str, float]) -> None:
+        """Go on with what was remembered."""
+        self.reference, self.run_length = memory["reference"], int(memory["run_length"])
 
     def check(self, step: int, loss: float) -> None:
         if step <= EXPLODED_STEPS:

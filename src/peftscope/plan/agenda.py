@@ -1,0 +1,289 @@
+"""What a study starts when: all at once, or as its tuning unfolds.
+
+An agenda is told of records and says what can be started now. Told of the same records in the same order of
+offers it says the same, so that a study that was stopped goes on where it stood.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
+
+from peftscope.analysis.tuning import Tuning
+from peftscope.methods.catalog import BASE, card
+from peftscope.plan.expand import base_run, expand, run_of
+from peftscope.plan.start import Start
+from peftscope.spec.record import RunRecord
+from peftscope.spec.run import RunSpec
+from peftscope.spec.study import MethodSpec, StudySpec, TuningSpec
+
+__all__ = [
+    "Agenda",
+    "FixedAgenda",
+    "Standing",
+    "TunedAgenda",
+    "agenda_of",
+    "came_so_far",
+    "replay",
+    "rungs_of",
+    "standing_of",
+]
+
+
+class Agenda(Protocol):
+    """What is to be done, as far as what is done tells."""
+
+    @property
+    def num_runs(self) -> int:
+        """Runs in all, those to come included."""
+
+    def due(self) -> list[Start]:
+        """Starts that can be made now; each is given once."""
+
+    def tell(self, record: RunRecord) -> None:
+        """Take in what a start left behind."""
+
+    def foreseen(self) -> list[Start]:
+        """Starts that will follow those given, as far as can be told; runs stand in for those not known yet."""
+
+
+class FixedAgenda:
+    """Starts that are known beforehand."""
+
+    def __init__(self, starts: Iterable[Start]) -> None:
+        self._due = list({start.run.run_id: start for start in starts}.values())
+        self.num_runs = len(self._due)
+
+    def due(self) -> list[Start]:
+        """All, once."""
+        given, self._due = self._due, []
+        return given
+
+    def tell(self, record: RunRecord) -> None:
+        """Nothing follows from it."""
+
+    def foreseen(self) -> list[Start]:
+        """Nothing follows."""
+        return []
+
+
+class TunedAgenda:
+    """Every technique is tuned; when all configurations are frozen, each runs with fresh seeds.
+
+    Args:
+        study: With ``tuning``.
+        higher_is_better: Direction of the task's score.
+        storage: File in which Optuna keeps the trials, written anew; None keeps them in memory.
+    """
+
+    def __init__(self, study: StudySpec, *, higher_is_better: bool = True, storage: Path | None = None) -> None:
+        from peftscope.plan.search import Search, Space  # brings Optuna with it
+
+        assert study.tuning is not None, "a study without tuning has a fixed agenda"
+        self.study, self.tuning = study, study.tuning
+        self.methods = {m.title: m for m in study.methods if m.name != BASE}
+        journal = _journal(storage)
+        self.searches: dict[str, Search] = {}
+        self._owners: dict[str, Search] = {}
+        self._finals: list[Start] | None = None
+        for title, method in self.methods.items():
+            rate = card(method.name).rate
+            if rate is not None:
+                self.searches[title] = Search(
+                    title,
+                    Space(low=rate.low, high=rate.high, knobs=method.search),
+                    self.tuning,
+                    _trial_maker(study, method),
+                    higher_is_better=higher_is_better,
+                    storage=journal,
+                )
+        base = base_run(study)
+        self._due = [Start(run=base)] if base is not None else []
+        self._num_base = len(self._due)
+
+    @property
+    def num_runs(self) -> int:
+        """The base, all trials that are offered, all final runs."""
+        trials = sum(len(search.entries) + search.num_to_come() for search in self.searches.values())
+        finals = len(self._finals) if self._finals is not None else len(self.methods) * len(self.study.seeds)
+        return self._num_base + trials + finals
+
+    def due(self) -> list[Start]:
+        """The base and trials; final runs once every configuration is frozen."""
+        given, self._due = self._due, []
+        for search in self.searches.values():
+            for start in search.due():
+                self._owners[start.run.run_id] = search
+                given.append(start)
+        if self._finals is None and all(search.is_over for search in self.searches.values()) and not given:
+            self._finals = [Start(run=run) for run in self._frozen_runs()]
+            given += self._finals
+        return given
+
+    def tell(self, record: RunRecord) -> None:
+        """Pass a trial's record to its search."""
+        owner = self._owners.get(record.run_id)
+        if owner is not None:
+            owner.tell(record)
+
+    def foreseen(self) -> list[Start]:
+        """Trials that follow, those that go on from the next rung, and final runs."""
+        starts: list[Start] = []
+        for search in self.searches.values():
+            run = search.entries[0].run
+            stages = [*run.rungs, None]
+            starts += [Start(run=run, until=stages[0])] * search.num_to_come()
+            if not search.is_over:
+                passed = max(entry.rung for entry in search.entries)
+                starts += [Start(run=run, until=until) for until in stages[passed + 1 :] for _ in range(2)]
+        if self._finals is None:
+            starts += [
+                Start(run=run_of(self.study, method, _default_rate(method), seed))
+                for seed in self.study.seeds
+                for method in self.methods.values()
+            ]
+        return starts
+
+    def tunings(self) -> list[Tuning]:
+        """What tuning came to so far, a technique each."""
+        return [search.result() for search in self.searches.values()]
+
+    def _frozen_runs(self) -> list[RunSpec]:
+        """Every method once before any twice; one that fits no model gets a run that records why."""
+        runs = []
+        for index, seed in enumerate(self.study.seeds):
+            for title, method in self.methods.items():
+                search = self.searches.get(title)
+                chosen = search.result().chosen if search is not None else None
+                if chosen is not None:
+                    frozen = method.model_copy(update={"knobs": {**method.knobs, **chosen.knobs}})
+                    runs.append(run_of(self.study, frozen, chosen.learning_rate, seed))
+                elif index == 0 and (search is None or search.is_refused):
+                    runs.append(run_of(self.study, method, _default_rate(method), seed))
+        return runs
+
+
+def agenda_of(study: StudySpec, *, higher_is_better: bool = True, storage: Path | None = None) -> Agenda:
+    """The agenda of a study.
+
+    Raises:
+        SpecError: A method is not known.
+    """
+    if study.tuning is None:
+        return FixedAgenda(Start(run=run) for run in expand(study))
+    return TunedAgenda(study, higher_is_better=higher_is_better, storage=storage)
+
+
+def replay(agenda: Agenda, done: Callable[[Start], RunRecord | None]) -> tuple[dict[str, RunRecord], list[Start]]:
+    """Tell an agenda of everything that is done already.
+
+    Args:
+        agenda: Told of records until nothing more follows.
+        done: The record of a start that need not be made again; None where it has to be made.
+
+    Returns:
+        Records by run, and the starts that have to be made now.
+    """
+    found: dict[str, RunRecord] = {}
+    pending: list[Start] = []
+    while due := deque(agenda.due()):
+        for start in due:
+            record = done(start)
+            if record is None:
+                pending.append(start)
+            else:
+                found[record.run_id] = record
+                agenda.tell(record)
+    return found, pending
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A study as its records tell it."""
+
+    agenda: Agenda
+    runs: tuple[RunSpec, ...]
+    """Runs that are known: those done, and those to be started now."""
+    pending: tuple[Start, ...]
+    """What is to be started now."""
+
+    @property
+    def tunings(self) -> list[Tuning]:
+        """What tuning came to, a technique each; none in a study without."""
+        return self.agenda.tunings() if isinstance(self.agenda, TunedAgenda) else []
+
+
+def standing_of(study: StudySpec, records: Mapping[str, RunRecord]) -> Standing:
+    """Where a study stands by its records; nothing is started or written.
+
+    Args:
+        study: The study.
+        records: By the ids of their runs; curves are needed for trials that paused.
+
+    Raises:
+        SpecError: A method is not known.
+    """
+    metric = next((record.metric for record in records.values() if record.metric is not None), None)
+    agenda = agenda_of(study, higher_is_better=metric is None or metric.direction != "lower")
+
+    def done(start: Start) -> RunRecord | None:
+        record = records.get(start.run.run_id)
+        return record if record is not None and came_so_far(record, start) else None
+
+    found, pending = replay(agenda, done)
+    runs = {run_id: record.spec for run_id, record in found.items()}
+    runs |= {start.run.run_id: start.run for start in pending}
+    return Standing(agenda=agenda, runs=tuple(runs.values()), pending=tuple(pending))
+
+
+def came_so_far(record: RunRecord, start: Start) -> bool:
+    """Whether a run came as far as a start would bring it, well or not; what was killed did not."""
+    if record.status == "eliminated" and start.until is not None:
+        return any(point.step == start.until for point in record.curve)
+    return record.status not in ("eliminated", "killed")
+
+
+def rungs_of(tuning: TuningSpec, max_steps: int) -> tuple[int, ...]:
+    """Steps at which trials are compared: whole steps, each once, before the last.
+
+    >>> rungs_of(TuningSpec(rungs=(0.2, 0.5)), 80)
+    (16, 40)
+    """
+    steps = sorted({max(1, round(share * max_steps)) for share in tuning.rungs})
+    return tuple(step for step in steps if step < max_steps)
+
+
+def _trial_maker(study: StudySpec, method: MethodSpec) -> Callable[[float, Mapping[str, Any]], RunSpec]:
+    tuning = study.tuning
+    assert tuning is not None
+
+    def make(rate: float, knobs: Mapping[str, Any]) -> RunSpec:
+        tried = method.model_copy(update={"knobs": {**method.knobs, **knobs}})
+        run = run_of(study, tried, rate, tuning.seed)
+        return run.model_copy(update={"purpose": "trial", "rungs": rungs_of(tuning, study.train.max_steps)})
+
+    return make
+
+
+def _default_rate(method: MethodSpec) -> float | None:
+    rate = card(method.name).rate
+    return rate.default if rate is not None else None
+
+
+def _journal(path: Path | None) -> Any:
+    """Optuna's journal in a file of its own, begun anew; in memory where there is no path."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if path is None:
+        return None
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    for stale in chain([path], path.parent.glob(f"{path.name}.*")):  # a lock that a killed process left behind, too
+        stale.unlink(missing_ok=True)
+    return JournalStorage(JournalFileBackend(str(path)))
