@@ -258,3 +258,36 @@ def test_the_loops_overhead_over_bare_steps_is_bounded(make_run: MakeRun, tmp_pa
         fit(model, task, TrainSpec(max_steps=60), optimizer=optimizer, seed=0, result=result)
         ratios.append(result.train_time_s / reference)
     assert min(ratios) < 1.5
+
+
+def test_a_trial_sees_no_test_example_and_leaves_no_figure_of_the_test_split(
+    make_run: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    run = make_run("lora", train={"max_steps": 4}).model_copy(update={"purpose": "trial", "rungs": (2,)})
+    paused = execute(run, tmp_path, until=2)
+    assert (paused.status, paused.metrics["num_steps"]) == ("eliminated", 2)
+    assert [point.valid_loss is not None for point in paused.curve] == [False, True]
+    whole = execute(run, tmp_path)
+    assert whole.status == "ok", whole.reason
+    assert whole.metrics["num_steps"] == 4
+    assert whole.metrics["valid_score"] is not None
+    assert whole.metrics["valid_loss"] is not None
+    assert whole.examples == ()
+    of_test = ("test_score", "test_loss", "eval_time_s", "forgetting", "checkpoint_bytes")
+    assert {name: whole.metrics.get(name) for name in of_test} == dict.fromkeys(of_test)
+    assert not list((tmp_path / "adapters").glob("*"))
+
+
+def test_reading_the_test_split_before_the_configuration_is_frozen_raises(
+    make_run: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever part of a trial asks for it; here, what measures it is made to score the test split."""
+    from peftscope.run import execute as room
+
+    run = make_run("lora", train={"max_steps": 2}).model_copy(update={"purpose": "trial"})
+    monkeypatch.setattr(
+        room, "measure_trial", lambda built, task, generate, measured, stage: task.score(built.model, generate, "test")
+    )
+    record = execute(run, tmp_path)
+    assert record.status == "error"
+    assert "before its technique's configuration is frozen" in (record.reason or "")

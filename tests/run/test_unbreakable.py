@@ -133,10 +133,9 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_ten_random_kills_change_no_figure_run_nothing_twice_and_leave_no_process(
-    study: Path, undisturbed: dict[str, Any], tmp_path: Path
-) -> None:
-    chance, mark, folder = random.Random(0), uuid.uuid4().hex, tmp_path / "study"
+def _with_ten_kills(study: Path, folder: Path, mark: str, num_records: int) -> list[RunRecord]:
+    """The records of a study that was killed ten times on its way, and called again until it was done."""
+    chance = random.Random(0)
     kinds = [KINDS[i % 3] for i in range(10)]
     chance.shuffle(kinds)
     num_struck = 0
@@ -153,16 +152,41 @@ def test_ten_random_kills_change_no_figure_run_nothing_twice_and_leave_no_proces
         code, errors = compare.finish()
         assert "Traceback" not in errors, errors
         records = read_records(folder)
-        if code == 0 and len(records) == 10 and num_struck == 10:
+        if code == 0 and len(records) == num_records and num_struck == 10:
             break
     assert num_struck == 10
-    records = read_records(folder)
+    return read_records(folder)
+
+
+def test_ten_random_kills_change_no_figure_run_nothing_twice_and_leave_no_process(
+    study: Path, undisturbed: dict[str, Any], tmp_path: Path
+) -> None:
+    mark, folder = uuid.uuid4().hex, tmp_path / "study"
+    records = _with_ten_kills(study, folder, mark, 10)
     assert _repeating(records) == undisturbed
     assert all([a.status for a in record.attempts].count("ok") == 1 for record in records)
     lost = sum(attempt.status == "killed" for record in records for attempt in record.attempts)
     assert lost > 0
     assert read_states(folder) == []
     assert not list(folder.rglob("*.tmp"))
+    _assert_all_gone(mark)
+
+
+def test_a_killed_tuning_study_ends_with_the_same_trials_as_an_undisturbed_one(study: Path, tmp_path: Path) -> None:
+    document = json.loads(study.read_text())
+    document |= {"methods": ["lora", "adalora", "ia3"], "tuning": {"trials": 4, "rungs": [0.5]}, "seeds": [0, 1]}
+    tuned = tmp_path / "tuned.yaml"
+    tuned.write_text(json.dumps(document))
+    code, errors = Compare(tuned, tmp_path / "undisturbed", "none").finish()
+    assert code == 0, errors
+    expected = read_records(tmp_path / "undisturbed")
+    assert len(expected) == 1 + 3 * 4 + 3 * 2
+    mark, folder = uuid.uuid4().hex, tmp_path / "study"
+    records = _with_ten_kills(tuned, folder, mark, len(expected))
+    assert _repeating(records) == _repeating(expected)
+    assert {r.run_id: r.status for r in records} == {r.run_id: r.status for r in expected}
+    trials = [record for record in records if record.spec.purpose == "trial"]
+    assert {record.status for record in trials} == {"ok", "eliminated"}
     _assert_all_gone(mark)
 
 

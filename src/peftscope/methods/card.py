@@ -109,10 +109,11 @@ class Card:
 
     @property
     def resumes(self) -> bool:
-        """Whether a paused training goes on from its weights and optimizer; what a call after each step gathers
-        (importance scores) is in neither, so such a technique starts from its first step again.
+        """Whether a paused training goes on from its weights and optimizer. What a call after each step gathers
+        (importance scores) or a penalty draws (MonteCLoRA's samples) is in neither, so that such a technique starts
+        from its first step again, which gives the same and costs the time.
         """
-        return self.step_hook is None
+        return self.step_hook is None and self.penalty is None
 
     @property
     def trains(self) -> bool:
