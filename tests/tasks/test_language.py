@@ -2,17 +2,21 @@
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from transformers import PreTrainedTokenizerFast
 
 from peftscope.errors import DataError
 from peftscope.models.generation import TextGenerator
 from peftscope.spec.metric import MetricSpec
+from peftscope.spec.study import TaskSpec
 from peftscope.tasks.base import TaskContext
 from peftscope.tasks.language import LanguageTask, Prepared, TextExample
 from peftscope.tasks.options import LanguageOptions
+from peftscope.tasks.registry import create
 
 TEXTS = [
     ("Two and two?", "four"),
@@ -250,3 +254,38 @@ def test_the_fingerprint_tells_data_limits_and_loss_apart(tiny_tokenizer):
     ]
     assert make(tiny_tokenizer).fingerprint() == prints[0].fingerprint()
     assert len({str(task.fingerprint()) for task in prints}) == len(prints)
+
+
+def test_a_seed_cuts_training_and_validation_anew_and_leaves_the_test_split_and_the_fingerprint(
+    sums_file: Path, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    options = {"name": "math", "source": "files", "train": str(sums_file), "valid_size": 6, "test_size": 5}
+
+    def cut(seed: int | None) -> tuple[dict[str, set[str]], dict[str, object], list[list[int]]]:
+        task = create(TaskSpec.model_validate(options), TaskContext(tokenizer=tiny_tokenizer))
+        if seed is not None:
+            task.recut(seed)
+        splits = {s: {task.show(s, i).example_id for i in range(task.size(s))} for s in ("train", "valid", "test")}
+        rows = [task.batches(0), task.eval_batches("valid")]
+        return splits, task.fingerprint(), [next(batches)["input_ids"].tolist() for batches in rows]
+
+    plain, first, again, other = cut(None), cut(1), cut(1), cut(2)
+    assert first == again
+    assert len({frozenset(c[0]["valid"]) for c in (plain, first, other)}) == 3
+    for found, fingerprint, _ in (first, other):
+        assert found["test"] == plain[0]["test"]
+        assert found["train"] | found["valid"] == plain[0]["train"] | plain[0]["valid"]
+        assert len(found["valid"]) == 6
+        assert not found["train"] & found["valid"]
+        assert fingerprint == plain[1]
+    assert first[2] != plain[2]
+
+
+def test_a_split_of_two_files_cannot_vary(
+    sums_file: Path, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    (tmp_path / "valid.jsonl").write_text('{"question": "What is 20 and 1?", "answer": "#### 21"}')
+    options = {"name": "math", "source": "files", "train": str(sums_file), "valid": str(tmp_path / "valid.jsonl")}
+    task = create(TaskSpec.model_validate(options), TaskContext(tokenizer=tiny_tokenizer))
+    with pytest.raises(DataError, match=r"file of their own.*vary_split: false"):
+        task.recut(1)

@@ -47,6 +47,7 @@ def quality_conditions(
         "dtype": str(dtype).removeprefix("torch."),
         "quantization": spec.model.quantization,
         "task": dict(data),
+        "split": "varies with the seed" if spec.vary_split else "fixed",
         "train": spec.train.model_dump(mode="json", exclude=set(COST_ALONE)),
         "decoding": "greedy",
         "retention": dict(retention) if retention is not None else None,

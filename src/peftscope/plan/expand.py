@@ -43,6 +43,7 @@ def run_of(study: StudySpec, method: MethodSpec, learning_rate: float | None, se
         seed=seed,
         train=study.train,
         measure=study.measure,
+        vary_split=study.vary_split,
     )
 
 

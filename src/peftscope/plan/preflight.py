@@ -43,10 +43,13 @@ def check(run: RunSpec, cache: Path) -> Checked:
         settings_sha256=located.settings_sha256,
         dtype=choose_dtype(run.model.dtype, device),
     )
+    kept = registry.keep(task, cache, measure=run.measure)
+    if run.vary_split:
+        task.recut(run.seed)  # whether it can
     return Checked(
         metric=task.metric,
         quality=quality,
-        kept=registry.keep(task, cache, measure=run.measure),
+        kept=kept,
         machine=_machine(device),
     )
 

@@ -119,6 +119,8 @@ class _Run:
         self.measured.put("base_memory_bytes", LiveStorage(tensors_of(loaded.model)).live_bytes)
         stage("data")
         task = registry.create(spec.task, TaskContext.of(spec.train, loaded.tokenizer), kept=self.kept)
+        if spec.vary_split:
+            task.recut(spec.seed)
         task = self.task = SealedTask(task) if spec.purpose == "trial" else task
         self.warnings += task.warnings()
         retention = task.retention(spec.measure)

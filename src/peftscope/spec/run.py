@@ -21,6 +21,8 @@ class RunSpec(Frozen):
     seed: Seed = 0
     train: TrainSpec = TrainSpec()
     measure: MeasureSpec = MeasureSpec()
+    vary_split: bool = False
+    """Let the seed cut training and validation data, too."""
     purpose: Literal["final", "trial"] = "final"
     """``trial``: made to choose hyper-parameters; it sees training and validation data alone."""
     rungs: tuple[int, ...] = ()

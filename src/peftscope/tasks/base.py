@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from peftscope.errors import DataError
 from peftscope.spec.metric import MetricSpec
 from peftscope.spec.study import MeasureSpec, TrainSpec
 
@@ -149,6 +150,16 @@ class Task(ABC):
     def warnings(self) -> Sequence[str]:
         """What a user should know about how the data was made (rows cut off, rows dropped)."""
         return ()
+
+    def recut(self, seed: int) -> None:
+        """Cut training and validation data anew by a seed, sizes as they are; the test split stays.
+
+        The fingerprint stays, too: it is of the data, which do not change.
+
+        Raises:
+            DataError: The task cannot, or its validation data are not a part of its training data.
+        """
+        raise DataError(f"task {self.name}: its split cannot vary with the seed; set vary_split: false")
 
     def keep(self, folder: Path, retention: Retention | None = None) -> None:
         """Write into an empty folder what ``kept`` makes this task from, so that runs need not make it anew.

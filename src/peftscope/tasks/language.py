@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,6 +32,7 @@ from peftscope.tasks.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.kept_splits import Digests, KeptSplits, digests_of, write_splits
 from peftscope.tasks.options import LanguageOptions
 from peftscope.tasks.order import epoch_batches
+from peftscope.tasks.splits import same_key, seeded_split
 from peftscope.tasks.tokens import IGNORED, Encoded, collate, encode
 
 __all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample"]
@@ -150,14 +152,28 @@ class LanguageTask(Task):
         """Version, options, limits, sizes, and per split a hash of the texts and one of the token ids."""
         print_: dict[str, Any] = {
             **self._settings(),
-            "sizes": {split: self.size(split) for split in SPLITS},
+            "sizes": self._sizes,
             "texts": {split: self._digest(split).texts for split in SPLITS},
             "token_ids": {split: self._digest(split).token_ids for split in SPLITS},
         }
         if self.generates:
-            limits = {split: self._answer_limits(split) for split in ("valid", "test")}
-            print_["answer_tokens_allowed"] = {s: [int(v.min()), int(v.max())] for s, v in limits.items()}
+            print_["answer_tokens_allowed"] = self._answers_allowed
         return print_
+
+    def recut(self, seed: int) -> None:
+        """Cut training and validation rows anew; rows with equal prompts stay together, the test split stays."""
+        if reason := self.options.fixed_split():
+            raise DataError(
+                f"task {self.name}: {reason}, so the split cannot vary with the seed; set vary_split: false"
+            )
+        self.fingerprint()  # of the data as they were cut first, before they are cut again
+        examples = [*self._examples["train"], *self._examples["valid"]]
+        encoded = self._encoded["train"].followed_by(self._encoded["valid"])
+        keys = [same_key(example.prompt or example.target) for example in examples]
+        (valid,), train = seeded_split(keys, [self.size("valid")], seed)
+        parts: dict[Split, list[int]] = {"train": train, "valid": valid}
+        for split, rows in parts.items():
+            self._examples[split], self._encoded[split] = [examples[i] for i in rows], encoded.take(rows)
 
     def warnings(self) -> Sequence[str]:
         """Rows dropped and sequences cut off."""
@@ -209,6 +225,16 @@ class LanguageTask(Task):
             "loss_on": self.context.loss_on,
             "max_length": self.context.max_length,
         }
+
+    @cached_property
+    def _sizes(self) -> dict[Split, int]:
+        return {split: self.size(split) for split in SPLITS}
+
+    @cached_property
+    def _answers_allowed(self) -> dict[str, list[int]]:
+        """Fewest and most tokens an answer may have."""
+        limits = {split: self._answer_limits(split) for split in ("valid", "test")}
+        return {split: [int(v.min()), int(v.max())] for split, v in limits.items()}
 
     def _digest(self, split: Split) -> Digests:
         if split not in self._digests:

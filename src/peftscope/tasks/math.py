@@ -55,6 +55,12 @@ class MathTask(LanguageTask):
         """The task with its splits and checks as they were kept."""
         return cls(options, context, read_splits(folder))
 
+    def recut(self, seed: int) -> None:
+        """Cut training and validation problems anew, where all of them can be graded."""
+        if self._checks or not all(example.solution for example in self._examples["train"]):
+            raise DataError("task math: not every training problem can be graded; set vary_split: false")
+        super().recut(seed)
+
     @property
     def metric(self) -> MetricSpec:
         """Share of the problems solved."""

@@ -57,6 +57,10 @@ class LanguageOptions(Frozen):
     """A prompt that leaves no room for an answer within the length limits: refuse the data, or drop the row
     and say so. Unless given, the math task drops with source hub, whose rows are not the user's."""
 
+    def fixed_split(self) -> str | None:
+        """Why validation rows cannot be cut anew from the training rows; None where they can."""
+        return None
+
 
 class ColumnMap(Frozen):
     """Which column holds what."""
@@ -75,8 +79,9 @@ class MathOptions(LanguageOptions):
     places: ClassVar[frozenset[str]] = frozenset(
         {"train", "valid", "test", "train_dataset", "eval_dataset", "eval_config"}
     )
-    source: Literal["hub", "files", "procedural"] = "hub"
-    """MetaMathQA and GSM8K from the hub, local JSONL/CSV/Parquet files, or problems made by reasoning-gym."""
+    source: Literal["hub", "files", "procedural", "stories"] = "hub"
+    """MetaMathQA and GSM8K from the hub, local JSONL/CSV/Parquet files, problems made by reasoning-gym, or
+    stories: peftscope's own short problems with numbers up to 30, for models of a few million parameters."""
     query_template: Annotated[str, AfterValidator(_one_template_field)] = (
         "Question: {query} Think step by step.\nAnswer:"
     )
@@ -88,16 +93,16 @@ class MathOptions(LanguageOptions):
     strip_calculator: bool = True
     """Take GSM8K's calculator marks (``<<48/2=24>>``) out of the answers."""
     max_chars: int | None = Field(default=None, gt=0)
-    """Leave out training rows with more characters in question and answer (procedural: of all splits).
+    """Leave out training rows with more characters in question and answer (procedural, stories: of all splits).
     With ``upstream``, 1300 unless given."""
     train_size: Size | None = None
-    """Training rows; None takes all (procedural: 2000)."""
+    """Training rows; None takes all (procedural, stories: 2000)."""
     valid_size: Size | None = None
     """Validation rows; None takes all of a file, or a tenth of what it is cut from, at most 500
-    (procedural: 100)."""
+    (procedural, stories: 100)."""
     test_size: Size | None = None
     """Test rows; None takes all of a file, or a tenth of what it is cut from, at most 500
-    (procedural: 200)."""
+    (procedural, stories: 200)."""
     upstream: bool = False
     """As the public benchmark: 50 validation rows, and training rows made from validation problems stay."""
 
@@ -124,6 +129,14 @@ class MathOptions(LanguageOptions):
     chain_of_thought: bool = True
     """source procedural: train on worked answers where the data set has them."""
 
+    def fixed_split(self) -> str | None:
+        """Validation rows of another source, or rows made from others, which must stay with them."""
+        if self.source == "hub":
+            return "validation rows are of another data set than training rows"
+        if self.valid is not None:
+            return "validation rows have a file of their own"
+        return "rows were made from others and must stay with them" if self.columns.original else None
+
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_source(cls, value: Any) -> Any:
@@ -144,6 +157,7 @@ class MathOptions(LanguageOptions):
             "hub": ("train_dataset", "eval_dataset", "eval_config"),
             "files": ("train", "valid", "test", "columns"),
             "procedural": ("dataset", "dataset_options", "chain_of_thought"),
+            "stories": (),
         }
         for source, names in owners.items():
             unused = sorted(self.model_fields_set.intersection(names))
@@ -190,6 +204,10 @@ class OwnDataOptions(LanguageOptions):
     500."""
     test_size: Size | Share | None = None
     """Test rows, or their share; None takes all of a file, or a tenth of what it is cut from, at most 500."""
+
+    def fixed_split(self) -> str | None:
+        """Validation rows that are no part of the training rows."""
+        return "validation rows have a file of their own" if self.valid is not None else None
 
     @model_validator(mode="after")
     def _settings_fit(self) -> Self:

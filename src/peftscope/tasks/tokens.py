@@ -66,6 +66,26 @@ class Encoded:
         """Sequences that were cut off, and have no EOS label."""
         return int((self.full_lengths > self.lengths).sum())
 
+    def take(self, indices: Sequence[int]) -> Encoded:
+        """Some of the sequences, in the order given."""
+        chosen = np.asarray(indices, np.int64)
+        parts = [self[i] for i in chosen]
+        return Encoded(
+            ids=np.concatenate(parts) if parts else self.ids[:0],
+            offsets=np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64),
+            prompt_lengths=self.prompt_lengths[chosen],
+            full_lengths=self.full_lengths[chosen],
+        )
+
+    def followed_by(self, other: Encoded) -> Encoded:
+        """These sequences, then those of another."""
+        return Encoded(
+            ids=np.concatenate([self.ids, other.ids]),
+            offsets=np.concatenate([self.offsets, self.offsets[-1] + other.offsets[1:]]),
+            prompt_lengths=np.concatenate([self.prompt_lengths, other.prompt_lengths]),
+            full_lengths=np.concatenate([self.full_lengths, other.full_lengths]),
+        )
+
     def sha256(self) -> str:
         """Hash of ids, borders and prompt lengths."""
         digest = hashlib.sha256(np.ascontiguousarray(self.ids).data)
