@@ -10,8 +10,10 @@ SLOW := $(BIN)/python -m pytest -q -m slow
 
 .PHONY: demo test test-all check clean
 
-demo: $(VENV)/.installed  ## six techniques on a real 135 M model, scored against the untouched base
-	$(BIN)/peftscope compare studies/demo.yaml
+demo: $(VENV)/.installed  ## eight techniques tuned, three seeds each, a recommendation and a report: under 10 minutes
+	$(BIN)/peftscope compare studies/demo.yaml --workers 2
+	$(BIN)/peftscope recommend studies/demo.yaml
+	$(BIN)/peftscope report studies/demo.yaml
 
 test: $(VENV)/.installed-dev  ## fast tests, under 10 minutes
 	$(FAST)
