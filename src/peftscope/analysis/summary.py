@@ -6,13 +6,15 @@ cost protocol: a technique measured under two has two rows, or two entries of co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from peftscope.analysis.estimates import mean_estimate, paired_gain
+from peftscope.analysis.crossed import mean_intervals
+from peftscope.analysis.estimates import LEVEL, Estimate
+from peftscope.analysis.judge import crossed_of, final_runs, scores_by_run
+from peftscope.analysis.pairs import gains_of
 
 __all__ = ["COSTS", "FIGURES", "summarise"]
 
@@ -42,7 +44,7 @@ def summarise(
     """Rows for a table: score and gain over the base (positive is better), each with its interval, and mean costs.
 
     Args:
-        runs: One row per run (``store.frame.frame_of``).
+        runs: One row per run (``store.frame.frame_of``); trials are passed over.
         examples: One row per run and example (``store.frame.examples_of``).
         base: Name of the technique that is the untouched base.
         higher_is_better: Direction of the task's score.
@@ -52,13 +54,15 @@ def summarise(
         One quality protocol after another, that of most runs first; in each the base first, then the best score
         first, then rows without one. ``costs`` of a row holds one entry per cost protocol.
     """
-    runs = _with_protocols(runs.drop_duplicates("run_id"), across)  # a run asked for twice is one run
+    runs = final_runs(runs)
+    if runs.empty:
+        return []
+    runs = _with_protocols(runs, across)
     sign = 1.0 if higher_is_better else -1.0
-    by_example = _scores(examples)
     rows: list[dict[str, Any]] = []
     for protocol in runs["quality_protocol"].value_counts(sort=True, dropna=False).index:
         same = runs["quality_protocol"].isna() if pd.isna(protocol) else runs["quality_protocol"] == protocol
-        rows += _ranked(runs[same], by_example, base=base, sign=sign)
+        rows += _ranked(runs[same], examples, base=base, sign=sign)
     return rows
 
 
@@ -74,14 +78,12 @@ def _with_protocols(runs: pd.DataFrame, across: bool) -> pd.DataFrame:
     return runs.assign(**columns)
 
 
-def _ranked(
-    runs: pd.DataFrame, by_example: Mapping[str, pd.Series[float]], *, base: str, sign: float
-) -> list[dict[str, Any]]:
-    base_ids = runs.loc[(runs["technique"] == base) & (runs["status"] == "ok"), "run_id"]
-    reference = by_example.get(base_ids.iloc[0]) if len(base_ids) else None
+def _ranked(runs: pd.DataFrame, examples: pd.DataFrame, *, base: str, sign: float) -> list[dict[str, Any]]:
+    groups = [group for _, group in runs.groupby(["method", "learning_rate"], sort=False, dropna=False)]
+    scores, gains = _estimates(groups, examples, base=base, sign=sign)
     rows = [
-        _row(str(method), rate, group, by_example, reference, is_base=group["technique"].iloc[0] == base, sign=sign)
-        for (method, rate), group in runs.groupby(["method", "learning_rate"], sort=False, dropna=False)
+        _row(group, scores.get(str(place)), gains.get(str(place)), is_base=group["technique"].iloc[0] == base)
+        for place, group in enumerate(groups)
     ]
     return sorted(
         rows,
@@ -93,38 +95,37 @@ def _ranked(
     )
 
 
-def _scores(examples: pd.DataFrame) -> dict[str, pd.Series[float]]:
-    """Run id -> mean score over draws, by example id."""
-    if examples.empty:
-        return {}
-    means = examples.groupby(["run_id", "example_id"], sort=True)["score"].mean()
-    return {str(run_id): scores.droplevel(0) for run_id, scores in means.groupby(level=0)}
+def _estimates(
+    groups: Sequence[pd.DataFrame], examples: pd.DataFrame, *, base: str, sign: float
+) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+    """Score and gain by place of the group: those of the verdict, so that no two pages disagree."""
+    by_run, _ = scores_by_run(pd.concat(groups), examples)
+    ids = {str(place): list(group.loc[group["status"] == "ok", "run_id"]) for place, group in enumerate(groups)}
+    bases = [str(place) for place, group in enumerate(groups) if group["technique"].iloc[0] == base]
+    crossed = crossed_of(ids, by_run, bases)
+    if crossed is None:
+        return {}, {}
+    scored = [name for name in bases if name in crossed.names]
+    gains = gains_of(crossed, scored[0], sign=sign, level=LEVEL) if scored else {}
+    return dict(zip(crossed.names, mean_intervals(crossed, LEVEL))), gains
 
 
-def _row(
-    method: str,
-    rate: Any,
-    group: pd.DataFrame,
-    by_example: Mapping[str, pd.Series[float]],
-    reference: pd.Series[float] | None,
-    *,
-    is_base: bool,
-    sign: float,
-) -> dict[str, Any]:
+def _row(group: pd.DataFrame, score: Estimate | None, gain: Estimate | None, *, is_base: bool) -> dict[str, Any]:
     good = group[group["status"] == "ok"]
     failed = group[group["status"] != "ok"]
-    row: dict[str, Any] = {
-        "method": method,
+    rate = group["learning_rate"].iloc[0]
+    return {
+        "method": str(group["method"].iloc[0]),
         "technique": group["technique"].iloc[0],
         "is_base": bool(is_base),
         "learning_rate": None if pd.isna(rate) else float(rate),
         "quality_protocol": group["quality_protocol"].iloc[0],
         "num_seeds": len(good),
         "failures": [f"{status}: {reason}" for status, reason in zip(failed["status"], failed["reason"])],
-        "score": None,
-        "score_interval": None,
-        "gain": None,
-        "gain_interval": None,
+        "score": None if score is None else score.value,
+        "score_interval": None if score is None else score.interval,
+        "gain": None if gain is None else gain.value,
+        "gain_interval": None if gain is None else gain.interval,
         **{name: _mean(good, name) for name in FIGURES},
         "costs": [
             {
@@ -135,15 +136,6 @@ def _row(
             for protocol, same in good.groupby("cost_protocol", sort=False, dropna=False)
         ],
     }
-    scored = [by_example[run_id] for run_id in good["run_id"] if run_id in by_example]
-    if scored:
-        scores = pd.concat(scored, axis=1).mean(axis=1)
-        estimate = mean_estimate(np.asarray(scores, np.float64))
-        row |= {"score": estimate.value, "score_interval": estimate.interval}
-        if reference is not None and not is_base and scores.index.isin(reference.index).all():
-            gain = paired_gain(sign * np.asarray(scores, np.float64), sign * np.asarray(reference.loc[scores.index]))
-            row |= {"gain": gain.value, "gain_interval": gain.interval}
-    return row
 
 
 def _mean(runs: pd.DataFrame, name: str) -> float | None:

@@ -28,6 +28,8 @@ class Figure:
     """Smallest over the seeds."""
     high: float
     num_runs: int
+    deviation: float | None = None
+    """Standard deviation over the seeds; None with one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +86,8 @@ class Verdict:
     """What the final runs of a study say."""
 
     metric: MetricSpec
-    margin: float
-    """Difference that does not matter to the user, in the metric's unit."""
+    margin: float | None
+    """Difference that does not matter to the user, in the metric's unit; None where no equivalence is declared."""
     level: float
     candidates: tuple[Candidate, ...]
     """The base first, then best score first, then those without a score."""
@@ -95,6 +97,10 @@ class Verdict:
     """Methods, top tier first: none of a tier is detectably worse than the best of it."""
     notes: tuple[str, ...] = ()
     """What a reader must know: what intervals are conditional on, single runs, seeds that are missing."""
+    covariance: tuple[tuple[float, ...], ...] = ()
+    """Of the scores of ``tested``, which share the test examples."""
+    tested: tuple[str, ...] = ()
+    """Methods whose scores have an interval, in the order of ``covariance``."""
 
     def pair(self, first: str, second: str) -> Pair | None:
         """The pair of two methods in that order, turned round where it is kept the other way; None if there is none."""

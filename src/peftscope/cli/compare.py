@@ -33,5 +33,5 @@ def compare(
         workers=workers, threads=threads, track=track, json_output=json_output, json_lines=json_lines, quiet=quiet
     )
     records, metric = do_runs(spec, folder, title=spec.name, manner=manner)
-    outcome = Outcome(command="compare", title=spec.name, folder=folder, records=records, metric=metric)
+    outcome = Outcome(command="compare", title=spec.name, folder=folder, records=records, metric=metric, study=spec)
     conclude(outcome, manner, across=across)

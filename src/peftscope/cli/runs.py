@@ -10,8 +10,10 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from peftscope.analysis.fairness import Fairness
 from peftscope.cli.output import print_event, print_json, show_warnings
 from peftscope.cli.progress import progress_for
+from peftscope.cli.recommend_document import fairness_document
 from peftscope.errors import SpecError
 from peftscope.plan.start import Start
 from peftscope.run.events import Listener
@@ -47,6 +49,8 @@ class Outcome:
     folder: Path
     records: list[RunRecord]
     metric: MetricSpec
+    study: StudySpec | None = None
+    """None where one run was done by itself."""
 
 
 def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner) -> tuple[list[RunRecord], MetricSpec]:
@@ -103,6 +107,7 @@ def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:
     from peftscope.methods.catalog import BASE
     from peftscope.store.frame import examples_of, frame_of
 
+    treated = _treated(outcome)
     records = [record for record in outcome.records if record.spec.purpose == "final"]
     summary = summarise(
         frame_of(records),
@@ -114,13 +119,48 @@ def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:
     differing = protocol_differences(records)
     if manner.json_output:
         runs = [r.model_dump(mode="json", by_alias=True, exclude={"examples", "curve"}) for r in outcome.records]
-        print_json(outcome.command, {"runs": runs, "summary": summary, "conditions": differing})
+        fair = None if treated is None else fairness_document(treated)
+        print_json(outcome.command, {"runs": runs, "summary": summary, "conditions": differing, "fairness": fair})
     elif manner.json_lines:
         print_event("summary", {"summary": summary, "conditions": differing})
     else:
         _print_tables(summary, outcome, records, differing, across=across)
-    if any(record.status != "ok" for record in records):
+        _print_fairness(treated, outcome)
+        show_warnings(warning for record in outcome.records for warning in record.warnings)
+    left_out = [] if treated is None else [share for share in treated.shares if not share.seeds]
+    if left_out or any(record.status != "ok" for record in records):
         raise typer.Exit(1)
+
+
+def _treated(outcome: Outcome) -> Fairness | None:
+    """How equally the techniques of a study were treated."""
+    if outcome.study is None:
+        return None
+    from peftscope.analysis.fairness import fairness
+    from peftscope.cli.findings import traits_by_name
+    from peftscope.plan.agenda import standing_of
+
+    standing = standing_of(outcome.study, {record.run_id: record for record in outcome.records})
+    return fairness(outcome.records, standing.tunings, outcome.study, traits=traits_by_name())
+
+
+def _print_fairness(treated: Fairness | None, outcome: Outcome) -> None:
+    from peftscope.views.fairness import LOUD, fairness_lines
+
+    if treated is None:
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    for share in treated.shares:
+        if not share.seeds and not share.failed_finals:
+            reasons = "; ".join(dict.fromkeys(share.failed_trials))
+            console.print(
+                f"{share.method}: no trial ended well, so nothing was frozen: {reasons}", style="red", markup=False
+            )
+    lines = fairness_lines(treated)
+    for number, line in enumerate(lines):
+        console.print(line, style="yellow" if LOUD in lines[: number + 1] else "", markup=False)
+    place = outcome.folder
+    console.print(f"What to take: peftscope recommend {place}; all of it: peftscope report {place}", markup=False)
 
 
 def _print_tables(
@@ -148,13 +188,12 @@ def _print_tables(
         for line in (f"{how}; what differs:", *(f"  {line}" for line in differing)):
             console.print(line, style="yellow", markup=False)
     console.print(
-        f"Intervals (95 %) are over test examples, for the trainings done: {_seeds(records)}. "
+        f"Intervals (95 %) are {_window(records)}, for the configuration each was run with. "
         f"Forgetting and drift in nats per token. Records: {outcome.folder}",
         markup=False,
     )
-    show_warnings(warning for record in records for warning in record.warnings)
 
 
-def _seeds(records: Sequence[RunRecord]) -> str:
+def _window(records: Sequence[RunRecord]) -> str:
     count = len({record.spec.seed for record in records})
-    return "one seed each" if count == 1 else f"{count} seeds each"
+    return "over test examples alone, one seed each" if count == 1 else f"over seeds ({count}) and test examples"

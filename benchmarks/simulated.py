@@ -1,0 +1,159 @@
+"""Simulated studies whose truth is known, and what the statistics say of them.
+
+A technique's training with one seed has an accuracy drawn from a normal distribution around the technique's (kept
+within 0.001 and 0.999); its answer to an example is right where a normal score falls below that accuracy's quantile.
+Scores of different trainings on one example correlate just so that the right-or-wrong answers of two trainings of
+that accuracy correlate 0.4 (latent-Gaussian). The example's effect is one for all techniques: what one finds hard
+all find hard. The truth an interval must cover is the technique's expected accuracy over seeds and examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+from peftscope.analysis.crossed import Crossed, fit, mean_intervals
+from peftscope.analysis.pairs import compared, verdicts_of
+from peftscope.analysis.power import seeds_for_equivalence
+from peftscope.analysis.tiers import tiers_of
+
+TECHNIQUES = 8
+EXAMPLES = 1_000
+CORRELATION = 0.4
+"""Between answers of two trainings to one example."""
+MARGIN = 0.02
+LEVEL = 0.95
+LOOKS = (3, 5, 10)
+"""Seeds at which a study is looked at."""
+DRAWS = 2_000
+"""Behind the tiers; a study of a user has 10,000."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Look:
+    """Counts over the studies of a cell, at one number of seeds."""
+
+    studies: int = 0
+    intervals: list[float] = field(default_factory=list)
+    """Share of the techniques whose interval holds the truth, one per study."""
+    pairs: list[float] = field(default_factory=list)
+    """The same of the pairs' differences."""
+    false_better: int = 0
+    """Studies in which two of the techniques that are identical were told apart."""
+    false_tiers: int = 0
+    """Studies whose top tier lacks one of the best."""
+    found: list[float] = field(default_factory=list)
+    """Share of the other techniques that the planted one was declared better than."""
+    found_any: int = 0
+    found_all: int = 0
+    lower_tier: list[float] = field(default_factory=list)
+    """Share of the other techniques in a lower tier than the planted one's, that being the top."""
+    equivalent: list[float] = field(default_factory=list)
+    """Share of the identical pairs declared equivalent."""
+    false_equivalent: list[bool] = field(default_factory=list)
+    """Whether a pair that differs was declared equivalent, one per study."""
+
+
+def latent_correlation(accuracy: float, wanted: float = CORRELATION) -> float:
+    """Correlation of normal scores at which right-or-wrong answers of that accuracy correlate as wanted."""
+    cut = stats.norm.ppf(accuracy)
+
+    def miss(latent: float) -> float:
+        both = stats.multivariate_normal([0.0, 0.0], [[1.0, latent], [latent, 1.0]]).cdf([cut, cut])
+        return float((both - accuracy**2) / (accuracy * (1.0 - accuracy)) - wanted)
+
+    return float(optimize.brentq(miss, 0.01, 0.99, xtol=1e-6))
+
+
+def answers(
+    generator: np.random.Generator, truths: Floats, *, seeds: int, seed_sd: float, latent: float, examples: int
+) -> NDArray[np.bool_]:
+    """One study's answers, shape (techniques, seeds, examples)."""
+    own = np.clip(truths[:, None] + seed_sd * generator.standard_normal((len(truths), seeds)), 0.001, 0.999)
+    shared = np.sqrt(latent) * generator.standard_normal(examples, dtype=np.float32)
+    rest = generator.standard_normal((len(truths), seeds, examples), dtype=np.float32)
+    cut = stats.norm.ppf(own).astype(np.float32)[:, :, None] - shared.astype(np.float32)
+    return rest * np.float32(np.sqrt(1.0 - latent)) < cut
+
+
+def run_cell(
+    *,
+    accuracy: float,
+    seed_sd: float,
+    studies: int,
+    looks: Sequence[int] = LOOKS,
+    gap: float = 0.0,
+    full: bool = True,
+    source: int = 0,
+) -> dict[int, Look]:
+    """Counts by number of seeds; the first technique is ``gap`` better, and a study is looked at as it grows.
+
+    Args:
+        full: Also intervals and tiers; else only verdicts on pairs.
+    """
+    generator = np.random.default_rng([source, round(accuracy * 1000), round(seed_sd * 1000), round(gap * 1000)])
+    truths = np.full(TECHNIQUES, accuracy)
+    truths[0] += gap
+    latent = latent_correlation(accuracy)
+    counts = {seeds: Look() for seeds in looks}
+    for _ in range(studies):
+        right = answers(generator, truths, seeds=max(looks), seed_sd=seed_sd, latent=latent, examples=EXAMPLES)
+        for seeds in looks:
+            crossed = fit({str(t): right[t, :seeds].astype(np.float64) for t in range(TECHNIQUES)})
+            _judge_pairs(counts[seeds], crossed, truths)
+            if full:
+                _judge_rest(counts[seeds], crossed, truths, generator)
+    return counts
+
+
+def named_seeds(accuracy: float, seed_sd: float) -> int:
+    """What the power formula names for equivalence, from the truth of the cell; many more than a user would pay for."""
+    rest = accuracy * (1.0 - accuracy) * (1.0 - CORRELATION)
+    named = seeds_for_equivalence(
+        MARGIN,
+        per_seed=2.0 * (seed_sd**2 + rest / EXAMPLES),
+        num_pairs=TECHNIQUES * (TECHNIQUES - 1) // 2,
+        degrees_per_seed=TECHNIQUES,
+        level=LEVEL,
+        at_most=1_000,
+    )
+    assert named is not None
+    return named
+
+
+def _judge_pairs(look: Look, crossed: Crossed, truths: Floats) -> None:
+    tested = compared(crossed, sign=1.0, margin=MARGIN)
+    of = tested.of
+    verdicts = np.array(verdicts_of(tested, LEVEL, 1.0))
+    truth = truths[of.first] - truths[of.second]
+    half = stats.t.isf((1.0 - LEVEL) / 2.0, of.degrees) * of.errors
+    same = truth == 0.0
+    look.studies += 1
+    look.pairs.append(float((np.abs(of.centres - truth) <= half).mean()))
+    look.false_better += bool((same & (tested.p_holm <= 1.0 - LEVEL)).any())
+    look.equivalent.append(float((verdicts[same] == "equivalent").mean()))
+    if same.all():
+        return
+    right = ((verdicts == "better") & (truth > 0.0)) | ((verdicts == "worse") & (truth < 0.0))
+    look.found.append(float(right[~same].mean()))
+    look.found_any += bool(right.any())
+    look.found_all += bool(right[~same].all())
+    look.false_equivalent.append(bool((verdicts[~same] == "equivalent").any()))
+
+
+def _judge_rest(look: Look, crossed: Crossed, truths: Floats, generator: np.random.Generator) -> None:
+    intervals = mean_intervals(crossed, LEVEL)
+    covered = [i.low is not None and i.high is not None and i.low <= t <= i.high for i, t in zip(intervals, truths)]
+    look.intervals.append(float(np.mean(covered)))
+    top = tiers_of(crossed, sign=1.0, level=LEVEL, generator=generator, draws=DRAWS)[0]
+    best = {str(i) for i in np.flatnonzero(truths == truths.max())}
+    look.false_tiers += not best <= set(top)
+    if len(best) == 1:
+        others = {str(i) for i in range(len(truths))} - best
+        look.lower_tier.append(len(others - set(top)) / len(others) if best <= set(top) else 0.0)

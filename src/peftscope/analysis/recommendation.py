@@ -1,0 +1,282 @@
+"""Which technique to take: limits filter, preferences rank, and nothing is weighed in secret.
+
+A preference for the score takes the best estimate where it is the last word, and keeps every technique that is not
+detectably worse than the best where another preference follows. A preference for a cost takes the least of it
+among the techniques that are detectably better than the untouched base, or all where that cannot be told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from peftscope.analysis.limits import (
+    QUANTITIES,
+    SCORE,
+    Excluded,
+    Limits,
+    excluded_by,
+    metric_for,
+    value_of,
+)
+from peftscope.analysis.traits import Traits
+from peftscope.analysis.verdict import Candidate, Pair, Verdict
+
+__all__ = ["Kin", "Recommendation", "Tie", "recommend"]
+
+COSTS = tuple(name for name in QUANTITIES if name != SCORE)
+CHEAP = ("memory", "checkpoint", "time")
+"""What makes a technique cheap; forgetting and latency are no price but quality of the result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tie:
+    """A technique that cannot be told from the choice."""
+
+    method: str
+    kind: Literal["equivalent", "undecided", "unknown"]
+    """``equivalent`` inside the margin, ``undecided``, or ``unknown``: no interval, and within one standard error."""
+    pair: Pair | None
+    """The choice first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kin:
+    """A relative of the technique the user has, and what makes it one."""
+
+    method: str
+    technique: str
+    have: str
+    is_choice: bool
+    settings: Mapping[str, object] = field(default_factory=dict)
+    """Fields of the config that differ."""
+    knobs: Mapping[str, tuple[object, object]] = field(default_factory=dict)
+    """Settings its card has otherwise: its own, and that of what the user has."""
+    optimizer: str | None = None
+    starts_from_data: bool = False
+    changes_base: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommendation:
+    """An answer with everything it rests on."""
+
+    verdict: Verdict
+    limits: Limits
+    prefer: tuple[str, ...]
+    metrics: Mapping[str, str]
+    """Quantity -> name of the metric it was read from; those nobody measured are not in it."""
+    choice: Candidate | None
+    """None where nothing satisfies the limits; the base where nothing is detectably better than it."""
+    leading: Candidate | None
+    """The best estimate of those that satisfy the limits, the base aside."""
+    beaten: tuple[Pair, ...] = ()
+    """The choice is detectably better; the choice first."""
+    beats_choice: tuple[Pair, ...] = ()
+    """Detectably better than the choice, which is preferred for another reason; the choice first."""
+    ties: tuple[Tie, ...] = ()
+    cheapest: Mapping[str, str] = field(default_factory=dict)
+    """Cost -> method that has the least of it, among the choice and those tied with it."""
+    excluded: tuple[Excluded, ...] = ()
+    kin: tuple[Kin, ...] = ()
+    base: Candidate | None = None
+    base_pair: Pair | None = None
+    """The choice, or where that is the base the best estimate, against the base."""
+    is_single: bool = False
+    """The choice is one training without scores per example."""
+    standard_error: float | None = None
+    """Of the choice's score, where it is a single run and the number of its answers is known."""
+    failures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def base_unbeaten(self) -> bool:
+        """Whether nothing that satisfies the limits is detectably better than leaving the model alone."""
+        return self.choice is not None and self.choice.is_base
+
+
+def recommend(
+    verdict: Verdict,
+    *,
+    limits: Limits | None = None,
+    prefer: Sequence[str] = (SCORE,),
+    have: str | None = None,
+    traits: Mapping[str, Traits] | None = None,
+) -> Recommendation:
+    """Choose a technique.
+
+    Args:
+        verdict: What the final runs say.
+        limits: What the choice has to keep.
+        prefer: Quantities, the most important first.
+        have: Name of the technique the user has; relatives of it are pointed out.
+        traits: What techniques can do, by their names.
+    """
+    assert prefer
+    assert set(prefer) <= set(QUANTITIES), prefer
+    limits, traits = limits or Limits(), traits or {}
+    scored = [c for c in verdict.candidates if c.score is not None]
+    metrics = {name: found for name in COSTS if (found := metric_for(name, scored, merged=limits.mergeable))}
+    excluded = tuple(e for c in scored if (e := excluded_by(c, verdict, limits, metrics, traits)) is not None)
+    out = {e.method for e in excluded}
+    eligible = [c for c in scored if c.method not in out]
+    bases = [c for c in scored if c.is_base]
+    trained = [c for c in eligible if not c.is_base]
+    leading = _best(trained, verdict)
+    base = bases[0] if bases else None
+    choice = _choose(trained, eligible, base, verdict, tuple(prefer), metrics)
+    answer = Recommendation(
+        verdict=verdict,
+        limits=limits,
+        prefer=tuple(prefer),
+        metrics=metrics,
+        choice=choice,
+        leading=leading,
+        excluded=excluded,
+        base=base,
+        failures={c.method: c.failures for c in verdict.candidates if c.failures},
+    )
+    return answer if choice is None else _told(answer, choice, eligible, have, traits)
+
+
+def _told(
+    found: Recommendation,
+    choice: Candidate,
+    eligible: Sequence[Candidate],
+    have: str | None,
+    traits: Mapping[str, Traits],
+) -> Recommendation:
+    """The recommendation with what the choice is set against."""
+    verdict = found.verdict
+    others = [c for c in verdict.candidates if c.score is not None and c.method != choice.method]
+    pairs = [pair for c in others if (pair := verdict.pair(choice.method, c.method)) is not None]
+    ties = tuple(tie for c in eligible if c.method != choice.method and (tie := _tie(choice, c, verdict)) is not None)
+    if not choice.is_base:
+        ties = tuple(tie for tie in ties if not verdict.candidate(tie.method).is_base)
+    tied = [choice, *(verdict.candidate(tie.method) for tie in ties)]
+    against = choice if not choice.is_base else found.leading
+    return replace(
+        found,
+        beaten=tuple(pair for pair in pairs if pair.verdict == "better"),
+        beats_choice=tuple(pair for pair in pairs if pair.verdict == "worse"),
+        ties=ties,
+        cheapest={name: c.method for name in CHEAP if (c := _least(tied, name, found)) is not None},
+        kin=() if choice.is_base else _kin(tied, choice, have, traits),
+        base_pair=verdict.pair(against.method, found.base.method) if against and found.base else None,
+        is_single=choice.single,
+        standard_error=_standard_error(choice, verdict) if choice.single else None,
+    )
+
+
+def _choose(
+    trained: Sequence[Candidate],
+    eligible: Sequence[Candidate],
+    base: Candidate | None,
+    verdict: Verdict,
+    prefer: tuple[str, ...],
+    metrics: Mapping[str, str],
+) -> Candidate | None:
+    useful = trained
+    if base is not None and any(verdict.pair(c.method, base.method) is not None for c in trained):
+        useful = [c for c in trained if _beats(c, base, verdict)]
+        if not useful and base in eligible:
+            return base
+    left = list(useful or trained)
+    for place, name in enumerate(prefer):
+        if len(left) < 2:
+            break
+        is_last = place == len(prefer) - 1
+        left = _preferred(left, name, verdict, metrics, is_last=is_last)
+    return _best(left, verdict)
+
+
+def _preferred(
+    left: Sequence[Candidate], name: str, verdict: Verdict, metrics: Mapping[str, str], *, is_last: bool
+) -> list[Candidate]:
+    if name == SCORE:
+        best = _best(left, verdict)
+        assert best is not None
+        return [best] if is_last else [c for c in left if c is best or _tie(best, c, verdict) is not None]
+    if name not in metrics:
+        return list(left)
+    known = {c.method: value for c in left if (value := value_of(c, name, metrics)) is not None}
+    least = min(known.values(), default=None)
+    return [c for c in left if known.get(c.method) == least] if known else list(left)
+
+
+def _beats(first: Candidate, second: Candidate, verdict: Verdict) -> bool:
+    """Whether one is detectably better."""
+    pair = verdict.pair(first.method, second.method)
+    return pair is not None and pair.verdict == "better"
+
+
+def _best(candidates: Sequence[Candidate], verdict: Verdict) -> Candidate | None:
+    sign = -1.0 if verdict.metric.direction == "lower" else 1.0
+    return max(candidates, key=lambda c: sign * c.score.value if c.score else 0.0, default=None)
+
+
+def _least(candidates: Sequence[Candidate], name: str, found: Recommendation) -> Candidate | None:
+    known = [
+        (value, c) for c in candidates if not c.is_base and (value := value_of(c, name, found.metrics)) is not None
+    ]
+    return min(known, key=lambda pair: pair[0])[1] if known else None
+
+
+def _tie(choice: Candidate, other: Candidate, verdict: Verdict) -> Tie | None:
+    pair = verdict.pair(choice.method, other.method)
+    if pair is not None:
+        if pair.verdict in ("better", "worse"):
+            return None
+        return Tie(method=other.method, kind="equivalent" if pair.verdict == "equivalent" else "undecided", pair=pair)
+    errors = [_standard_error(c, verdict) for c in (choice, other)]
+    assert choice.score is not None
+    assert other.score is not None
+    if errors[0] is None or errors[1] is None:
+        return None
+    reach = math.hypot(errors[0], errors[1])
+    within = abs(choice.score.value - other.score.value) <= reach
+    return Tie(method=other.method, kind="unknown", pair=None) if within else None
+
+
+def _standard_error(candidate: Candidate, verdict: Verdict) -> float | None:
+    """Of one training's share of right answers, over test examples alone."""
+    if verdict.metric.unit != "share" or not candidate.num_examples or candidate.score is None:
+        return None
+    share = min(max(candidate.score.value, 0.0), 1.0)
+    return math.sqrt(share * (1.0 - share) / candidate.num_examples)
+
+
+def _kin(
+    tied: Sequence[Candidate], choice: Candidate, have: str | None, traits: Mapping[str, Traits]
+) -> tuple[Kin, ...]:
+    """Relatives of what the user has among the choice and those tied with it, each technique once."""
+    if have is None or have not in traits or choice.technique == have:
+        return ()
+    own = traits[have]
+    root = own.variant_of or own.name
+    found: list[Kin] = []
+    for candidate in tied:
+        known = traits.get(candidate.technique)
+        if known is None or known.name == have or (known.variant_of or known.name) != root:
+            continue
+        if any(kin.technique == known.name for kin in found):
+            continue
+        found.append(
+            Kin(
+                method=candidate.method,
+                technique=known.name,
+                have=have,
+                is_choice=candidate is choice,
+                settings={k: v for k, v in known.settings.items() if own.settings.get(k) != v},
+                knobs={
+                    k: (v, own.knobs[k])
+                    for k, v in known.knobs.items()
+                    if k in own.knobs and own.knobs[k] != v and k not in known.settings
+                },
+                optimizer=known.optimizer if known.optimizer != own.optimizer else None,
+                starts_from_data=known.starts_from_data,
+                changes_base=known.changes_base,
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,126 @@
+"""Verdicts on pairs: corrected over all of them, better, equivalent or undecided."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from statsmodels.stats.multitest import multipletests
+
+from peftscope.analysis.crossed import Crossed, fit
+from peftscope.analysis.pairs import holm, pairs_of, shaffer, superiority, compared, verdicts_of
+from peftscope.analysis.verdict import Pair
+
+
+def _crossed(
+    rates: list[float], *, seeds: int = 3, examples: int = 400, seed_sd: float = 0.0, source: int = 0
+) -> Crossed:
+    generator = np.random.default_rng(source)
+    easy = generator.random(examples)
+    scores = {}
+    for place, rate in enumerate(rates):
+        copied = generator.random((seeds, examples)) < 0.8
+        own = rate + seed_sd * generator.standard_normal((seeds, 1))
+        scores[str(place)] = (np.where(copied, easy, generator.random((seeds, examples))) < own).astype(float)
+    return fit(scores)
+
+
+def _pair(rates: list[float], **how: float) -> Pair:
+    margin = how.pop("margin", 0.02)
+    return pairs_of(_crossed(rates, **how), sign=1.0, margin=margin, level=0.95)[0]  # type: ignore[arg-type]
+
+
+def test_holm_is_that_of_statsmodels() -> None:
+    p_values = np.random.default_rng(0).random(30) ** 4
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+
+
+@pytest.mark.parametrize("techniques", [2, 3, 4, 5, 6])
+def test_the_sharper_correction_counts_what_can_be_equal_at_once(techniques: int) -> None:
+    """Every way techniques can fall into groups of equals, told one by one."""
+    possible = set()
+    for groups in itertools.product(range(techniques), repeat=techniques):
+        possible.add(sum(a == b for a, b in itertools.combinations(groups, 2)))
+    count = techniques * (techniques - 1) // 2
+    p_values = np.full(count, 1e-6)
+    p_values[: count // 2] = 1e-9
+    factors = shaffer(p_values, techniques) / p_values
+    assert factors[0] == pytest.approx(max(c for c in possible if c <= count))
+    assert (shaffer(p_values, techniques) <= holm(p_values) * (1 + 1e-9)).all()
+
+
+def test_a_large_gap_is_better_and_turned_round_it_is_worse() -> None:
+    crossed = _crossed([0.7, 0.4])
+    up = pairs_of(crossed, sign=1.0, margin=0.02, level=0.95)[0]
+    assert (up.first, up.second, up.verdict) == ("0", "1", "better")
+    down = pairs_of(crossed, sign=-1.0, margin=0.02, level=0.95)[0]
+    assert (down.first, down.second, down.verdict) == ("1", "0", "better")
+    assert down.difference.value > 0.0
+
+
+def test_a_small_sure_difference_inside_the_margin_is_equivalent() -> None:
+    pair = _pair([0.50, 0.49], seeds=10, examples=20_000)
+    assert pair.verdict == "equivalent"
+    assert pair.p_holm is not None
+    assert pair.p_holm < 0.05
+
+
+def test_not_detectably_different_is_not_equivalent() -> None:
+    pair = _pair([0.5, 0.5], examples=100, source=1)
+    assert pair.verdict == "undecided"
+
+
+def test_without_a_margin_nothing_is_called_equivalent() -> None:
+    pair = pairs_of(_crossed([0.5, 0.5], examples=20_000, seeds=10), sign=1.0, margin=None, level=0.95)[0]
+    assert pair.verdict == "undecided"
+    assert pair.p_equivalent is None
+
+
+def test_the_interval_leaves_out_zero_where_the_test_says_so() -> None:
+    for source in range(40):
+        for pair in pairs_of(_crossed([0.5, 0.54, 0.58], source=source), sign=1.0, margin=0.02, level=0.95):
+            low, high = pair.difference.low, pair.difference.high
+            assert low is not None
+            assert high is not None
+            assert (pair.p_value < 0.05) == (low > 0.0 or high < 0.0)
+
+
+def test_techniques_that_differ_by_the_margin_are_not_called_equivalent() -> None:
+    wrong = 0
+    for source in range(300):
+        crossed = _crossed([0.54, 0.5], source=source, seeds=4, examples=3_000)
+        wrong += verdicts_of(compared(crossed, sign=1.0, margin=0.04), 0.95, 1.0)[0] == "equivalent"
+    assert wrong <= 300 * 0.05 + 2.6 * np.sqrt(300 * 0.05 * 0.95)
+
+
+def test_superiority_is_the_share_of_new_trainings_that_score_higher() -> None:
+    source, seed_sd, told, seen = np.random.default_rng(1), 0.03, [], []
+    for _ in range(60):
+        easy = source.random(500)
+
+        def training(rate: float, count: int, easy: np.ndarray = easy) -> np.ndarray:
+            own = rate + seed_sd * source.standard_normal((count, 1))
+            return np.where(source.random((count, 500)) < 0.8, easy, source.random((count, 500))) < own
+
+        crossed = fit({"a": training(0.53, 5).astype(float), "b": training(0.5, 5).astype(float)})
+        of = compared(crossed, sign=1.0, margin=None).of
+        chance = superiority(crossed, of, 1.0)[0]
+        told.append(chance if of.first[0] == 0 else 1.0 - chance)
+        seen.append((training(0.53, 200).mean(axis=1) > training(0.5, 200).mean(axis=1)).mean())
+    assert np.mean(told) == pytest.approx(np.mean(seen), abs=0.05)
+
+
+def test_one_seed_says_nothing_of_a_new_training() -> None:
+    pair = _pair([0.6, 0.5], seeds=1)
+    assert pair.superiority is None
+    assert pair.more_seeds is None
+    assert pair.difference.low is not None
+
+
+def test_an_undecided_pair_says_how_many_more_seeds_and_they_decide_it() -> None:
+    pair = _pair([0.55, 0.5], seed_sd=0.04, examples=2_000, source=3)
+    assert pair.verdict == "undecided"
+    assert pair.more_seeds is not None
+    assert 1 <= pair.more_seeds <= 97
+    assert _pair([0.7, 0.4]).more_seeds is None

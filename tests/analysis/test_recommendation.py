@@ -1,0 +1,231 @@
+"""Limits filter, preferences rank, and what is not known is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from judged import LOSS, a_candidate, a_verdict
+from peftscope.analysis.limits import Breach, Limits
+from peftscope.analysis.recommendation import Recommendation, recommend
+from peftscope.analysis.traits import Traits
+from peftscope.analysis.verdict import Candidate, Figure
+
+TRAITS = {
+    t.name: t
+    for t in (
+        Traits(name="plain", knobs={"r": 32, "alpha": 64}),
+        Traits(name="stable", variant_of="plain", settings={"use_stable": True}, knobs={"r": 64, "alpha": 64}),
+        Traits(name="other-steps", variant_of="plain", knobs={"r": 32, "alpha": 64}, optimizer="other"),
+        Traits(name="from-data", variant_of="plain", settings={"init": "data"}, starts_from_data=True),
+        Traits(name="turning", mergeable=True),
+        Traits(name="stuck", mergeable=False),
+    )
+}
+
+
+BASE = a_candidate("base", 0.1, is_base=True)
+
+
+def _costs(memory: float = 1e9, checkpoint: float = 1e6, time: float = 60.0, **more: float) -> dict[str, float]:
+    known = {"peak_train_memory_bytes": memory, "checkpoint_bytes": checkpoint, "train_time_s": time}
+    return {**known, **more}
+
+
+def _choice(found: Recommendation) -> str | None:
+    return found.choice.method if found.choice is not None else None
+
+
+def test_the_choice_is_the_best_estimate_and_says_what_it_beats_and_what_it_is_tied_with() -> None:
+    found = recommend(
+        a_verdict(BASE, a_candidate("a", 0.60), a_candidate("b", 0.595), a_candidate("c", 0.57), a_candidate("d", 0.4))
+    )
+    assert _choice(found) == "a"
+    assert [pair.second for pair in found.beaten] == ["base", "d"]
+    assert [(tie.method, tie.kind) for tie in found.ties] == [("b", "equivalent"), ("c", "undecided")]
+    assert all(tie.pair is not None and tie.pair.first == "a" for tie in found.ties)
+    assert found.base_pair is not None
+    assert found.base_pair.verdict == "better"
+
+
+def test_where_less_is_better_the_least_is_the_best() -> None:
+    found = recommend(a_verdict(a_candidate("a", 2.0), a_candidate("b", 1.0), metric=LOSS))
+    assert _choice(found) == "b"
+    found = recommend(a_verdict(a_candidate("a", 2.0), a_candidate("b", 1.0), metric=LOSS), limits=Limits(score=1.5))
+    assert [e.method for e in found.excluded] == ["a"]
+
+
+def test_limits_leave_out_and_say_by_how_much() -> None:
+    a = a_candidate("a", 0.6, figures=_costs(memory=13e9, checkpoint=60e6))
+    b = a_candidate("b", 0.5, figures=_costs(memory=12e9, checkpoint=50e6))
+    found = recommend(a_verdict(BASE, a, b), limits=Limits(memory=12e9, checkpoint=50e6))
+    assert _choice(found) == "b"
+    (excluded,) = found.excluded
+    assert excluded.method == "a"
+    assert excluded.breaches == (
+        Breach(limit="memory", value=13e9, bound=12e9), Breach(limit="checkpoint", value=60e6, bound=50e6)
+    )  # fmt: skip
+
+
+def test_a_limit_has_to_be_kept_in_every_run_and_what_was_not_measured_is_not_taken_to_keep_it() -> None:
+    shaky = a_candidate("a", 0.6)
+    shaky = replace(shaky, figures={"peak_train_memory_bytes": Figure(mean=11e9, low=9e9, high=13e9, num_runs=3)})
+    unknown = a_candidate("b", 0.55)
+    found = recommend(a_verdict(BASE, shaky, unknown), limits=Limits(memory=12e9))
+    values = {e.method: e.breaches[0].value for e in found.excluded}
+    assert values == {"a": 13e9, "b": None}
+
+
+def test_the_least_score_is_of_the_estimate_and_not_of_its_lower_end() -> None:
+    verdict = a_verdict(a_candidate("a", 0.41, half=0.05), a_candidate("b", 0.39, half=0.05))
+    found = recommend(verdict, limits=Limits(score=0.4))
+    assert _choice(found) == "a"
+    assert [e.method for e in found.excluded] == ["b"]
+
+
+def test_what_cannot_be_merged_is_left_out_on_request() -> None:
+    verdict = a_verdict(BASE, a_candidate("stuck", 0.6), a_candidate("turning", 0.5))
+    assert _choice(recommend(verdict, traits=TRAITS)) == "stuck"
+    found = recommend(verdict, limits=Limits(mergeable=True), traits=TRAITS)
+    assert _choice(found) == "turning"
+    assert [(e.method, e.breaches[0].limit) for e in found.excluded] == [("stuck", "mergeable")]
+
+
+def test_nothing_that_keeps_the_limits_is_no_choice() -> None:
+    found = recommend(a_verdict(BASE, a_candidate("a", 0.6, figures=_costs())), limits=Limits(memory=1.0, score=0.3))
+    assert found.choice is None
+    assert {e.method for e in found.excluded} == {"a", "base"}
+
+
+def test_a_preference_for_the_score_first_keeps_what_is_not_detectably_worse() -> None:
+    verdict = a_verdict(
+        BASE,
+        a_candidate("a", 0.60, figures=_costs(memory=3e9)),
+        a_candidate("b", 0.58, figures=_costs(memory=2e9)),
+        a_candidate("c", 0.40, figures=_costs(memory=1e9)),
+    )
+    assert _choice(recommend(verdict, prefer=["score"])) == "a"
+    assert _choice(recommend(verdict, prefer=["score", "memory"])) == "b"
+    found = recommend(verdict, prefer=["memory"])
+    assert _choice(found) == "c"
+    assert [pair.second for pair in found.beats_choice] == ["a", "b"]
+
+
+def test_equal_costs_go_on_to_the_next_preference() -> None:
+    verdict = a_verdict(
+        BASE,
+        a_candidate("a", 0.60, figures=_costs(memory=1e9, time=90.0)),
+        a_candidate("b", 0.58, figures=_costs(memory=1e9, time=30.0)),
+        a_candidate("c", 0.57, figures=_costs(memory=2e9, time=10.0)),
+    )
+    assert _choice(recommend(verdict, prefer=["memory", "time"])) == "b"
+    assert _choice(recommend(verdict, prefer=["memory", "score"])) == "a"
+
+
+def test_a_cheap_technique_that_learns_nothing_is_not_preferred() -> None:
+    verdict = a_verdict(
+        BASE, a_candidate("a", 0.6, figures=_costs(memory=2e9)), a_candidate("idle", 0.1, figures=_costs(memory=1e9))
+    )
+    assert _choice(recommend(verdict, prefer=["memory"])) == "a"
+
+
+def test_a_base_that_nothing_beats_is_the_choice() -> None:
+    found = recommend(a_verdict(a_candidate("base", 0.5, is_base=True), a_candidate("plain", 0.53)), traits=TRAITS)
+    assert _choice(found) == "base"
+    assert found.base_unbeaten
+    assert found.leading is not None
+    assert found.leading.method == "plain"
+    assert found.base_pair is not None
+    assert (found.base_pair.first, found.base_pair.more_seeds) == ("plain", 4)
+
+
+def test_a_base_below_the_least_score_is_not_the_choice_though_nothing_beats_it() -> None:
+    verdict = a_verdict(a_candidate("base", 0.5, is_base=True), a_candidate("a", 0.53))
+    found = recommend(verdict, limits=Limits(score=0.52))
+    assert _choice(found) == "a"
+    assert found.base_pair is not None
+    assert found.base_pair.verdict == "undecided"
+
+
+def test_the_cheapest_of_those_that_are_tied_is_named() -> None:
+    verdict = a_verdict(
+        BASE,
+        a_candidate("a", 0.60, figures=_costs(memory=3e9, checkpoint=1e6)),
+        a_candidate("b", 0.58, figures=_costs(memory=2e9, checkpoint=2e6)),
+        a_candidate("c", 0.30, figures=_costs(memory=1e9, checkpoint=1e3)),
+    )
+    found = recommend(verdict)
+    assert found.cheapest["memory"] == "b"
+    assert found.cheapest["checkpoint"] == "a"
+
+
+def test_relatives_of_what_the_user_has_are_told_with_what_makes_them_relatives() -> None:
+    verdict = a_verdict(
+        BASE, a_candidate("stable", 0.60), a_candidate("other-steps", 0.59), a_candidate("turning", 0.58),
+        a_candidate("from-data", 0.3),
+    )  # fmt: skip
+    found = recommend(verdict, have="plain", traits=TRAITS)
+    assert [(kin.method, kin.is_choice) for kin in found.kin] == [("stable", True), ("other-steps", False)]
+    assert found.kin[0].settings == {"use_stable": True}
+    assert found.kin[0].knobs == {"r": (64, 32)}
+    assert found.kin[1].optimizer == "other"
+
+
+def test_a_relative_at_two_learning_rates_is_told_of_once() -> None:
+    verdict = a_verdict(
+        BASE, a_candidate("stable 1", 0.60, technique="stable"), a_candidate("stable 2", 0.59, technique="stable")
+    )
+    assert [kin.method for kin in recommend(verdict, have="plain", traits=TRAITS).kin] == ["stable 1"]
+
+
+def test_who_has_the_choice_already_is_pointed_at_no_relatives() -> None:
+    verdict = a_verdict(BASE, a_candidate("plain", 0.60), a_candidate("stable", 0.59))
+    assert recommend(verdict, have="plain", traits=TRAITS).kin == ()
+
+
+def test_single_runs_have_no_verdict_and_one_standard_error_is_what_could_turn_them() -> None:
+    verdict = a_verdict(
+        a_candidate("a", 0.549, half=None, single=True, num_seeds=1, num_examples=1319),
+        a_candidate("b", 0.532, half=None, single=True, num_seeds=1, num_examples=1319),
+        a_candidate("c", 0.507, half=None, single=True, num_seeds=1, num_examples=1319),
+    )
+    found = recommend(verdict)
+    assert _choice(found) == "a"
+    assert found.is_single
+    assert found.standard_error == pytest.approx((0.549 * 0.451 / 1319) ** 0.5)
+    assert [(tie.method, tie.kind) for tie in found.ties] == [("b", "unknown")]
+    assert found.beaten == ()
+
+
+def test_of_single_runs_whose_answers_nobody_counted_nothing_is_called_near() -> None:
+    verdict = a_verdict(
+        a_candidate("a", 0.70, half=None, single=True, num_examples=0),
+        a_candidate("b", 0.69, half=None, single=True, num_examples=0),
+    )
+    found = recommend(verdict)
+    assert found.standard_error is None
+    assert found.ties == ()
+
+
+def test_failures_are_kept_also_of_techniques_without_a_score() -> None:
+    verdict = a_verdict(BASE, a_candidate("a", 0.6))
+    lost = Candidate(method="b", technique="b", failures=("oom: no memory",))
+    found = recommend(replace(verdict, candidates=(*verdict.candidates, lost)))
+    assert found.failures == {"b": ("oom: no memory",)}
+
+
+def test_a_cost_is_read_from_the_metric_that_most_techniques_have() -> None:
+    ours, theirs = "peak_train_memory_bytes", "upstream_peak_reserved_bytes"
+    verdict = a_verdict(
+        a_candidate("a", 0.6, figures={theirs: 2e9, ours: 9e9}), a_candidate("b", 0.59, figures={theirs: 1e9})
+    )
+    assert recommend(verdict).metrics["memory"] == theirs
+    assert _choice(recommend(verdict, prefer=["memory"])) == "b"
+
+
+def test_a_merged_technique_is_as_fast_as_its_merged_form() -> None:
+    a = a_candidate("turning", 0.6, figures={"decode_latency_adapter_b1_s": 0.3, "decode_latency_merged_b1_s": 0.1})
+    verdict = a_verdict(BASE, a)
+    assert recommend(verdict, limits=Limits(latency=0.2, score=0.2), traits=TRAITS).choice is None
+    assert _choice(recommend(verdict, limits=Limits(latency=0.2, mergeable=True), traits=TRAITS)) == "turning"

@@ -1,0 +1,47 @@
+"""The top tier holds the best."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from peftscope.analysis.crossed import fit
+from peftscope.analysis.tiers import tiers_of
+
+
+def _tiers(rates: list[float], *, source: int, sign: float = 1.0, examples: int = 300) -> tuple[tuple[str, ...], ...]:
+    generator = np.random.default_rng(source)
+    easy = generator.random(examples)
+    scores = {
+        str(place): (np.where(generator.random((3, examples)) < 0.5, easy, generator.random((3, examples))) < rate)
+        for place, rate in enumerate(rates)
+    }
+    crossed = fit({name: values.astype(float) for name, values in scores.items()})
+    return tiers_of(crossed, sign=sign, level=0.95, generator=generator, draws=1_000)
+
+
+def test_the_best_is_in_the_top_tier_in_95_of_100_studies() -> None:
+    missed = sum("0" not in _tiers([0.53, *[0.5] * 7], source=s)[0] for s in range(200))
+    assert missed <= 200 * 0.05 + 2.6 * np.sqrt(200 * 0.05 * 0.95)
+
+
+def test_identical_techniques_are_one_tier_in_95_of_100_studies() -> None:
+    split = sum(len(_tiers([0.5] * 6, source=s)) > 1 for s in range(200))
+    assert split <= 200 * 0.05 + 2.6 * np.sqrt(200 * 0.05 * 0.95)
+
+
+def test_groups_far_apart_are_tiers_of_their_own() -> None:
+    tiers = _tiers([0.8, 0.8, 0.5, 0.5, 0.2], source=0)
+    assert [set(tier) for tier in tiers] == [{"0", "1"}, {"2", "3"}, {"4"}]
+
+
+def test_where_lower_is_better_the_lowest_are_on_top() -> None:
+    assert _tiers([0.8, 0.5, 0.2], source=0, sign=-1.0) == (("2",), ("1",), ("0",))
+
+
+def test_every_technique_is_in_one_tier() -> None:
+    tiers = _tiers([0.5, 0.52, 0.55, 0.58, 0.6, 0.65], source=1)
+    assert sorted(name for tier in tiers for name in tier) == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_one_technique_is_a_tier() -> None:
+    assert _tiers([0.5], source=0) == (("0",),)
