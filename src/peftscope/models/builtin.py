@@ -119,7 +119,21 @@ def _download(wheel: Wheel, folder: Path) -> Path:
     return archives[0]
 
 
+def _in_package(name: str) -> Path:
+    """A model folder that lies in the package itself."""
+    return Path(__file__).parent / name
+
+
 BUILTINS: dict[str, Builtin] = {
+    "nano-lm": Builtin(
+        about="nano-lm: 3.0 M parameters, Llama architecture, small sums and simple English; trains in seconds",
+        licence=(
+            "Made for peftscope, licensed under Apache-2.0 like the rest of it: you may use it, change it and "
+            "pass it on, also commercially and after fine-tuning; whoever passes it on keeps the licence text "
+            "and says what was changed. There is no warranty. Its model card credits the texts it was trained on."
+        ),
+        fetch=partial(_in_package, "nano_lm"),
+    ),
     "smollm2-135m": Builtin(
         about="SmolLM2-135M-Instruct: 134.5 M parameters, Llama architecture, English, from a 4-bit GGUF",
         licence=(

@@ -1,7 +1,8 @@
-"""Where word problems come from: the hub, local files, or reasoning-gym."""
+"""Where word problems come from: the hub, local files, reasoning-gym, or stories made on the spot."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from peftscope.tasks.options import ColumnMap, MathOptions
 from peftscope.tasks.procedural import DRY_DRAWS, Check, ProblemSource
 from peftscope.tasks.rows import Table, read_file, read_hub
 from peftscope.tasks.splits import default_part, same_key, sample, seeded_split
+from peftscope.tasks.stories import draw_stories
 
 __all__ = ["Problem", "Problems", "read_problems"]
 
@@ -56,6 +58,8 @@ def read_problems(options: MathOptions) -> Problems:
     """
     if options.source == "procedural":
         return _generated(options)
+    if options.source == "stories":
+        return _told(options)
     problems = _from_hub(options) if options.source == "hub" else _from_files(options)
     _keep_apart(problems, options)
     train = problems.splits["train"]
@@ -157,16 +161,32 @@ def _problems_of(table: Table, columns: ColumnMap) -> list[Problem]:
 
 
 def _generated(options: MathOptions) -> Problems:
-    """Problems of a reasoning-gym data set, all with different questions; test first, so that another
-    number of training rows leaves it as it is.
-    """
+    """Problems of a reasoning-gym data set."""
     source = ProblemSource(options)
-    sizes = source.sizes
+    drawn = (_problem_of_entry(source, number, entry, options) for number, entry in enumerate(source.data))
+    advice = "ask for fewer, or widen dataset_options or max_chars"
+    return _dealt(drawn, source.sizes, options, f"reasoning-gym {options.dataset}", advice)
+
+
+def _told(options: MathOptions) -> Problems:
+    """Problems of ``draw_stories``, whose seed is the split's."""
+    drawn = (
+        Problem(problem_id=f"stories:{n}", query=story.question, response=story.answer, solution=str(story.solution))
+        for n, story in enumerate(draw_stories(options.split_seed))
+    )
+    return _dealt(drawn, ProblemSource(options).sizes, options, "stories", "ask for fewer, or widen max_chars")
+
+
+def _dealt(
+    drawn: Iterable[Problem | None], sizes: dict[Split, int], options: MathOptions, label: str, advice: str
+) -> Problems:
+    """Drawn problems in splits, all with different questions; test first, so that another number of training
+    rows leaves it as it is. None stands for a draw without a usable answer.
+    """
     total = sum(sizes.values())
     unique: dict[str, Problem] = {}
     num_wrong = num_seen = last_found = 0
-    for entry in source.data:
-        problem = _problem_of_entry(source, num_seen, entry, options)
+    for problem in drawn:
         num_seen += 1
         if problem is None:
             num_wrong += 1
@@ -177,9 +197,8 @@ def _generated(options: MathOptions) -> Problems:
             break
     if len(unique) < total:
         raise DataError(
-            f"reasoning-gym {options.dataset}: {total} problems are needed ({sizes}), but {num_seen} draws "
-            f"gave only {len(unique)} different ones that fit; ask for fewer, or widen dataset_options or "
-            "max_chars"
+            f"{label}: {total} problems are needed ({sizes}), but {num_seen} draws gave only {len(unique)} "
+            f"different ones that fit; {advice}"
         )
     notes = [f"{num_wrong} problems without a usable answer were left out"] if num_wrong else []
     made = iter(unique.values())
