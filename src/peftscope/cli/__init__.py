@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from peftscope.cli import compare, export, import_results, init, methods, rerun, run, show, status
+from peftscope.cli import compare, export, import_results, init, methods, recommend, report, rerun, run, show, status
 from peftscope.errors import PeftscopeError
 
 __all__ = ["app", "main"]
@@ -27,6 +27,8 @@ app.command(name="run")(run.run)
 app.command(name="status")(status.status)
 app.command(name="show")(show.show)
 app.command(name="rerun")(rerun.rerun)
+app.command(name="recommend")(recommend.recommend)
+app.command(name="report")(report.report)
 app.command(name="methods")(methods.methods)
 app.command(name="init")(init.init)
 app.command(name="import-results")(import_results.import_results)

@@ -1,0 +1,289 @@
+"""What a study came to, gathered once for every command that tells of it: recommendation, report, comparison."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peftscope.analysis.fairness import Fairness, fairness
+from peftscope.analysis.traits import Traits
+from peftscope.analysis.tuning import Tuning
+from peftscope.analysis.verdict import Verdict
+from peftscope.cli.figures import example_count, figure_specs, score_spec
+from peftscope.cli.place import study_folder
+from peftscope.errors import SpecError, StoreError
+from peftscope.spec.metric import MetricSpec
+from peftscope.spec.record import RunRecord
+from peftscope.spec.study import StudySpec
+from peftscope.store.files import read_record, read_records
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Findings", "findings_of", "names_told_apart", "traits_by_name"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """A study as its records tell it."""
+
+    folder: Path
+    name: str
+    study: StudySpec | None
+    """As it was run last; None for imported results and single runs."""
+    records: tuple[RunRecord, ...]
+    """Every run of the study, trials and failures among them."""
+    runs: pd.DataFrame
+    """One row per final run the verdict is on; ``method`` tells candidates apart."""
+    examples: pd.DataFrame
+    """One row per example of those."""
+    metric: MetricSpec
+    """What the score is."""
+    metrics: tuple[MetricSpec, ...]
+    """Every other quantity that was measured and has a better side."""
+    verdict: Verdict
+    tunings: tuple[Tuning, ...]
+    fairness: Fairness
+    differing: tuple[str, ...]
+    """What differs between the conditions of the final runs."""
+    notes: tuple[str, ...] = field(default=())
+    """What was left out and why, what could not be read."""
+
+
+def findings_of(place: Path, *, margin: float | None = None, across: bool = False) -> Findings:
+    """Gather what a study came to.
+
+    Args:
+        place: The study's folder or file, or a folder of imported results.
+        margin: Difference of scores that does not matter, in the score's unit; None takes the default.
+        across: Whether to judge runs of different conditions together.
+
+    Raises:
+        SpecError: There is no such study, or no technique in it has the result of a final run.
+        StoreError: No record can be read.
+    """
+    from peftscope.analysis.judge import judge
+    from peftscope.analysis.protocols import protocol_differences
+    from peftscope.methods.catalog import BASE
+    from peftscope.store.frame import examples_of, frame_of
+
+    folder = study_folder(place)
+    notes: list[str] = []
+    found = _readable(folder, notes)
+    study = _study_in(folder, notes)
+    if study is not None and place.is_file():
+        notes += _changed_since(place, study)
+    records, tunings = _of_study(study, found, notes)
+    records = _of_one_task(records, notes)
+    finals = [r for r in records if r.spec.purpose == "final"]
+    if not any(r.status == "ok" and r.spec.learning_rate is not None for r in finals):
+        raise SpecError(str(place), [_nothing(folder, records, finals)])
+    judged = finals if across else _of_one_protocol(finals, notes)
+    metric = score_spec(judged)
+    names = names_told_apart(judged)
+    notes += _several_rates(judged, names)
+    runs = frame_of(judged)
+    runs["method"] = [names[run_id] for run_id in runs["run_id"]]
+    runs["num_test_examples"] = example_count(judged)
+    metrics = figure_specs(runs)
+    if across:
+        runs["quality_protocol"] = None
+    else:
+        _blank_other_machines(runs, metrics, notes)
+    examples = examples_of(judged)
+    return Findings(
+        folder=folder,
+        name=study.name if study else folder.resolve().name,
+        study=study,
+        records=tuple(records),
+        runs=runs,
+        examples=examples,
+        metric=metric,
+        metrics=metrics,
+        verdict=judge(runs, examples, metric, base=BASE, margin=margin),
+        tunings=tuple(tunings),
+        fairness=fairness(records, tunings, study, traits=traits_by_name()),
+        differing=tuple(protocol_differences(finals)),
+        notes=tuple(notes),
+    )
+
+
+def traits_by_name() -> dict[str, Traits]:
+    """What every technique can do, from its card."""
+    from peftscope.methods.catalog import cards
+
+    return {
+        name: Traits(
+            name=name,
+            variant_of=card.variant_of,
+            settings=card.config,
+            knobs=card.knobs,
+            optimizer=card.optimizer,
+            starts_from_data=card.init is not None,
+            changes_base=card.changes_base,
+            mergeable=card.merges,
+            targets=card.targets,
+        )
+        for name, card in cards().items()
+    }
+
+
+def names_told_apart(records: Iterable[RunRecord]) -> dict[str, str]:
+    """Run id -> name of the candidate it is a run of: its title, and as much more as tells it from others.
+
+    Learning rates of one technique are candidates of their own, and so are runs under different conditions, and
+    runs of one seed: two of those are no two draws of the same thing.
+    """
+    records = list({record.run_id: record for record in records}.values())
+    names = {record.run_id: record.spec.method.title for record in records}
+    rate_texts = {r.run_id: f"lr {r.spec.learning_rate:g}" for r in records if r.spec.learning_rate is not None}
+    conditions = {r.run_id: f"conditions {r.quality_protocol[:8]}" for r in records if r.quality_protocol}
+    for texts in (rate_texts, conditions):
+        several = _names_with_several(names, texts)
+        names = {i: f"{name} {texts[i]}" if name in several and i in texts else name for i, name in names.items()}
+    again = Counter((names[r.run_id], r.spec.seed) for r in records)
+    twice = {name for (name, _), count in again.items() if count > 1}
+    return {i: f"{name} run {i[:8]}" if name in twice else name for i, name in names.items()}
+
+
+def _several_rates(judged: Sequence[RunRecord], names: Mapping[str, str]) -> list[str]:
+    """A warning where the best of some learning rates is chosen by the very score that is shown."""
+    apart = {r.spec.method.title for r in judged if " lr " in names[r.run_id].removeprefix(r.spec.method.title)}
+    return [
+        f"{title}: each learning rate is a candidate of its own, so that the best of them is chosen on the test split; "
+        "with 'tuning' it would be chosen on validation"
+        for title in sorted(apart)
+    ]
+
+
+def _names_with_several(names: Mapping[str, str], texts: Mapping[str, str]) -> set[str]:
+    found: dict[str, set[str]] = {}
+    for run_id, text in texts.items():
+        found.setdefault(names[run_id], set()).add(text)
+    return {name for name, different in found.items() if len(different) > 1}
+
+
+def _readable(folder: Path, notes: list[str]) -> list[RunRecord]:
+    try:
+        return read_records(folder)
+    except StoreError as error:
+        first = error
+    found = []
+    for path in sorted((folder / "records").glob("[!.]*.json")):
+        try:
+            found.append(read_record(path))
+        except StoreError as error:
+            notes.append(f"left out: {error}")
+    if not found:
+        raise first
+    return found
+
+
+def _study_in(folder: Path, notes: list[str]) -> StudySpec | None:
+    """The study as it was run last."""
+    from peftscope.run.history import STUDY_FILE
+
+    path = folder / STUDY_FILE
+    try:
+        return StudySpec.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        notes.append(f"{path} cannot be read, so every record in the folder is taken: {str(error).splitlines()[0]}")
+        return None
+
+
+def _changed_since(file: Path, study: StudySpec) -> list[str]:
+    """Whether the study's file says something else than what was run last."""
+    from peftscope.cli.vocabulary import vocabulary
+    from peftscope.spec.reader import read_study
+
+    try:
+        same = read_study(file, vocabulary()) == study
+    except SpecError as error:
+        return [f"{file} cannot be read by now; what was run last is told of: {error.problems[0]}"]
+    return [] if same else [f"{file} has changed since it was run last; what was run last is told of"]
+
+
+def _of_study(
+    study: StudySpec | None, found: Sequence[RunRecord], notes: list[str]
+) -> tuple[list[RunRecord], list[Tuning]]:
+    """Records the study asks for, and what its tuning came to."""
+    if study is None:
+        return list(found), []
+    from peftscope.plan.agenda import standing_of
+
+    try:
+        standing = standing_of(study, {record.run_id: record for record in found})
+    except SpecError as error:  # a technique of another version
+        notes.append(f"the study cannot be read by this version, so every record is taken: {error.problems[0]}")
+        return list(found), []
+    wanted = {run.run_id for run in standing.runs}
+    records = [record for record in found if record.run_id in wanted]
+    if len(records) < len(found):
+        notes.append(f"{_runs(len(found) - len(records))} of a former form of the study left out")
+    missing = standing.agenda.num_runs - len(records)
+    if missing > 0:
+        notes.append(f"{_runs(missing)} of the study still to do: 'peftscope compare' does them")
+    return records, standing.tunings
+
+
+def _of_one_task(records: Sequence[RunRecord], notes: list[str]) -> list[RunRecord]:
+    """Records of the task and model most final runs are of; scores of two tasks can never be ranked together."""
+
+    def world(record: RunRecord) -> tuple[str, str]:
+        return record.spec.task.name, record.spec.model.source
+
+    counts = Counter(world(record) for record in records if record.spec.purpose == "final")
+    if len(counts) < 2:
+        return list(records)
+    (kept, _), *others = counts.most_common()
+    for (task, model), count in others:
+        notes.append(f"{_runs(count)} of {task} on {model} left out: {kept[0]} on {kept[1]} has more")
+    return [record for record in records if world(record) == kept]
+
+
+def _of_one_protocol(finals: Sequence[RunRecord], notes: list[str]) -> list[RunRecord]:
+    """Final runs under the commonest conditions of quality, and those that ended before they had any."""
+    counts = Counter(r.quality_protocol for r in finals if r.quality_protocol is not None and r.status == "ok")
+    if len(counts) < 2:
+        return list(finals)
+    (kept, number), *others = counts.most_common()
+    left = sum(count for _, count in others)
+    notes.append(
+        f"{_runs(left)} under other conditions left out, {number} judged (conditions {str(kept)[:8]}); "
+        "--across takes them together"
+    )
+    return [r for r in finals if r.quality_protocol in (kept, None)]
+
+
+def _blank_other_machines(runs: pd.DataFrame, metrics: Sequence[MetricSpec], notes: list[str]) -> None:
+    """Leave out times and memory that were measured on another machine than most: they are not to be compared."""
+    protocols = runs.loc[runs["status"] == "ok", "cost_protocol"].dropna()
+    if protocols.nunique() < 2:
+        return
+    other = runs["cost_protocol"].notna() & (runs["cost_protocol"] != protocols.value_counts().index[0])
+    names = [m.name for m in metrics if m.unit.endswith("/s") or m.unit == "s" or "memory" in m.name]
+    names += [m.name for m in metrics if "reserved" in m.name or "allocated" in m.name]
+    runs[names] = runs[names].astype(float)
+    runs.loc[other, names] = float("nan")
+    notes.append(f"times and memory of {_runs(int(other.sum()))} left out: taken under other conditions of cost")
+
+
+def _nothing(folder: Path, records: Sequence[RunRecord], finals: Sequence[RunRecord]) -> str:
+    if not records:
+        return f"no records in {folder / 'records'}; 'peftscope compare' makes them"
+    finals = [r for r in finals if r.spec.learning_rate is not None]
+    if not finals:
+        trials = sum(r.spec.purpose == "trial" for r in records)
+        return f"no technique's final run has ended yet, only trials ({trials}); 'peftscope compare' goes on with it"
+    reasons = Counter(f"{r.status}: {r.reason}" for r in finals)
+    told = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+    return f"none of its {len(finals)} final runs has a result: {told}"
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"

@@ -1,0 +1,224 @@
+"""``peftscope recommend``: which technique to take, under your limits."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from peftscope.cli import options
+from peftscope.cli.amounts import bytes_of, number_of, seconds_of
+from peftscope.cli.output import print_json, show_warnings
+from peftscope.errors import SpecError, unknown_name
+from peftscope.views.line import one_line
+
+if TYPE_CHECKING:
+    from peftscope.analysis.front import Front
+    from peftscope.analysis.limits import Limits
+    from peftscope.analysis.recommendation import Recommendation
+    from peftscope.cli.findings import Findings
+    from peftscope.views.report.material import Topic
+
+__all__ = ["answer", "default_have", "memory_front", "recommend"]
+
+HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
+"""Two of these would fill a line; the records hold them whole."""
+
+
+def recommend(
+    study: Annotated[Path, typer.Argument(help="A folder of results, or the study.yaml they were made from.")],
+    max_memory: Annotated[str | None, typer.Option(help="Most memory at the peak of training, such as 12GB.")] = None,
+    max_checkpoint: Annotated[str | None, typer.Option(help="Largest checkpoint, such as 50MB.")] = None,
+    max_time: Annotated[str | None, typer.Option(help="Longest training, such as 30min.")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="Slowest decoding step at batch 1, such as 80ms.")] = None,
+    max_forgetting: Annotated[str | None, typer.Option(help="Most forgetting, in nats per token.")] = None,
+    min_score: Annotated[str | None, typer.Option(help="Least score, such as 0.4 or 40%; of a loss the most.")] = None,
+    mergeable: Annotated[bool, typer.Option("--mergeable", help="Only what can be merged into the base.")] = False,
+    prefer: Annotated[
+        str,
+        typer.Option(help="What to rank by: score, memory, checkpoint, time, forgetting, latency; several by commas."),
+    ] = "score",
+    margin: Annotated[
+        str | None, typer.Option(help="Difference of scores that does not matter; 0.02 of a share by default.")
+    ] = None,
+    have: Annotated[
+        str | None, typer.Option(help="Technique you have; relatives of it are cheap to try. LoRA by default.")
+    ] = None,
+    across: options.Across = False,
+    json_output: options.Json = False,
+) -> None:
+    """Say which technique to take, what is as good, and how sure that is.
+
+    Limits filter, preferences rank. Exit code 0: a choice; 1: nothing satisfies the limits, or a choice and runs that
+    failed or are still to do; 2: the request was wrong.
+    """
+    from peftscope.analysis.limits import Limits
+
+    request = _Request()
+    limits = Limits(
+        memory=request.amount("--max-memory", max_memory, bytes_of),
+        checkpoint=request.amount("--max-checkpoint", max_checkpoint, bytes_of),
+        time=request.amount("--max-time", max_time, seconds_of),
+        forgetting=request.amount("--max-forgetting", max_forgetting, number_of),
+        latency=request.amount("--max-latency", max_latency, seconds_of),
+        score=request.amount("--min-score", min_score, number_of),
+        mergeable=mergeable,
+    )
+    width = request.amount("--margin", margin, number_of)
+    preferences = request.preferences(prefer)
+    known = have or default_have()
+    request.check_technique(known)
+    request.end()
+    _tell(study, limits, preferences, known, width, across=across, json_output=json_output)
+
+
+def default_have() -> str:
+    """The technique most others are variants of: the one nearly everybody has."""
+    from peftscope.methods.catalog import cards
+
+    return Counter(card.variant_of for card in cards().values() if card.variant_of).most_common(1)[0][0]
+
+
+def answer(
+    found: Findings, *, limits: Limits | None = None, prefer: Sequence[str] = ("score",), have: str | None = None
+) -> Recommendation:
+    """The recommendation on what was found; without more, by the score and for somebody who has LoRA."""
+    from peftscope.analysis.recommendation import recommend as decide
+    from peftscope.cli.findings import traits_by_name
+
+    return decide(found.verdict, limits=limits, prefer=prefer, have=have or default_have(), traits=traits_by_name())
+
+
+def memory_front(found: Findings) -> Front | None:
+    """The front of the score against training memory; None where nobody measured it."""
+    from peftscope.analysis.front import front_of
+    from peftscope.analysis.limits import metric_for
+
+    name = metric_for("memory", found.verdict.candidates)
+    spec = next((metric for metric in found.metrics if metric.name == name), None)
+    return front_of(found.verdict, (found.metric, spec)) if spec is not None else None
+
+
+class _Request:
+    """What the user asks for, with every problem in it."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def amount(self, option: str, text: str | None, read: Callable[[str], float]) -> float | None:
+        if text is None:
+            return None
+        try:
+            return read(text)
+        except ValueError as error:
+            self.problems.append(f"{option}: {error}")
+            return None
+
+    def preferences(self, text: str) -> tuple[str, ...]:
+        from peftscope.analysis.limits import QUANTITIES
+
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        self.problems += [
+            f"--prefer: {unknown_name('preference', n, QUANTITIES)}" for n in names if n not in QUANTITIES
+        ]
+        self.problems += [f"--prefer: {n} stands more than once" for n in dict.fromkeys(names) if names.count(n) > 1]
+        if not names:
+            self.problems.append(f"--prefer: nothing given; take some of {', '.join(QUANTITIES)}")
+        return tuple(names)
+
+    def check_technique(self, name: str) -> None:
+        from peftscope.methods.catalog import cards
+
+        if name not in cards():
+            self.problems.append(f"--have: {unknown_name('method', name, cards())}")
+
+    def end(self) -> None:
+        if self.problems:
+            raise SpecError("recommend", self.problems)
+
+
+def _tell(
+    study: Path,
+    limits: Limits,
+    prefer: tuple[str, ...],
+    have: str,
+    margin: float | None,
+    *,
+    across: bool,
+    json_output: bool,
+) -> None:
+    from peftscope.cli.findings import findings_of
+    from peftscope.views.fairness import fairness_lines, unfinished_lines
+    from peftscope.views.recommendation import recommendation_topics
+    from peftscope.views.report.material import Topic
+
+    with Console(stderr=True).status("reading results"):
+        found = findings_of(study, margin=margin, across=across)
+        _check_score(limits, found)
+        told = answer(found, limits=limits, prefer=prefer, have=have)
+        front = memory_front(found)
+    topics = recommendation_topics(told, front, found.metrics)
+    unfinished = unfinished_lines(found.fairness)
+    if unfinished:
+        topics.append(Topic(title="Not judged, for want of a final run", lines=unfinished))
+    if json_output:
+        from peftscope.cli.recommend_document import document_of
+
+        print_json("recommend", document_of(found, told, front, topics))
+    else:
+        _print(found, topics, fairness_lines(found.fairness), across=across)
+    if told.choice is None or told.failures or unfinished:
+        raise typer.Exit(1)
+
+
+def _check_score(limits: Limits, found: Findings) -> None:
+    if limits.score is not None and found.metric.unit == "share" and limits.score > 1:
+        line = (
+            f"--min-score: {found.metric.name} is a share from 0 to 1; given {limits.score:g}, write {limits.score:g}%"
+        )
+        raise SpecError("recommend", [line])
+
+
+def _print(found: Findings, topics: Sequence[Topic], fairness: Sequence[str], *, across: bool) -> None:
+    from peftscope.views.table import TextTable, terminal_table
+
+    console = Console(highlight=False)
+    heading = f"{found.name}: {found.metric.name.replace('_', ' ')}, {found.metric.window}"
+    console.print(Text(one_line(heading), style="bold"), soft_wrap=True)
+    for place, topic in enumerate(topics):
+        console.print(Text(f"\n{one_line(topic.title)}", style="bold green" if place == 0 else "bold"))
+        if topic.rows:
+            headings, *cells = [[one_line(cell) for cell in row] for row in topic.rows]
+            table = terminal_table(TextTable(title=topic.title, headings=headings, cells=cells))
+            if headings[-1] == "why":
+                _let_wrap(table)
+            console.print(Padding(table, (0, 0, 0, 2), expand=False))
+        _print_indented(console, topic.lines)
+    _print_lines(console, "How equally they were treated", fairness)
+    if found.differing:
+        how = "Ranked across different conditions, as asked" if across else "Different conditions, not ranked together"
+        _print_lines(console, how, [HASH.sub(r"\1…", line) for line in found.differing])
+    show_warnings(found.notes)
+
+
+def _let_wrap(table: Any) -> None:
+    """The last column is one of reasons: it may be broken into lines, names and figures may not."""
+    table.columns[-1].no_wrap, table.columns[-1].justify = False, "left"
+
+
+def _print_lines(console: Console, title: str, lines: Sequence[str]) -> None:
+    console.print(Text(f"\n{title}", style="bold"))
+    _print_indented(console, lines)
+
+
+def _print_indented(console: Console, lines: Sequence[str]) -> None:
+    for line in lines:
+        style = "yellow" if line.startswith("WARNING") else ""
+        console.print(Padding(Text(one_line(line), style=style), (0, 0, 0, 2), expand=False))

@@ -1,0 +1,120 @@
+"""The JSON document of ``peftscope recommend``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from peftscope.analysis.fairness import Fairness
+from peftscope.analysis.front import Front
+from peftscope.analysis.recommendation import Recommendation
+from peftscope.analysis.verdict import Candidate, Pair
+from peftscope.views.report.material import Topic
+
+if TYPE_CHECKING:
+    from peftscope.cli.findings import Findings
+
+__all__ = ["document_of", "fairness_document"]
+
+
+def document_of(
+    found: Findings, answer: Recommendation, front: Front | None, topics: Sequence[Topic]
+) -> dict[str, Any]:
+    """Everything the terminal shows, and the figures behind it."""
+    verdict = found.verdict
+    return {
+        "study": found.name,
+        "folder": str(found.folder),
+        "metric": found.metric.model_dump(mode="json"),
+        "margin": verdict.margin,
+        "level": verdict.level,
+        "limits": asdict(answer.limits),
+        "prefer": list(answer.prefer),
+        "measured_by": dict(answer.metrics),
+        "choice": _candidate(answer.choice),
+        "leave_alone": answer.base_unbeaten,
+        "leading": _candidate(answer.leading),
+        "beaten": [_pair(pair) for pair in answer.beaten],
+        "better": [_pair(pair) for pair in answer.beats_choice],
+        "tied": [
+            {"method": tie.method, "kind": tie.kind, **({} if tie.pair is None else _pair(tie.pair))}
+            for tie in answer.ties
+        ],
+        "cheapest": dict(answer.cheapest),
+        "excluded": [asdict(excluded) for excluded in answer.excluded],
+        "relatives": [asdict(kin) for kin in answer.kin],
+        "evidence": {
+            "single": answer.is_single,
+            "standard_error": answer.standard_error,
+            "over_base": None if answer.base_pair is None else _pair(answer.base_pair),
+            "more_seeds": [
+                {"first": p.first, "second": p.second, "more_seeds": p.more_seeds}
+                for tie in answer.ties
+                if (p := tie.pair) is not None and tie.kind == "undecided"
+            ],
+            "notes": list(verdict.notes),
+        },
+        "tiers": [list(tier) for tier in verdict.tiers],
+        "front": _front(front),
+        "fairness": fairness_document(found.fairness),
+        "failures": {method: list(reasons) for method, reasons in answer.failures.items()},
+        "conditions": list(found.differing),
+        "notes": list(found.notes),
+        "text": [{"title": t.title, "lines": list(t.lines), "rows": [list(row) for row in t.rows]} for t in topics],
+    }
+
+
+def _candidate(candidate: Candidate | None) -> dict[str, Any] | None:
+    if candidate is None:
+        return None
+    return {
+        "method": candidate.method,
+        "technique": candidate.technique,
+        "is_base": candidate.is_base,
+        "learning_rate": candidate.learning_rate,
+        "num_seeds": candidate.num_seeds,
+        "num_examples": candidate.num_examples,
+        "single": candidate.single,
+        "tier": candidate.tier,
+        "score": None if candidate.score is None else candidate.score.value,
+        "score_interval": None if candidate.score is None else candidate.score.interval,
+        "gain": None if candidate.gain is None else candidate.gain.value,
+        "gain_interval": None if candidate.gain is None else candidate.gain.interval,
+        "figures": {name: figure.mean for name, figure in candidate.figures.items()},
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "difference": pair.difference.value,
+        "difference_interval": pair.difference.interval,
+        "p_holm": pair.p_holm,
+        "verdict": pair.verdict,
+        "superiority": pair.superiority,
+        "more_seeds": pair.more_seeds,
+    }
+
+
+def _front(front: Front | None) -> dict[str, Any] | None:
+    if front is None:
+        return None
+    return {
+        "metrics": [metric.name for metric in front.metrics],
+        "members": [
+            {"method": m, "point": list(front.points[m]), "probability": front.membership.get(m)} for m in front.members
+        ],
+        "removable": {method: list(others) for method, others in front.removable.items()},
+        "hypervolume": front.hypervolume,
+        "notes": list(front.notes),
+    }
+
+
+def fairness_document(found: Fairness) -> dict[str, Any]:
+    return {
+        "warnings": [{**asdict(d), "text": d.text} for d in found.differences],
+        "techniques": [asdict(share) for share in found.shares],
+        "num_protocols": found.num_protocols,
+    }

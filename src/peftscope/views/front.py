@@ -1,0 +1,55 @@
+"""A front in words: its members, how sure each one's place is, and which of them chance could remove."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peftscope.analysis.front import Front
+from peftscope.analysis.verdict import Verdict
+from peftscope.views.report.material import Topic
+from peftscope.views.report.quantities import figure_text, label_of
+
+__all__ = ["front_topic"]
+
+SHOWN = 8
+"""Names said one by one; the others are counted."""
+
+
+def front_topic(front: Front, verdict: Verdict) -> Topic | None:
+    """The front of the score against memory, and what is known of its members' places; None where it is empty."""
+    if not front.members:
+        return None
+    score, cost = front.metrics
+    members = [verdict.candidate(method) for method in front.members]
+    heads = ("on the front", label_of(score.name), "memory", "probability")
+    told = len(heads) - all(front.membership.get(method) is None for method in front.members)
+    rows: list[tuple[str, ...]] = [heads[:told]]
+    for method in front.members:
+        chance = front.membership.get(method)
+        sure = "single run" if chance is None else f"{chance * 100:.0f} %"
+        values = (figure_text(m, v) for m, v in zip(front.metrics, front.points[method]))
+        rows.append((method, *values, sure)[:told])
+    lines = [f"Memory is {label_of(cost.name)}: {cost.window}."]
+    without = [c.method for c in verdict.candidates if c.score is not None and c.method not in front.points]
+    if without:
+        lines.append(f"Without a figure of it, and so not on the front: {_few(without)}.")
+    if all(member.single for member in members):
+        lines.append("Each is a single run: nobody knows how sure its place is.")
+    lines += [
+        f"One standard error of its score could remove {method}: {_few(others)} would beat it."
+        for method, others in front.removable.items()
+    ]
+    if not front.removable and any(member.single for member in members):
+        known = all(member.num_examples for member in members)
+        lines.append(
+            "One standard error of the score could remove none of them."
+            if known
+            else "Which of them one standard error of the score could remove is not known: no score of a single "
+            "example was published."
+        )
+    return Topic(title="The front, best score for the least memory", lines=lines, rows=rows)
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    return f"{shown} and {len(names) - SHOWN} more" if len(names) > SHOWN else shown

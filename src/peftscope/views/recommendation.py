@@ -1,0 +1,390 @@
+"""A recommendation in plain words: the same sentences in the terminal and on the report's page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from peftscope.analysis.estimates import Estimate
+from peftscope.analysis.front import Front
+from peftscope.analysis.limits import SCORE, Breach
+from peftscope.analysis.recommendation import Kin, Recommendation, Tie
+from peftscope.analysis.verdict import Candidate, Pair, Verdict
+from peftscope.spec.metric import MetricSpec
+from peftscope.store.upstream_figures import UPSTREAM_METRICS
+from peftscope.views.front import front_topic
+from peftscope.views.report.material import Topic
+from peftscope.views.report.quantities import difference_text, figure_text, reading
+from peftscope.views.units import rate_text
+
+__all__ = ["LABELS", "recommendation_topics"]
+
+LABELS: Mapping[str, str] = {
+    "score": "score",
+    "memory": "training memory",
+    "checkpoint": "checkpoint",
+    "time": "training time",
+    "forgetting": "forgetting",
+    "latency": "decoding step",
+    "mergeable": "mergeable",
+}
+SHOWN = 8
+"""Techniques told of one by one; the others are counted."""
+MOST_EXCLUDED = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Teller:
+    """A recommendation with what its figures are."""
+
+    found: Recommendation
+    specs: Mapping[str, MetricSpec]
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.found.verdict
+
+    def score(self, candidate: Candidate) -> str:
+        read = reading(candidate, self.verdict.metric, score=self.verdict.metric)
+        name = self.verdict.metric.name.replace("_", " ")
+        return f"{name} {read.text}" if read is not None else f"no {name}"
+
+    def cost(self, candidate: Candidate, quantity: str) -> str | None:
+        """A quantity of a candidate, such as ``1.2 GB``; None where it was not measured."""
+        name = self.found.metrics.get(quantity)
+        figure = candidate.figures.get(name) if name is not None else None
+        if name is None or figure is None:
+            return None
+        return self.amount(quantity, figure.mean)
+
+    def amount(self, quantity: str, value: float) -> str:
+        if quantity == SCORE:
+            return figure_text(self.verdict.metric, value)
+        return figure_text(self.specs[self.found.metrics[quantity]], value)
+
+    def bound(self, quantity: str, value: float) -> str:
+        """A limit; of a quantity nobody measured as it was given."""
+        known = quantity == SCORE or quantity in self.found.metrics
+        return self.amount(quantity, value) if known else f"{value:g}"
+
+    def difference(self, pair: Pair) -> str:
+        return difference_text(self.verdict.metric, pair.difference)
+
+
+def recommendation_topics(found: Recommendation, front: Front | None, metrics: Sequence[MetricSpec]) -> list[Topic]:
+    """The answer, what it beats, what is tied with it, what the limits left out, what to try first, the evidence.
+
+    Args:
+        found: The recommendation.
+        front: Of the score against a cost, to be told of; None where there is none.
+        metrics: Specs of the quantities it rests on.
+    """
+    teller = _Teller(found=found, specs={metric.name: metric for metric in metrics})
+    topics = [
+        _answer(teller),
+        _beaten(teller),
+        _ties(teller),
+        _excluded(teller),
+        _relatives(teller),
+        _evidence(teller),
+        None if front is None else front_topic(front, found.verdict),
+        _failures(found),
+        _basis(found.verdict),
+    ]
+    return [topic for topic in topics if topic is not None]
+
+
+def _answer(teller: _Teller) -> Topic:
+    found = teller.found
+    if found.choice is None:
+        return Topic(title="Nothing here satisfies the limits", lines=[_nearest(teller)])
+    if found.base_unbeaten:
+        lines = ["Nothing here is detectably better than leaving the model alone."]
+        if found.leading is not None and found.base is not None:
+            gain = f", {teller.difference(found.base_pair)} over it" if found.base_pair else ""
+            lines.append(
+                f"The untouched base: {teller.score(found.base)}. The best estimate is {found.leading.method}: "
+                f"{teller.score(found.leading)}{gain}."
+            )
+        return Topic(title=f"Take {found.choice.method}: leave the model alone", lines=lines)
+    return Topic(
+        title=f"Take {found.choice.method}", lines=[*_standing(teller, found.choice), _why(teller), *_cautions(teller)]
+    )
+
+
+def _standing(teller: _Teller, choice: Candidate) -> list[str]:
+    found = teller.found
+    gain = ""
+    if found.base_pair is not None:
+        gain = f", {teller.difference(found.base_pair)} over the untouched base"
+    rate = f", learning rate {rate_text(choice.learning_rate)}" if choice.learning_rate is not None else ""
+    basis = "a single run" if choice.single else "1 seed" if choice.num_seeds == 1 else f"{choice.num_seeds} seeds"
+    if choice.num_examples:
+        basis += f", {choice.num_examples:,} test examples"
+    costs = [f"{LABELS[name]} {text}" for name in found.metrics if (text := teller.cost(choice, name)) is not None]
+    lines = [f"{teller.score(choice)}{gain} ({basis}{rate})."]
+    if costs:
+        lines.append(f"It costs: {', '.join(costs)}.")
+    theirs = [f"{LABELS[name]}: {teller.specs[m].window}" for name, m in found.metrics.items() if m in UPSTREAM_METRICS]
+    return [*lines, f"As others measured it: {'; '.join(theirs)}."] if theirs else lines
+
+
+def _why(teller: _Teller) -> str:
+    found = teller.found
+    *before, last = found.prefer
+    scope = "of those that keep the limits" if found.excluded else "of all"
+    if last == SCORE and not before:
+        return f"It is the best estimate {scope}."
+    parts = [
+        "not detectably worse than the best" if name == SCORE and name != last else f"the least {LABELS[name]}"
+        for name in found.prefer
+        if name != SCORE or name != last
+    ]
+    unknown = [LABELS[name] for name in found.prefer if name != SCORE and name not in found.metrics]
+    told = ", then ".join([*parts, *(["the best estimate"] if last == SCORE else [])])
+    beating = " and are detectably better than the untouched base" if _is_useful(found) else ""
+    text = f"It was chosen by what you prefer: {told}, among the techniques that keep the limits{beating}."
+    return f"{text} Nobody measured {', '.join(unknown)}, so that could not count." if unknown else text
+
+
+def _is_useful(found: Recommendation) -> bool:
+    return found.base_pair is not None and found.base_pair.verdict == "better"
+
+
+def _cautions(teller: _Teller) -> list[str]:
+    """What a reader must not overlook."""
+    found, lines = teller.found, []
+    choice, least = found.choice, found.limits.score
+    assert choice is not None
+    if least is not None and choice.score is not None and found.verdict.metric.direction != "lower":
+        low = choice.score.low
+        if low is not None and low < least:
+            lines.append(f"The lower end of its interval is below the {teller.amount(SCORE, least)} you ask for.")
+    if found.base is None:
+        lines.append("The untouched base was not measured: whether training gains anything is not known from this.")
+    elif found.base_pair is not None and found.base_pair.verdict != "better":
+        lines.append("It is not detectably better than leaving the model alone.")
+    if choice.single:
+        lines.append("Single run: no interval can be given, and another seed could turn the order round.")
+    elif choice.num_seeds == 1:
+        lines.append("One seed: the intervals are over test examples alone, not over another training.")
+    cheaper = _cheaper(teller)
+    return [*lines, cheaper] if cheaper else lines
+
+
+def _cheaper(teller: _Teller) -> str | None:
+    """A technique that costs less and is not detectably worse."""
+    found = teller.found
+    assert found.choice is not None
+    names = {
+        name: method
+        for name, method in found.cheapest.items()
+        if teller.cost(found.verdict.candidate(method), name) != teller.cost(found.choice, name)
+    }
+    if not names:
+        return None
+    claim = "within one standard error" if found.is_single else "not detectably worse"
+    return f"Cheaper and {claim}: {_by_method(names, lambda name, _: LABELS[name])}; see below."
+
+
+def _by_method(names: Mapping[str, str], tell: Callable[[str, str], str]) -> str:
+    """Quantity -> method, told a method at a time."""
+    parts = []
+    for method in dict.fromkeys(names.values()):
+        parts.append(f"{method} in {', '.join(tell(name, method) for name, m in names.items() if m == method)}")
+    return "; ".join(parts)
+
+
+def _beaten(teller: _Teller) -> Topic | None:
+    found = teller.found
+    pairs = [p for p in found.beaten if not found.verdict.candidate(p.second).is_base]
+    lines = []
+    if found.beats_choice:
+        told = ", ".join(f"{p.second} ({teller.difference(p)})" for p in found.beats_choice[:SHOWN])
+        lines.append(f"Detectably better than it, and not chosen for what you prefer or for the limits: {told}.")
+    if not pairs:
+        return Topic(title="What scores more", lines=lines) if lines else None
+    pairs.sort(key=lambda p: p.difference.low if p.difference.low is not None else p.difference.value)
+    rows = [("technique", "worse by", "p (Holm)", "a new training wins")]
+    rows += [(p.second, teller.difference(p).lstrip("+"), _p_text(p.p_holm), _chance(p)) for p in pairs[:SHOWN]]
+    if len(pairs) > SHOWN:
+        lines.append(f"and {len(pairs) - SHOWN} more, by more than these")
+    return Topic(title=f"It detectably beats {len(pairs)} of {_num_others(found)}", lines=lines, rows=rows)
+
+
+def _num_others(found: Recommendation) -> int:
+    return sum(c.score is not None and not c.is_base for c in found.verdict.candidates) - 1
+
+
+def _p_text(p: float | None) -> str:
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _chance(pair: Pair) -> str:
+    return (
+        "–" if pair.superiority is None else "> 99 %" if pair.superiority > 0.99 else f"{pair.superiority * 100:.0f} %"
+    )
+
+
+def _ties(teller: _Teller) -> Topic | None:
+    found = teller.found
+    if not found.ties or found.base_unbeaten:
+        return None
+    equal = [tie for tie in found.ties if tie.kind == "equivalent"]
+    open_ = [tie for tie in found.ties if tie.kind == "undecided"]
+    near = [tie for tie in found.ties if tie.kind == "unknown"]
+    lines = []
+    if equal:
+        margin = difference_text(found.verdict.metric, Estimate(found.verdict.margin or 0.0, None, None)).lstrip("+")
+        lines.append(f"The same, inside a margin of {margin}: {_tied(teller, equal)}.")
+    if open_:
+        judged = f"all {len(found.verdict.pairs)} pairs judged at once" if len(found.verdict.pairs) > 1 else "one pair"
+        lines.append(f"Undecided, neither better nor shown to be the same ({judged}): {_tied(teller, open_)}.")
+    if near:
+        lines.append(_within_reach(teller, near))
+    tied = "the choice and these" if len(found.ties) > 1 else "the two"
+
+    def tell(name: str, method: str) -> str:
+        return f"{LABELS[name]} ({teller.cost(found.verdict.candidate(method), name)})"
+
+    if found.cheapest:
+        lines.append(f"The cheapest of {tied}: {_by_method(found.cheapest, tell)}.")
+    return Topic(title="What cannot be told from it", lines=lines)
+
+
+def _tied(teller: _Teller, ties: Sequence[Tie]) -> str:
+    told = [f"{t.method} ({teller.difference(t.pair)})" if t.pair else t.method for t in ties[:SHOWN]]
+    return ", ".join(told) + (f" and {len(ties) - SHOWN} more" if len(ties) > SHOWN else "")
+
+
+def _within_reach(teller: _Teller, near: Sequence[Tie]) -> str:
+    error = teller.found.standard_error
+    size = difference_text(teller.found.verdict.metric, Estimate(error or 0.0, None, None)).lstrip("+")
+    return (
+        f"One standard error of its score is {size}, over test examples alone; one standard error of the "
+        f"difference could turn the order round with {_tied(teller, near)}."
+    )
+
+
+def _excluded(teller: _Teller) -> Topic | None:
+    excluded = [e for e in teller.found.excluded if not teller.verdict.candidate(e.method).is_base]
+    if not excluded:
+        return None
+    rows = [("technique", "score", "why")]
+    for e in excluded[:MOST_EXCLUDED]:
+        score = teller.verdict.candidate(e.method).score
+        assert score is not None
+        rows.append((e.method, teller.amount(SCORE, score.value), "; ".join(_breach(teller, b) for b in e.breaches)))
+    more = len(excluded) - MOST_EXCLUDED
+    lines = [f"and {more} more, none of which scores higher"] if more > 0 else []
+    return Topic(title=f"What the limits left out: {len(excluded)} ({_limits(teller)})", lines=lines, rows=rows)
+
+
+def _limits(teller: _Teller) -> str:
+    limits = teller.found.limits
+    parts = [f"{LABELS[name]} ≤ {teller.bound(name, value)}" for name, value in limits.of_costs.items()]
+    if limits.score is not None:
+        sign = "≤" if teller.verdict.metric.direction == "lower" else "≥"
+        parts.append(f"{LABELS[SCORE]} {sign} {teller.bound(SCORE, limits.score)}")
+    return ", ".join([*parts, LABELS["mergeable"]] if limits.mergeable else parts)
+
+
+def _breach(teller: _Teller, breach: Breach) -> str:
+    label = LABELS[breach.limit]
+    if breach.limit == "mergeable":
+        return "cannot be merged"
+    if breach.value is None or breach.bound is None:
+        return f"{label} not measured"
+    value = teller.amount(breach.limit, breach.value)
+    beyond = teller.amount(breach.limit, abs(breach.value - breach.bound))
+    if breach.limit == SCORE and teller.verdict.metric.unit == "share":
+        beyond = beyond.replace(" %", " points")
+    way = "over" if breach.value > breach.bound else "short"
+    return f"{label} {value}, {beyond} {way}"
+
+
+def _nearest(teller: _Teller) -> str:
+    """Of what the limits left out, that which breaks the fewest, and of equals scores best."""
+    excluded = [e for e in teller.found.excluded if not teller.verdict.candidate(e.method).is_base]
+    if not excluded:
+        return "No technique has a score."
+    sign = -1.0 if teller.verdict.metric.direction == "lower" else 1.0
+
+    def rank(method: str, count: int) -> tuple[int, float]:
+        score = teller.verdict.candidate(method).score
+        return count, -sign * score.value if score else 0.0
+
+    nearest = min(excluded, key=lambda e: rank(e.method, len(e.breaches)))
+    why = "; ".join(_breach(teller, breach) for breach in nearest.breaches)
+    return f"Nearest to them: {nearest.method}, {teller.score(teller.verdict.candidate(nearest.method))}: {why}."
+
+
+def _relatives(teller: _Teller) -> Topic | None:
+    lines = [_kin_text(kin) for kin in teller.found.kin]
+    return Topic(title="Cheap to try first", lines=lines) if lines else None
+
+
+def _kin_text(kin: Kin) -> str:
+    who = f"The choice, {kin.method}," if kin.is_choice else f"{kin.method}, not told from the choice,"
+    settings = [f"{key}={value}" for key, value in kin.settings.items()]
+    changes = []
+    if settings:
+        count = "one setting" if len(settings) == 1 else f"{len(settings)} settings"
+        changes.append(f"{count} changed: {', '.join(settings)}")
+    if kin.optimizer is not None:
+        changes.append(f"another optimizer: {kin.optimizer}")
+    text = f"{who} is {kin.have} with {' and '.join(changes) or 'other settings'}"
+    if kin.knobs:
+        text += "; its card also has " + ", ".join(f"{k}={a} instead of {b}" for k, (a, b) in kin.knobs.items())
+    if kin.starts_from_data:
+        text += "; it starts from a look at the training data"
+    if kin.changes_base:
+        text += "; it changes the base's own weights"
+    return f"{text}."
+
+
+def _evidence(teller: _Teller) -> Topic | None:
+    found, lines = teller.found, []
+    pairs = [tie.pair for tie in found.ties if tie.pair is not None and tie.kind == "undecided"]
+    if found.base_unbeaten:
+        pairs = [found.base_pair] if found.base_pair is not None and found.base_pair.verdict == "undecided" else []
+    told = sorted((p for p in pairs if p.more_seeds is not None), key=lambda p: p.more_seeds or 0)
+    for pair in told[:SHOWN]:
+        seeds = "1 more seed" if pair.more_seeds == 1 else f"{pair.more_seeds} more seeds"
+        lines.append(
+            f"About {seeds} each would tell {pair.first} and {pair.second} apart, if the difference is as it looks."
+        )
+    never = [pair.second for pair in pairs if pair.more_seeds is None]
+    if never and _has_one_seed(found):
+        lines.append("With one seed each nobody knows how far seeds scatter, nor how many would do: take 3.")
+    elif never:
+        names = ", ".join(never[:SHOWN]) + (f" and {len(never) - SHOWN} more" if len(never) > SHOWN else "")
+        lines.append(
+            f"No affordable number of seeds would tell {pairs[0].first} from {names}; more test examples might."
+        )
+    return Topic(title="Not enough evidence", lines=lines) if lines else None
+
+
+def _has_one_seed(found: Recommendation) -> bool:
+    return all(c.num_seeds <= 1 for c in found.verdict.candidates if not c.is_base)
+
+
+def _failures(found: Recommendation) -> Topic | None:
+    counts = {method: Counter(reasons) for method, reasons in found.failures.items()}
+    lines = [
+        f"{method}: {reason}" + (f" ({count} runs)" if count > 1 else "")
+        for method, reasons in counts.items()
+        for reason, count in reasons.items()
+    ]
+    number = sum(sum(reasons.values()) for reasons in counts.values())
+    return Topic(title="1 run failed" if number == 1 else f"{number} runs failed", lines=lines) if lines else None
+
+
+def _basis(verdict: Verdict) -> Topic | None:
+    """What a reader must know of the figures; single runs are counted and not told one by one."""
+    single = tuple(f"{c.method} is a single run" for c in verdict.candidates if c.single)
+    lines = [f"{note}." for note in verdict.notes if not note.startswith(single)]
+    if single:
+        lines.append(f"{len(single)} of {len(verdict.candidates)} are single runs without scores per example.")
+    return Topic(title="What this rests on", lines=lines) if lines else None

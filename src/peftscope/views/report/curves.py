@@ -1,0 +1,123 @@
+"""Learning-rate curves, training curves and the best so far, as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from peftscope.analysis.best_so_far import best_so_far
+from peftscope.analysis.tuning import Trial, Tuning
+from peftscope.spec.record import RunRecord
+from peftscope.views.report.quantities import plain
+from peftscope.views.units import rate_text
+
+__all__ = ["EDGES", "best_data", "learning_rate_data", "range_of", "training_data"]
+
+LONGEST = 240
+"""Points of a training curve; longer ones are thinned."""
+STOPPED = ("eliminated", "pruned")
+EDGES = {
+    "lowest": "The chosen learning rate is the lowest that was tried; a better one may lie below.",
+    "highest": "The chosen learning rate is the highest that was tried; a better one may lie above.",
+}
+
+
+def learning_rate_data(tunings: Iterable[Tuning]) -> list[dict[str, Any]]:
+    """One entry per technique: its trials by learning rate, which was chosen, whether that lies on an edge.
+
+    A trial that was stopped has the loss at the last rung it reached, and says the step.
+    """
+    return [
+        {
+            "method": tuning.method,
+            "offered": tuning.num_offered,
+            "steps": tuning.num_steps,
+            "edge": EDGES[tuning.edge] if tuning.edge else None,
+            "chosen": None if tuning.chosen is None else rate_text(tuning.chosen.learning_rate),
+            "trials": [
+                _trial(trial, tuning) for trial in sorted(tuning.trials, key=lambda t: (t.learning_rate, t.number))
+            ],
+        }
+        for tuning in tunings
+    ]
+
+
+def _trial(trial: Trial, tuning: Tuning) -> dict[str, Any]:
+    step, loss = trial.rungs[-1] if trial.rungs else (None, None)
+    state = "done" if trial.status == "ok" else "stopped" if trial.status in STOPPED else trial.status
+    knobs = ", ".join(f"{key} {value}" for key, value in trial.knobs.items())
+    parts = [
+        f"trial {trial.number + 1} ({trial.origin}), lr {trial.learning_rate:g}",
+        knobs,
+        "" if trial.valid_score is None else f"validation score {trial.valid_score:.4g}",
+        "" if trial.valid_loss is None else f"validation loss {trial.valid_loss:.4g}",
+        f"stopped at step {step or trial.num_steps}" if state == "stopped" else "",
+        "" if trial.status == "ok" else f"{trial.status}: {trial.reason}" if trial.reason else trial.status,
+    ]
+    return {
+        "rate": plain(trial.learning_rate),
+        "state": state,
+        "score": plain(trial.valid_score),
+        "loss": plain(trial.valid_loss if trial.valid_loss is not None else loss),
+        "stopped_at": (step or trial.num_steps) if state == "stopped" else None,
+        "chosen": tuning.chosen is not None and trial.number == tuning.chosen.number,
+        "text": "\n".join(part for part in parts if part),
+    }
+
+
+def training_data(records: Iterable[RunRecord], order: Sequence[str], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One entry per final run that has a curve, techniques in the order given, then by seed.
+
+    Args:
+        records: Runs of any kind.
+        order: Candidates in their order.
+        names: Run id -> candidate, where that is not the run's title.
+    """
+    place = {method: index for index, method in enumerate(order)}
+    runs = [(names.get(r.run_id, r.spec.method.title), r) for r in records if r.spec.purpose == "final" and r.curve]
+    runs.sort(key=lambda item: (place.get(item[0], len(place)), item[1].spec.seed))
+    return [_course(name, run) for name, run in runs]
+
+
+def _course(name: str, run: RunRecord) -> dict[str, Any]:
+    stride = math.ceil(len(run.curve) / LONGEST)
+    kept = [point for index, point in enumerate(run.curve) if index % stride == 0 or index == len(run.curve) - 1]
+    scored = [point for point in run.curve if point.valid_score is not None]
+    return {
+        "method": name,
+        "seed": run.spec.seed,
+        "status": run.status,
+        "thinned": stride > 1,
+        "loss": {"steps": [p.step for p in kept], "values": [plain(p.train_loss) for p in kept]},
+        "score": {"steps": [p.step for p in scored], "values": [plain(p.valid_score) for p in scored]},
+    }
+
+
+def range_of(values: Iterable[float | None], *, margin: float = 0.08) -> list[float] | None:
+    """Ends of an axis that holds all values with some room; None without any.
+
+    >>> range_of([1.0, None, 2.0], margin=0.1)
+    [0.9, 2.1]
+    """
+    known = [v for v in values if v is not None and math.isfinite(v)]
+    if not known:
+        return None
+    room = (max(known) - min(known)) * margin or abs(known[0]) * margin or 0.05
+    return [round(min(known) - room, 9), round(max(known) + room, 9)]
+
+
+def best_data(tunings: Iterable[Tuning], *, higher_is_better: bool) -> list[dict[str, Any]]:
+    """Best validation score after each trial: in the order of the offers, and expected over all orders."""
+    frame = best_so_far(tunings, higher_is_better=higher_is_better)
+    found = []
+    for method, rows in frame.groupby("method", sort=False):
+        values = [_number(value) for value in rows["best_in_order"]]
+        if any(value is not None for value in values):
+            expected = [_number(value) for value in rows["expected_best"]]
+            found.append({"method": str(method), "values": values, "expected": expected})
+    return found
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else plain(float(value))

@@ -1,0 +1,161 @@
+"""What the page and the pictures show, as plain data: everything is decided here, drawing decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from peftscope.analysis.estimates import Estimate
+from peftscope.analysis.verdict import Verdict
+from peftscope.spec.record import RunRecord, timestamp
+from peftscope.views.report.conditions import environments, failures, protocols, run_table, stopped_text
+from peftscope.views.report.curves import best_data, learning_rate_data, training_data
+from peftscope.views.report.fronts import axes_of, front_data, is_single, metrics_with_values
+from peftscope.views.report.identity import marks_of
+from peftscope.views.report.material import Material, Topic
+from peftscope.views.report.quantities import difference_text, label_of, plain, reading
+from peftscope.views.report.tables import cost_table, pair_matrix, pair_table, score_table
+
+__all__ = ["report_data"]
+
+
+def report_data(material: Material) -> dict[str, Any]:
+    """Everything that is shown, by section; texts are as they are in the records, for the page to escape.
+
+    Returns:
+        ``study``, ``methods`` (mark, tier, whether a single run), ``front``, ``tiers``, ``pairs``, ``learning_rates``,
+        ``training``, ``best``, ``costs``, ``failures``, ``fairness``, ``conditions`` and ``runs``.
+    """
+    verdict = material.verdict
+    metrics = metrics_with_values(material)
+    axes = axes_of(metrics, verdict)
+    methods = [c.method for c in verdict.candidates]
+    return {
+        "study": _study(material),
+        "methods": _methods(material),
+        "recommendation": [_topic(topic) for topic in material.recommendation],
+        "front": front_data(material, axes),
+        "tiers": {
+            "points": _scores(material),
+            "axis": axes[verdict.metric.name].title if verdict.metric.name in axes else label_of(verdict.metric.name),
+            "table": score_table(verdict),
+            "notes": list(verdict.notes),
+        },
+        "pairs": {
+            "matrix": pair_matrix(verdict),
+            "table": pair_table(verdict),
+            "margin": _margin(verdict),
+        },
+        "learning_rates": learning_rate_data(material.tunings),
+        "best": best_data(material.tunings, higher_is_better=verdict.metric.direction != "lower"),
+        "training": training_data(material.records, methods, material.names),
+        "costs": cost_table(verdict, metrics, axes),
+        "failures": _failures(material.records),
+        "fairness": {
+            "warnings": list(material.warnings),
+            "topics": [_topic(topic) for topic in material.fairness],
+        },
+        "conditions": {
+            "protocols": protocols(material.records),
+            "differences": list(material.conditions),
+            "environments": environments(material.records),
+            "warnings": list(dict.fromkeys(w for record in material.records for w in record.warnings)),
+        },
+        "runs": run_table(material.records, material.names),
+        "notes": list(material.notes),
+    }
+
+
+def _margin(verdict: Verdict) -> str | None:
+    if verdict.margin is None:
+        return None
+    return difference_text(verdict.metric, Estimate(verdict.margin, None, None)).lstrip("+")
+
+
+def _failures(records: Sequence[RunRecord]) -> dict[str, Any]:
+    found = failures(records)
+    return {"runs": found, "number": sum(len(group["runs"]) for group in found), "stopped": stopped_text(records)}
+
+
+def _study(material: Material) -> dict[str, Any]:
+    records = material.records
+    finals = [r for r in records if r.spec.purpose == "final"]
+    candidates = material.verdict.candidates
+    return {
+        "name": material.name,
+        "place": material.place,
+        "made_at": timestamp().replace("T", " ")[:16] + " UTC",
+        "models": list(dict.fromkeys(r.spec.model.source for r in records)),
+        "tasks": list(dict.fromkeys(r.spec.task.name for r in records)),
+        "metric": label_of(material.verdict.metric.name),
+        "num_techniques": sum(not c.is_base for c in candidates),
+        "num_examples": max((c.num_examples for c in candidates), default=0),
+        "num_finals": len(finals),
+        "num_trials": len(records) - len(finals),
+        "num_unscored": sum(c.score is None for c in candidates),
+        "level": round(material.verdict.level * 100),
+        "foreign": bool(records) and all(r.origin == "foreign" for r in records),
+        "version": _version(),
+    }
+
+
+def _version() -> str:
+    import peftscope
+
+    return peftscope.__version__
+
+
+def _methods(material: Material) -> dict[str, dict[str, Any]]:
+    """Candidates in the verdict's order; techniques that were tuned and have no final run yet come after them."""
+    candidates = material.verdict.candidates
+    marks = marks_of([c.method for c in candidates if c.is_base], _titles(material))
+    known = {c.method: c for c in candidates}
+    found = {}
+    for method, mark in marks.items():
+        c = known.get(method)
+        found[method] = {
+            "color": mark.color,
+            "symbol": mark.symbol,
+            "is_base": c is not None and c.is_base,
+            "single": c is not None and is_single(c),
+            "tier": None if c is None else c.tier,
+        }
+    return found
+
+
+def _titles(material: Material) -> list[str]:
+    titles = [c.method for c in material.verdict.candidates]
+    titles += [tuning.method for tuning in material.tunings]
+    titles += [material.names.get(r.run_id, r.spec.method.title) for r in material.records if r.spec.purpose == "final"]
+    return list(dict.fromkeys(titles))
+
+
+def _scores(material: Material) -> list[dict[str, Any]]:
+    """Score with its interval, best first, tier after tier; in the unit of the axis."""
+    metric = material.verdict.metric
+    factor = 100.0 if metric.unit == "share" else 1.0
+    sign = -1.0 if metric.direction == "lower" else 1.0
+    found = []
+    for c in material.verdict.candidates:
+        read = reading(c, metric, score=metric)
+        if read is not None:
+            found.append(
+                {
+                    "method": c.method,
+                    "value": plain(read.value * factor),
+                    "low": None if read.low is None else plain(read.low * factor),
+                    "high": None if read.high is None else plain(read.high * factor),
+                    "tier": c.tier,
+                    "is_base": c.is_base,
+                    "single": is_single(c),
+                    "text": read.text,
+                    "spread": read.spread,
+                }
+            )
+    last = max((c.tier or 0 for c in material.verdict.candidates), default=0) + 1
+    found.sort(key=lambda p: (p["tier"] or last, -sign * float(p["value"] or 0)))
+    return found
+
+
+def _topic(topic: Topic) -> dict[str, Any]:
+    return {"title": topic.title, "lines": list(topic.lines), "rows": [list(row) for row in topic.rows]}

@@ -1,0 +1,120 @@
+"""Everything a report writes: the page, the pictures, the tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from peftscope.store.files import ensure_folder, replacing, write_text
+from peftscope.store.tables import FORMULA_STARTS, csv_of
+from peftscope.views.report.data import report_data
+from peftscope.views.report.figures import figures_of
+from peftscope.views.report.material import Material
+from peftscope.views.report.page import page
+from peftscope.views.report.pictures import pictures_of
+from peftscope.views.table import TextTable, markdown_table
+
+__all__ = ["summary_text", "verdicts_csv", "write_report"]
+
+FORMATS = ("png", "svg")
+MOST_PAIRS = 60
+"""Pairs a summary lists."""
+
+
+def write_report(material: Material, folder: Path) -> dict[str, Path]:
+    """Write the report into a folder, over what an earlier one left there; gives the files by what they are.
+
+    Raises:
+        StoreError: The folder is not writable or the disk is full.
+    """
+    ensure_folder(folder)
+    data = report_data(material)
+    texts = {
+        "report": ("report.html", page(data, figures_of(data))),
+        "runs": ("runs.csv", csv_of(material.records)),
+        "verdicts": ("verdicts.csv", verdicts_csv(material)),
+        "summary": ("summary.md", summary_text(data)),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        pictures = pictures_of(data)
+    written = {}
+    for name, (file_name, text) in texts.items():
+        written[name] = folder / file_name
+        write_text(written[name], text)
+    for name, picture in pictures.items():
+        for kind in FORMATS:
+            path = folder / f"{name}.{kind}"
+            with replacing(path) as temporary, warnings.catch_warnings():
+                # a letter of a name that the font lacks, a label too long for its figure
+                warnings.simplefilter("ignore", UserWarning)
+                picture.savefig(temporary, format=kind)
+            written[f"{name}_{kind}"] = path
+    return written
+
+
+def verdicts_csv(material: Material) -> str:
+    """One row per pair, in the metric's own unit; what is not known is an empty cell."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = ("p_value", "p_holm", "p_equivalent", "superiority", "more_seeds")
+    writer.writerow(["first", "second", "verdict", "difference", "low", "high", *names])
+    for pair in material.verdict.pairs:
+        difference = pair.difference
+        row = [pair.first, pair.second, pair.verdict, difference.value, difference.low, difference.high]
+        row += [getattr(pair, name) for name in names]
+        writer.writerow([_harmless(value) for value in row])
+    return out.getvalue()
+
+
+def _harmless(value: object) -> object:
+    """A text that a spreadsheet does not run."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def summary_text(data: Mapping[str, Any]) -> str:
+    """The answer, the tables and what to know about them, as Markdown."""
+    study = data["study"]
+    parts = [f"# {_flat(study['name'])}", f"{study['made_at']}, peftscope {study['version']}"]
+    parts += [f"**Warning: {_flat(line)}**" for line in data["fairness"]["warnings"]]
+    for topic in data["recommendation"]:
+        parts += [f"## {_flat(topic['title'])}", _items(topic["lines"]), _rows(topic["rows"])]
+    parts += ["## Scores", _markdown(data["tiers"]["table"]), _items(data["tiers"]["notes"])]
+    pairs = data["pairs"]["table"]
+    if pairs["rows"]:
+        few = len(pairs["rows"]) <= MOST_PAIRS
+        parts += ["## Pairs", _markdown(pairs) if few else f"{len(pairs['rows'])} pairs stand in verdicts.csv."]
+    parts += ["## Cost", _markdown(data["costs"])]
+    if data["failures"]["runs"]:
+        failed = [f"{f['title']}: {f['status']}: {f['reason']}" for f in data["failures"]["runs"]]
+        parts += ["## Failures", _items(failed)]
+    for topic in data["fairness"]["topics"]:
+        parts += [f"## {_flat(topic['title'])}", _items(topic["lines"]), _rows(topic["rows"])]
+    if data["conditions"]["differences"]:
+        parts += ["## Different conditions", _items(data["conditions"]["differences"])]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown(table: Mapping[str, Any]) -> str:
+    return _rows([[c["text"] for c in table["headings"]], *([c["text"] for c in row] for row in table["rows"])])
+
+
+def _rows(rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    head, *cells = [[_flat(text) for text in row] for row in rows]
+    return markdown_table(TextTable(title="", headings=head, cells=cells))
+
+
+def _items(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_flat(line)}" for line in lines)
+
+
+def _flat(text: str) -> str:
+    """One line in which no text of the user is markup."""
+    line = " ".join(text.split())
+    return line.replace("&", "&amp;").replace("<", "&lt;")

@@ -1,0 +1,113 @@
+"""Every front the page can show, for any two metrics: nothing is computed in the browser."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from peftscope.analysis.front import Front
+from peftscope.analysis.verdict import Candidate, Verdict
+from peftscope.spec.metric import MetricSpec
+from peftscope.views.report.material import Material
+from peftscope.views.report.quantities import Axis, axis_of, plain, reading
+
+__all__ = ["axes_of", "front_data", "is_single", "metrics_with_values"]
+
+MEMORY = ("peak_train_memory_bytes", "peak_train_reserved_bytes", "peak_reserved_bytes")
+"""What a score is set against at first, the first of these that was measured."""
+BETTER = {"higher": "more is better", "lower": "less is better"}
+
+
+def metrics_with_values(material: Material) -> list[MetricSpec]:
+    """Metrics with a better side that at least one candidate has, the score first."""
+    score = material.verdict.metric
+    wanted = {score.name: score, **{metric.name: metric for metric in material.metrics}}
+    return [
+        metric
+        for metric in wanted.values()
+        if metric.direction != "neutral"
+        and any(reading(c, metric, score=score) is not None for c in material.verdict.candidates)
+    ]
+
+
+def axes_of(metrics: Sequence[MetricSpec], verdict: Verdict) -> dict[str, Axis]:
+    """An axis for each metric, fitted to the candidates' values."""
+    axes = {}
+    for metric in metrics:
+        readings = [reading(c, metric, score=verdict.metric) for c in verdict.candidates]
+        axes[metric.name] = axis_of(metric, [r.value for r in readings if r is not None])
+    return axes
+
+
+def front_data(material: Material, axes: Mapping[str, Axis]) -> dict[str, Any]:
+    """Axes, points and fronts as plain data.
+
+    Returns:
+        ``axes`` by metric; ``points`` by metric and method (value and ends in the axis's unit, text, what the ends
+        are); ``fronts``: one for every two metrics, in either order of them; ``default``: the two shown first.
+    """
+    verdict = material.verdict
+    fronts = {
+        "|".join(metric.name for metric in front.metrics): _front(front)
+        for front in material.fronts
+        if len(front.metrics) == 2 and all(metric.name in axes for metric in front.metrics)
+    }
+    named = [name for name in axes if any(name in key.split("|") for key in fronts)]
+    return {
+        "axes": {name: _axis(axes[name]) for name in named},
+        "points": {name: _points(axes[name], verdict) for name in named},
+        "fronts": fronts,
+        "default": _default(named, fronts, verdict.metric.name),
+    }
+
+
+def _axis(axis: Axis) -> dict[str, Any]:
+    return {
+        "label": axis.label,
+        "title": axis.title,
+        "direction": axis.metric.direction,
+        "better": BETTER[axis.metric.direction],
+        "window": axis.metric.window,
+        "scale": axis.scale,
+        "floor": axis.floor,
+    }
+
+
+def _points(axis: Axis, verdict: Verdict) -> dict[str, Any]:
+    found = {}
+    for candidate in verdict.candidates:
+        read = reading(candidate, axis.metric, score=verdict.metric)
+        if read is not None:
+            found[candidate.method] = {
+                "value": axis.place(read.value),
+                "low": axis.place(read.low),
+                "high": axis.place(read.high),
+                "text": read.text,
+                "spread": read.spread,
+            }
+    return found
+
+
+def _front(front: Front) -> dict[str, Any]:
+    return {
+        "members": list(front.members),
+        "points": sorted(front.points),
+        "membership": {method: plain(p, 3) for method, p in front.membership.items() if p is not None},
+        "removable": {method: list(others) for method, others in front.removable.items()},
+        "hypervolume": plain(front.hypervolume, 3),
+        "notes": list(front.notes),
+    }
+
+
+def _default(named: Sequence[str], fronts: Mapping[str, Any], score: str) -> list[str] | None:
+    """Horizontal and vertical metric at first: training memory and the score where both are there."""
+    pairs = [set(key.split("|")) for key in fronts]
+    for memory in [*(m for wanted in MEMORY for m in named if m.endswith(wanted)), *named]:
+        if memory != score and {memory, score} in pairs:
+            return [memory, score]
+    return sorted(pairs[0]) if pairs else None
+
+
+def is_single(candidate: Candidate) -> bool:
+    """Whether a candidate was trained once, or has no interval; the base is not trained."""
+    return candidate.single or (candidate.num_seeds == 1 and not candidate.is_base)

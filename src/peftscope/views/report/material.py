@@ -1,0 +1,50 @@
+"""What a report is made of, gathered before anything is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from peftscope.analysis.front import Front
+from peftscope.analysis.tuning import Tuning
+from peftscope.analysis.verdict import Verdict
+from peftscope.spec.metric import MetricSpec
+from peftscope.spec.record import RunRecord
+
+__all__ = ["Material", "Topic"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """A heading with lines under it; ``rows`` is a table whose first row is its headings."""
+
+    title: str
+    lines: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Everything the page shows comes from here."""
+
+    name: str
+    place: str
+    """Folder or file as the user wrote it, for the commands that repeat things."""
+    records: Sequence[RunRecord]
+    """Every run of the study, trials and failures among them."""
+    verdict: Verdict
+    metrics: Sequence[MetricSpec]
+    """Metrics a front may be drawn over; the score is the verdict's own metric."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Run id -> candidate it is a run of, where that is not its title."""
+    fronts: Sequence[Front] = ()
+    """One for every two of these."""
+    tunings: Sequence[Tuning] = ()
+    recommendation: Sequence[Topic] = ()
+    warnings: Sequence[str] = ()
+    """Where techniques differ in more than the technique: shown first, and loud."""
+    fairness: Sequence[Topic] = ()
+    conditions: Sequence[str] = ()
+    """What differs between the protocols of the records."""
+    notes: Sequence[str] = field(default=())
+    """What could not be read or computed."""

@@ -1,0 +1,164 @@
+"""The page's tables as plain data: headings, and cells with what they sort by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from peftscope.analysis.verdict import Candidate, Pair, PairVerdict, Verdict
+from peftscope.spec.metric import MetricSpec
+from peftscope.views.report.fronts import is_single
+from peftscope.views.report.quantities import Axis, difference_text, figure_text, label_of, reading
+from peftscope.views.units import DASH, rate_text
+
+__all__ = ["VERDICTS", "cell", "cost_table", "flat", "pair_matrix", "pair_sentence", "pair_table", "score_table"]
+
+VERDICTS: Mapping[PairVerdict, str] = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"}
+"""Verdict -> its sign; colour alone would say nothing to some readers."""
+
+WORDS: Mapping[PairVerdict, str] = {
+    "better": "{} is better than {}",
+    "worse": "{} is worse than {}",
+    "equivalent": "{} is equivalent to {}",
+    "undecided": "{} against {} is undecided",
+}
+
+Table = dict[str, Any]
+
+
+def cell(text: str, sort: float | str | None = None, **more: Any) -> dict[str, Any]:
+    """A cell: its text, and what it sorts by where that is not the text."""
+    return {"text": text, "sort": sort, **more}
+
+
+def score_table(verdict: Verdict) -> Table:
+    """Technique, tier, learning rate, seeds, score and gain; techniques without a score last, with why."""
+    return {
+        "headings": [
+            cell("method"), cell("tier"), cell("lr"), cell("seeds"),
+            cell(label_of(verdict.metric.name), window=verdict.metric.window),
+            cell("gain over base"), cell("failed", window="final runs that failed"),
+        ],
+        "rows": [_score_row(c, verdict) for c in verdict.candidates],
+    }  # fmt: skip
+
+
+def _score_row(c: Candidate, verdict: Verdict) -> list[dict[str, Any]]:
+    metric = verdict.metric
+    read = reading(c, metric, score=metric)
+    gain = DASH if c.gain is None else difference_text(metric, c.gain)
+    seeds = DASH if c.is_base else f"{c.num_seeds}{' (single run)' if is_single(c) and read else ''}"
+    return [
+        cell(c.method, method=c.method),
+        cell(DASH if c.tier is None else str(c.tier), c.tier),
+        cell(rate_text(c.learning_rate), c.learning_rate),
+        cell(seeds, c.num_seeds),
+        cell(read.text if read else "no score", read.value if read else None, title=read.spread if read else None),
+        cell(gain, c.gain.value if c.gain else None),
+        cell(str(len(c.failures)) if c.failures else DASH, len(c.failures), title="; ".join(c.failures) or None),
+    ]
+
+
+def cost_table(verdict: Verdict, metrics: Sequence[MetricSpec], axes: Mapping[str, Axis]) -> Table:
+    """Every metric beside the score, a column each; the range over the seeds in the cell's title."""
+    shown = [m for m in metrics if m.name != verdict.metric.name and m.name in axes]
+    rows = []
+    for c in verdict.candidates:
+        row = [cell(c.method, method=c.method)]
+        for metric in (verdict.metric, *shown):
+            read = reading(c, metric, score=verdict.metric)
+            if read is None:
+                row.append(cell(DASH))
+                continue
+            title = read.spread
+            if metric.name != verdict.metric.name and read.low is not None:
+                title += f": {figure_text(metric, read.low)} to {figure_text(metric, read.high)}"
+            row.append(cell(figure_text(metric, read.value), read.value, title=title))
+        rows.append(row)
+    score = cell(label_of(verdict.metric.name), window=verdict.metric.window, direction=verdict.metric.direction)
+    headings = [cell(axes[m.name].label, window=m.window, direction=m.direction) for m in shown]
+    return {"headings": [cell("method"), score, *headings], "rows": rows}
+
+
+def pair_sentence(pair: Pair, verdict: Verdict) -> str:
+    """One pair in a sentence: difference, interval, how sure."""
+    words = WORDS[pair.verdict].format(pair.first, pair.second)
+    parts = [f"{words}: {difference_text(verdict.metric, pair.difference)}"]
+    if pair.p_holm is not None:
+        parts.append(f"p {_p_text(pair.p_holm)} after Holm's correction")
+    if pair.superiority is not None:
+        parts.append(f"a new training of it scores higher with probability {pair.superiority:.2f}")
+    if pair.more_seeds is not None:
+        parts.append(f"about {pair.more_seeds} more seeds of each would tell them apart")
+    return "; ".join(parts)
+
+
+def pair_matrix(verdict: Verdict) -> Table | None:
+    """Row against column, for all techniques of some pair; None where there is no pair."""
+    paired = {name for pair in verdict.pairs for name in (pair.first, pair.second)}
+    scored = [c for c in verdict.candidates if c.method in paired and c.score is not None]
+    sign = -1.0 if verdict.metric.direction == "lower" else 1.0
+    names = [c.method for c in sorted(scored, key=lambda c: -sign * (c.score.value if c.score else 0.0))]
+    if not names:
+        return None
+    known = {(pair.first, pair.second) for pair in verdict.pairs}
+    rows = []
+    for row in names:
+        cells = []
+        for column in names:
+            there = (row, column) in known or (column, row) in known
+            pair = verdict.pair(row, column) if there else None
+            text = pair_sentence(pair, verdict) if pair else ("" if row == column else "not compared")
+            word = pair.verdict if pair else ("same" if row == column else "none")
+            cells.append({"verdict": word, "sign": VERDICTS[pair.verdict] if pair else "", "text": text})
+        rows.append({"method": row, "cells": cells})
+    return {"names": names, "rows": rows}
+
+
+def pair_table(verdict: Verdict) -> Table:
+    """The same pairs, one a row."""
+    metric = verdict.metric
+    rows = []
+    for pair in verdict.pairs:
+        rows.append(
+            [
+                cell(pair.first, method=pair.first),
+                cell(f"{VERDICTS[pair.verdict]} {pair.verdict}"),
+                cell(pair.second, method=pair.second),
+                cell(difference_text(metric, pair.difference), pair.difference.value),
+                cell(_p_text(pair.p_holm), pair.p_holm),
+                cell(_p_text(pair.p_equivalent), pair.p_equivalent),
+                cell(DASH if pair.superiority is None else f"{pair.superiority:.2f}", pair.superiority),
+                cell(DASH if pair.more_seeds is None else str(pair.more_seeds), pair.more_seeds),
+            ]
+        )  # fmt: skip
+    headings = [
+        cell("first"), cell("verdict"), cell("second"), cell("difference"),
+        cell("p (Holm)", window="of no difference, after Holm's correction over all pairs"),
+        cell("p (equivalent)", window="of a difference as large as the margin, after Holm's correction"),
+        cell("P(higher)", window="probability that a new training of the first scores higher"),
+        cell("more seeds", window="of each, about, would decide it, if the difference is as it looks"),
+    ]  # fmt: skip
+    return {"headings": headings, "rows": rows}
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as lines of name and text; what is None is left out.
+
+    >>> flat({"task": {"name": "math", "seed": None}, "dtype": "float32"})
+    [('task.name', 'math'), ('dtype', 'float32')]
+    """
+    lines: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            lines += flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            shown = isinstance(value, str) and value == value.strip() != ""
+            text = value if shown else json.dumps(value, ensure_ascii=False, default=str)
+            lines.append((f"{prefix}{key}", text))
+    return lines
+
+
+def _p_text(value: float | None) -> str:
+    return DASH if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,194 @@
+"""A newcomer asks what to take, and gets an answer with everything it rests on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peftscope.cli.recommend import default_have
+from pretend import a_record, a_run, a_study_folder
+from pretend_study import make_study
+
+Call = Callable[..., tuple[int, str, str]]
+SHARES = {"base": 0.2, "lora": 0.50, "rslora": 0.53, "ln-tuning": 0.528, "ia3": 0.40}
+
+
+@pytest.fixture
+def columns() -> int:
+    """Width of the terminal."""
+    return 90
+
+
+def _text(out: str) -> str:
+    """Without the breaks of lines."""
+    return " ".join(out.split())
+
+
+def _document(call: Call, *arguments: str) -> tuple[int, dict[str, Any]]:
+    code, out, _ = call("recommend", *arguments, "--json")
+    return code, json.loads(out)
+
+
+def test_the_answer_is_in_plain_words_with_what_it_rests_on(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/demo", SHARES, study={"tuning": {"trials": 4}})
+    code, out, err = call("recommend", "results/demo")
+    assert code == 0, err
+    text = _text(out)
+    for part in (
+        "Take rslora accuracy 53.0 % [",
+        "over the untouched base (3 seeds, 400 test examples",
+        "It costs: training memory 1.19 GB, checkpoint 78.2 MB",
+        "Cheaper and not detectably worse: ln-tuning in training memory, checkpoint",
+        "It detectably beats 1 of 3",
+        "Undecided, neither better nor shown to be the same (all 10 pairs judged at once): ln-tuning (+0.",
+        "The choice, rslora, is lora with one setting changed: use_rslora=True",
+        "more seeds each would tell rslora and lora apart",
+        "4 trials offered to each of 4 techniques; 16 made, 8 of them ended early",
+        "intervals are conditional on the frozen configuration",
+        "variants of lora differ in r",
+    ):
+        assert part in text, part
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 90
+
+
+def test_limits_filter_and_preferences_rank(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/demo", SHARES)
+    code, document = _document(call, "results/demo", "--max-checkpoint", "50MB", "--prefer", "score,checkpoint")
+    assert code == 0
+    assert document["schema"] == "peftscope.recommend/1"
+    assert document["choice"]["method"] == "ln-tuning"
+    (excluded,) = document["excluded"]
+    assert excluded["method"] == "rslora"
+    assert excluded["breaches"] == [{"limit": "checkpoint", "value": 78_200_000, "bound": 50_000_000}]
+    assert {tie["method"] for tie in document["tied"]} == {"lora"}
+    assert document["limits"]["checkpoint"] == 50_000_000
+    out = _text(call("recommend", "results/demo", "--max-checkpoint", "50MB")[1])
+    assert "What the limits left out: 1 (checkpoint ≤ 50 MB)" in out
+    assert "checkpoint 78.2 MB, 28.2 MB over" in out
+
+
+def test_a_wide_margin_makes_equivalent_what_was_undecided(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/demo", SHARES)
+    kinds = {
+        margin: {tie["method"]: tie["kind"] for tie in _document(call, "results/demo", "--margin", margin)[1]["tied"]}
+        for margin in ("2%", "0.15")
+    }
+    assert kinds["2%"]["ln-tuning"] == "undecided"
+    assert kinds["0.15"]["ln-tuning"] == "equivalent"
+
+
+def test_a_lower_end_below_the_least_score_is_said(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/demo", SHARES)
+    text = _text(call("recommend", "results/demo", "--min-score", "52%")[1])
+    assert "The lower end of its interval is below the 52.0 % you ask for." in text
+
+
+def test_where_nothing_beats_the_base_the_answer_is_to_leave_it_alone(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/flat", {"base": 0.5, "lora": 0.51, "rslora": 0.48}, num_examples=100)
+    code, out, _ = call("recommend", "results/flat")
+    assert code == 0
+    text = _text(out)
+    assert "Nothing here is detectably better than leaving the model alone." in text
+    assert "The best estimate is lora: accuracy 51.0 %" in text
+    assert "Cheap to try first" not in text
+    assert _document(call, "results/flat")[1]["leave_alone"] is True
+
+
+def test_limits_nothing_keeps_end_with_1_and_the_nearest(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/demo", SHARES)
+    code, out, _ = call("recommend", "results/demo", "--min-score", "0.9")
+    assert code == 1
+    assert "Nothing here satisfies the limits" in out
+    assert "Nearest to them: rslora, accuracy 53.0 %" in _text(out)
+
+
+def test_failed_runs_are_shown_and_end_with_1(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/demo", SHARES, broken={"ia3": "oom"})
+    code, out, _ = call("recommend", "results/demo")
+    assert code == 1
+    assert "Take rslora" in out
+    assert "ia3: oom: CUDA out of memory" in out
+    assert _document(call, "results/demo")[1]["failures"] == {"ia3": ["oom: CUDA out of memory"]}
+
+
+def test_a_technique_whose_tuning_came_to_nothing_is_not_passed_over(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/demo", SHARES, study={"tuning": {"trials": 3}}, broken={"ia3": "trials"})
+    code, out, _ = call("recommend", "results/demo")
+    assert code == 1
+    assert "Take rslora" in out
+    assert "ia3: no trial ended well, so nothing was frozen: diverged: the loss became infinite" in _text(out)
+
+
+def test_what_was_measured_under_other_conditions_is_left_out_unless_asked_for(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/demo", SHARES, protocols={"rslora": "other weights"})
+    code, out, err = call("recommend", "results/demo")
+    assert "Take ln-tuning" in out
+    assert "note: 3 runs under other conditions left out" in err
+    assert "weights:" in out
+    assert "Take rslora" in call("recommend", "results/demo", "--across")[1]
+    assert code == 0
+
+
+def test_every_wrong_part_of_a_request_is_told_at_once(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/demo", SHARES)
+    code, out, err = call(
+        "recommend", "results/demo", "--max-memory", "12 potatoes", "--max-time", "30", "--min-score", "much",
+        "--prefer", "scores,memory,memory", "--have", "lorra",
+    )  # fmt: skip
+    assert (code, out) == (2, "")
+    for part in ("--max-memory: '12 potatoes'", "--max-time: '30'", "--min-score: 'much'", "did you mean 'score'?",
+                 "memory stands more than once", "did you mean 'lora'?"):  # fmt: skip
+        assert part in err, part
+    code, _, err = call("recommend", "results/demo", "--min-score", "40")
+    assert code == 2
+    assert "write 40%" in err
+
+
+def test_units_are_read_as_they_are_written(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/demo", SHARES)
+    limits = _document(
+        call, "results/demo", "--max-memory", "8GiB", "--max-time", "30min", "--max-latency", "80ms",
+        "--max-forgetting", "0.1", "--min-score", "10%",
+    )[1]["limits"]  # fmt: skip
+    assert limits == {
+        "memory": 8 * 2**30, "checkpoint": None, "time": 1800.0, "forgetting": 0.1, "latency": pytest.approx(0.08),
+        "score": 0.1, "mergeable": False,
+    }  # fmt: skip
+
+
+def test_the_technique_nearly_everybody_has_is_the_default() -> None:
+    assert default_have() == "lora"
+
+
+def test_a_study_that_is_not_one_or_has_no_result_is_a_plain_error(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    a_study_folder(tmp_path / "results/lost", records=[a_record(a_run(), "oom")])
+    trial = a_run().model_copy(update={"purpose": "trial"})
+    a_study_folder(tmp_path / "results/tuning", records=[a_record(trial), a_record(a_run("base"))])
+    for place, why in {
+        "nowhere": "no such file or folder",
+        "empty": "holds no records",
+        "results/lost": "none of its 1 final runs has a result: oom: oom for a reason",
+        "results/tuning": "no technique's final run has ended yet, only trials (1)",
+    }.items():
+        code, out, err = call("recommend", place)
+        assert (code, out) == (2, ""), place
+        assert why in err, place
+
+
+def test_a_name_cannot_drive_the_terminal(call: Call, tmp_path: Path) -> None:
+    label = "[red]x[/] \x1b[2J"
+    make_study(
+        tmp_path / "results/demo",
+        {"base": 0.2, label: 0.5, "ia3": 0.3},
+        study={"methods": [{"name": "lora", "label": label}, "ia3"]},
+        broken={label: "oom"},
+    )
+    out = call("recommend", "results/demo")[1]
+    assert "\x1b[2J" not in out
+    assert "Take [red]x[/]" in out
+    assert "[red]x[/]  [2J: oom" in out

@@ -1,0 +1,121 @@
+"""A study's folder as a whole study leaves it, tuning and failures included, made up in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from peftscope.methods.catalog import BASE
+from peftscope.plan.agenda import agenda_of, replay
+from peftscope.plan.start import Start
+from peftscope.run.history import remember_study
+from peftscope.spec.metric import MetricSpec
+from peftscope.spec.protocol import Protocol
+from peftscope.spec.record import CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
+from peftscope.spec.study import StudySpec
+from peftscope.store.files import write_record
+from pretend import a_record
+
+__all__ = ["ACCURACY", "make_study"]
+
+ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="all problems of the split")
+MEMORY = {"lora": 1.07e9, "rslora": 1.19e9, "ia3": 1.04e9, "ln-tuning": 0.906e9, "oft": 1.05e9, "dora": 1.3e9}
+FILES = {"lora": 39_100_000, "rslora": 78_200_000, "ia3": 762_000, "ln-tuning": 149_000, "oft": 9_310_000}
+
+
+def make_study(
+    folder: Path,
+    shares: Mapping[str, float],
+    *,
+    study: Mapping[str, Any] | None = None,
+    num_examples: int = 400,
+    broken: Mapping[str, str] | None = None,
+    protocols: Mapping[str, str] | None = None,
+) -> StudySpec:
+    """Write the records of a study in which each technique gets its share of the test examples right.
+
+    Args:
+        folder: The study's folder.
+        shares: Method -> share of right answers; the base is one of them where it is scored. Of several learning
+            rates the first has this share, each further one 5 points less.
+        study: Fields of the study that differ from three seeds without tuning.
+        num_examples: Of the test split.
+        broken: Method -> status its last seed's final run ends with; ``trials`` for one whose trials all diverge.
+        protocols: Method -> word that makes its conditions others than those of the rest.
+    """
+    fields: dict[str, Any] = {
+        "name": folder.name, "model": "m", "task": "math", "include_base": BASE in shares,
+        "methods": [name for name in shares if name != BASE], **(study or {}),
+    }  # fmt: skip
+    spec = StudySpec.model_validate(fields)
+
+    def done(start: Start) -> RunRecord:
+        record = _record(start, spec, shares, num_examples, broken or {}, protocols or {})
+        write_record(folder, record)
+        return record
+
+    replay(agenda_of(spec), done)
+    remember_study(folder, spec)
+    return spec
+
+
+def _record(
+    start: Start,
+    study: StudySpec,
+    shares: Mapping[str, float],
+    num_examples: int,
+    broken: Mapping[str, str],
+    protocols: Mapping[str, str],
+) -> RunRecord:
+    run, title = start.run, start.run.method.title
+    number = list(shares).index(title)
+    protocol = Protocol(quality={"weights": protocols.get(title, "those of all")}, cost={"cpu": "EPYC"})
+    known: dict[str, Any] = {
+        "metric": ACCURACY, "protocol": protocol, "quality_protocol": protocol.quality_hash,
+        "cost_protocol": protocol.cost_hash,
+        "technique": TechniqueFacts(
+            tuner_class="T", adapted_modules=tuple(f"layers.{i}.{n}_proj" for i in range(2) for n in "qv"),
+            peft_config=dict(run.method.knobs),
+        ),
+    }  # fmt: skip
+    if broken.get(title) == "trials" and run.purpose == "trial":
+        return a_record(run, "diverged", reason="the loss became infinite", **known)
+    if run.purpose == "trial":
+        loss = 1.0 + abs(np.log10((run.learning_rate or 1.0) / 3e-4)) + number / 100
+        points = [
+            CurvePoint(step=s, learning_rate=1e-4, train_loss=loss, valid_loss=loss, train_time_s=1.0)
+            for s in run.rungs
+            if start.until is None or s <= start.until
+        ]
+        status = "ok" if start.until is None else "eliminated"
+        steps = run.train.max_steps if start.until is None else start.until
+        metrics: dict[str, Any] = {"num_steps": steps, "train_time_s": 10.0, "valid_loss": loss}
+        metrics |= {"valid_score": 1.0 / loss} if status == "ok" else {}
+        return a_record(run, status, metrics=metrics, curve=tuple(points), **known)
+    if broken.get(title) and run.seed == study.seeds[-1]:
+        return a_record(run, broken[title], reason="CUDA out of memory", **known)
+    rates = next((m.learning_rates for m in study.methods if m.title == title), None) or (run.learning_rate,)
+    right = _answers(shares[title] - 0.05 * rates.index(run.learning_rate), number, run.seed, num_examples)
+    metrics = {"test_score": float(right.mean()), "peak_eval_memory_bytes": 600_000_000}
+    if title != BASE:
+        metrics |= {
+            "peak_train_memory_bytes": int(MEMORY.get(title, 1.2e9)) + run.seed,
+            "checkpoint_bytes": FILES.get(title, 40_000_000),
+            "train_time_s": 50.0 + number,
+            "num_steps": run.train.max_steps,
+            "forgetting": 0.02 * number,
+            "num_trainable_params": 100_000 * (number + 1),
+        }
+    examples = tuple(ExampleOutcome(example_id=f"e{i}", score=float(x)) for i, x in enumerate(right))
+    return a_record(run, metrics=metrics, examples=examples, **known)
+
+
+def _answers(share: float, number: int, seed: int, num_examples: int) -> Any:
+    """Right or wrong; what makes an example hard is shared by all, as in life."""
+    shared = np.random.default_rng(7).standard_normal(num_examples)
+    own = np.random.default_rng([number, seed]).standard_normal(num_examples)
+    latent = 0.8 * shared + 0.6 * own
+    return latent <= np.quantile(latent, share)

@@ -1,0 +1,104 @@
+"""The answer's sentences say what is known, and no more."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from judged import LOSS, a_candidate, a_verdict
+from peftscope.analysis.limits import Limits
+from peftscope.analysis.recommendation import Recommendation, recommend
+from peftscope.analysis.verdict import Verdict
+from peftscope.cli.figures import RETENTION
+from peftscope.train.metrics import RUN_METRICS
+from peftscope.views.recommendation import recommendation_topics
+
+SPECS = (*RUN_METRICS.values(), *RETENTION.values())
+BASE = a_candidate("base", 0.1, is_base=True)
+
+
+def _told(found: Recommendation) -> dict[str, str]:
+    topics = recommendation_topics(found, None, SPECS)
+    return {t.title: " ".join([*t.lines, *("|".join(row) for row in t.rows)]) for t in topics}
+
+
+def _text(found: Recommendation) -> str:
+    return " ".join(f"{title}: {text}" for title, text in _told(found).items())
+
+
+def _memory(value: float) -> dict[str, float]:
+    return {"peak_train_memory_bytes": value}
+
+
+def test_equivalent_and_undecided_are_said_apart() -> None:
+    verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.595), a_candidate("c", 0.57))
+    text = _told(recommend(verdict))["What cannot be told from it"]
+    assert "The same, inside a margin of 2.0 points: b (+0.5 points" in text
+    assert "Undecided, neither better nor shown to be the same (all 6 pairs judged at once): c (+3.0 points" in text
+
+
+def test_seeds_that_would_decide_are_counted_and_hopeless_pairs_are_said() -> None:
+    verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.57), a_candidate("c", 0.565))
+    pairs = [replace(p, more_seeds=None) if "c" in (p.first, p.second) else p for p in verdict.pairs]
+    text = _told(recommend(replace(verdict, pairs=tuple(pairs))))["Not enough evidence"]
+    assert "About 4 more seeds each would tell a and b apart" in text
+    assert "No affordable number of seeds would tell a from c; more test examples might." in text
+
+
+def test_with_one_seed_no_number_of_seeds_is_made_up() -> None:
+    verdict = a_verdict(BASE, a_candidate("a", 0.6, num_seeds=1), a_candidate("b", 0.57, num_seeds=1))
+    verdict = replace(verdict, pairs=tuple(replace(p, more_seeds=None) for p in verdict.pairs))
+    text = _text(recommend(verdict))
+    assert "take 3" in text
+    assert "No affordable number" not in text
+    assert "One seed: the intervals are over test examples alone" in text
+
+
+def test_a_choice_made_for_its_cost_says_who_scores_more() -> None:
+    verdict = a_verdict(BASE, a_candidate("a", 0.6, figures=_memory(2e9)), a_candidate("b", 0.4, figures=_memory(1e9)))
+    text = _text(recommend(verdict, prefer=["memory"]))
+    assert "Take b" in text
+    assert "chosen by what you prefer: the least training memory, among the techniques that keep the limits" in text
+    assert "Detectably better than it, and not chosen for what you prefer or for the limits: a (-20.0 points" in text
+
+
+def test_a_preference_nobody_measured_is_said() -> None:
+    verdict = a_verdict(BASE, a_candidate("a", 0.6, figures=_memory(2e9)), a_candidate("b", 0.4))
+    assert "Nobody measured decoding step, so that could not count." in _text(recommend(verdict, prefer=["latency"]))
+
+
+def test_a_base_that_was_not_measured_is_said_and_so_is_one_that_is_not_beaten() -> None:
+    assert "The untouched base was not measured" in _text(recommend(a_verdict(a_candidate("a", 0.6))))
+    verdict = a_verdict(a_candidate("base", 0.5, is_base=True), a_candidate("a", 0.53))
+    text = _text(recommend(verdict, limits=Limits(score=0.52)))
+    assert "It is not detectably better than leaving the model alone." in text
+
+
+def test_many_techniques_are_counted_and_not_listed() -> None:
+    many = [a_candidate(f"m{n:02}", 0.5 - n / 1000, figures=_memory(9e9)) for n in range(30)]
+    verdict = a_verdict(BASE, a_candidate("a", 0.6, figures=_memory(1e9)), *many)
+    told = _told(recommend(verdict))
+    assert told["It detectably beats 30 of 30"].startswith("and 22 more, by more than these")
+    told = _told(recommend(verdict, limits=Limits(memory=2e9)))
+    text = told["What the limits left out: 30 (training memory ≤ 2 GB)"]
+    assert text.startswith("and 20 more, none of which scores higher")
+    assert "m00|50.0 %|training memory 9 GB, 7 GB over" in text
+
+
+def test_of_a_loss_the_limit_is_the_most() -> None:
+    verdict = a_verdict(a_candidate("a", 2.0), a_candidate("b", 1.0), metric=LOSS)
+    told = _told(recommend(verdict, limits=Limits(score=1.5)))
+    assert "held out loss 1.000 [0.970, 1.030]" in told["Take b"]
+    assert told["What the limits left out: 1 (score ≤ 1.500)"].endswith("a|2.000|score 2.000, 0.500 over")
+
+
+def test_a_limit_on_what_nobody_measured_leaves_all_out_and_says_so() -> None:
+    verdict: Verdict = a_verdict(BASE, a_candidate("a", 0.6))
+    told = _told(recommend(verdict, limits=Limits(latency=0.08, score=0.3)))
+    assert "Nothing here satisfies the limits" in told
+    assert "decoding step not measured" in told["What the limits left out: 1 (decoding step ≤ 0.08, score ≥ 30.0 %)"]
+
+
+def test_failures_of_one_kind_are_counted() -> None:
+    lost = a_candidate("b", 0.5, failures=("oom: no memory", "oom: no memory", "killed: by hand"))
+    told = _told(recommend(a_verdict(BASE, a_candidate("a", 0.6), lost)))
+    assert told["3 runs failed"] == "b: oom: no memory (2 runs) b: killed: by hand"

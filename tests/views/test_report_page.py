@@ -1,0 +1,227 @@
+"""The page is one file, whole, and what users wrote cannot break out of it."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peftscope.errors import StoreError
+from peftscope.views.report.data import report_data
+from peftscope.views.report.figures import figures_of
+from peftscope.views.report.files import summary_text, verdicts_csv, write_report
+from peftscope.views.report.material import Material, Topic
+from peftscope.views.report.page import page
+from views.report_study import a_study, many_singles
+
+HOSTILE = "</script><img src=x onerror=alert(1)>{{7*7}}%{x}$a_b^$\u2028&lt;"
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, every script's text, and the text beside."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+        else:
+            self.texts.append(data)
+
+
+def made(material: Material) -> str:
+    data = report_data(material)
+    return page(data, figures_of(data))
+
+
+def embedded(text: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    return dict(json.loads(found[1], parse_constant=refuse))
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return made(a_study())
+
+
+def test_nothing_is_loaded_from_anywhere(text: str) -> None:
+    found = Elements(text)
+    for tag, attributes in found.elements:
+        assert "src" not in attributes, (tag, attributes)
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form"), tag
+        if "href" in attributes:
+            assert tag == "a"
+            assert str(attributes["href"]).startswith("#")
+    policy = next(a["content"] for t, a in found.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert not re.search(r"@import|url\(", style)
+    own = found.scripts[0] + found.scripts[2]
+    assert "http" not in own
+    assert "fetch(" not in own
+    assert len(found.scripts) == 3
+    assert "Plotly" in found.scripts[1]
+
+
+def test_the_page_holds_every_section_and_its_links_lead_to_one(text: str) -> None:
+    found = Elements(text)
+    ids = [a["id"] for _, a in found.elements if a.get("id")]
+    assert len(ids) == len(set(ids))
+    for _, attributes in found.elements:
+        if str(attributes.get("href", "")).startswith("#"):
+            assert str(attributes["href"])[1:] in ids
+    plain = " ".join(found.texts)
+    for part in (
+        "oft adapts 60 modules", "Take ln-tuning", "conditional on the frozen", "oom for a reason", "MemoryError",
+        "4 trials offered", "peftscope rerun RUN", "2.0 points", "single run",
+    ):  # fmt: skip
+        assert part in plain, part
+    assert plain.index("oft adapts 60 modules") < plain.index("Take ln-tuning")
+
+
+def test_the_verdicts_can_be_read_without_colour_and_without_a_mouse(text: str) -> None:
+    cells = re.findall(
+        r'<td class="(better|worse|equivalent|undecided)" tabindex="(0|-1)" title="([^"]+)"[^>]*>(.)<', text
+    )
+    assert {(word, sign) for word, _, _, sign in cells} == {
+        ("better", "▲"), ("worse", "▼"), ("equivalent", "="), ("undecided", "?"),
+    }  # fmt: skip
+    assert text.count('id="pair-table"') == 1
+
+
+def test_hostile_words_cannot_break_out_of_json_or_html() -> None:
+    study = a_study(labels={"lora": HOSTILE, "vera": f"vera {HOSTILE}"}, name=HOSTILE, warnings=(HOSTILE,))
+    bad = [r.model_copy(update={"reason": HOSTILE, "warnings": (HOSTILE,)}) for r in study.records]
+    topics = (Topic(title=HOSTILE, lines=(HOSTILE,), rows=((HOSTILE,), (HOSTILE,))),)
+    text = made(replace(study, records=bad, place=f"results/{HOSTILE}", fairness=topics, recommendation=topics))
+    found = Elements(text)
+    assert not [tag for tag, attributes in found.elements if tag == "img" or "onerror" in attributes]
+    assert len(found.scripts) == 3
+    data = embedded(text)
+    assert HOSTILE in data["methods"]
+    heading = text.split("<h1>")[1].split("</h1>")[0]
+    assert html.unescape(heading) == HOSTILE
+    for name, figure in data["figures"].items():  # what Plotly takes for markup
+        for string in _strings({k: v for k, v in figure.items() if k != "data"}, {"meta"}):
+            assert "<img" not in string, name
+        for string in _strings(figure["data"], {"meta"}):
+            assert "<img" not in string, name
+            assert "%{x}$" not in string, name
+
+
+def _strings(value: Any, without: set[str]) -> list[str]:
+    if isinstance(value, dict):
+        return [s for key, item in value.items() if key not in without for s in _strings(item, without)]
+    if isinstance(value, list | tuple):
+        return [s for item in value for s in _strings(item, without)]
+    return [value] if isinstance(value, str) else []
+
+
+def test_what_is_no_number_is_null_in_the_page() -> None:
+    study = a_study()
+    run = next(r for r in study.records if r.curve)
+    broken = run.model_copy(
+        update={"curve": (*run.curve, run.curve[-1].model_copy(update={"step": 40, "train_loss": float("nan")}))}
+    )
+    trials = tuple(replace(t, valid_loss=float("inf")) for t in study.tunings[0].trials)
+    tunings = (replace(study.tunings[0], trials=trials), *study.tunings[1:])
+    data = embedded(made(replace(study, records=[broken], tunings=tunings)))
+    (trace,) = data["figures"]["training-loss"]["data"]
+    assert trace["y"][-1] is None
+    assert "rates-loss-0" in data["figures"]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"tunings": ()},
+        {"records": ()},
+        {"fronts": (), "recommendation": (), "fairness": (), "warnings": ()},
+    ],
+    ids=["without tuning", "without records", "bare"],
+)
+def test_half_a_study_has_a_page(parts: dict[str, Any]) -> None:
+    data = embedded(made(a_study(**parts)))
+    assert ("best" in data["figures"]) == ("tunings" not in parts)
+    assert any(name.startswith("rates") for name in data["figures"]) == ("tunings" not in parts)
+
+
+def test_fifty_two_single_runs_have_a_page_that_says_so() -> None:
+    text = made(many_singles())
+    data = embedded(text)
+    assert len(data["figures"]["tiers"]["data"]) == 52
+    assert data["figures"]["tiers"]["layout"]["height"] > 52 * 20
+    assert sum(trace["visible"] for trace in data["figures"]["training-loss"]["data"]) == 8
+    assert "No two techniques can be compared" in text
+    assert "Every technique is a single run" in text
+
+
+def test_all_files_are_written_and_a_second_report_replaces_them(tmp_path: Path) -> None:
+    study = a_study(labels={"lora": "=cmd|' /C calc'!A0"})
+    files = write_report(study, tmp_path / "report")
+    names = {path.name for path in (tmp_path / "report").iterdir()}
+    assert names == {
+        "report.html", "runs.csv", "verdicts.csv", "summary.md", "front.png", "front.svg", "tiers.png", "tiers.svg",
+        "learning_rates.png", "learning_rates.svg",
+    }  # fmt: skip
+    assert files["front_png"].read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in files["tiers_svg"].read_text()
+    files["report"].write_text("old")
+    write_report(study, tmp_path / "report")
+    assert files["report"].read_text().startswith("<!doctype html>")
+    assert {path.name for path in (tmp_path / "report").iterdir()} == names
+    rows = list(csv.DictReader(io.StringIO(files["verdicts"].read_text())))
+    assert len(rows) == len(study.verdict.pairs)
+    assert any(row["first"] == "'=cmd|' /C calc'!A0" for row in rows)
+
+
+def test_pictures_take_any_name(tmp_path: Path) -> None:
+    write_report(a_study(labels={"lora": "$\\frac{1}{$", "oft": "名前 \n x", "lily": "l" * 200}), tmp_path)
+    assert (tmp_path / "front.png").stat().st_size > 10_000
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be written to"):
+        write_report(a_study(), tmp_path / "file" / "report")
+
+
+def test_the_summary_is_markdown_that_holds_what_must_be_known() -> None:
+    text = summary_text(report_data(a_study(labels={"lora": "a|b <b>"})))
+    assert "**Warning: oft adapts 60 modules" in text
+    assert "a\\|b &lt;b>" in text
+    assert "- vera lr 0.0003 seeds 1, 2, 3: oom: oom for a reason" in text
+    assert "conditional on the frozen configurations" in text
+
+
+def test_verdicts_keep_every_digit_and_leave_the_unknown_empty() -> None:
+    rows = list(csv.DictReader(io.StringIO(verdicts_csv(a_study()))))
+    assert rows[0]["verdict"] == "undecided"
+    assert float(rows[0]["difference"]) == pytest.approx(0.015)
+    better = next(row for row in rows if row["verdict"] == "better")
+    assert better["more_seeds"] == ""
