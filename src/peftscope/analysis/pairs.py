@@ -154,8 +154,8 @@ def superiority(crossed: Crossed, of: Differences, sign: float) -> Floats:
     known = ((crossed.degrees > 0) | crossed.fixed)[of.first] & ((crossed.degrees > 0) | crossed.fixed)[of.second]
     degrees = np.maximum(np.where(crossed.fixed, np.inf, np.maximum(crossed.degrees, 1)), 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        steps = sign * of.values / np.sqrt(variance)
-    steps = np.where(variance > 0.0, steps, np.where(of.values == 0.0, 0.0, np.inf * np.sign(sign * of.values)))
+        # without any variance a difference is certain, and none is none
+        steps = np.where(of.values == 0.0, 0.0, sign * of.values / np.sqrt(variance))
     chance = stats.t.cdf(steps, np.minimum(degrees[of.first], degrees[of.second]))
     return np.where(known, chance, np.nan)
 

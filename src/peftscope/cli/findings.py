@@ -88,6 +88,7 @@ def findings_of(place: Path, *, margin: float | None = None, across: bool = Fals
     runs = frame_of(judged)
     runs["method"] = [names[run_id] for run_id in runs["run_id"]]
     runs["num_test_examples"] = example_count(judged)
+    _spend_nothing_on(BASE, runs)
     metrics = figure_specs(runs)
     if across:
         runs["quality_protocol"] = None
@@ -258,6 +259,13 @@ def _of_one_protocol(finals: Sequence[RunRecord], notes: list[str]) -> list[RunR
         "--across takes them together"
     )
     return [r for r in finals if r.quality_protocol in (kept, None)]
+
+
+def _spend_nothing_on(base: str, runs: pd.DataFrame) -> None:
+    """The untouched base is a candidate like any other: its training takes no time or memory, and leaves no file."""
+    for name in ("peak_train_memory_bytes", "train_time_s", "checkpoint_bytes"):
+        if name in runs:
+            runs.loc[(runs["technique"] == base) & (runs["status"] == "ok"), name] = 0.0
 
 
 def _blank_other_machines(runs: pd.DataFrame, metrics: Sequence[MetricSpec], notes: list[str]) -> None:

@@ -145,17 +145,13 @@ def _treated(outcome: Outcome) -> Fairness | None:
 
 
 def _print_fairness(treated: Fairness | None, outcome: Outcome) -> None:
-    from peftscope.views.fairness import LOUD, fairness_lines
+    from peftscope.views.fairness import LOUD, fairness_lines, unfinished_lines
 
     if treated is None:
         return
     console = Console(soft_wrap=True, highlight=False)
-    for share in treated.shares:
-        if not share.seeds and not share.failed_finals:
-            reasons = "; ".join(dict.fromkeys(share.failed_trials))
-            console.print(
-                f"{share.method}: no trial ended well, so nothing was frozen: {reasons}", style="red", markup=False
-            )
+    for line in unfinished_lines(treated):
+        console.print(line, style="red", markup=False)
     lines = fairness_lines(treated)
     for number, line in enumerate(lines):
         console.print(line, style="yellow" if LOUD in lines[: number + 1] else "", markup=False)

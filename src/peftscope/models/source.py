@@ -154,8 +154,8 @@ def _reason(error: Exception, revision: str | None) -> str:
 
 def _not_there(source: str, reason: str) -> str:
     names = [PREFIX + name for name in BUILTINS]
-    near = get_close_matches(PREFIX + source.rpartition("/")[2].lower(), names, n=1, cutoff=0.6)
-    hint = near[0] if near else _nearest(Path(source))
+    near = get_close_matches(source.rpartition("/")[2].lower().removeprefix(PREFIX), BUILTINS, n=1, cutoff=0.6)
+    hint = PREFIX + near[0] if near else _nearest(Path(source))
     return (
         f"model.source: {source!r}: {reason}. No file or folder of that name is in {Path.cwd()} either."
         + (f" Did you mean {hint!r}?" if hint else "")

@@ -31,7 +31,8 @@ class ModelSpec(Frozen):
     """The base model every technique starts from."""
 
     source: str
-    """Hub id, local folder, path of a GGUF file, or ``builtin:smollm2-135m``."""
+    """Hub id, local folder, path of a GGUF file, ``builtin:smollm2-135m``, or ``builtin:nano-lm``, which trains in
+    seconds."""
     revision: str | None = None
     """Hub revision; None takes the default branch."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

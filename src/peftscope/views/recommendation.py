@@ -383,8 +383,8 @@ def _failures(found: Recommendation) -> Topic | None:
 
 def _basis(verdict: Verdict) -> Topic | None:
     """What a reader must know of the figures; single runs are counted and not told one by one."""
-    single = tuple(f"{c.method} is a single run" for c in verdict.candidates if c.single)
-    lines = [f"{note}." for note in verdict.notes if not note.startswith(single)]
+    single = sum(c.single for c in verdict.candidates)
+    lines = [f"{note}." for note in verdict.notes if not (single and note.startswith("single run"))]
     if single:
-        lines.append(f"{len(single)} of {len(verdict.candidates)} are single runs without scores per example.")
+        lines.append(f"{single} of {len(verdict.candidates)} are single runs without scores per example.")
     return Topic(title="What this rests on", lines=lines) if lines else None
