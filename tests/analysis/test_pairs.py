@@ -9,7 +9,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from peftscope.analysis.crossed import Crossed, fit
-from peftscope.analysis.pairs import holm, pairs_of, shaffer, superiority, compared, verdicts_of
+from peftscope.analysis.pairs import compared, holm, pairs_of, shaffer, superiority, verdicts_of
 from peftscope.analysis.verdict import Pair
 
 

@@ -69,6 +69,11 @@ def test_five_mistakes_get_one_message_with_where_what_and_the_nearest_match(tmp
         (GOOD.replace("{name: oft,", "{name: lora,"), "label"),
         (GOOD.replace("methods: [", "methods: [lora, lora, "), "lora stands more than once"),
         (GOOD.replace("name: math", "name: maths"), "did you mean 'math'?"),
+        (GOOD + "tuning: {}", "learning_rates and tuning"),
+        (
+            "name: s\nmodel: m\ntask: math\nmethods: [{name: lora, search: {rank: [8]}}]\ntuning: {}",
+            "setting of lora 'rank'",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_study_is_said(text: str, part: str, tmp_path: Path) -> None:

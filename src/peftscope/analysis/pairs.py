@@ -26,13 +26,13 @@ from peftscope.analysis.verdict import Pair, PairVerdict
 
 __all__ = [
     "Tested",
+    "compared",
     "difference_estimates",
     "gains_of",
     "holm",
     "pairs_of",
     "shaffer",
     "superiority",
-    "compared",
     "verdicts_of",
 ]
 

@@ -48,7 +48,7 @@ def seeds_for_difference(
         at_most: Seeds that are looked at.
 
     >>> seeds_for_difference(0.05, per_seed=2 * (0.01**2 + 0.15 / 1000), num_pairs=28, degrees_per_seed=8)
-    5
+    4
     """
     return _first(abs(gap), per_seed, fixed, (1.0 - level) / 2 / num_pairs, power, degrees_per_seed, at_most)
 

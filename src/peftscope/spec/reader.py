@@ -137,11 +137,13 @@ def _name_problems(raw: Mapping[str, Any], vocabulary: Vocabulary) -> list[str]:
         if name not in vocabulary.methods:
             problems.append(f"methods[{index}]: {unknown_name('method', name, vocabulary.methods)}")
             continue
-        knobs = entry.get("knobs") if isinstance(entry, dict) else None
-        for knob in knobs if isinstance(knobs, dict) else ():
-            allowed = vocabulary.knobs(name)
-            if knob not in allowed:
-                problems.append(f"methods[{index}].knobs: {unknown_name(f'setting of {name}', str(knob), allowed)}")
+        for place in ("knobs", "search"):
+            given = entry.get(place) if isinstance(entry, dict) else None
+            for knob in given if isinstance(given, dict) else ():
+                allowed = vocabulary.knobs(name)
+                if knob not in allowed:
+                    told = unknown_name(f"setting of {name}", str(knob), allowed)
+                    problems.append(f"methods[{index}].{place}: {told}")
     return problems + _task_problems(raw.get("task"), vocabulary)
 
 

@@ -81,7 +81,7 @@ class MethodSpec(Frozen):
     """A name of your own, where one technique stands twice with different settings."""
     learning_rates: tuple[Rate, ...] | None = Field(default=None, min_length=1)
     """Learning rates to try, each a row of its own; None takes the card's default, or with ``tuning`` searches."""
-    search: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
+    search: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """With ``tuning``: settings to search beside the learning rate, each with its candidates, such as ``r: [8, 32]``.
     They share the trials every technique has."""
     knobs: dict[str, Any] = Field(default_factory=dict)

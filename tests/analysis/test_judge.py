@@ -1,0 +1,160 @@
+"""From runs to a verdict: nothing disappears, nothing is ranked that cannot be."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from peftscope.analysis.judge import judge
+from peftscope.analysis.verdict import Verdict
+from peftscope.spec.metric import MetricSpec
+
+ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="")
+LOSS = MetricSpec(name="held_out_loss", unit="nats/token", direction="lower", window="")
+
+
+def study(
+    rates: dict[str, float], *, seeds: int = 3, examples: int = 200, source: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Frames of a study; ``base`` has one run."""
+    generator = np.random.default_rng(source)
+    easy = generator.random(examples)
+    runs, scores = [], []
+    for name, rate in rates.items():
+        for seed in range(1 if name == "base" else seeds):
+            run_id = f"{name}-{seed}"
+            right = np.where(generator.random(examples) < 0.7, easy, generator.random(examples)) < rate
+            scores.append(_scores(run_id, right.astype(float)))
+            runs.append(_run(run_id, name, seed) | {"memory_bytes": 100.0 + seed, "test_score": right.mean()})
+    return pd.DataFrame(runs), pd.concat(scores)
+
+
+def _run(run_id: str, name: str, seed: int) -> dict[str, object]:
+    return {
+        "run_id": run_id, "method": name, "technique": name, "learning_rate": None if name == "base" else 1e-4,
+        "seed": seed, "purpose": "final", "status": "ok", "reason": None, "single": False, "quality_protocol": "q",
+    }  # fmt: skip
+
+
+def _scores(run_id: str, values: np.ndarray) -> pd.DataFrame:
+    ids = [str(i) for i in range(len(values))]
+    return pd.DataFrame({"run_id": run_id, "example_id": ids, "draw": 0, "score": values})
+
+
+def _verdict(runs: pd.DataFrame, examples: pd.DataFrame, **how: object) -> Verdict:
+    return judge(runs, examples, ACCURACY, base="base", **how)  # type: ignore[arg-type]
+
+
+def test_the_base_is_first_then_the_best_and_the_base_is_a_candidate_like_others() -> None:
+    verdict = _verdict(*study({"low": 0.3, "base": 0.1, "high": 0.8}))
+    assert [c.method for c in verdict.candidates] == ["base", "high", "low"]
+    assert verdict.tiers == (("high",), ("low",), ("base",))
+    assert [c.tier for c in verdict.candidates] == [3, 1, 2]
+    assert len(verdict.pairs) == 3
+    assert verdict.margin == 0.02
+
+
+def test_a_gain_is_the_pair_with_the_base() -> None:
+    verdict = _verdict(*study({"base": 0.1, "lora": 0.5}))
+    pair = verdict.pair("lora", "base")
+    assert pair is not None
+    assert verdict.candidate("lora").gain == pair.difference
+    assert verdict.candidate("base").gain is None
+
+
+def test_failures_are_shown_and_counted() -> None:
+    runs, examples = study({"base": 0.1, "lora": 0.5, "gone": 0.5})
+    runs.loc[runs["run_id"] == "lora-1", ["status", "reason"]] = ["diverged", "loss is NaN"]
+    runs.loc[runs["method"] == "gone", ["status", "reason"]] = ["oom", "no memory"]
+    verdict = _verdict(runs, examples)
+    assert verdict.candidate("lora").num_seeds == 2
+    assert verdict.candidate("lora").failures == ("diverged: loss is NaN",)
+    assert verdict.candidate("gone").failures == ("oom: no memory",) * 3
+    assert verdict.candidate("gone").score is None
+    assert verdict.candidates[-1].method == "gone"
+    assert any("lora: 1 of 3 final runs failed" in note for note in verdict.notes)
+
+
+def test_trials_do_not_count() -> None:
+    runs, examples = study({"base": 0.1, "lora": 0.5})
+    runs.loc[runs["run_id"] == "lora-0", "purpose"] = "trial"
+    assert _verdict(runs, examples).candidate("lora").num_seeds == 2
+
+
+def test_several_rates_of_a_technique_are_candidates_of_their_own() -> None:
+    runs, examples = study({"base": 0.1, "lora": 0.5, "oft": 0.4})
+    runs.loc[runs["run_id"] == "lora-2", "learning_rate"] = 3e-3
+    assert {c.method for c in _verdict(runs, examples).candidates} == {"base", "lora lr 0.0001", "lora lr 0.003", "oft"}
+
+
+def test_two_protocols_are_never_ranked_together() -> None:
+    runs, examples = study({"base": 0.1, "lora": 0.5})
+    runs.loc[0, "quality_protocol"] = "other"
+    with pytest.raises(AssertionError, match="2 quality protocols"):
+        _verdict(runs, examples)
+
+
+def test_examples_that_some_run_lacks_are_left_out_and_a_run_that_lacks_many_is() -> None:
+    runs, examples = study({"base": 0.1, "lora": 0.5, "oft": 0.4})
+    number = examples["example_id"].astype(int)
+    few = (examples["run_id"] == "lora-0") & (number < 5)
+    many = (examples["run_id"] == "oft-1") & (number < 150)
+    verdict = _verdict(runs, examples[~few & ~many])
+    assert verdict.candidate("base").num_examples == 195
+    assert verdict.candidate("oft").num_seeds == 2
+    assert any("oft-1 is left out" in note for note in verdict.notes)
+    assert any("5 test examples" in note for note in verdict.notes)
+
+
+def test_one_seed_gives_an_interval_over_examples_and_says_so() -> None:
+    verdict = _verdict(*study({"base": 0.1, "lora": 0.5}, seeds=1))
+    assert verdict.candidate("lora").score.interval is not None  # type: ignore[union-attr]
+    assert any("one seed each" in note for note in verdict.notes)
+
+
+def test_every_verdict_says_what_its_intervals_are_conditional_on() -> None:
+    assert any("frozen configuration" in note for note in _verdict(*study({"base": 0.1, "lora": 0.5})).notes)
+
+
+def test_a_run_without_scores_per_example_is_single_and_has_no_interval() -> None:
+    runs, examples = study({"lora": 0.5, "oft": 0.4}, seeds=1)
+    verdict = _verdict(runs.assign(num_test_examples=1319), examples.iloc[:0])
+    lora = verdict.candidate("lora")
+    assert lora.single
+    assert lora.score is not None
+    assert lora.score.interval is None
+    assert lora.num_examples == 1319
+    assert verdict.pairs == ()
+    assert lora.tier is None
+
+
+def test_where_lower_is_better_a_fall_is_a_gain_and_no_margin_is_assumed() -> None:
+    runs, examples = study({"base": 0.9, "lora": 0.3})
+    verdict = judge(runs, examples.assign(score=examples["score"] + 1.5), LOSS, base="base")
+    assert verdict.margin is None
+    gain = verdict.candidate("lora").gain
+    assert gain is not None
+    assert gain.value > 0.0
+    assert verdict.tiers[0] == ("lora",)
+
+
+def test_figures_hold_mean_range_and_scatter_over_the_seeds() -> None:
+    figure = _verdict(*study({"base": 0.1, "lora": 0.5})).candidate("lora").figures["memory_bytes"]
+    assert (figure.mean, figure.low, figure.high, figure.num_runs, figure.deviation) == (101.0, 100.0, 102.0, 3, 1.0)
+
+
+def test_the_order_of_rows_changes_nothing() -> None:
+    runs, examples = study({"base": 0.1, "lora": 0.5, "oft": 0.45})
+    shuffled = _verdict(runs, examples.sample(frac=1.0, random_state=1))
+    assert shuffled == _verdict(runs, examples)
+
+
+def test_a_study_of_fifty_techniques_is_judged_in_seconds() -> None:
+    frames = study({"base": 0.1} | {f"m{i}": 0.4 + i / 250 for i in range(49)}, seeds=5, examples=1319)
+    start = time.perf_counter()
+    verdict = _verdict(*frames)
+    assert len(verdict.pairs) == 50 * 49 // 2
+    assert time.perf_counter() - start < 5.0
