@@ -2,12 +2,13 @@
 
     python benchmarks/halving.py            (about a quarter of an hour on two cores; writes halving.md)
 
-The demo study is tuned twice, once with its rungs and once with every trial trained to its end. Both share one
-folder: final runs of a configuration that both chose are the same runs.
+The demo study is tuned twice, once with its rungs (what ``make demo`` has left is taken) and once with every trial
+trained to its end. Both share one folder: final runs of a configuration that both chose are the same runs.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from peftscope.views.units import interval_text, rate_text
 
 HERE = Path(__file__).parent
 DEMO = HERE.parent / "studies" / "demo.yaml"
+DONE = HERE.parent / "results" / "demo"
 
 
 def main() -> None:
@@ -29,6 +31,8 @@ def main() -> None:
     study = load_yaml(DEMO.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
+        if DONE.is_dir():
+            shutil.copytree(DONE, folder / "results")
         halving = _found(study, folder)
         grid = _found({**study, "tuning": {**study["tuning"], "rungs": []}}, folder)
     tops = [findings.verdict.tiers[0] for findings in (halving, grid)]

@@ -67,7 +67,7 @@ class _Training:
         self.card, self.make_base, self.context, self.knobs = card, make_base, context, knobs
         self.task = _Tokens(batch)
 
-    def go(self, until: int | None, state: Path | None) -> tuple[FitResult, dict[str, Tensor]]:
+    def go(self, until: int | None, state: Path | None, conditions: str = "a") -> tuple[FitResult, dict[str, Tensor]]:
         seed_everything(3)
         built = build(self.make_base(), MethodSpec(name=self.card.name, knobs=self.knobs), self.context())
         assert self.card.rate is not None
@@ -82,7 +82,7 @@ class _Training:
             seed=3,
             result=result,
             hooks=Hooks(after_step=built.after_step, penalty=built.penalty),
-            pauses=Pauses(rungs=(2, 4), measure=lambda: 0.5, until=until, state=state),
+            pauses=Pauses(rungs=(2, 4), measure=lambda: 0.5, until=until, state=state, conditions=conditions),
         )
         return result, {name: p.detach().clone() for name, p in built.model.named_parameters()}
 
@@ -109,7 +109,7 @@ def test_pausing_twice_changes_nothing(
     assert [name for name, weight in weights.items() if not torch.equal(weight, again[name])] == []
 
 
-def test_a_resumed_training_does_only_the_steps_that_are_left_and_a_lost_state_costs_no_more_than_time(
+def test_a_resumed_training_does_only_the_steps_that_are_left_and_a_lost_or_stale_state_costs_no_more_than_time(
     make_base: Callable[[], nn.Module],
     context: Callable[..., Any],
     batch: Callable[..., dict[str, Tensor]],
@@ -125,7 +125,12 @@ def test_a_resumed_training_does_only_the_steps_that_are_left_and_a_lost_state_c
     assert len(drawn) == 2 * 4
     training.go(None, state)
     assert len(drawn) == 2 * 6
+    training.go(4, state)
+    drawn.clear()
+    training.go(None, state, conditions="other data")
+    assert len(drawn) == 2 * 6
+    drawn.clear()
     state.write_bytes(b"damaged")
     again, _ = training.go(None, state)
-    assert len(drawn) == 2 * 12
+    assert len(drawn) == 2 * 6
     assert again.curve[-1].train_loss == whole.curve[-1].train_loss

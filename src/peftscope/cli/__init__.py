@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import typer
@@ -37,6 +38,7 @@ app.command(name="export")(export.export)
 
 def main() -> None:
     """Entry point: exit code 0 done, 1 done with failures, 2 the request was wrong, 130 interrupted."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package nobody here needs
     try:
         app()
     except PeftscopeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from peftscope.plan.conditions import cost_conditions, quality_conditions
 from peftscope.run.baseline import retention_baseline
 from peftscope.run.environment import describe_environment
 from peftscope.run.measure import Measured, measure_result, measure_trial, score_split
+from peftscope.spec.base import content_hash
 from peftscope.spec.protocol import Protocol
 from peftscope.spec.record import Attempt, RunRecord, TechniqueFacts, timestamp
 from peftscope.spec.run import RunSpec
+from peftscope.store.running import paused_folder
 from peftscope.tasks import registry
 from peftscope.tasks.base import Task, TaskContext
 from peftscope.tasks.sealed import SealedTask
@@ -294,7 +297,12 @@ class _Run:
             self._stage("train")
             return loss
 
-        state = self.folder / "states" / f"{self.spec.run_id}.pt"
+        state = paused_folder(self.folder) / f"{self.spec.run_id}.pt"
+        versions = {name: version(name) for name in ("torch", "peft")}
         return Pauses(
-            rungs=self.spec.rungs, measure=measure, until=self.until, state=state if built.card.resumes else None
+            rungs=self.spec.rungs,
+            measure=measure,
+            until=self.until,
+            state=state if built.card.resumes else None,
+            conditions=content_hash({"quality": self.quality, "versions": versions}),
         )

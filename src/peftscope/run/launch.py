@@ -10,6 +10,7 @@ a state that is found without a process is a start that was lost (``run.recovery
 from __future__ import annotations
 
 import os
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -31,7 +32,7 @@ from peftscope.run.worker import Order, check_study
 from peftscope.spec.record import RunRecord, Status
 from peftscope.spec.run import RunSpec
 from peftscope.store.files import ensure_folder, existing_record
-from peftscope.store.running import held
+from peftscope.store.running import held, paused_folder
 
 __all__ = ["FINISHED", "inspect", "is_finished", "launch", "study_held"]
 
@@ -149,6 +150,7 @@ class _Launch:
         finally:
             self._end_all()
             self._tell("closed")
+        shutil.rmtree(paused_folder(self.folder), ignore_errors=True)  # nobody goes on with them any more
         return [self.records[run_id] for run_id in self.order]
 
     def _ask_agenda(self) -> None:

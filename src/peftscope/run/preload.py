@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gc
+import logging
 
-from peftscope.plan import preflight
-from peftscope.run import execute
-from peftscope.tasks import registry
+# it asks at every import for a package that only 4-bit models on a CPU would gain by
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+from peftscope.plan import preflight  # noqa: E402
+from peftscope.run import execute  # noqa: E402
+from peftscope.tasks import registry  # noqa: E402
 
 __all__ = ["execute", "preflight"]
 

@@ -13,7 +13,7 @@ from peftscope.store.running import clear_state, held, read_states
 
 __all__ = ["bury", "num_attempts", "recover"]
 
-SWEPT = ("records", "running", "cache")
+SWEPT = ("records", "running", "cache", "paused")
 """Folders in which a process that was ended while it wrote leaves a part of a file."""
 
 

@@ -13,12 +13,17 @@ from peftscope.errors import StoreError
 from peftscope.spec.live import RunState
 from peftscope.store.files import ensure_folder, write_text
 
-__all__ = ["clear_state", "held", "read_states", "state_path", "write_state"]
+__all__ = ["clear_state", "held", "paused_folder", "read_states", "state_path", "write_state"]
 
 
 def state_path(folder: Path, run_id: str) -> Path:
     """Where the state of a run under way lies in a study's folder."""
     return folder / "running" / f"{run_id}.json"
+
+
+def paused_folder(folder: Path) -> Path:
+    """Where trainings that paused lie in a study's folder, until its search has ended."""
+    return folder / "paused"
 
 
 def write_state(folder: Path, state: RunState) -> None:

@@ -110,7 +110,7 @@ def fit(
     state = TrainingState(model, optimizer, schedule)
     watch, guard, window = Stopwatch(device), _DivergenceGuard(), _Window()
     if pauses is not None and pauses.state is not None:
-        memory = state.load(pauses.state, result)
+        memory = state.load(pauses.state, pauses.conditions, result)
         if memory is not None:
             watch.elapsed_s = result.train_time_s
             guard.recall(memory)
@@ -156,7 +156,7 @@ def fit(
     if not all(torch.isfinite(p).all() for group in optimizer.param_groups for p in group["params"]):
         raise Diverged(f"step {last}: the last step left weights that are not finite")
     if last < spec.max_steps and pauses is not None and pauses.state is not None:
-        state.save(pauses.state, result, guard.memory())
+        state.save(pauses.state, pauses.conditions, result, guard.memory())
 
 
 def train_step(

@@ -37,6 +37,8 @@ class Pauses:
     """Last step to do now; None goes to the end."""
     state: Path | None = None
     """File in which a paused training lies; None keeps nothing, and what goes on later starts from the first step."""
+    conditions: str = ""
+    """What the training was paused under; a state of others (other data, other weights) is not gone on with."""
 
 
 class TrainingState:
@@ -49,11 +51,12 @@ class TrainingState:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self._marks = _marks(model)
 
-    def save(self, path: Path, result: FitResult, memory: Mapping[str, float]) -> None:
+    def save(self, path: Path, conditions: str, result: FitResult, memory: Mapping[str, float]) -> None:
         """Write it.
 
         Args:
             path: The file.
+            conditions: What the training is done under.
             result: What the training came to so far.
             memory: Figures the loop keeps between steps.
 
@@ -62,6 +65,7 @@ class TrainingState:
         """
         ensure_folder(path.parent)
         kept = {
+            "conditions": conditions,
             "tensors": {name: t.detach().cpu() for name, t in self._changed().items()},
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -75,14 +79,17 @@ class TrainingState:
             except RuntimeError as error:  # how torch tells of a full disk
                 raise OSError(str(error)) from error
 
-    def load(self, path: Path, result: FitResult) -> dict[str, float] | None:
+    def load(self, path: Path, conditions: str, result: FitResult) -> dict[str, float] | None:
         """Bring model, optimizer, schedule, dice and result to where they were; gives the loop's figures.
 
-        None, and nothing is changed, where the file is not there or cannot be read: the training starts anew.
+        None, and nothing is changed, where the file is not there, cannot be read or is of other conditions: the
+        training starts anew.
         """
         try:
             kept = torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            return None
+        if kept["conditions"] != conditions:
             return None
         held = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
         with torch.no_grad():
