@@ -1,0 +1,17 @@
+"""What the committed outputs of the benchmarks say is what the README claims."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_halving_ends_in_the_same_top_tier_at_sixty_percent_of_the_steps_or_less() -> None:
+    told = (ROOT / "benchmarks" / "halving.md").read_text(encoding="utf-8")
+    share = re.search(r"\*\*(\d+)%\*\*", told)
+    assert share is not None
+    assert int(share[1]) <= 60
+    assert "**the same**" in told
+    assert f"takes {share[1]} % of the steps" in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
