@@ -21,7 +21,7 @@ from peftscope.spec.record import RunRecord
 from peftscope.spec.run import RunSpec
 from peftscope.store.frame import examples_of, frame_of
 
-DEMO = Path(__file__).resolve().parents[2] / "studies" / "demo.yaml"
+SUMS = Path(__file__).resolve().parents[2] / "studies" / "sums.yaml"
 
 
 def _do(runs: list[RunSpec], folder: Path) -> list[RunRecord]:
@@ -33,8 +33,8 @@ def _do(runs: list[RunSpec], folder: Path) -> list[RunRecord]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_demo_learns_something_beyond_doubt_on_the_real_model(tmp_path: Path) -> None:
-    study = read_study(DEMO, vocabulary())
+def test_a_short_training_learns_something_beyond_doubt_on_the_real_model(tmp_path: Path) -> None:
+    study = read_study(SUMS, vocabulary())
     runs = [run for run in expand(study) if run.method.name in (BASE, study.methods[0].name)]
     records = _do(runs, tmp_path)
     assert [record.status for record in records] == ["ok", "ok"], [r.reason for r in records]
@@ -50,7 +50,7 @@ def test_the_demo_learns_something_beyond_doubt_on_the_real_model(tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_repetition_gives_every_loss_and_answer_again_at_the_same_thread_count(tmp_path: Path) -> None:
-    study = read_study(DEMO, vocabulary())
+    study = read_study(SUMS, vocabulary())
     settings = ["train.max_steps=4", "task.test_size=8", "measure.general_tokens=200", "measure.latency=false"]
     run = override(next(run for run in expand(study) if run.method.name != BASE), settings)
     (first,), (second,) = _do([run], tmp_path / "first"), _do([run], tmp_path / "second")

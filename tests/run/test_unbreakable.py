@@ -73,6 +73,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, make_run: Callable[..., RunS
         "model": raw["model"]["source"],
         "task": {"name": raw["task"]["name"], **raw["task"]["options"]},
         "methods": list(METHODS),
+        "seeds": [0],
         "train": {"max_steps": 6, "max_length": 160},
         "measure": {"general_tokens": 200, "general_text": raw["measure"]["general_text"], "latency": False},
     }

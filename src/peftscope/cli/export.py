@@ -31,7 +31,10 @@ def export(
     markdown: Annotated[Path | None, typer.Option(help="Markdown file with the runs' tables; - prints it.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a line.")] = False,
 ) -> None:
-    """Write a study's records as result files of the PEFT benchmark, as CSV or as Markdown."""
+    """Write a study's records as result files of the PEFT benchmark, as CSV or as Markdown.
+
+    Trials, which have no result on the test split, are in the CSV alone.
+    """
     _check(layout, to, csv, markdown, json_output=json_output)
     from peftscope.store.files import read_records
 
@@ -39,25 +42,26 @@ def export(
     records = read_records(folder)
     if not records:
         raise SpecError(str(study), [f"no records in {folder / 'records'}: nothing to export"])
+    finals = [record for record in records if record.spec.purpose == "final"]
     done: dict[str, Any] = {"num_records": len(records)}
     if to is not None:
         from peftscope.store.upstream_out import export_upstream
 
-        done["files"] = [str(path) for path in export_upstream(records, to)]
+        done["files"] = [str(path) for path in export_upstream(finals, to)]
     if csv is not None:
         from peftscope.store.tables import csv_of
 
         done["csv"] = _put(csv, csv_of(records))
     if markdown is not None:
-        done["markdown"] = _put(markdown, _markdown(records))
+        done["markdown"] = _put(markdown, _markdown(finals))
     if json_output:
         print_json("export", done)
         return
     if to is not None:
         typer.echo(f"wrote {len(done['files'])} result files to {to}", err=STDOUT in (csv, markdown))
-    for path in (csv, markdown):
+    for path, runs in ((csv, records), (markdown, finals)):
         if path not in (None, STDOUT):
-            typer.echo(f"wrote {len(records)} runs to {path}", err=STDOUT in (csv, markdown))
+            typer.echo(f"wrote {len(runs)} runs to {path}", err=STDOUT in (csv, markdown))
 
 
 def _check(layout: str | None, to: Path | None, csv: Path | None, markdown: Path | None, *, json_output: bool) -> None:
