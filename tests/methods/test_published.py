@@ -13,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from peftscope.errors import TechniqueRefused
 from peftscope.methods.build import BuildContext, Built, build
+from peftscope.methods.checkpoint import saved_bytes
 from peftscope.methods.published import config_from_published, method_name
 from peftscope.spec.experiment import Experiment, read_experiment, to_run_spec
 
@@ -23,14 +24,8 @@ RESULTS = {path.stem: path for path in (SHARED / "published" / "MetaMathQA").glo
 needs_data = pytest.mark.skipif(not FOLDERS, reason=f"the benchmark's folders are not at {SHARED}")
 no_sparse_noise = pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
 
-NO_META = {
-    "adamss/llama-3.2-3B-rank32": "Cannot copy out of meta tensor",
-    "shira/llama-3.2-3B-lr_0.0003-random_seed_42": "nonzero",
-}
-"""Initialisations that look at the weights' values. Asserted, so that an upgrade that changes it shows."""
-
-SLOW_ON_META = ("boft/", "fourierft/", "waveft/", "lily/llama-3.2-3B-rank896")
-"""They draw permutations or large random matrices on the CPU before they move to the meta device."""
+BYTES_BY_DATA = {"adalora", "adamss"}
+"""AdaLoRA's file depends on which layers keep their ranks, AdaMSS' header on how large its clusters are."""
 
 DOES_NOT_FIT_NARROW = {
     "psoft/llama-3.2-3B-default": r"`r` \(256\) must be less than or equal to min",
@@ -74,7 +69,7 @@ def name_of(folder: Path) -> str:
 
 
 def llama_3b() -> PreTrainedModel:
-    """Llama-3.2-3B without weights."""
+    """Llama-3.2-3B without weights, in the type the benchmark loads it in."""
     config = LlamaConfig(
         hidden_size=3072,
         num_hidden_layers=28,
@@ -86,7 +81,7 @@ def llama_3b() -> PreTrainedModel:
         tie_word_embeddings=True,
     )
     with torch.device("meta"):
-        return LlamaForCausalLM(config)
+        return LlamaForCausalLM(config).to(torch.bfloat16)
 
 
 def narrow_config(**changes: Any) -> LlamaConfig:
@@ -113,17 +108,18 @@ def built(base: PreTrainedModel, experiment: Experiment, warnings: list[str]) ->
         learning_rate=run.learning_rate,
         warn=warnings.append,
         tokenizer=LetterTokenizer(),
+        autocast_adapter_dtype=run.train.autocast_adapter_dtype,
     )
     return build(base, run.method, context)
 
 
-def on_meta() -> list[Any]:
-    marks = {True: [pytest.mark.slow], False: []}
-    published = [folder for folder in FOLDERS if name_of(folder).replace("/", "--") in RESULTS]
-    return [
-        pytest.param(folder, marks=marks[name_of(folder).startswith(SLOW_ON_META)], id=name_of(folder))
-        for folder in published
-    ]
+def of_result(folder: Path) -> dict[str, Any]:
+    """What training with a folder gave, as it is published."""
+    info: dict[str, Any] = json.loads(RESULTS[name_of(folder).replace("/", "--")].read_text())["train_info"]
+    return info
+
+
+PUBLISHED = [folder for folder in FOLDERS if name_of(folder).replace("/", "--") in RESULTS]
 
 
 @needs_data
@@ -136,19 +132,28 @@ def test_a_published_config_is_known_by_its_card(folder: Path) -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("folder", on_meta())
-def test_trainable_parameters_equal_the_published_ones(folder: Path) -> None:
-    name, warnings = name_of(folder), list[str]()
-    experiment = read_experiment(folder)
-    if name in NO_META:
-        with pytest.raises(TechniqueRefused, match=NO_META[name]):
-            built(llama_3b(), experiment, warnings)
-        return
-    result = json.loads(RESULTS[name.replace("/", "--")].read_text())
-    technique = built(llama_3b(), experiment, warnings)
+@pytest.mark.parametrize("folder", PUBLISHED, ids=name_of)
+def test_parameters_and_bytes_equal_the_published_ones(folder: Path) -> None:
+    warnings, result = list[str](), of_result(folder)
+    technique = built(llama_3b(), read_experiment(folder), warnings)
     required = sum(p.numel() for p in technique.model.parameters() if p.requires_grad)
-    assert required == technique.num_trainable_params == result["train_info"]["num_trainable_params"]
+    assert required == technique.num_trainable_params == result["num_trainable_params"]
     assert not [line for line in warnings if "on this model" in line], "it is the model it was made for"
+    least, most = saved_bytes(technique)
+    if folder.parent.name in BYTES_BY_DATA:
+        assert least <= result["file_size"] <= most
+    elif folder.parent.name == "full-finetuning":  # nothing was written: parameters times two, without a header
+        assert result["file_size"] == 2 * required
+        assert least == most == pytest.approx(result["file_size"], rel=1e-5)
+    else:
+        assert least == most == result["file_size"]
+
+
+@needs_data
+def test_what_adamss_writes_hardly_hangs_on_its_clusters() -> None:
+    folder = next(folder for folder in PUBLISHED if folder.parent.name == "adamss")
+    least, most = saved_bytes(built(llama_3b(), read_experiment(folder), []))
+    assert most - least < 0.01 * of_result(folder)["file_size"]
 
 
 @pytest.fixture(scope="module")

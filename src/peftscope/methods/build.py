@@ -23,7 +23,7 @@ from peftscope.methods.optimizers import OptimizerSettings, freeze_for, make_opt
 from peftscope.methods.targets import adapted_modules
 from peftscope.spec.study import MethodSpec
 
-__all__ = ["BuildContext", "Built", "build"]
+__all__ = ["BuildContext", "Built", "build", "starts_from_data"]
 
 # What peft raises when a technique does not fit a base; anything else is a defect and must show as one.
 _REFUSALS = (
@@ -243,10 +243,10 @@ def _assert_own(model: Any, card: Card, *, exact: bool) -> None:
     expected = PEFT_TYPE_TO_TUNER_MAPPING[PeftType(card.peft_type)]
     assert config.peft_type == card.peft_type, f"{card.name}: asked {card.peft_type}, got {config.peft_type}"
     assert isinstance(_tuner(model), expected), f"{card.name}: {_class_name(_tuner(model))} is not {expected}"
-    # An initialisation that strayed to another device is slow at best; on meta there is nothing to compute.
+    # An initialisation that strayed to another device is slow at best.
     places = {p.device for p in model.get_base_model().parameters()}
     strayed = [name for name, p in model.named_parameters() if p.requires_grad and p.device not in places]
-    assert not strayed or device_of(model) == "meta", f"{card.name}: {strayed[:3]} not where the base is"
+    assert not strayed, f"{card.name}: {strayed[:3]} not where the base is"
     if not exact:
         return
     for key, value in card.config.items():
@@ -279,14 +279,15 @@ def _unrepeatable_start(model: Any) -> dict[str, Tensor]:
     Those of CorDA, LoRA-GA and fast PiSSA. PiSSA and OLoRA subtract too, but what they subtract follows from
     the base alone.
     """
-    start = getattr(model.peft_config[ADAPTER], "init_lora_weights", None)
-    if (
-        device_of(model) == "meta"
-        or not isinstance(start, str)
-        or not (start in ("corda", "lora_ga") or start.startswith("pissa_niter_"))
-    ):
+    if device_of(model) == "meta" or not starts_from_data(model.peft_config[ADAPTER]):
         return {}
     from peft import get_peft_model_state_dict
 
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
+
+
+def starts_from_data(config: Any) -> bool:
+    """Whether a config subtracts a start from the base that data or chance decide on (``initial_adapter``)."""
+    start = getattr(config, "init_lora_weights", None)
+    return isinstance(start, str) and (start in ("corda", "lora_ga") or start.startswith("pissa_niter_"))

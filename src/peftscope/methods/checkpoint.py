@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,19 @@ from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
 from peftscope.errors import StoreError
-from peftscope.methods.build import Built
+from peftscope.methods.build import Built, starts_from_data
 from peftscope.methods.card import Card
-from peftscope.methods.context import ADAPTER
+from peftscope.methods.context import ADAPTER, device_of
 from peftscope.methods.hooks import without_own_loss_terms
+from peftscope.methods.shapes import shapes_only
+from peftscope.methods.sizes import Range, adapter_range, entry, file_bytes
 
-__all__ = ["load", "save"]
+__all__ = ["load", "save", "saved_bytes"]
 
 ADAPTER_FILE = "adapter_model.safetensors"
 START_FILE = "initial_adapter.safetensors"
 MODEL_FILE = "model.safetensors"
+METADATA = {"format": "pt"}
 
 
 def save(built: Built, folder: Path) -> int:
@@ -47,11 +51,44 @@ def save(built: Built, folder: Path) -> int:
         if built.card.peft_type is not None:
             written = _save_adapter(built, folder)
         elif built.card.trains:
-            save_model(built.model, str(folder / MODEL_FILE), metadata={"format": "pt"})
+            save_model(built.model, str(folder / MODEL_FILE), metadata=dict(METADATA))
             written = [folder / MODEL_FILE]
         return sum(path.stat().st_size for path in written)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"{folder}: the checkpoint cannot be written: {error}") from error
+
+
+def saved_bytes(built: Built) -> Range:
+    """Bytes of the weight files that :func:`save` writes, least and most; shapes suffice, so that meta will do.
+
+    They differ where training or data decide on shapes that are not decided yet: AdaLoRA prunes from ``init_r`` to
+    ``target_r``; on meta EVA has not shared ranks out and AdaMSS has not clustered. The least of AdaLoRA is that of a
+    finished training, where no two directions are equally important.
+    """
+    if built.card.peft_type is None:
+        size = _whole_bytes(built.model) if built.card.trains else 0
+        return size, size
+    model: Any = built.model
+    config = model.peft_config[ADAPTER]
+    on_meta = device_of(model) == "meta"
+    with shapes_only() if on_meta else nullcontext():  # peft moves prompts to the CPU
+        entries = {name: entry(tensor) for name, tensor in _state(model).items()}
+    least, most = adapter_range(entries, config, METADATA, known=not on_meta)
+    start = {name: entry(tensor) for name, tensor in built.initial_adapter.items()}
+    if on_meta and starts_from_data(config):
+        start = entries
+    begun = file_bytes(start, METADATA) if start else 0
+    return least + begun, most + begun
+
+
+def _whole_bytes(model: nn.Module) -> int:
+    """A weight that has several names is written once, under the first, and the others point there."""
+    names: dict[int, list[str]] = {}
+    state = model.state_dict(keep_vars=True)
+    for name in sorted(state):
+        names.setdefault(id(state[name]), []).append(name)
+    kept = {first: entry(state[first]) for first, *_ in names.values()}
+    return file_bytes(kept, {**METADATA, **{other: first for first, *rest in names.values() for other in rest}})
 
 
 def load(base: nn.Module, folder: Path, card: Card) -> nn.Module:
@@ -92,10 +129,10 @@ def _save_adapter(built: Built, folder: Path) -> list[Path]:
     model: Any = built.model
     state = _state(model)
     # Copies: safetensors refuses tensors that share storage, as tied adapters do.
-    save_file(_separate(state), folder / ADAPTER_FILE, metadata={"format": "pt"})
+    save_file(_separate(state), folder / ADAPTER_FILE, metadata=dict(METADATA))
     written = [folder / ADAPTER_FILE]
     if built.initial_adapter:
-        save_file(_separate(built.initial_adapter), folder / START_FILE, metadata={"format": "pt"})
+        save_file(_separate(built.initial_adapter), folder / START_FILE, metadata=dict(METADATA))
         written.append(folder / START_FILE)
     config = copy.deepcopy(model.peft_config[ADAPTER])
     config.inference_mode = True

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from peftscope.errors import TechniqueRefused
 from peftscope.methods.card import Card
 from peftscope.methods.context import ADAPTER, BuildContext, device_of
+from peftscope.methods.shapes import shapes_only
 from peftscope.spec.study import MethodSpec
 
 __all__ = ["INITIALISATIONS", "attach"]
@@ -42,19 +43,27 @@ def _attached(base: nn.Module, config: Any, context: BuildContext, *, empty: boo
 
 def _attached_on_meta(base: nn.Module, config: Any, card: Card, context: BuildContext) -> Any:
     """Shapes without values, for counting: an initialisation that sets values alone is left out."""
-    if card.penalty == "monteclora":
-        raise TechniqueRefused(f"{card.name}: peft makes its sampler on a real device only, so counts would be short")
-    start = getattr(config, "init_lora_weights", None)
-    if not isinstance(start, str):
-        return _attached(base, config, context)
-    if start == "mica":
-        return _attached(base, config, context, empty=True)  # a LoRA variant, to be named to be had
+    field, plain = _plain_start(config)
+    if field is None:
+        with shapes_only():
+            return _attached(base, config, context)
+    start = getattr(config, field)
     if start == "eva":
         context.warn(f"{card.name}: counted as if every layer kept its rank; the data will share ranks out")
-    config.init_lora_weights = True
-    model = _attached(base, config, context)
-    model.peft_config[ADAPTER].init_lora_weights = start
+    setattr(config, field, plain)
+    with shapes_only():
+        # MiCA is a LoRA variant, to be named to be had: what it computes from a weight is left out this way.
+        model = _attached(base, config, context, empty=start == "mica")
+    setattr(model.peft_config[ADAPTER], field, start)
     return model
+
+
+def _plain_start(config: Any) -> tuple[str | None, Any]:
+    """The field of a config that asks for values from weights, data or a text, and what it says without."""
+    if getattr(config, "prompt_tuning_init", None) == "TEXT":
+        return "prompt_tuning_init", "RANDOM"
+    start = getattr(config, "init_lora_weights", None)
+    return ("init_lora_weights", start if start == "mica" else True) if isinstance(start, str) else (None, None)
 
 
 def _batches(name: str, base: nn.Module, context: BuildContext) -> list[Batch]:
@@ -88,6 +97,7 @@ def _evaluating(base: nn.Module) -> Iterator[None]:
 def _eva(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildContext) -> Any:
     """Incremental SVD of the inputs of each layer (EVA, section 3)."""
     from peft import initialize_lora_eva_weights
+    from peft.tuners.tuners_utils import cast_adapter_dtype
 
     batches = _batches("eva", base, context)
     needed = round(config.r * config.eva_config.rho)
@@ -102,6 +112,8 @@ def _eva(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildCont
     model = _attached(base, config, context, empty=True)
     with _evaluating(base):
         initialize_lora_eva_weights(model, enough, show_progress_bar=False)
+    # peft makes the layers anew, in the base's type.
+    cast_adapter_dtype(model, ADAPTER, context.autocast_adapter_dtype)
     return model
 
 
