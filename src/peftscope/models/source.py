@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,7 +27,7 @@ from peftscope.models.weights import INDEX, SINGLE, hash_weights, shard_names, w
 from peftscope.spec.base import content_hash
 from peftscope.spec.study import ModelSpec
 
-__all__ = ["Located", "locate"]
+__all__ = ["Located", "find_local", "hub_errors", "locate", "refuse_other_folders", "refuse_revision"]
 
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 """Everything but weights and code: config, tokenizer, index."""
@@ -78,32 +80,52 @@ def locate(spec: ModelSpec) -> Located:
         StoreError: The cache cannot be written.
     """
     source, revision = spec.source, None
-    path = Path(source).expanduser()
     if source.startswith(PREFIX):
         folder = fetch_builtin(source)
-    elif path.exists():
-        folder = path.resolve()
-    elif _looks_like_path(source):
-        near = _nearest(path)
-        hint = f"did you mean {near!r}?" if near else f"looked in {path.parent.absolute()}"
-        raise ModelError(f"model.source: {source!r} does not exist; {hint}")
+    elif (local := find_local(source)) is not None:
+        folder = local
     else:
         folder = _download(spec)
         revision = folder.name
-    if spec.revision is not None and revision is None:
-        raise ModelError(f"model.revision: {spec.revision!r} is for hub ids; {source!r} is not one. Leave it out.")
+    if revision is None:
+        refuse_revision(source, spec.revision)
     if folder.is_file():
         if folder.suffix.lower() != ".gguf":
             raise ModelError(f"model.source: {source!r} is neither a folder nor a .gguf file")
         folder = convert_gguf(folder)
-    _refuse_other_folders(source, folder)
+    refuse_other_folders(source, folder)
     return Located(source=source, folder=folder, files=weight_files(folder, source), revision=revision)
 
 
-def _refuse_other_folders(source: str, folder: Path) -> None:
+def find_local(source: str) -> Path | None:
+    """The file or folder a source names, resolved; None for what can only be a hub id.
+
+    Raises:
+        ModelError: It is written like a path, and nothing is there.
+    """
+    path = Path(source).expanduser()
+    if path.exists():
+        return path.resolve()
+    if not _looks_like_path(source):
+        return None
+    near = _nearest(path)
+    hint = f"did you mean {near!r}?" if near else f"looked in {path.parent.absolute()}"
+    raise ModelError(f"model.source: {source!r} does not exist; {hint}")
+
+
+def refuse_revision(source: str, revision: str | None) -> None:
+    """Refuse the revision of something that is not on the hub."""
+    if revision is not None:
+        raise ModelError(f"model.revision: {revision!r} is for hub ids; {source!r} is not one. Leave it out.")
+
+
+def refuse_other_folders(source: str, folder: Path) -> None:
+    """Refuse a folder that holds an adapter, or no model of ``transformers``."""
     if (folder / "adapter_config.json").exists():
         # transformers would load the adapter's base from elsewhere and put the adapter on it.
         raise ModelError(f"model {source!r} is a PEFT adapter, not a base model; name the base it was trained on")
+    if (folder / "model_index.json").exists():
+        raise ModelError(f"model {source!r} is a diffusers pipeline, not a language model")
     if not (folder / "config.json").exists():
         raise ModelError(f"model {source!r}: no config.json in {folder}; that is not a transformers model folder")
 
@@ -113,7 +135,7 @@ def _looks_like_path(source: str) -> bool:
         source.startswith((".", "/", "~"))
         or "\\" in source
         or source.count("/") > 1
-        or source.endswith((".gguf", ".safetensors", ".bin", "/"))
+        or source.endswith((".gguf", ".json", ".safetensors", ".bin", "/"))
     )
 
 
@@ -128,16 +150,34 @@ def _nearest(path: Path) -> str | None:
 def _download(spec: ModelSpec) -> Path:
     """Snapshot folder of a hub repository with the files that are needed and no others."""
     source, revision = spec.source, spec.revision
-    try:
+    with hub_errors(source, revision):
         folder = Path(snapshot_download(source, revision=revision, allow_patterns=SMALL_FILES))
         wanted = list(shard_names(folder, source)) if (folder / INDEX).is_file() else [SINGLE]
         # The commit found first, not the branch once more: it may have moved in between.
         return Path(snapshot_download(source, revision=folder.name, allow_patterns=wanted))
+
+
+@contextmanager
+def hub_errors(source: str, revision: str | None, also: str = "") -> Iterator[None]:
+    """Say in our words what went wrong when the hub was asked for a model.
+
+    Args:
+        source: As the user wrote it.
+        revision: What was asked for.
+        also: What can be given instead of a hub id, beside what ``locate`` takes.
+
+    Raises:
+        ModelError: It does not exist there, is not open to everybody, or the hub cannot be reached.
+        StoreError: The hub's cache cannot be written.
+    """
+    try:
+        yield
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise ModelError(_not_there(source, _reason(error, revision))) from error
+        raise ModelError(_not_there(source, _reason(error, revision), also)) from error
     except (LocalEntryNotFoundError, HTTPError) as error:
         cause = str(error.__cause__ or error).splitlines()[0]
-        raise ModelError(_not_there(source, f"the Hugging Face hub cannot be reached ({cause})")) from error
+        reason = f"the Hugging Face hub cannot be reached ({cause})"
+        raise ModelError(_not_there(source, reason, also)) from error
     except OSError as error:
         raise StoreError(f"model.source: {source!r} cannot be written to the hub's cache ({error})") from error
 
@@ -152,12 +192,12 @@ def _reason(error: Exception, revision: str | None) -> str:
     return "the hub has no such model, or it is private: then run 'hf auth login'"
 
 
-def _not_there(source: str, reason: str) -> str:
-    names = [PREFIX + name for name in BUILTINS]
+def _not_there(source: str, reason: str, also: str = "") -> str:
+    instead = [*([also] if also else []), "a local folder", "a .gguf file", *(PREFIX + name for name in BUILTINS)]
     near = get_close_matches(source.rpartition("/")[2].lower().removeprefix(PREFIX), BUILTINS, n=1, cutoff=0.6)
     hint = PREFIX + near[0] if near else _nearest(Path(source))
     return (
         f"model.source: {source!r}: {reason}. No file or folder of that name is in {Path.cwd()} either."
         + (f" Did you mean {hint!r}?" if hint else "")
-        + f" Without the hub there are: a local folder, a .gguf file, {', '.join(names)}."
+        + f" Without the hub there are: {', '.join(instead)}."
     )

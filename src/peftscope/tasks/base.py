@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from peftscope.errors import DataError
 from peftscope.spec.metric import MetricSpec
 from peftscope.spec.study import MeasureSpec, TrainSpec
 
-__all__ = ["Batch", "Generate", "Outcome", "Retention", "Shown", "Split", "Task", "TaskContext", "to_device"]
+__all__ = ["Batch", "Generate", "HasLoss", "Outcome", "Retention", "Shown", "Split", "Task", "TaskContext", "to_device"]
 
 Batch = dict[str, Any]
 """Whatever the task's own ``loss`` understands; tensors in it are on the CPU until the loop moves them."""
@@ -87,6 +87,13 @@ class Retention(ABC):
     @abstractmethod
     def compare(self, model: nn.Module, baseline: dict[str, Tensor]) -> dict[str, float]:
         """The metrics of a trained model against its base's values."""
+
+
+class HasLoss(Protocol):
+    """The part of a task that one training step needs."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+        """Sum of the loss over the batch's labels (scalar, with graph) and the number of labels."""
 
 
 class Task(ABC):

@@ -35,9 +35,16 @@ from peftscope.tasks.order import epoch_batches
 from peftscope.tasks.splits import same_key, seeded_split
 from peftscope.tasks.tokens import IGNORED, Encoded, collate, encode
 
-__all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample"]
+__all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample", "causal_lm_loss"]
 
 GENERAL = "general.safetensors"
+
+
+def causal_lm_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    """The model's own loss on full logits: sum over the labels, and their number."""
+    out = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"])
+    num_labels = int((batch["labels"][:, 1:] != IGNORED).sum())
+    return out.loss * num_labels, num_labels
 
 
 class LanguageTask(Task):
@@ -111,10 +118,8 @@ class LanguageTask(Task):
         return self._batch("train", order[: self.context.batch_size].tolist())
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
-        """The model's own loss on full logits: sum over the labels, and their number."""
-        out = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"])
-        num_labels = int((batch["labels"][:, 1:] != IGNORED).sum())
-        return out.loss * num_labels, num_labels
+        """The model's own loss: sum over the labels, and their number."""
+        return causal_lm_loss(model, batch)
 
     def score(self, model: nn.Module, generate: Generate, split: Split) -> Sequence[Outcome]:
         """One outcome per example: its graded answer, or its mean loss per label."""

@@ -19,7 +19,7 @@ from peftscope.models.device import autocast, synchronize
 from peftscope.models.generation import evaluating
 from peftscope.spec.record import CurvePoint
 from peftscope.spec.study import TrainSpec
-from peftscope.tasks.base import Batch, Task, to_device
+from peftscope.tasks.base import Batch, HasLoss, Task, to_device
 from peftscope.train.pause import Pauses, TrainingState
 from peftscope.train.result import FitResult
 
@@ -161,7 +161,7 @@ def fit(
 
 def train_step(
     model: nn.Module,
-    task: Task,
+    task: HasLoss,
     micro_batches: list[Batch],
     optimizer: Optimizer,
     spec: TrainSpec,

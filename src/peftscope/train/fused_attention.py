@@ -1,0 +1,97 @@
+"""The memory and work of fused attention kernels, without the kernels: shapes in, shapes out.
+
+``meta`` has no such kernels and would take attention apart into matrices of length × length that no accelerator
+ever holds. PyTorch picks the memory-efficient kernel where there is a mask, as in a padded batch, and the flash
+kernel where there is none; on a CPU the flash kernel takes both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["FusedAttention", "Target"]
+
+Target = Literal["accelerator", "cpu"]
+"""What a step is meant for: an accelerator with a caching allocator, or the CPU."""
+
+MASK_ALIGNMENT = 16
+"""Elements the memory-efficient kernel pads the last dimension of a mask to."""
+LSE_ALIGNMENT = 32
+"""Elements it pads the rows of its log-sum-exp to."""
+
+
+class FusedAttention(TorchFunctionMode):
+    """Context in which attention on ``meta`` takes and gives what the fused kernel would.
+
+    Args:
+        target: Whose kernels.
+        add_flops: Told the floating-point operations of each pass.
+    """
+
+    def __init__(self, target: Target, add_flops: Callable[[int], None]) -> None:
+        super().__init__()
+        self.target = target
+        self.add_flops = add_flops
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is F.scaled_dot_product_attention and args[0].is_meta:
+            return self._attention(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+    def _attention(
+        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: Any, **__: Any
+    ) -> Tensor:
+        """Shapes: query (B, H, Q, D), key and value (B, G, K, D) with G heads or a divisor of H."""
+        bias = None if attn_mask is None else self._bias(attn_mask, query)
+        out: Tensor = _Fused.apply(query, key, value, bias, self)  # type: ignore[no-untyped-call]
+        return out
+
+    def _bias(self, mask: Tensor, query: Tensor) -> Tensor:
+        """A mask as the kernel takes it: numbers, padded."""
+        if mask.dtype == torch.bool:
+            mask = torch.empty_like(mask, dtype=query.dtype)
+        over = -mask.shape[-1] % MASK_ALIGNMENT
+        if over and self.target == "accelerator":
+            mask = F.pad(mask, (0, over))[..., : mask.shape[-1]]
+        return mask
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, mode: FusedAttention
+    ) -> Tensor:
+        batch, heads, rows, _ = query.shape
+        out = query.new_empty(batch, rows, heads, value.shape[-1]).transpose(1, 2)
+        padded = rows if mode.target == "cpu" or bias is None else -(-rows // LSE_ALIGNMENT) * LSE_ALIGNMENT
+        lse = torch.empty(batch, heads, padded, dtype=torch.float32, device=query.device)
+        ctx.save_for_backward(query, key, value, bias, out, lse)
+        ctx.mode = mode
+        mode.add_flops(_flops(query, key, value))
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, bias, _, lse = ctx.saved_tensors
+        ctx.mode.add_flops(_flops(query, key, value) * 5 // 2)
+        delta = torch.empty_like(lse)
+        grads = [torch.empty_like(tensor) for tensor in (query, key, value)]
+        if ctx.mode.target == "accelerator" and bias is None and query.dtype != torch.float32:
+            # The flash kernel sums the query's gradient in float32.
+            torch.empty(query.shape, dtype=torch.float32, device=query.device)
+        del delta
+        return (*grads, None, None)
+
+
+def _flops(query: Tensor, key: Tensor, value: Tensor) -> int:
+    """Of the forward pass; the backward pass takes two and a half times as many."""
+    batch, heads, rows, width = query.shape
+    return 2 * batch * heads * rows * key.shape[-2] * (width + value.shape[-1])
