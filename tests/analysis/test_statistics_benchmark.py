@@ -74,12 +74,13 @@ def test_identical_techniques_are_told_apart_in_at_most_5_of_100_studies(identic
     assert sum(look.false_tiers for look in identical.values()) / count <= 0.05
 
 
-@pytest.mark.parametrize(("accuracy", "least"), [(0.1, 0.80), (0.5, 0.57), (0.9, 0.80)])
-def test_five_points_are_found_with_three_seeds(accuracy: float, least: float) -> None:
-    """At accuracy 0.5 the promise of 0.8 is out of reach (``statistics.md``); what is reached is held."""
+@pytest.mark.parametrize(("accuracy", "each"), [(0.1, 0.80), (0.5, 0.57), (0.9, 0.80)])
+def test_five_points_are_found_with_three_seeds(accuracy: float, each: float) -> None:
+    """By tiers and by the pairs together; each of 28 pairs alone cannot be, at accuracy 0.5 (``statistics.md``)."""
     look = simulated.run_cell(accuracy=accuracy, seed_sd=0.01, studies=STUDIES, gap=0.05, looks=(3,))[3]
-    assert np.mean(look.found) >= least - 2.6 * np.std(look.found) / np.sqrt(STUDIES)
+    assert np.mean(look.lower_tier) >= 0.8
     assert look.found_any >= STUDIES - _most(0.2)
+    assert np.mean(look.found) >= each - 2.6 * np.std(look.found) / np.sqrt(STUDIES)
     assert look.false_tiers == 0
     assert look.false_better <= _most(0.05)
 

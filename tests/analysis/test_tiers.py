@@ -45,3 +45,15 @@ def test_every_technique_is_in_one_tier() -> None:
 
 def test_one_technique_is_a_tier() -> None:
     assert _tiers([0.5], source=0) == (("0",),)
+
+
+def test_one_that_stands_out_from_many_alike_is_found_more_surely_than_by_its_pairs() -> None:
+    alone = sum(_tiers([0.6, *[0.5] * 7], source=s)[0] == ("0",) for s in range(40))
+    assert alone >= 37  # by pairs alone: 35
+
+
+def test_identical_answers_leave_one_tier() -> None:
+    answers = np.random.default_rng(0).integers(0, 2, (3, 50)).astype(float)
+    crossed = fit(dict.fromkeys("abcd", answers))
+    tiers = tiers_of(crossed, sign=1.0, level=0.95, generator=np.random.default_rng(0), draws=200)
+    assert [set(tier) for tier in tiers] == [set("abcd")]

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ from scipy import stats
 
 from peftscope.analysis.estimates import Estimate
 
-__all__ = ["Crossed", "Differences", "differences", "fit", "mean_intervals"]
+__all__ = ["Crossed", "Differences", "against_the_rest", "differences", "fit", "mean_intervals", "rest_weights"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -79,7 +80,7 @@ class Crossed:
         """Variance of one training's mean around the technique's, shape (T,)."""
         return np.where(self.fixed, 0.0, self.scale * self.weight)
 
-    @property
+    @cached_property
     def covariance(self) -> Floats:
         """Of the means, shape (T, T): examples are shared, seeds are taken as a technique's own."""
         count = self.num_examples
@@ -210,6 +211,30 @@ def differences(crossed: Crossed, first: Ints, second: Ints) -> Differences:
     return Differences(
         first=first, second=second, values=values, centres=centres, errors=errors, degrees=np.maximum(degrees, 1.0)
     )
+
+
+def rest_weights(count: int) -> Floats:
+    """Of the means, in the contrasts of each with the mean of the rest; shape (count, count)."""
+    return np.asarray((np.eye(count) * count - 1.0) / (count - 1), np.float64)
+
+
+def against_the_rest(crossed: Crossed, among: Sequence[int]) -> tuple[Floats, Floats, Floats]:
+    """Each technique less the mean of the rest of a set: values, standard errors, degrees of freedom, shape (len,)."""
+    weights = rest_weights(len(among))
+    seeds = np.where(crossed.fixed, 0.0, crossed.weight * crossed.noise / crossed.num_seeds)[list(among)]
+    variance = np.einsum("ci,ij,cj->c", weights, crossed.covariance[np.ix_(among, among)], weights)
+    wobble = np.zeros(len(among))
+    pools = crossed.pool[list(among)]
+    for pool in np.unique(pools):  # what shares an estimate is wrong together
+        degrees = max(int(crossed.degrees[list(among)][pools == pool][0]), 1)
+        wobble += (weights[:, pools == pool] ** 2 @ seeds[pools == pool]) ** 2 / degrees
+    if not crossed.bounded:
+        count = max(crossed.num_examples, 2)
+        of_examples = np.cov(weights @ crossed.example_means[list(among)])
+        wobble += (np.diag(of_examples) / count) ** 2 / (count - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        degrees_of = np.where(wobble > 0.0, variance**2 / wobble, np.inf)
+    return weights @ crossed.means[list(among)], np.sqrt(np.maximum(variance, 0.0)), np.maximum(degrees_of, 1.0)
 
 
 def _mean_squares(scores: Floats) -> tuple[float, float]:

@@ -135,7 +135,7 @@ def _why(teller: _Teller) -> str:
     *before, last = found.prefer
     scope = "of those that keep the limits" if found.excluded else "of all"
     if last == SCORE and not before:
-        return f"It is the best estimate {scope}."
+        return f"It is the best estimate {scope}.{_alone(found)}"
     parts = [
         "not detectably worse than the best" if name == SCORE and name != last else f"the least {LABELS[name]}"
         for name in found.prefer
@@ -146,6 +146,13 @@ def _why(teller: _Teller) -> str:
     beating = " and are detectably better than the untouched base" if _is_useful(found) else ""
     text = f"It was chosen by what you prefer: {told}, among the techniques that keep the limits{beating}."
     return f"{text} Nobody measured {', '.join(unknown)}, so that could not count." if unknown else text
+
+
+def _alone(found: Recommendation) -> str:
+    assert found.choice is not None
+    if found.choice.tier != 1 or len(found.verdict.tiers[0]) > 1 or len(found.verdict.tiers) == 1:
+        return ""
+    return f" It is alone in the top tier: the best of all with {found.verdict.level:.0%} confidence."
 
 
 def _is_useful(found: Recommendation) -> bool:
@@ -241,6 +248,7 @@ def _ties(teller: _Teller) -> Topic | None:
     if open_:
         judged = f"all {len(found.verdict.pairs)} pairs judged at once" if len(found.verdict.pairs) > 1 else "one pair"
         lines.append(f"Undecided, neither better nor shown to be the same ({judged}): {_tied(teller, open_)}.")
+        lines += _out_of_the_top(found, open_)
     if near:
         lines.append(_within_reach(teller, near))
     tied = "the choice and these" if len(found.ties) > 1 else "the two"
@@ -251,6 +259,16 @@ def _ties(teller: _Teller) -> Topic | None:
     if found.cheapest:
         lines.append(f"The cheapest of {tied}: {_by_method(found.cheapest, tell)}.")
     return Topic(title="What cannot be told from it", lines=lines)
+
+
+def _out_of_the_top(found: Recommendation, ties: Sequence[Tie]) -> list[str]:
+    """Tied as a pair, and yet not the best: comparing all with the best is the easier question."""
+    assert found.choice is not None
+    lower = [t.method for t in ties if found.choice.tier == 1 and (found.verdict.candidate(t.method).tier or 1) > 1]
+    if not lower:
+        return []
+    told = ", ".join(lower[:SHOWN]) + (f" and {len(lower) - SHOWN} more" if len(lower) > SHOWN else "")
+    return [f"Asked only which could be the best of all, the top tier, the answer is clearer: not {told}."]
 
 
 def _tied(teller: _Teller, ties: Sequence[Tie]) -> str:
