@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
-__all__ = ["shapes_only"]
+__all__ = ["left_on_host", "shapes_only", "steps_on_shapes"]
 
 META, CPU = torch.device("meta"), torch.device("cpu")
 
@@ -137,6 +137,53 @@ def shapes_only() -> Iterator[None]:
         gc.disable()  # tens of thousands of small objects and none to be freed: half of the time would go to looking
         stack.enter_context(_ShapesOnly())
         yield
+
+
+@contextmanager
+def steps_on_shapes() -> Iterator[None]:
+    """Within it, a technique that was attached under ``shapes_only`` goes through steps on meta.
+
+    What its forward pass selects by value (WaveFT's places inside the padding) is taken to be all; a sparse update,
+    for which meta has no kernels, is a tensor of the full shape that takes no room.
+    """
+    from peft.tuners.shira.layer import Linear as ShiraLinear
+    from torch.fx.experimental import _config
+
+    with ExitStack() as stack:
+        stack.enter_context(_config.patch(meta_nonzero_assume_all_nonzero=True))  # type: ignore[attr-defined]
+        stack.enter_context(mock.patch.object(ShiraLinear, "get_delta_weight", _sparse_update))
+        yield
+
+
+def left_on_host(model: nn.Module) -> list[Tensor]:
+    """Buffers of tuner layers that ``peft`` makes on the CPU and leaves there, whatever device the base is on.
+
+    ``peft`` moves what hangs in the adapters' dictionaries; a buffer of the layer itself (BOFT's permutation, the
+    size of a weight) is copied over in every forward pass instead.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = (module for module in model.modules() if isinstance(module, BaseTunerLayer))
+    return [buffer for layer in layers for buffer in layer._buffers.values() if buffer is not None]
+
+
+def _sparse_update(layer: Any, adapter: str) -> Tensor:
+    values = layer.shira_weight[adapter] * layer.scaling[adapter]
+    update: Tensor = _Sparse.apply(values, (layer.out_features, layer.in_features))  # type: ignore[no-untyped-call]
+    return update
+
+
+class _Sparse(torch.autograd.Function):
+    """Values at places of a matrix, whose gradient is read off at the places."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, shape: tuple[int, int]) -> Tensor:
+        ctx.like = values.shape
+        return values.new_empty(1, 1).expand(shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad.new_empty(ctx.like), None
 
 
 def _fakes() -> list[tuple[Any, str, Any]]:

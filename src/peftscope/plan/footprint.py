@@ -19,11 +19,12 @@ from peftscope.capture import capture
 from peftscope.methods.build import BuildContext, build
 from peftscope.methods.checkpoint import saved_bytes
 from peftscope.methods.optimizers import OptimizerSettings
+from peftscope.methods.shapes import left_on_host, steps_on_shapes
 from peftscope.models.generation import evaluating
 from peftscope.plan.memory_peak import Breakdown, Kinds, Peak, peak_of, storage_sizes
 from peftscope.plan.subject import Subject
 from peftscope.spec.study import MethodSpec, TrainSpec
-from peftscope.train.fused_attention import Target
+from peftscope.train.meta_kernels import Target
 from peftscope.train.loop import Hooks, train_step
 from peftscope.train.memory_settings import prepare
 from peftscope.train.storage import tensors_of
@@ -164,7 +165,9 @@ class Counter:
         self.method, self.subject, self.workload = method, subject, workload
         self.built = build(base, method, context)
         self._base_sizes = storage_sizes(of_base)
-        everything = storage_sizes([*of_base, *tensors_of(self.built.model)])
+        aside = {id(t) for t in left_on_host(self.built.model)} if workload.target == "accelerator" else set()
+        of_model = [tensor for tensor in tensors_of(self.built.model) if id(tensor) not in aside]
+        everything = storage_sizes([*of_base, *of_model])
         self._adapter_sizes = everything[len(self._base_sizes) :]
 
     def training_peak(self, batch_size: int, length: int) -> tuple[Peak, int]:
@@ -186,7 +189,7 @@ class Counter:
         hooks = Hooks(penalty=self.built.penalty, after_step=self.built.after_step)
         model.train()
         try:
-            with trace:
+            with steps_on_shapes(), trace:
                 train_step(model, self.subject, micro, optimizer, train, step=1, hooks=hooks)
                 kinds.ended()
         finally:
@@ -199,7 +202,7 @@ class Counter:
         model, load = self.built.model, self.workload
         trace = StepTrace(tensors_of(model), load.target)
         kinds = Kinds(trace, self.subject.vocab_size)
-        with evaluating(model), torch.no_grad(), trace:
+        with steps_on_shapes(), evaluating(model), torch.no_grad(), trace:
             self.subject.score(model, load.eval_batch_size or load.batch_size, load.eval_length or load.length)
             kinds.ended()
         return self._peak(trace, kinds, [])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from peftscope.plan.allocator import CachingAllocator
-from peftscope.train.fused_attention import Target
+from peftscope.train.meta_kernels import Target
 from peftscope.train.trace import StepTrace
 
 __all__ = ["Breakdown", "Kinds", "Peak", "peak_of", "storage_sizes"]

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
-from peftscope.train.fused_attention import FusedAttention, Target
+from peftscope.train.meta_kernels import MetaKernels, Target
 
 __all__ = ["Allocation", "StepTrace"]
 
@@ -55,7 +55,7 @@ class StepTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.events: list[tuple[int, bool]] = []
         self.flops = 0
         self._known: dict[int, tuple[weakref.ref[torch.UntypedStorage], int]] = {}
-        self._attention = FusedAttention(target, self._add_flops)
+        self._attention = MetaKernels(target, self._add_flops)
         for tensor in held:
             self._note(tensor, held=True)
 

@@ -1,8 +1,10 @@
-"""The memory and work of fused attention kernels, without the kernels: shapes in, shapes out.
+"""The memory and work of kernels that ``meta`` takes apart, without the kernels: shapes in, shapes out.
 
-``meta`` has no such kernels and would take attention apart into matrices of length × length that no accelerator
+Attention: ``meta`` has no such kernels and would take attention apart into matrices of length × length that no accelerator
 ever holds. PyTorch picks the memory-efficient kernel where there is a mask, as in a padded batch, and the flash
 kernel where there is none; on a CPU the flash kernel takes both.
+
+Block diagonals: ``meta`` would pad and join block by block, where a kernel fills one matrix.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["FusedAttention", "Target"]
+__all__ = ["MetaKernels", "Target"]
 
 Target = Literal["accelerator", "cpu"]
 """What a step is meant for: an accelerator with a caching allocator, or the CPU."""
@@ -26,8 +28,8 @@ LSE_ALIGNMENT = 32
 """Elements it pads the rows of its log-sum-exp to."""
 
 
-class FusedAttention(TorchFunctionMode):
-    """Context in which attention on ``meta`` takes and gives what the fused kernel would.
+class MetaKernels(TorchFunctionMode):
+    """Context in which attention and block diagonals on ``meta`` take and give what their kernels would.
 
     Args:
         target: Whose kernels.
@@ -44,6 +46,8 @@ class FusedAttention(TorchFunctionMode):
     ) -> Any:
         if func is F.scaled_dot_product_attention and args[0].is_meta:
             return self._attention(*args, **(kwargs or {}))
+        if func is torch.block_diag and args and all(block.is_meta and block.ndim == 2 for block in args):
+            return _BlockDiagonal.apply(*args)  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
     def _attention(
@@ -67,7 +71,7 @@ class FusedAttention(TorchFunctionMode):
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, mode: FusedAttention
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, mode: MetaKernels
     ) -> Tensor:
         batch, heads, rows, _ = query.shape
         out = query.new_empty(batch, rows, heads, value.shape[-1]).transpose(1, 2)
@@ -89,6 +93,22 @@ class _Fused(torch.autograd.Function):
             torch.empty(query.shape, dtype=torch.float32, device=query.device)
         del delta
         return (*grads, None, None)
+
+
+class _BlockDiagonal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *blocks: Tensor) -> Tensor:
+        ctx.shapes = [tuple(block.shape) for block in blocks]
+        rows, columns = (sum(sizes) for sizes in zip(*ctx.shapes, strict=True))
+        return blocks[0].new_empty(rows, columns)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        grads, row, column = [], 0, 0
+        for rows, columns in ctx.shapes:
+            grads.append(grad[row : row + rows, column : column + columns])
+            row, column = row + rows, column + columns
+        return tuple(grads)
 
 
 def _flops(query: Tensor, key: Tensor, value: Tensor) -> int:
