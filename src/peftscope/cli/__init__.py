@@ -8,7 +8,20 @@ import sys
 import typer
 from rich.console import Console
 
-from peftscope.cli import compare, export, import_results, init, methods, recommend, report, rerun, run, show, status
+from peftscope.cli import (
+    compare,
+    export,
+    import_results,
+    init,
+    methods,
+    plan,
+    recommend,
+    report,
+    rerun,
+    run,
+    show,
+    status,
+)
 from peftscope.errors import PeftscopeError
 
 __all__ = ["app", "main"]
@@ -23,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command(name="plan")(plan.plan)
 app.command(name="compare")(compare.compare)
 app.command(name="run")(run.run)
 app.command(name="status")(status.status)

@@ -17,15 +17,15 @@ SHARES = {"": 1.0, "%": 0.01}
 
 
 def bytes_of(text: str) -> float:
-    """Bytes; GB is 1000³, GiB 1024³, and a bare number bytes.
+    """Bytes; GB is 1000³, GiB 1024³. A bare number is refused: 12 would be taken for gigabytes by who writes it.
 
     Raises:
         ValueError: It is none; the message says what is allowed.
 
-    >>> bytes_of("12GB"), bytes_of("1.5 MiB"), bytes_of("1000")
+    >>> bytes_of("12GB"), bytes_of("1.5 MiB"), bytes_of("1000B")
     (12000000000.0, 1572864.0, 1000.0)
     """
-    return _read(text, {"": 1.0, **BYTES}, "bytes such as 12GB, 500 MB or 8GiB")
+    return _read(text, BYTES, "bytes with their unit such as 12GB, 500 MB or 8GiB")
 
 
 def seconds_of(text: str) -> float:

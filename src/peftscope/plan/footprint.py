@@ -24,9 +24,9 @@ from peftscope.models.generation import evaluating
 from peftscope.plan.memory_peak import Breakdown, Kinds, Peak, peak_of, storage_sizes
 from peftscope.plan.subject import Subject
 from peftscope.spec.study import MethodSpec, TrainSpec
-from peftscope.train.meta_kernels import Target
 from peftscope.train.loop import Hooks, train_step
 from peftscope.train.memory_settings import prepare
+from peftscope.train.meta_kernels import Target
 from peftscope.train.storage import tensors_of
 from peftscope.train.trace import StepTrace
 

@@ -23,4 +23,4 @@ def prepare(base: Any, spec: TrainSpec) -> None:
         return
     if not getattr(base, "supports_gradient_checkpointing", False):
         raise TechniqueRefused(f"{type(base).__name__} has no activation checkpointing; set train.checkpointing: false")
-    base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    base.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})

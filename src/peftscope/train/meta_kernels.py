@@ -1,8 +1,8 @@
 """The memory and work of kernels that ``meta`` takes apart, without the kernels: shapes in, shapes out.
 
-Attention: ``meta`` has no such kernels and would take attention apart into matrices of length × length that no accelerator
-ever holds. PyTorch picks the memory-efficient kernel where there is a mask, as in a padded batch, and the flash
-kernel where there is none; on a CPU the flash kernel takes both.
+Attention: ``meta`` would take it apart into matrices of length × length that no accelerator ever holds. PyTorch picks
+the memory-efficient kernel where there is a mask, as in a padded batch, and the flash kernel where there is none; on a
+CPU the flash kernel takes both.
 
 Block diagonals: ``meta`` would pad and join block by block, where a kernel fills one matrix.
 """
@@ -10,12 +10,13 @@ Block diagonals: ``meta`` would pad and join block by block, where a kernel fill
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from contextlib import ExitStack
+from typing import Any, Literal, Self
+from unittest import mock
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 __all__ = ["MetaKernels", "Target"]
 
@@ -28,7 +29,7 @@ LSE_ALIGNMENT = 32
 """Elements it pads the rows of its log-sum-exp to."""
 
 
-class MetaKernels(TorchFunctionMode):
+class MetaKernels:
     """Context in which attention and block diagonals on ``meta`` take and give what their kernels would.
 
     Args:
@@ -37,18 +38,22 @@ class MetaKernels(TorchFunctionMode):
     """
 
     def __init__(self, target: Target, add_flops: Callable[[int], None]) -> None:
-        super().__init__()
         self.target = target
         self.add_flops = add_flops
+        self._stack = ExitStack()
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is F.scaled_dot_product_attention and args[0].is_meta:
-            return self._attention(*args, **(kwargs or {}))
-        if func is torch.block_diag and args and all(block.is_meta and block.ndim == 2 for block in args):
-            return _BlockDiagonal.apply(*args)  # type: ignore[no-untyped-call]
-        return func(*args, **(kwargs or {}))
+    def __enter__(self) -> Self:
+        # Patched and no mode of torch's: a mode is off during a backward pass, where checkpointing goes forward again.
+        for owner, name, stand_in in (
+            (F, "scaled_dot_product_attention", self._attention),
+            (torch, "block_diag", _block_diagonal),
+        ):
+            on_meta = _only_on_meta(getattr(owner, name), stand_in)
+            self._stack.enter_context(mock.patch.object(owner, name, on_meta))
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._stack.close()
 
     def _attention(
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *_: Any, **__: Any
@@ -70,9 +75,7 @@ class MetaKernels(TorchFunctionMode):
 
 class _Fused(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, mode: MetaKernels
-    ) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, mode: MetaKernels) -> Tensor:
         batch, heads, rows, _ = query.shape
         out = query.new_empty(batch, rows, heads, value.shape[-1]).transpose(1, 2)
         padded = rows if mode.target == "cpu" or bias is None else -(-rows // LSE_ALIGNMENT) * LSE_ALIGNMENT
@@ -109,6 +112,20 @@ class _BlockDiagonal(torch.autograd.Function):
             grads.append(grad[row : row + rows, column : column + columns])
             row, column = row + rows, column + columns
         return tuple(grads)
+
+
+def _only_on_meta(real: Callable[..., Any], stand_in: Callable[..., Any]) -> Callable[..., Any]:
+    def function(*args: Any, **kwargs: Any) -> Any:
+        on_meta = bool(args) and args[0].is_meta
+        return stand_in(*args, **kwargs) if on_meta else real(*args, **kwargs)
+
+    return function
+
+
+def _block_diagonal(*blocks: Tensor) -> Tensor:
+    """Of matrices; shape (sum of rows, sum of columns)."""
+    out: Tensor = _BlockDiagonal.apply(*blocks)  # type: ignore[no-untyped-call]
+    return out
 
 
 def _flops(query: Tensor, key: Tensor, value: Tensor) -> int:

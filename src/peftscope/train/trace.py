@@ -69,12 +69,12 @@ class StepTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.flops += flops
 
     def __enter__(self) -> StepTrace:
-        self._attention.__enter__()  # type: ignore[no-untyped-call]
+        self._attention.__enter__()
         return super().__enter__()  # type: ignore[no-untyped-call,no-any-return]
 
     def __exit__(self, *failure: Any) -> None:
         super().__exit__(*failure)  # type: ignore[no-untyped-call]
-        self._attention.__exit__(*failure)  # type: ignore[no-untyped-call]
+        self._attention.__exit__(*failure)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

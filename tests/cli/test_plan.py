@@ -1,0 +1,130 @@
+"""``peftscope plan`` predicts on shapes alone, and says clearly what it cannot take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from peftscope.cli import app
+from peftscope.errors import PeftscopeError
+
+CONFIG = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 500,
+}
+STUDY = """
+name: tickets
+model: {model}
+task: {{name: math, source: stories}}
+methods: [lora, {{name: oft, label: mine}}]
+seeds: [0]
+train: {{batch_size: 3, max_length: 40}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(CONFIG))
+    return str(path)
+
+
+def _run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["plan", *arguments])
+    if isinstance(result.exception, PeftscopeError):
+        return 2, str(result.exception)
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def planned(config: str) -> Callable[..., dict[str, dict[str, object]]]:
+    def run(*arguments: str) -> dict[str, dict[str, object]]:
+        result = CliRunner().invoke(app, ["plan", "--json", "--model", config, *arguments])
+        assert result.exit_code == 0, result.output
+        document = json.loads(result.stdout)
+        assert document["schema"] == "peftscope.plan/1"
+        return {entry["name"]: entry for entry in document["techniques"]}
+
+    return run
+
+
+def test_each_technique_has_parameters_file_and_peaks_that_add_up(planned: Callable[..., dict[str, dict]]) -> None:
+    found = planned("--methods", "lora,ia3")
+    assert set(found) == {"lora", "ia3"}
+    for entry in found.values():
+        assert sum(entry["breakdown"].values()) == entry["peak_train_bytes"]
+        assert 0 < entry["trainable_params"] * 4 <= entry["checkpoint_bytes"]
+        assert entry["peak_eval_bytes"] < entry["peak_train_bytes"]
+        assert entry["fits"] is None
+
+
+def test_a_limit_splits_techniques_and_checkpointing_changes_the_peak(planned: Callable[..., dict[str, dict]]) -> None:
+    plain = planned("--methods", "lora", "--device", "cpu")["lora"]
+    less = planned("--methods", "lora", "--device", "cpu", "--checkpointing")["lora"]
+    assert less["peak_train_bytes"] < plain["peak_train_bytes"]
+    assert planned("--methods", "lora", "--max-memory", "1kB")["lora"]["fits"] is False
+    assert planned("--methods", "lora", "--max-memory", "1TB")["lora"]["fits"] is True
+
+
+def test_a_study_is_asked_about_as_it_stands(tmp_path: Path, config: str) -> None:
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY.format(model=config))
+    code, out = _run(str(study), "--json")
+    document = json.loads(out[out.index("{") :])
+    assert code == 0
+    assert {entry["name"] for entry in document["techniques"]} == {"lora", "mine"}
+    assert (document["batch_size"], document["seq_len"]) == (3, 40)
+
+
+def test_the_table_names_every_technique_and_whether_it_fits(config: str) -> None:
+    code, out = _run("--model", config, "--methods", "lora,ia3", "--max-memory", "1GB")
+    assert code == 0
+    assert out.count("yes") == 2
+    assert "lora" in out
+    assert "ia3" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--batch-size", "0"], "batch-size"),
+        (["--max-memory", "12"], "unit"),
+        (["--methods", "lorra"], "did you mean 'lora'"),
+        (["--dtype", "bf17"], "bf16"),
+        (["--device", "gpu"], "accelerator"),
+    ],
+)
+def test_a_wrong_request_is_told_what_is_allowed(config: str, arguments: list[str], said: str) -> None:
+    code, out = _run("--model", config, *arguments)
+    assert code == 2
+    assert said in out
+
+
+def test_every_problem_is_told_at_once() -> None:
+    code, out = _run("--max-memory", "12", "--methods", "lorra")
+    assert code == 2
+    assert all(said in out for said in ("--model", "--max-memory", "--methods"))
+
+
+def test_a_config_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"hello": 1}')
+    code, out = _run("--model", str(path))
+    assert code == 2
+    assert "model_type" in out
+
+
+def test_a_folder_without_experiments_is_refused(tmp_path: Path, config: str) -> None:
+    code, out = _run("--model", config, "--experiments", str(tmp_path))
+    assert code == 2
+    assert "no experiment folder" in out
