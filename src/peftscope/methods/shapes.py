@@ -174,16 +174,20 @@ def _sparse_update(layer: Any, adapter: str) -> Tensor:
 
 
 class _Sparse(torch.autograd.Function):
-    """Values at places of a matrix, whose gradient is read off at the places."""
+    """Values at places of a matrix, whose gradient is read off at the places; both are kept for it."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, shape: tuple[int, int]) -> Tensor:
         ctx.like = values.shape
+        ctx.save_for_backward(values, values.new_empty(2, len(values), dtype=torch.long))
         return values.new_empty(1, 1).expand(shape)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad.new_empty(ctx.like), None
+        flat = grad.new_empty(ctx.like, dtype=torch.long)
+        picked = grad.new_empty(ctx.like)
+        del flat
+        return picked, None
 
 
 def _fakes() -> list[tuple[Any, str, Any]]:

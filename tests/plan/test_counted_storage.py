@@ -1,0 +1,57 @@
+"""What is counted on shapes is what a real step holds."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from peftscope.methods.build import BuildContext, build
+from peftscope.methods.optimizers import OptimizerSettings
+from peftscope.plan.footprint import LEARNING_RATE, MAX_STEPS, Technique, Workload, footprint
+from peftscope.plan.subject import TextSubject
+from peftscope.spec.study import MethodSpec, TrainSpec
+from peftscope.train.loop import Hooks, train_step
+from peftscope.train.memory_settings import prepare
+from peftscope.train.storage import LiveStorage, tensors_of
+
+CONFIG = LlamaConfig(
+    hidden_size=128, intermediate_size=352, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+    vocab_size=1000, tie_word_embeddings=True,
+)  # fmt: skip
+SUBJECT = TextSubject(config=CONFIG, dtype=torch.float32)
+BATCH, LENGTH = 4, 64
+METHODS = (
+    "lora", "rslora", "dora", "oft", "ia3", "lily", "miss", "boft", "shira", "waveft", "hra", "vera", "fourierft",
+    "beft", "ln-tuning", "prompt-tuning", "full",
+)  # fmt: skip
+
+
+def _real_peak(name: str, train: TrainSpec) -> int:
+    """Over two steps of a model with values, as a run meters it."""
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_config(CONFIG, dtype=torch.float32).eval()
+    base.config.use_cache = False
+    prepare(base, train)
+    context = BuildContext(seed=0, max_steps=MAX_STEPS, learning_rate=LEARNING_RATE, warn=lambda line: None)
+    built = build(base, MethodSpec(name=name), context)
+    ids = torch.randint(0, 1000, (BATCH, LENGTH))
+    mask = torch.ones_like(ids)
+    mask[0, -3:] = 0  # padding, as in every batch of unequal sequences
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": ids}
+    built.model.train()
+    with LiveStorage([*tensors_of(built.model), *batch.values()]) as storage:
+        optimizer = built.make_optimizer(OptimizerSettings(learning_rate=0.0))
+        for step in (1, 2):
+            train_step(built.model, SUBJECT, [batch], optimizer, train, step=step, hooks=Hooks(penalty=built.penalty))
+    return storage.peak_bytes
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("name", METHODS)
+def test_counted_storage_is_within_two_percent_of_that_of_a_real_step(name: str, checkpointing: bool) -> None:
+    train = TrainSpec(batch_size=BATCH, max_length=LENGTH, checkpointing=checkpointing)
+    load = Workload(batch_size=BATCH, length=LENGTH, train=train, target="cpu", scoring=False)
+    found = footprint(Technique(method=MethodSpec(name=name)), SUBJECT, load)
+    assert found.peak_train_bytes == pytest.approx(_real_peak(name, train), rel=0.02), found.reason
