@@ -15,3 +15,10 @@ def test_halving_ends_in_the_same_top_tier_at_sixty_percent_of_the_steps_or_less
     assert int(share[1]) <= 60
     assert "**the same**" in told
     assert f"takes {share[1]} % of the steps" in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+
+def test_the_readme_quotes_the_accuracy_of_predictions() -> None:
+    page = (ROOT / "benchmarks" / "footprint_accuracy.md").read_text(encoding="utf-8")
+    median = re.search(r"\| median \| (\S+ %) \|", page)
+    assert median
+    assert f"the median error is {median[1]}" in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
