@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import Front
@@ -15,61 +14,15 @@ from peftscope.spec.metric import MetricSpec
 from peftscope.store.upstream_figures import UPSTREAM_METRICS
 from peftscope.views.front import front_topic
 from peftscope.views.report.material import Topic
-from peftscope.views.report.quantities import difference_text, figure_text, reading
+from peftscope.views.report.quantities import difference_text
+from peftscope.views.teller import LABELS, Teller
 from peftscope.views.units import rate_text
 
 __all__ = ["LABELS", "recommendation_topics"]
 
-LABELS: Mapping[str, str] = {
-    "score": "score",
-    "memory": "training memory",
-    "checkpoint": "checkpoint",
-    "time": "training time",
-    "forgetting": "forgetting",
-    "latency": "decoding step",
-    "mergeable": "mergeable",
-}
 SHOWN = 8
 """Techniques told of one by one; the others are counted."""
 MOST_EXCLUDED = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Teller:
-    """A recommendation with what its figures are."""
-
-    found: Recommendation
-    specs: Mapping[str, MetricSpec]
-
-    @property
-    def verdict(self) -> Verdict:
-        return self.found.verdict
-
-    def score(self, candidate: Candidate) -> str:
-        read = reading(candidate, self.verdict.metric, score=self.verdict.metric)
-        name = self.verdict.metric.name.replace("_", " ")
-        return f"{name} {read.text}" if read is not None else f"no {name}"
-
-    def cost(self, candidate: Candidate, quantity: str) -> str | None:
-        """A quantity of a candidate, such as ``1.2 GB``; None where it was not measured."""
-        name = self.found.metrics.get(quantity)
-        figure = candidate.figures.get(name) if name is not None else None
-        if name is None or figure is None:
-            return None
-        return self.amount(quantity, figure.mean)
-
-    def amount(self, quantity: str, value: float) -> str:
-        if quantity == SCORE:
-            return figure_text(self.verdict.metric, value)
-        return figure_text(self.specs[self.found.metrics[quantity]], value)
-
-    def bound(self, quantity: str, value: float) -> str:
-        """A limit; of a quantity nobody measured as it was given."""
-        known = quantity == SCORE or quantity in self.found.metrics
-        return self.amount(quantity, value) if known else f"{value:g}"
-
-    def difference(self, pair: Pair) -> str:
-        return difference_text(self.verdict.metric, pair.difference)
 
 
 def recommendation_topics(found: Recommendation, front: Front | None, metrics: Sequence[MetricSpec]) -> list[Topic]:
@@ -80,7 +33,7 @@ def recommendation_topics(found: Recommendation, front: Front | None, metrics: S
         front: Of the score against a cost, to be told of; None where there is none.
         metrics: Specs of the quantities it rests on.
     """
-    teller = _Teller(found=found, specs={metric.name: metric for metric in metrics})
+    teller = Teller(found=found, specs={metric.name: metric for metric in metrics})
     topics = [
         _answer(teller),
         _beaten(teller),
@@ -95,7 +48,7 @@ def recommendation_topics(found: Recommendation, front: Front | None, metrics: S
     return [topic for topic in topics if topic is not None]
 
 
-def _answer(teller: _Teller) -> Topic:
+def _answer(teller: Teller) -> Topic:
     found = teller.found
     if found.choice is None:
         return Topic(title="Nothing here satisfies the limits", lines=[_nearest(teller)])
@@ -113,7 +66,7 @@ def _answer(teller: _Teller) -> Topic:
     )
 
 
-def _standing(teller: _Teller, choice: Candidate) -> list[str]:
+def _standing(teller: Teller, choice: Candidate) -> list[str]:
     found = teller.found
     gain = ""
     if found.base_pair is not None:
@@ -130,7 +83,7 @@ def _standing(teller: _Teller, choice: Candidate) -> list[str]:
     return [*lines, f"As others measured it: {'; '.join(theirs)}."] if theirs else lines
 
 
-def _why(teller: _Teller) -> str:
+def _why(teller: Teller) -> str:
     found = teller.found
     *before, last = found.prefer
     scope = "of those that keep the limits" if found.excluded else "of all"
@@ -159,7 +112,7 @@ def _is_useful(found: Recommendation) -> bool:
     return found.base_pair is not None and found.base_pair.verdict == "better"
 
 
-def _cautions(teller: _Teller) -> list[str]:
+def _cautions(teller: Teller) -> list[str]:
     """What a reader must not overlook."""
     found, lines = teller.found, []
     choice, least = found.choice, found.limits.score
@@ -180,7 +133,7 @@ def _cautions(teller: _Teller) -> list[str]:
     return [*lines, cheaper] if cheaper else lines
 
 
-def _cheaper(teller: _Teller) -> str | None:
+def _cheaper(teller: Teller) -> str | None:
     """A technique that costs less and is not detectably worse."""
     found = teller.found
     assert found.choice is not None
@@ -203,7 +156,7 @@ def _by_method(names: Mapping[str, str], tell: Callable[[str, str], str]) -> str
     return "; ".join(parts)
 
 
-def _beaten(teller: _Teller) -> Topic | None:
+def _beaten(teller: Teller) -> Topic | None:
     found = teller.found
     pairs = [p for p in found.beaten if not found.verdict.candidate(p.second).is_base]
     lines = []
@@ -234,7 +187,7 @@ def _chance(pair: Pair) -> str:
     )
 
 
-def _ties(teller: _Teller) -> Topic | None:
+def _ties(teller: Teller) -> Topic | None:
     found = teller.found
     if not found.ties or found.base_unbeaten:
         return None
@@ -271,12 +224,12 @@ def _out_of_the_top(found: Recommendation, ties: Sequence[Tie]) -> list[str]:
     return [f"Asked only which could be the best of all, the top tier, the answer is clearer: not {told}."]
 
 
-def _tied(teller: _Teller, ties: Sequence[Tie]) -> str:
+def _tied(teller: Teller, ties: Sequence[Tie]) -> str:
     told = [f"{t.method} ({teller.difference(t.pair)})" if t.pair else t.method for t in ties[:SHOWN]]
     return ", ".join(told) + (f" and {len(ties) - SHOWN} more" if len(ties) > SHOWN else "")
 
 
-def _within_reach(teller: _Teller, near: Sequence[Tie]) -> str:
+def _within_reach(teller: Teller, near: Sequence[Tie]) -> str:
     error = teller.found.standard_error
     size = difference_text(teller.found.verdict.metric, Estimate(error or 0.0, None, None)).lstrip("+")
     return (
@@ -285,7 +238,7 @@ def _within_reach(teller: _Teller, near: Sequence[Tie]) -> str:
     )
 
 
-def _excluded(teller: _Teller) -> Topic | None:
+def _excluded(teller: Teller) -> Topic | None:
     excluded = [e for e in teller.found.excluded if not teller.verdict.candidate(e.method).is_base]
     if not excluded:
         return None
@@ -299,7 +252,7 @@ def _excluded(teller: _Teller) -> Topic | None:
     return Topic(title=f"What the limits left out: {len(excluded)} ({_limits(teller)})", lines=lines, rows=rows)
 
 
-def _limits(teller: _Teller) -> str:
+def _limits(teller: Teller) -> str:
     limits = teller.found.limits
     parts = [f"{LABELS[name]} ≤ {teller.bound(name, value)}" for name, value in limits.of_costs.items()]
     if limits.score is not None:
@@ -308,7 +261,7 @@ def _limits(teller: _Teller) -> str:
     return ", ".join([*parts, LABELS["mergeable"]] if limits.mergeable else parts)
 
 
-def _breach(teller: _Teller, breach: Breach) -> str:
+def _breach(teller: Teller, breach: Breach) -> str:
     label = LABELS[breach.limit]
     if breach.limit == "mergeable":
         return "cannot be merged"
@@ -322,7 +275,7 @@ def _breach(teller: _Teller, breach: Breach) -> str:
     return f"{label} {value}, {beyond} {way}"
 
 
-def _nearest(teller: _Teller) -> str:
+def _nearest(teller: Teller) -> str:
     """Of what the limits left out, that which breaks the fewest, and of equals scores best."""
     excluded = [e for e in teller.found.excluded if not teller.verdict.candidate(e.method).is_base]
     if not excluded:
@@ -338,7 +291,7 @@ def _nearest(teller: _Teller) -> str:
     return f"Nearest to them: {nearest.method}, {teller.score(teller.verdict.candidate(nearest.method))}: {why}."
 
 
-def _relatives(teller: _Teller) -> Topic | None:
+def _relatives(teller: Teller) -> Topic | None:
     lines = [_kin_text(kin) for kin in teller.found.kin]
     return Topic(title="Cheap to try first", lines=lines) if lines else None
 
@@ -362,7 +315,7 @@ def _kin_text(kin: Kin) -> str:
     return f"{text}."
 
 
-def _evidence(teller: _Teller) -> Topic | None:
+def _evidence(teller: Teller) -> Topic | None:
     found, lines = teller.found, []
     pairs = [tie.pair for tie in found.ties if tie.pair is not None and tie.kind == "undecided"]
     if found.base_unbeaten:

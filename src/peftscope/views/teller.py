@@ -1,0 +1,66 @@
+"""A recommendation with what its figures are: how each of them is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from peftscope.analysis.limits import SCORE
+from peftscope.analysis.recommendation import Recommendation
+from peftscope.analysis.verdict import Candidate, Pair, Verdict
+from peftscope.spec.metric import MetricSpec
+from peftscope.views.report.quantities import difference_text, figure_text, reading
+
+__all__ = ["LABELS", "Teller"]
+
+LABELS: Mapping[str, str] = {
+    "score": "score",
+    "memory": "training memory",
+    "checkpoint": "checkpoint",
+    "time": "training time",
+    "forgetting": "forgetting",
+    "latency": "decoding step",
+    "mergeable": "mergeable",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teller:
+    """A recommendation with what its figures are."""
+
+    found: Recommendation
+    specs: Mapping[str, MetricSpec]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it rests on."""
+        return self.found.verdict
+
+    def score(self, candidate: Candidate) -> str:
+        """The metric's name and the score with its interval."""
+        read = reading(candidate, self.verdict.metric, score=self.verdict.metric)
+        name = self.verdict.metric.name.replace("_", " ")
+        return f"{name} {read.text}" if read is not None else f"no {name}"
+
+    def cost(self, candidate: Candidate, quantity: str) -> str | None:
+        """A quantity of a candidate, such as ``1.2 GB``; None where it was not measured."""
+        name = self.found.metrics.get(quantity)
+        figure = candidate.figures.get(name) if name is not None else None
+        if name is None or figure is None:
+            return None
+        return self.amount(quantity, figure.mean)
+
+    def amount(self, quantity: str, value: float) -> str:
+        """A value of a quantity, with its unit."""
+        if quantity == SCORE:
+            return figure_text(self.verdict.metric, value)
+        return figure_text(self.specs[self.found.metrics[quantity]], value)
+
+    def bound(self, quantity: str, value: float) -> str:
+        """A limit; of a quantity nobody measured as it was given."""
+        known = quantity == SCORE or quantity in self.found.metrics
+        return self.amount(quantity, value) if known else f"{value:g}"
+
+    def difference(self, pair: Pair) -> str:
+        """Of the scores of a pair, with its interval."""
+        return difference_text(self.verdict.metric, pair.difference)
