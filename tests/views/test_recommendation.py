@@ -102,3 +102,22 @@ def test_failures_of_one_kind_are_counted() -> None:
     lost = a_candidate("b", 0.5, failures=("oom: no memory", "oom: no memory", "killed: by hand"))
     told = _told(recommend(a_verdict(BASE, a_candidate("a", 0.6), lost)))
     assert told["3 runs failed"] == "b: oom: no memory (2 runs) b: killed: by hand"
+
+
+def _in_tiers(verdict: Verdict, *tiers: tuple[str, ...]) -> Verdict:
+    place = {name: number for number, names in enumerate(tiers, start=1) for name in names}
+    candidates = tuple(replace(c, tier=place[c.method]) for c in verdict.candidates)
+    return replace(verdict, candidates=candidates, tiers=tiers)
+
+
+def test_a_choice_alone_in_the_top_tier_is_said_to_be_the_best_and_who_is_out() -> None:
+    verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.57))
+    text = _text(recommend(_in_tiers(verdict, ("a",), ("b",), ("base",))))
+    assert "It is alone in the top tier: the best of all with 95 % confidence." in text
+    assert "the top tier, the answer is clearer: not b." in text
+
+
+def test_a_choice_that_shares_the_top_tier_is_not_said_to_be_alone() -> None:
+    verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.57))
+    text = _text(recommend(_in_tiers(verdict, ("a", "b"), ("base",))))
+    assert "top tier" not in text

@@ -105,7 +105,7 @@ def _alone(found: Recommendation) -> str:
     assert found.choice is not None
     if found.choice.tier != 1 or len(found.verdict.tiers[0]) > 1 or len(found.verdict.tiers) == 1:
         return ""
-    return f" It is alone in the top tier: the best of all with {found.verdict.level:.0%} confidence."
+    return f" It is alone in the top tier: the best of all with {100 * found.verdict.level:g} % confidence."
 
 
 def _is_useful(found: Recommendation) -> bool:
