@@ -68,13 +68,17 @@ def _forecast(technique: Technique, subject: Subject, workload: Workload, limit:
     return Forecast(
         footprint=found,
         fits=False,
-        largest_batch=_largest_batch(technique, subject, workload, limit),
+        largest_batch=_largest_batch(technique, subject, workload, limit, found.peak_train_bytes),
         checkpointed_bytes=_checkpointed(technique, subject, workload),
     )
 
 
-def _largest_batch(technique: Technique, subject: Subject, workload: Workload, limit: int) -> int | None:
-    """By the line through two batches, and then counted: memory rises with the batch, nearly evenly."""
+def _largest_batch(
+    technique: Technique, subject: Subject, workload: Workload, limit: int, whole: int | None
+) -> int | None:
+    """By the line through one sample and the ``whole`` batch, and then counted: memory rises nearly evenly."""
+    if whole is None:
+        return None
     counts: list[int] = []
 
     def search() -> None:
@@ -87,7 +91,7 @@ def _largest_batch(technique: Technique, subject: Subject, workload: Workload, l
         if one > limit or workload.batch_size == 1:
             counts.append(0)
             return
-        slope = max((peak(workload.batch_size) - one) / (workload.batch_size - 1), 1.0)
+        slope = max((whole - one) / (workload.batch_size - 1), 1.0)
         guess = min(max(1, 1 + int((limit - one) / slope)), workload.batch_size - 1)
         while guess > 1 and peak(guess) > limit:
             guess -= 1
