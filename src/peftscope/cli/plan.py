@@ -13,7 +13,7 @@ from rich.table import Table
 from peftscope.cli import options
 from peftscope.cli.amounts import bytes_of
 from peftscope.cli.output import print_json, show_warnings
-from peftscope.errors import SpecError, unknown_name
+from peftscope.cli.request import Request
 from peftscope.spec.study import MethodSpec, TrainSpec
 from peftscope.views.units import bytes_text, count_text
 
@@ -59,21 +59,19 @@ def plan(
     quiet: options.Quiet = False,
 ) -> None:
     """Predict parameters, checkpoint and peak memory of techniques on a model, from its config alone."""
-    problems: list[str] = []
-    limit = _limit(max_memory, problems)
-    if device not in ("accelerator", "cpu"):
-        problems.append(f"--device: {unknown_name('device', device, ('accelerator', 'cpu'))}")
-    kind = SHORT.get(dtype or "", dtype or "")
-    if kind and kind not in DTYPES:
-        problems.append(f"--dtype: {unknown_name('dtype', kind, (*DTYPES, *SHORT))}")
+    request = Request("peftscope plan")
+    limit = request.amount("--max-memory", max_memory, bytes_of)
+    request.check("--device", "device", device, ("accelerator", "cpu"))
+    kind = SHORT.get(dtype or "", dtype or "bfloat16")
+    request.check("--dtype", "dtype", kind, (*DTYPES, *SHORT))
     if sum(given is not None for given in (study, methods, experiments)) > 1:
-        problems.append("give a study, --methods or --experiments, not several of them")
-    asked, source, train = _asked(study, methods, experiments, problems)
+        request.problems.append("give a study, --methods or --experiments, not several of them")
+    asked, source, train = _asked(study, methods, experiments, request)
     source = model or source
     if source is None:
-        problems.append("--model: which base? A hub id, a folder, or the path of a config.json")
-    if problems or source is None:
-        raise SpecError("peftscope plan", problems)
+        request.problems.append("--model: which base? A hub id, a folder, or the path of a config.json")
+    request.end()
+    assert source is not None
     update = {
         "batch_size": batch_size or (train.batch_size if study else 4),
         "max_length": seq_len or (train.max_length if study else DEFAULT_LENGTH),
@@ -84,27 +82,17 @@ def plan(
         asked,
         source=source,
         train=train,
-        dtype=kind or "bfloat16",
+        dtype=kind,
         device="cpu" if device == "cpu" else "accelerator",
         eval_batch_size=eval_batch_size,
-        limit=limit,
+        limit=None if limit is None else int(limit),
         json_output=json_output,
         quiet=quiet,
     )
 
 
-def _limit(text: str | None, problems: list[str]) -> int | None:
-    if text is None:
-        return None
-    try:
-        return int(bytes_of(text))
-    except ValueError as error:
-        problems.append(f"--max-memory: {error}")
-        return None
-
-
 def _asked(
-    study: Path | None, methods: str | None, experiments: Path | None, problems: list[str]
+    study: Path | None, methods: str | None, experiments: Path | None, request: Request
 ) -> tuple[list[Technique], str | None, TrainSpec]:
     """Techniques, the model they name, and how they are trained."""
     from peftscope.methods.catalog import BASE, cards
@@ -117,17 +105,16 @@ def _asked(
         spec = read_study(study, vocabulary())
         return [Technique(method=method) for method in spec.methods], spec.model.source, spec.train
     if experiments is not None:
-        return _experiments(experiments, problems)
+        return _experiments(experiments, request.problems)
     names = [
         card.name
         for card in cards().values()
         if card.name != BASE and (methods == "all" or (card.variant_of is None and methods is None))
     ]
     if methods is not None and methods != "all":
-        names = [name.strip() for name in methods.split(",") if name.strip()]
-        problems += [f"--methods: {unknown_name('method', n, cards())}" for n in names if n not in cards()]
+        names = request.names("--methods", "method", methods, cards())
         if not names:
-            problems.append("--methods: nothing given")
+            request.problems.append("--methods: nothing given")
     return [Technique(method=MethodSpec(name=name)) for name in names], None, TrainSpec()
 
 

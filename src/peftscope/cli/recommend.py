@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,8 @@ from rich.text import Text
 from peftscope.cli import options
 from peftscope.cli.amounts import bytes_of, number_of, seconds_of
 from peftscope.cli.output import print_json, show_warnings
-from peftscope.errors import SpecError, unknown_name
+from peftscope.cli.request import Request
+from peftscope.errors import SpecError
 from peftscope.views.line import one_line
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def recommend(
     """
     from peftscope.analysis.limits import Limits
 
-    request = _Request()
+    request = _Request("recommend")
     limits = Limits(
         memory=request.amount("--max-memory", max_memory, bytes_of),
         checkpoint=request.amount("--max-checkpoint", max_checkpoint, bytes_of),
@@ -106,28 +107,13 @@ def memory_front(found: Findings) -> Front | None:
     return front_of(found.verdict, (found.metric, spec)) if spec is not None else None
 
 
-class _Request:
+class _Request(Request):
     """What the user asks for, with every problem in it."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    def amount(self, option: str, text: str | None, read: Callable[[str], float]) -> float | None:
-        if text is None:
-            return None
-        try:
-            return read(text)
-        except ValueError as error:
-            self.problems.append(f"{option}: {error}")
-            return None
 
     def preferences(self, text: str) -> tuple[str, ...]:
         from peftscope.analysis.limits import QUANTITIES
 
-        names = [name.strip() for name in text.split(",") if name.strip()]
-        self.problems += [
-            f"--prefer: {unknown_name('preference', n, QUANTITIES)}" for n in names if n not in QUANTITIES
-        ]
+        names = self.names("--prefer", "preference", text, QUANTITIES)
         self.problems += [f"--prefer: {n} stands more than once" for n in dict.fromkeys(names) if names.count(n) > 1]
         if not names:
             self.problems.append(f"--prefer: nothing given; take some of {', '.join(QUANTITIES)}")
@@ -136,12 +122,7 @@ class _Request:
     def check_technique(self, name: str) -> None:
         from peftscope.methods.catalog import cards
 
-        if name not in cards():
-            self.problems.append(f"--have: {unknown_name('method', name, cards())}")
-
-    def end(self) -> None:
-        if self.problems:
-            raise SpecError("recommend", self.problems)
+        self.check("--have", "method", name, cards())
 
 
 def _tell(
