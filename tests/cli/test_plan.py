@@ -22,6 +22,17 @@ CONFIG = {
     "num_key_value_heads": 2,
     "vocab_size": 500,
 }
+TRANSFORMER = {
+    "_class_name": "Flux2Transformer2DModel",
+    "num_layers": 1,
+    "num_single_layers": 2,
+    "attention_head_dim": 32,
+    "num_attention_heads": 2,
+    "joint_attention_dim": 48,
+    "in_channels": 16,
+    "axes_dims_rope": [8, 8, 8, 8],
+    "guidance_embeds": False,
+}
 STUDY = """
 name: tickets
 model: {model}
@@ -83,7 +94,34 @@ def test_a_study_is_asked_about_as_it_stands(tmp_path: Path, config: str) -> Non
     document = json.loads(out[out.index("{") :])
     assert code == 0
     assert {entry["name"] for entry in document["techniques"]} == {"lora", "mine"}
-    assert (document["batch_size"], document["seq_len"]) == (3, 40)
+    assert {(entry["batch_size"], entry["seq_len"]) for entry in document["techniques"]} == {(3, 40)}
+
+
+def test_a_quantized_base_takes_less_and_an_image_model_is_known_by_its_config(
+    tmp_path: Path, planned: Callable[..., dict[str, dict]]
+) -> None:
+    plain, packed = (planned("--methods", "lora", *more)["lora"] for more in ([], ["--quantization", "nf4"]))
+    assert packed["breakdown"]["weights"] < plain["breakdown"]["weights"]
+    assert packed["trainable_params"] == plain["trainable_params"]
+    image = tmp_path / "transformer.json"
+    image.write_text(json.dumps(TRANSFORMER))
+    code, out = _run("--json", "--model", str(image), "--methods", "lora", "--seq-len", "64")
+    assert code == 0
+    [entry] = json.loads(out)["techniques"]
+    assert entry["base"] == "Flux2Transformer2DModel, bfloat16"
+    assert entry["peak_train_bytes"] > entry["peak_eval_bytes"] > 0
+
+
+def test_a_rate_gives_times_and_a_limit_the_length_that_fits(planned: Callable[..., dict[str, dict]]) -> None:
+    timed = planned("--methods", "lora", "--tflops", "2")["lora"]
+    assert timed["step_time_s"] == timed["flops_per_step"] / 2e12
+    long = ("--methods", "lora", "--device", "cpu", "--batch-size", "1", "--seq-len", "512")
+    limit = planned(*long)["lora"]["peak_train_bytes"] - 1
+    shorter = planned(*long, "--max-memory", f"{limit}B")["lora"]
+    assert shorter["fits"] is False
+    assert 256 < shorter["largest_seq_len"] < 512
+    at_that = planned(*long[:-1], str(shorter["largest_seq_len"]), "--max-memory", f"{limit}B")["lora"]
+    assert at_that["fits"] is True
 
 
 def test_the_table_names_every_technique_and_whether_it_fits(config: str) -> None:
@@ -102,6 +140,8 @@ def test_the_table_names_every_technique_and_whether_it_fits(config: str) -> Non
         (["--methods", "lorra"], "did you mean 'lora'"),
         (["--dtype", "bf17"], "bf16"),
         (["--device", "gpu"], "accelerator"),
+        (["--quantization", "nf5"], "did you mean 'nf4'"),
+        (["--tflops", "0"], "tflops"),
     ],
 )
 def test_a_wrong_request_is_told_what_is_allowed(config: str, arguments: list[str], said: str) -> None:

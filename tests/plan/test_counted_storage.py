@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from peftscope.methods.build import BuildContext, build
 from peftscope.methods.optimizers import OptimizerSettings
-from peftscope.plan.footprint import LEARNING_RATE, MAX_STEPS, Technique, Workload, footprint
+from peftscope.models.quantization import quantization_config
+from peftscope.plan.counter import LEARNING_RATE, MAX_STEPS
+from peftscope.plan.footprint import footprint
+from peftscope.plan.question import Question, Workload
 from peftscope.plan.subject import TextSubject
 from peftscope.spec.study import MethodSpec, TrainSpec
 from peftscope.train.loop import Hooks, train_step
@@ -27,10 +34,18 @@ METHODS = (
 )  # fmt: skip
 
 
-def _real_peak(name: str, train: TrainSpec) -> int:
+def _base(quantization: Literal["nf4", "int8"] | None, folder: Path) -> Any:
+    base = AutoModelForCausalLM.from_config(CONFIG, dtype=torch.float32)
+    if quantization is None:
+        return base.eval()
+    base.save_pretrained(folder)
+    packing = quantization_config(quantization, torch.float32)
+    return AutoModelForCausalLM.from_pretrained(folder, quantization_config=packing, dtype=torch.float32).eval()
+
+
+def _real_peak(name: str, train: TrainSpec, base: Any) -> int:
     """Over two steps of a model with values, as a run meters it."""
     torch.manual_seed(0)
-    base = AutoModelForCausalLM.from_config(CONFIG, dtype=torch.float32).eval()
     base.config.use_cache = False
     prepare(base, train)
     context = BuildContext(seed=0, max_steps=MAX_STEPS, learning_rate=LEARNING_RATE, warn=lambda line: None)
@@ -50,8 +65,25 @@ def _real_peak(name: str, train: TrainSpec) -> int:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("name", METHODS)
-def test_counted_storage_is_within_two_percent_of_that_of_a_real_step(name: str, checkpointing: bool) -> None:
+def test_counted_storage_is_within_two_percent_of_that_of_a_real_step(
+    name: str, checkpointing: bool, tmp_path: Path
+) -> None:
     train = TrainSpec(batch_size=BATCH, max_length=LENGTH, checkpointing=checkpointing)
     load = Workload(batch_size=BATCH, length=LENGTH, train=train, target="cpu", scoring=False)
-    found = footprint(Technique(method=MethodSpec(name=name)), SUBJECT, load)
-    assert found.peak_train_bytes == pytest.approx(_real_peak(name, train), rel=0.02), found.reason
+    found = footprint(Question(method=MethodSpec(name=name), subject=SUBJECT, workload=load))
+    real = _real_peak(name, train, _base(None, tmp_path))
+    assert found.peak_train_bytes == pytest.approx(real, rel=0.02), found.reason
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("quantization", ["nf4", "int8"])
+@pytest.mark.parametrize("name", ["lora", "oft", "lily"])
+def test_counted_storage_on_a_quantized_base_is_within_two_percent(
+    name: str, quantization: Literal["nf4", "int8"], tmp_path: Path
+) -> None:
+    train = TrainSpec(batch_size=BATCH, max_length=LENGTH)
+    load = Workload(batch_size=BATCH, length=LENGTH, train=train, target="cpu", scoring=False)
+    packed = replace(SUBJECT, quantization=quantization)
+    found = footprint(Question(method=MethodSpec(name=name), subject=packed, workload=load))
+    real = _real_peak(name, train, _base(quantization, tmp_path))
+    assert found.peak_train_bytes == pytest.approx(real, rel=0.02), found.reason

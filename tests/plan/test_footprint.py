@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from peftscope.methods.published import method_name
-from peftscope.models.empty import read_config
-from peftscope.plan.footprint import Technique, Workload, footprint
-from peftscope.plan.subject import TextSubject
-from peftscope.spec.experiment import read_experiment, to_run_spec
+from peftscope.plan.footprint import footprint
+from peftscope.plan.published import question_of
+from peftscope.plan.subject import read_subject
+from peftscope.spec.experiment import Experiment, read_experiment
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-CONFIG = Path(__file__).parents[1] / "configs" / "llama-3.2-3b.json"
+CONFIGS = Path(__file__).parents[1] / "configs"
 TOKENS = 705
-"""Longest batch of the published runs; fitted on LoRA of rank 32 alone (``benchmarks/footprint_accuracy.py``)."""
+"""Longest batch of the published text runs; fitted on LoRA of rank 32 alone (``benchmarks/footprint_accuracy.py``)."""
+
+needs_published = pytest.mark.skipif(not SHARED.exists(), reason=f"the benchmark's folders are not at {SHARED}")
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason=f"the benchmark's folders are not at {SHARED}")
+@needs_published
 @pytest.mark.parametrize(
     "name",
     [
@@ -32,18 +35,29 @@ TOKENS = 705
     ],
 )
 def test_memory_parameters_and_file_are_those_of_the_published_run(name: str) -> None:
-    published = SHARED / "published" / "MetaMathQA" / f"{name.replace('/', '--')}.json"
-    measured = json.loads(published.read_text())["train_info"]
-    experiment = read_experiment(SHARED / "experiments" / "MetaMathQA" / name)
-    run = to_run_spec(experiment, method_name=method_name(experiment.peft_config, experiment.training_params))
-    found = footprint(
-        Technique(method=run.method, experiment=name),
-        TextSubject(config=read_config(str(CONFIG)), dtype=torch.bfloat16),
-        Workload(batch_size=4, length=TOKENS, train=run.train, eval_batch_size=50, eval_length=800),
-    )
+    measured, experiment = _published("MetaMathQA", name)
+    question = question_of(experiment, read_subject(str(CONFIGS / "llama-3.2-3b.json"), torch.bfloat16))
+    found = footprint(replace(question, workload=replace(question.workload, length=TOKENS)))
     assert found.reason is None
     assert found.peak_bytes == pytest.approx(measured["accelerator_memory_max"], rel=0.03)
     assert found.num_trainable_params == measured["num_trainable_params"]
     assert found.checkpoint_bytes == pytest.approx(measured["file_size"], rel=1e-4)
     assert found.breakdown is not None
-    assert sum(vars(found.breakdown).values()) == found.peak_train_bytes
+    assert found.breakdown.total() == found.peak_train_bytes
+
+
+@needs_published
+@pytest.mark.parametrize("name", ["lora", "boft", "psoft", "c3a"])
+def test_an_image_run_is_predicted_without_a_free_number(name: str) -> None:
+    measured, experiment = _published("image-gen", f"{name}/flux2-klein-default")
+    found = footprint(question_of(experiment, read_subject(str(CONFIGS / "flux2-klein-base-4b.json"), torch.bfloat16)))
+    assert found.reason is None
+    assert found.peak_train_bytes == pytest.approx(measured["accelerator_memory_max"], rel=0.03)
+    assert found.num_trainable_params == measured["num_trainable_params"]
+    assert found.num_total_params == measured["num_total_params"]
+    assert found.checkpoint_bytes == pytest.approx(measured["file_size"], rel=1e-4)
+
+
+def _published(task: str, name: str) -> tuple[dict[str, Any], Experiment]:
+    file = SHARED / "published" / task / f"{name.replace('/', '--')}.json"
+    return json.loads(file.read_text())["train_info"], read_experiment(SHARED / "experiments" / task / name)

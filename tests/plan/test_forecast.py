@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from transformers import LlamaConfig
 
-from peftscope.plan.footprint import Technique, Workload, footprint
+from peftscope.plan.footprint import footprint
 from peftscope.plan.forecast import forecasts
+from peftscope.plan.question import Question, Workload
 from peftscope.plan.subject import TextSubject
 from peftscope.spec.study import MethodSpec
 
@@ -17,17 +20,17 @@ CONFIG = LlamaConfig(
 )  # fmt: skip
 SUBJECT = TextSubject(config=CONFIG, dtype=torch.float32)
 LOAD = Workload(batch_size=8, length=256)
-LORA = Technique(method=MethodSpec(name="lora"))
+LORA = Question(method=MethodSpec(name="lora"), subject=SUBJECT, workload=LOAD)
 
 
 def _peak(batch_size: int) -> int:
-    found = footprint(LORA, SUBJECT, Workload(batch_size=batch_size, length=256, scoring=False))
+    found = footprint(replace(LORA, workload=Workload(batch_size=batch_size, length=256, scoring=False)))
     assert found.peak_train_bytes is not None
     return found.peak_train_bytes
 
 
 def test_what_is_under_the_limit_fits() -> None:
-    [found] = forecasts([LORA], SUBJECT, LOAD, limit=_peak(8))
+    [found] = forecasts([LORA], limit=_peak(8))
     assert found.fits
     assert found.largest_batch is None
 
@@ -35,36 +38,34 @@ def test_what_is_under_the_limit_fits() -> None:
 def test_the_largest_batch_fits_and_one_more_does_not() -> None:
     limit = (_peak(3) + _peak(4)) // 2
     assert _peak(3) <= limit < _peak(4)
-    [found] = forecasts([LORA], SUBJECT, LOAD, limit=limit)
+    [found] = forecasts([LORA], limit=limit)
     assert found.fits is False
     assert found.largest_batch == 3
 
 
 def test_where_not_even_one_sample_fits_the_largest_batch_is_none() -> None:
-    [found] = forecasts([LORA], SUBJECT, LOAD, limit=1_000)
+    [found] = forecasts([LORA], limit=1_000)
     assert found.largest_batch == 0
 
 
 def test_checkpointing_is_offered_with_what_it_would_take() -> None:
     train = LOAD.train.model_copy(update={"checkpointing": True})
-    [found] = forecasts([LORA], SUBJECT, LOAD, limit=1_000)
-    assert (
-        found.checkpointed_bytes
-        == footprint(LORA, SUBJECT, Workload(batch_size=8, length=256, train=train)).peak_train_bytes
-    )
+    [found] = forecasts([LORA], limit=1_000)
+    checkpointing = replace(LORA, workload=replace(LOAD, train=train))
+    assert found.checkpointed_bytes == footprint(checkpointing).peak_train_bytes
     assert found.checkpointed_bytes < _peak(8)
 
 
 def test_without_a_limit_nothing_is_said_of_fitting() -> None:
-    [found] = forecasts([LORA], SUBJECT, LOAD)
+    [found] = forecasts([LORA])
     assert found.fits is None
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_answers_come_in_the_order_asked_from_any_number_of_processes(workers: int) -> None:
-    asked = [Technique(method=MethodSpec(name=name)) for name in ("ia3", "lora", "oft", "boft", "shira", "waveft")]
-    found = [f.footprint for f in forecasts(asked, SUBJECT, LOAD, workers=workers)]
+    asked = [replace(LORA, method=MethodSpec(name=name)) for name in ("ia3", "lora", "oft", "boft", "shira", "waveft")]
+    found = [f.footprint for f in forecasts(asked, workers=workers)]
     assert [f.technique for f in found] == ["ia3", "lora", "oft", "boft", "shira", "waveft"]
     assert [f.reason for f in found] == [None] * 6
-    alone = [footprint(technique, SUBJECT, LOAD) for technique in asked]
+    alone = [footprint(question) for question in asked]
     assert [f.breakdown for f in found] == [f.breakdown for f in alone]

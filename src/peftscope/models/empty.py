@@ -6,10 +6,9 @@ import copy
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from huggingface_hub import snapshot_download
 from huggingface_hub.errors import StrictDataclassError
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import (
@@ -19,7 +18,7 @@ from transformers.models.auto.modeling_auto import (
 
 from peftscope.errors import ModelError, unknown_name
 from peftscope.models.builtin import PREFIX, fetch_builtin, find_builtin
-from peftscope.models.source import find_local, hub_errors, refuse_other_folders, refuse_revision
+from peftscope.models.source import fetch_configs, find_local, refuse_other_folders, refuse_revision
 
 __all__ = ["empty_model", "read_config"]
 
@@ -58,12 +57,6 @@ BUILTIN_SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Configs of the built-in models that are downloaded, so that planning for one downloads nothing."""
 
-_HUB_FILES = ["config.json", "adapter_config.json", "model_index.json"]
-"""The config, and what shows that a repository is something else."""
-
-_HUB_TIMEOUT = 4.0
-"""Seconds to wait for the hub before the cache is taken; ``huggingface_hub`` would wait for ten."""
-
 
 def read_config(source: str, revision: str | None = None) -> PreTrainedConfig:
     """The config of a causal language model. No weights are read or downloaded.
@@ -87,7 +80,7 @@ def read_config(source: str, revision: str | None = None) -> PreTrainedConfig:
         return _make_config(source, known) if known else _read_folder(source, fetch_builtin(source))
     local = find_local(source)
     if local is None:
-        return _read_folder(source, _fetch(source, revision))
+        return _read_folder(source, fetch_configs(source, revision))
     refuse_revision(source, revision)
     if local.is_dir():
         return _read_folder(source, local)
@@ -101,6 +94,7 @@ def empty_model(
     *,
     dtype: torch.dtype,
     attn_implementation: str | None = None,
+    quantization: Literal["nf4", "int8"] | None = None,
 ) -> PreTrainedModel:
     """The model a config describes, on the ``meta`` device: shapes and types of everything, values of nothing.
 
@@ -111,9 +105,11 @@ def empty_model(
         config: From ``read_config``.
         dtype: Of the weights.
         attn_implementation: Attention kernel; None takes the model's own choice.
+        quantization: What its linear layers are packed as; ``dtype`` is then that of all else.
 
     Raises:
         ModelError: ``transformers`` cannot build it, or the checkpoint is quantized in a way of its own.
+        MissingExtra: Quantization needs a package that is not installed.
     """
     config = copy.deepcopy(config)
     _refuse_quantized(config)
@@ -125,14 +121,12 @@ def empty_model(
         raise ModelError(f"no {config.model_type} model can be built from this config: {error}") from error
     assert isinstance(model, PreTrainedModel)
     _keep_float32(model, dtype)
+    if quantization is not None:
+        from peftscope.models.empty_quantized import quantize_empty
+
+        quantize_empty(model, quantization, dtype)
     model.config.use_cache = False
     return model.eval()
-
-
-def _fetch(source: str, revision: str | None) -> Path:
-    """Folder of the hub's cache with a repository's config."""
-    with hub_errors(source, revision, also="the path of the config.json saved from the model's page"):
-        return Path(snapshot_download(source, revision=revision, allow_patterns=_HUB_FILES, etag_timeout=_HUB_TIMEOUT))
 
 
 def _read_folder(source: str, folder: Path) -> PreTrainedConfig:

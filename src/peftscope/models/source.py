@@ -27,11 +27,16 @@ from peftscope.models.weights import INDEX, SINGLE, hash_weights, shard_names, w
 from peftscope.spec.base import content_hash
 from peftscope.spec.study import ModelSpec
 
-__all__ = ["Located", "find_local", "hub_errors", "locate", "refuse_other_folders", "refuse_revision"]
+__all__ = ["Located", "fetch_configs", "find_local", "locate", "refuse_other_folders", "refuse_revision"]
 
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 """Everything but weights and code: config, tokenizer, index."""
 
+CONFIG_FILES = ["config.json", "adapter_config.json", "model_index.json", "transformer/config.json"]
+"""The config of a language model or of a pipeline's transformer, and what shows that a repository is neither."""
+
+CONFIG_TIMEOUT = 4.0
+"""Seconds to wait for the hub before the cache is taken; ``huggingface_hub`` would wait for ten."""
 
 _OF_NO_EFFECT = ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
 """Settings that decide no figure, or are decided elsewhere."""
@@ -97,6 +102,18 @@ def locate(spec: ModelSpec) -> Located:
     return Located(source=source, folder=folder, files=weight_files(folder, source), revision=revision)
 
 
+def fetch_configs(source: str, revision: str | None) -> Path:
+    """Folder of the hub's cache with the configs of a repository and nothing else.
+
+    Raises:
+        ModelError: There is none of that name, or the hub cannot be reached.
+        StoreError: The cache cannot be written.
+    """
+    with _hub_errors(source, revision, also="the path of the config.json saved from the model's page"):
+        folder = snapshot_download(source, revision=revision, allow_patterns=CONFIG_FILES, etag_timeout=CONFIG_TIMEOUT)
+    return Path(folder)
+
+
 def find_local(source: str) -> Path | None:
     """The file or folder a source names, resolved; None for what can only be a hub id.
 
@@ -150,7 +167,7 @@ def _nearest(path: Path) -> str | None:
 def _download(spec: ModelSpec) -> Path:
     """Snapshot folder of a hub repository with the files that are needed and no others."""
     source, revision = spec.source, spec.revision
-    with hub_errors(source, revision):
+    with _hub_errors(source, revision):
         folder = Path(snapshot_download(source, revision=revision, allow_patterns=SMALL_FILES))
         wanted = list(shard_names(folder, source)) if (folder / INDEX).is_file() else [SINGLE]
         # The commit found first, not the branch once more: it may have moved in between.
@@ -158,7 +175,7 @@ def _download(spec: ModelSpec) -> Path:
 
 
 @contextmanager
-def hub_errors(source: str, revision: str | None, also: str = "") -> Iterator[None]:
+def _hub_errors(source: str, revision: str | None, also: str = "") -> Iterator[None]:
     """Say in our words what went wrong when the hub was asked for a model.
 
     Args:

@@ -3,65 +3,24 @@
 The model is built from its config on the ``meta`` device, the technique is put on it, and one step of the real
 training loop is done there: nothing is computed, and every storage that would come and go is noted in order. What
 an accelerator would reserve for them its caching allocator decides, of which :mod:`peftscope.plan.allocator` is a
-model. The whole depth is gone through, so that nothing is extrapolated.
+model. Where blocks repeat, a few of them are counted for all (:mod:`peftscope.plan.layers`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from peftscope.capture import capture
-from peftscope.methods.build import BuildContext, build
 from peftscope.methods.checkpoint import saved_bytes
-from peftscope.methods.optimizers import OptimizerSettings
-from peftscope.methods.shapes import left_on_host, steps_on_shapes
-from peftscope.models.generation import evaluating
-from peftscope.plan.memory_peak import Breakdown, Kinds, Peak, peak_of, storage_sizes
-from peftscope.plan.subject import Subject
-from peftscope.spec.study import MethodSpec, TrainSpec
-from peftscope.train.loop import Hooks, train_step
-from peftscope.train.memory_settings import prepare
-from peftscope.train.meta_kernels import Target
-from peftscope.train.storage import tensors_of
-from peftscope.train.trace import StepTrace
+from peftscope.methods.layers import picks_layers
+from peftscope.plan.counter import Counter
+from peftscope.plan.layers import Depths, deepened, depths_of
+from peftscope.plan.memory_peak import Breakdown, Peak
+from peftscope.plan.question import Question
 
-__all__ = ["Counter", "Footprint", "Technique", "Workload", "footprint"]
-
-MAX_STEPS = 10_000
-"""Schedules of techniques are laid out over so many, so that the step that is counted is one of the first."""
-LEARNING_RATE = 1e-4
-"""Any will do: memory does not depend on it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Technique:
-    """What is asked about: a method with its settings, and where an experiment folder stands behind it, its name."""
-
-    method: MethodSpec
-    experiment: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workload:
-    """The circumstances of the training."""
-
-    batch_size: int
-    length: int
-    """Tokens in a sequence; of images the side in pixels."""
-    train: TrainSpec = field(default_factory=TrainSpec)
-    """Checkpointing, clipping, accumulation, the adapter's type; steps and batch size do not matter here."""
-    target: Target = "accelerator"
-    eval_batch_size: int | None = None
-    """None scores in batches of the training's size …"""
-    eval_length: int | None = None
-    """… up to its length, prompt and answer together."""
-    scoring: bool = True
-    """Predict what scoring takes, too."""
+__all__ = ["Estimate", "Footprint", "footprint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +42,27 @@ class Footprint:
     peak_eval_bytes: int | None = None
     breakdown: Breakdown | None = None
     """Of ``peak_train_bytes``."""
+    eval_breakdown: Breakdown | None = None
+    """Of ``peak_eval_bytes``."""
     flops_per_step: int | None = None
+    """Floating-point operations of a training step."""
+    layers_counted: tuple[int, ...] | None = None
+    """Numbers of blocks that were counted for all; None where all were."""
     notes: tuple[str, ...] = ()
     reason: str | None = None
     """Why something is missing."""
     refused: bool = False
     """The technique does not train here; the reason says why."""
+
+    def step_time_s(self, tflops: float | None) -> float | None:
+        """Seconds of a training step on a device that does 10¹² operations so many times a second.
+
+        >>> Footprint(technique="lora", flops_per_step=3 * 10**12).step_time_s(1.5)
+        2.0
+        """
+        if tflops is None or self.flops_per_step is None:
+            return None
+        return self.flops_per_step / (tflops * 1e12)
 
     @property
     def peak_bytes(self) -> int | None:
@@ -97,10 +71,10 @@ class Footprint:
         return max(known) if known else None
 
 
-def footprint(technique: Technique, subject: Subject, workload: Workload) -> Footprint:
+def footprint(question: Question) -> Footprint:
     """Predict what a technique takes; what fails becomes the reason for what is missing."""
-    found = _Found(technique.method.title, technique.experiment)
-    failure = capture(lambda: _predict(technique, subject, workload, found))
+    found = _Found(question.method.title, question.experiment)
+    failure = capture(lambda: _predict(question, found))
     if failure is not None:
         found.values["reason"] = failure.reason
         found.values["refused"] = failure.status == "refused"
@@ -121,101 +95,88 @@ class _Found:
         return Footprint(technique=self.technique, experiment=self.experiment, notes=notes, **self.values)
 
 
-def _predict(technique: Technique, subject: Subject, workload: Workload, found: _Found) -> None:
-    counter = Counter(technique.method, subject, workload, warn=found.notes.append)
-    built, values = counter.built, found.values
+def _predict(question: Question, found: _Found) -> None:
+    estimate = Estimate(question, warn=found.notes.append)
+    workload, built, values = question.workload, estimate.built, found.values
     values["num_trainable_params"] = built.num_trainable_params
     values["num_total_params"] = built.num_total_params
     values["checkpoint_least_bytes"], values["checkpoint_bytes"] = saved_bytes(built)
     if built.card.trains:
-        peak, flops = counter.training_peak(workload.batch_size, workload.length)
+        peak, flops = estimate.training(workload.batch_size, workload.length)
         values["peak_train_bytes"] = peak.reserved_bytes
         values["live_train_bytes"] = peak.live_bytes
         values["breakdown"] = peak.breakdown
         values["flops_per_step"] = flops
+        values["layers_counted"] = estimate.layers_counted
     if workload.scoring:
-        values["peak_eval_bytes"] = counter.scoring_peak().reserved_bytes
+        scored = estimate.scoring(workload.batch_size, workload.length)
+        values["peak_eval_bytes"] = scored.reserved_bytes
+        values["eval_breakdown"] = scored.breakdown
 
 
-class Counter:
-    """A technique built on the ``meta`` device, to count steps of any batch size and length on.
+class Estimate:
+    """Peaks of a technique on a base, for any batch size and length.
 
     Args:
-        method: The technique.
-        subject: What it is put on.
-        workload: Under which circumstances.
+        question: What is asked about.
         warn: Takes one line for every setting that is changed or not used.
 
     Raises:
         TechniqueRefused: The technique does not fit the base.
     """
 
-    def __init__(self, method: MethodSpec, subject: Subject, workload: Workload, warn: Callable[[str], None]) -> None:
-        base = subject.base()
-        prepare(base, workload.train)
-        context = BuildContext(
-            seed=0,
-            max_steps=MAX_STEPS,
-            learning_rate=LEARNING_RATE,
-            warn=warn,
-            task_type=subject.task_type,
-            autocast_adapter_dtype=workload.train.autocast_adapter_dtype,
-        )
-        of_base = tensors_of(base)
-        self.method, self.subject, self.workload = method, subject, workload
-        self.built = build(base, method, context)
-        self._base_sizes = storage_sizes(of_base)
-        aside = {id(t) for t in left_on_host(self.built.model)} if workload.target == "accelerator" else set()
-        of_model = [tensor for tensor in tensors_of(self.built.model) if id(tensor) not in aside]
-        everything = storage_sizes([*of_base, *of_model])
-        self._adapter_sizes = everything[len(self._base_sizes) :]
+    def __init__(self, question: Question, warn: Callable[[str], None]) -> None:
+        self.workload = question.workload
+        self._whole = Counter(question, warn)
+        self.built = self._whole.built
+        self.layers_counted: tuple[int, ...] | None = None
+        """Numbers of blocks the last training step was counted on; None for all there are."""
+        self._depths: Depths | None = None
+        self._less, self._more = self._whole, self._whole
+        if not question.workload.every_layer and not picks_layers(self.built):
+            self._go_shallow(question)
 
-    def training_peak(self, batch_size: int, length: int) -> tuple[Peak, int]:
+    def training(self, batch_size: int, length: int) -> tuple[Peak, int]:
         """Peak of a training step in its steady state, and its floating-point operations."""
-        model, train = self.built.model, self.workload.train
-        optimizer = self._optimizer()
-        batch = self.subject.batch(batch_size, length)
-        inputs = [value for value in batch.values() if isinstance(value, Tensor)]
-        # Two micro-batches stand for any number: the second meets the gradients of the first.
-        micro = [batch] * min(2, train.accumulation)
-        trace = StepTrace([*tensors_of(model), *inputs], self.workload.target)
-        kinds = Kinds(trace, self.subject.vocab_size)
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        handles: list[Any] = [
-            parameter.register_post_accumulate_grad_hook(kinds.gradient)  # type: ignore[no-untyped-call]
-            for parameter in trained
-        ]
-        handles.append(optimizer.register_step_pre_hook(kinds.optimizer_begins))
-        hooks = Hooks(penalty=self.built.penalty, after_step=self.built.after_step)
-        model.train()
-        try:
-            with steps_on_shapes(), trace:
-                train_step(model, self.subject, micro, optimizer, train, step=1, hooks=hooks)
-                kinds.ended()
-        finally:
-            for handle in handles:
-                handle.remove()
-        return self._peak(trace, kinds, inputs), trace.flops * train.accumulation // len(micro)
+        if self._depths is not None:
+            (less, flops), (more, more_flops) = (
+                counter.training_peak(batch_size, length) for counter in (self._less, self._more)
+            )
+            peak = self._depths.peak(less, more)
+            if peak is not None:
+                self.layers_counted = (self._depths.less, self._depths.more)
+                return peak, self._depths.line(flops, more_flops)
+        self.layers_counted = None
+        return self._whole.training_peak(batch_size, length)
 
-    def scoring_peak(self) -> Peak:
-        """Peak of scoring, at its longest."""
-        model, load = self.built.model, self.workload
-        trace = StepTrace(tensors_of(model), load.target)
-        kinds = Kinds(trace, self.subject.vocab_size)
-        with steps_on_shapes(), evaluating(model), torch.no_grad(), trace:
-            self.subject.score(model, load.eval_batch_size or load.batch_size, load.eval_length or load.length)
-            kinds.ended()
-        return self._peak(trace, kinds, [])
+    def scoring(self, batch_size: int, length: int) -> Peak:
+        """Peak of scoring at its longest, in batches of the training's size and length where it has none of its own."""
+        at = self.workload.eval_batch_size or batch_size, self.workload.eval_length or length
+        recording = None
+        if self._depths is not None:
+            recording = deepened(*self._less.scoring(*at), self._depths)
+        if recording is None:
+            recording, _ = self._whole.scoring(*at)
+        return self._whole.peak(recording)
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        extra = {key: value for key, value in self.method.optimizer.items() if key != "weight_decay"}
-        optimizer = self.built.make_optimizer(OptimizerSettings(learning_rate=LEARNING_RATE, extra=extra))
-        if self.workload.target == "accelerator":
-            for group in optimizer.param_groups:
-                if group.get("foreach", True) is None:
-                    group["foreach"] = True  # as PyTorch chooses there: a working copy of all that is trained
-        return optimizer
+    def peak_bytes(self, batch_size: int, length: int) -> int:
+        """The larger of both."""
+        trained = self.training(batch_size, length)[0].reserved_bytes if self.built.card.trains else 0
+        return max(trained, self.scoring(batch_size, length).reserved_bytes if self.workload.scoring else 0)
 
-    def _peak(self, trace: StepTrace, kinds: Kinds, inputs: list[Tensor]) -> Peak:
-        beside = [*self._adapter_sizes, *storage_sizes(inputs)]
-        return peak_of(trace, kinds, base=self._base_sizes, adapter=beside, target=self.workload.target)
+    def _go_shallow(self, question: Question) -> None:
+        """Count few blocks, where what they have is on one line with what all have."""
+        depths = depths_of(question.subject)
+        if depths is None:
+            return
+        less, more = (
+            Counter(replace(question, subject=question.subject.with_layers(count)), warn=lambda line: None)
+            for count in (depths.less, depths.more)
+        )
+        if _sizes(self._whole) == [depths.line(*pair) for pair in zip(_sizes(less), _sizes(more), strict=True)]:
+            self._depths, self._less, self._more = depths, less, more
+
+
+def _sizes(counter: Counter) -> list[int]:
+    built = counter.built
+    return [built.num_trainable_params, built.num_total_params, sum(counter.base_sizes), sum(counter.adapter_sizes)]

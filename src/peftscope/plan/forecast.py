@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
 
 from peftscope.capture import capture
-from peftscope.plan.footprint import Counter, Footprint, Technique, Workload, footprint
-from peftscope.plan.subject import Subject
+from peftscope.plan.footprint import Estimate, Footprint, footprint
+from peftscope.plan.question import Question
 
 __all__ = ["Forecast", "forecasts"]
 
@@ -20,88 +20,102 @@ __all__ = ["Forecast", "forecasts"]
 class Forecast:
     """A footprint against a limit."""
 
+    question: Question
     footprint: Footprint
     fits: bool | None = None
     """None without a limit, or where the footprint is not known."""
     largest_batch: int | None = None
     """Where it does not fit: the largest batch that does, at the same length; 0 where none does."""
+    largest_length: int | None = None
+    """Where it does not fit: the largest length that does, with the same batch; 0 where none does."""
     checkpointed_bytes: int | None = None
-    """Where it does not fit: peak of training with activation checkpointing; None where that was on or is not there."""
+    """Where it does not fit: the peak with activation checkpointing; None where that was on or is not there."""
 
 
 def forecasts(
-    techniques: Sequence[Technique],
-    subject: Subject,
-    workload: Workload,
+    questions: Sequence[Question],
     *,
     limit: int | None = None,
     workers: int = 1,
 ) -> Iterator[Forecast]:
-    """Forecasts in the order of the techniques, each as soon as it and those before it are known.
+    """Forecasts in the order of the questions, each as soon as it and those before it are known.
 
     Args:
-        techniques: What is asked about.
-        subject: The base.
-        workload: The circumstances.
+        questions: What is asked about.
         limit: Bytes there are.
         workers: Processes; counting is Python's work and takes one core each.
     """
-    if workers == 1 or len(techniques) == 1 or "fork" not in multiprocessing.get_all_start_methods():
-        yield from (_forecast(technique, subject, workload, limit) for technique in techniques)
+    if workers == 1 or len(questions) == 1 or "fork" not in multiprocessing.get_all_start_methods():
+        yield from (_forecast(question, limit) for question in questions)
         return
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        asked = [pool.submit(_forecast, technique, subject, workload, limit) for technique in techniques]
+        asked = [pool.submit(_forecast, question, limit) for question in questions]
         try:
             yield from (answer.result() for answer in asked)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _forecast(technique: Technique, subject: Subject, workload: Workload, limit: int | None) -> Forecast:
-    found = footprint(technique, subject, workload)
+def _forecast(question: Question, limit: int | None) -> Forecast:
+    found = footprint(question)
     peak = found.peak_bytes
     if limit is None or peak is None or found.reason is not None:
-        return Forecast(footprint=found)
+        return Forecast(question=question, footprint=found)
     if peak <= limit:
-        return Forecast(footprint=found, fits=True)
+        return Forecast(question=question, footprint=found, fits=True)
+    batch, length = _what_would_fit(question, limit, peak)
     return Forecast(
+        question=question,
         footprint=found,
         fits=False,
-        largest_batch=_largest_batch(technique, subject, workload, limit, found.peak_train_bytes),
-        checkpointed_bytes=_checkpointed(technique, subject, workload),
+        largest_batch=batch,
+        largest_length=length,
+        checkpointed_bytes=_checkpointed(question, found.peak_eval_bytes or 0),
     )
 
 
-def _largest_batch(
-    technique: Technique, subject: Subject, workload: Workload, limit: int, whole: int | None
-) -> int | None:
-    """By the line through one sample and the ``whole`` batch, and then counted: memory rises nearly evenly."""
-    if whole is None:
-        return None
-    counts: list[int] = []
+def _what_would_fit(question: Question, limit: int, peak: int) -> tuple[int | None, int | None]:
+    """Largest batch at the same length, and largest length with the same batch."""
+    load, unit = question.workload, question.subject.length_step
+    found: list[int] = []
 
     def search() -> None:
-        counter = Counter(technique.method, subject, workload, warn=lambda line: None)
+        estimate = Estimate(question, warn=lambda line: None)
+        found.append(_largest(lambda batch: estimate.peak_bytes(batch, load.length), load.batch_size, peak, limit))
+        lengths = _largest(
+            lambda n: estimate.peak_bytes(load.batch_size, n * unit), -(-load.length // unit), peak, limit
+        )
+        found.append(lengths * unit)
 
-        def peak(batch_size: int) -> int:
-            return counter.training_peak(batch_size, workload.length)[0].reserved_bytes
-
-        one = peak(1)
-        if one > limit or workload.batch_size == 1:
-            counts.append(0)
-            return
-        slope = max((whole - one) / (workload.batch_size - 1), 1.0)
-        guess = min(max(1, 1 + int((limit - one) / slope)), workload.batch_size - 1)
-        while guess > 1 and peak(guess) > limit:
-            guess -= 1
-        counts.append(guess)
-
-    return None if capture(search) is not None else counts[0]
+    if capture(search) is not None:
+        return None, None
+    return found[0], found[1]
 
 
-def _checkpointed(technique: Technique, subject: Subject, workload: Workload) -> int | None:
+def _largest(peak: Callable[[int], int], high: int, high_peak: int, limit: int) -> int:
+    """Largest number below ``high``, which is too large, whose peak is within the limit; 0 where none is.
+
+    Sought where the line between two known peaks meets the limit, and halfway where that has not helped.
+    """
+    low, low_peak, tries = 1, peak(1) if high > 1 else limit + 1, 0
+    if low_peak > limit:
+        return 0
+    while high - low > 1:
+        meets = low + int((limit - low_peak) / max(1, high_peak - low_peak) * (high - low))
+        guess = min(max(meets if tries % 3 < 2 else (low + high) // 2, low + 1), high - 1)
+        found, tries = peak(guess), tries + 1
+        if found <= limit:
+            low, low_peak = guess, found
+        else:
+            high, high_peak = guess, found
+    return low
+
+
+def _checkpointed(question: Question, scoring: int) -> int | None:
+    workload = question.workload
     if workload.train.checkpointing:
         return None
     train = workload.train.model_copy(update={"checkpointing": True})
-    return footprint(technique, subject, replace(workload, train=train, scoring=False)).peak_train_bytes
+    found = footprint(replace(question, workload=replace(workload, train=train, scoring=False))).peak_train_bytes
+    return None if found is None else max(found, scoring)

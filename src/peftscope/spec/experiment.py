@@ -20,7 +20,7 @@ from peftscope.spec.reader import problems_of
 from peftscope.spec.run import RunSpec
 from peftscope.spec.study import MethodSpec, ModelSpec, TaskSpec, TrainSpec
 
-__all__ = ["DEFAULT_PARAMS", "Benchmark", "Experiment", "read_experiment", "to_run_spec"]
+__all__ = ["DEFAULT_PARAMS", "Benchmark", "Experiment", "method_and_training", "read_experiment", "to_run_spec"]
 
 Benchmark = Literal["MetaMathQA", "image-gen"]
 
@@ -201,20 +201,36 @@ def to_run_spec(
     Raises:
         SpecError: The experiment is one of the image benchmark and no task is given.
     """
-    raw = experiment.training_params
-    checked = (_ImageParams if experiment.benchmark == "image-gen" else _TextParams).model_validate(raw)
+    checked = _checked(experiment)
     if task is None and experiment.benchmark == "image-gen":
         raise SpecError(experiment.folder, ["an experiment of the image benchmark: no task here draws images yet"])
     if checked.compile:
         warn(f"{experiment.name}: compile is not used")
+    method, train = method_and_training(experiment, method_name=method_name)
     return RunSpec(
         model=model or _model_spec(checked),
         task=_task_spec(checked, task, experiment.name, warn),
-        method=_method_spec(checked, experiment.peft_config, method_name),
+        method=method,
         learning_rate=float(checked.optimizer_kwargs["lr"]),
         seed=checked.seed if seed is None else seed,
-        train=_train_spec(checked),
+        train=train,
     )
+
+
+def method_and_training(experiment: Experiment, *, method_name: str) -> tuple[MethodSpec, TrainSpec]:
+    """What an experiment of either benchmark trains, and how.
+
+    Args:
+        experiment: The folder's content.
+        method_name: Name of the card its config belongs to (``methods.published.method_name``).
+    """
+    checked = _checked(experiment)
+    return _method_spec(checked, experiment.peft_config, method_name), _train_spec(checked)
+
+
+def _checked(experiment: Experiment) -> _TextParams | _ImageParams:
+    model = _ImageParams if experiment.benchmark == "image-gen" else _TextParams
+    return model.model_validate(experiment.training_params)
 
 
 def _read_json(path: Path, problems: list[str]) -> dict[str, Any] | None:

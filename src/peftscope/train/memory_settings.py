@@ -14,13 +14,16 @@ def prepare(base: Any, spec: TrainSpec) -> None:
     """Apply the memory setting and activation checkpointing to a base model.
 
     ``plain`` changes nothing: the loss is the model's own on full logits. Checkpointing is of the non-reentrant
-    kind, which needs no gradient on the embeddings' output.
+    kind, which needs no gradient on the embeddings' output; diffusers' models know no other.
 
     Raises:
         TechniqueRefused: Checkpointing was asked for and the model has none.
     """
     if not spec.checkpointing:
         return
-    if not getattr(base, "supports_gradient_checkpointing", False):
+    if getattr(base, "supports_gradient_checkpointing", False):
+        base.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    elif getattr(base, "_supports_gradient_checkpointing", False):
+        base.enable_gradient_checkpointing()
+    else:
         raise TechniqueRefused(f"{type(base).__name__} has no activation checkpointing; set train.checkpointing: false")
-    base.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})

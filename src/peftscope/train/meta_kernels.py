@@ -9,6 +9,7 @@ Block diagonals: ``meta`` would pad and join block by block, where a kernel fill
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Literal, Self
@@ -50,6 +51,9 @@ class MetaKernels:
         ):
             on_meta = _only_on_meta(getattr(owner, name), stand_in)
             self._stack.enter_context(mock.patch.object(owner, name, on_meta))
+        packed = sys.modules.get("bitsandbytes.autograd._functions")
+        if packed is not None and self.target == "cpu":  # where it multiplies 8-bit weights after unpacking them
+            self._stack.enter_context(mock.patch.object(packed, "MatMul8bitLt", packed.MatMul8bitFp))
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -116,7 +120,8 @@ class _BlockDiagonal(torch.autograd.Function):
 
 def _only_on_meta(real: Callable[..., Any], stand_in: Callable[..., Any]) -> Callable[..., Any]:
     def function(*args: Any, **kwargs: Any) -> Any:
-        on_meta = bool(args) and args[0].is_meta
+        first = next(iter((*args, *kwargs.values())), None)
+        on_meta = isinstance(first, Tensor) and first.is_meta
         return stand_in(*args, **kwargs) if on_meta else real(*args, **kwargs)
 
     return function

@@ -19,6 +19,10 @@ from torch.utils._pytree import tree_iter
 __all__ = ["LiveStorage", "tensors_of"]
 
 
+_OF_8BIT = ("CB", "SCB")
+"""Where bitsandbytes keeps 8-bit weights and their scales: on the parameter before the first use, then on the layer."""
+
+
 class LiveStorage(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Context that counts the bytes of live tensor storage and keeps their peak.
 
@@ -68,6 +72,20 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def tensors_of(model: nn.Module) -> list[Tensor]:
-    """Parameters and buffers of a model, with the gradients that are there."""
+    """Parameters and buffers of a model, with the gradients that are there and the scales of quantized weights."""
     tensors: list[Tensor] = [*model.parameters(), *model.buffers()]
+    for module in model.modules():
+        state = getattr(module, "state", None)  # of bitsandbytes' 8-bit layers, once they have been used
+        tensors += [part for part in map(vars(state).get, _OF_8BIT) if isinstance(part, Tensor)] if state else []
+    for parameter in model.parameters():
+        tensors += _scales(getattr(parameter, "quant_state", None))
+        tensors += [part for part in map(vars(parameter).get, _OF_8BIT) if isinstance(part, Tensor)]
     return tensors + [p.grad for p in model.parameters() if p.grad is not None]
+
+
+def _scales(state: Any) -> list[Tensor]:
+    """Tensors of the state of a 4-bit weight, and of that of its scales."""
+    if state is None:
+        return []
+    own = [part for part in vars(state).values() if isinstance(part, Tensor)]
+    return own + _scales(getattr(state, "state2", None))

@@ -8,6 +8,7 @@ apart into its mathematics, is done by the fused kernel of the device that is as
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +25,13 @@ from peftscope.train.meta_kernels import MetaKernels, Target
 __all__ = ["Allocation", "StepTrace"]
 
 aten: Any = torch.ops.aten
+
+_TRANSFORMS = {aten._fft_c2c.default, aten._fft_r2c.default, aten._fft_c2r.default}
+"""Fourier transforms; over several dimensions, cuFFT works in a buffer as large as the signal."""
+_PACKED_PRODUCTS = {"bitsandbytes::gemm_4bit", "bitsandbytes::int8_scaled_mm"}
+"""With a packed weight. One of 4 bit is unpacked for it where there are more than a few rows."""
+COMPLEX_BYTES = 8
+"""Of an element there."""
 
 
 @dataclass(slots=True)
@@ -89,7 +97,18 @@ class StepTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for leaf in (result,) if isinstance(result, Tensor) else tree_iter(result):
             if isinstance(leaf, Tensor):
                 self._note(leaf)
+        if func.name() in _PACKED_PRODUCTS:
+            self.flops += 2 * result.numel() * args[0].shape[-1]
+            if not isinstance(args[2], Tensor):  # the shape of a weight that is unpacked for it; an 8-bit one is not
+                self._note_for_a_moment(math.prod(args[2]) * result.element_size())
+        if func in _TRANSFORMS and self.target == "accelerator" and result.is_meta and len(args[1]) > 1:
+            self._note_for_a_moment(max(args[0].numel(), result.numel()) * COMPLEX_BYTES)
         return result
+
+    def _note_for_a_moment(self, num_bytes: int) -> None:
+        number = len(self.allocations)
+        self.allocations.append(Allocation(num_bytes, 0))
+        self.events += [(number, True), (number, False)]
 
     def _note(self, tensor: Tensor, *, held: bool = False) -> None:
         if self.target == "accelerator" and not tensor.is_meta:

@@ -1,0 +1,118 @@
+"""What ``peftscope plan`` is asked: techniques from a study, from experiment folders or by name, each on its base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from peftscope.errors import ModelError, SpecError
+from peftscope.spec.study import MethodSpec, ModelSpec, TrainSpec
+
+if TYPE_CHECKING:
+    from peftscope.plan.question import Question
+    from peftscope.plan.subject import Subject
+
+__all__ = ["DEFAULT_LENGTH", "Given", "about_experiments", "about_methods", "about_study"]
+
+DEFAULT_LENGTH = 512
+"""Tokens, or pixels."""
+DEFAULT_BATCH = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """Circumstances as the user gave them; None takes those of the study or experiment, or the default."""
+
+    model: str | None = None
+    batch_size: int | None = None
+    length: int | None = None
+    eval_batch_size: int | None = None
+    dtype: Literal["bfloat16", "float16", "float32"] | None = None
+    quantization: Literal["nf4", "int8"] | None = None
+    checkpointing: bool | None = None
+    target: Literal["accelerator", "cpu"] = "accelerator"
+
+    def laid_over(self, question: Question) -> Question:
+        """The question with what was given in place of its own."""
+        load = question.workload
+        changed = {
+            "batch_size": self.batch_size or load.batch_size,
+            "checkpointing": load.train.checkpointing if self.checkpointing is None else self.checkpointing,
+        }
+        load = replace(
+            load,
+            batch_size=changed["batch_size"],
+            length=self.length or load.length,
+            train=load.train.model_copy(update=changed),
+            target=self.target,
+            eval_batch_size=self.eval_batch_size or load.eval_batch_size,
+            eval_length=self.length or load.eval_length,
+        )
+        return replace(question, workload=load)
+
+    def subject(self, own: ModelSpec | None = None) -> Subject:
+        """The base that was given, or a study's own.
+
+        Raises:
+            ModelError: There is no such model, or it is none we can predict.
+        """
+        import torch
+
+        from peftscope.plan.subject import read_subject
+
+        source = self.model or (own.source if own else "")
+        dtype = self.dtype or (own.dtype if own and own.dtype != "auto" else None) or "bfloat16"
+        quantization = self.quantization or (own.quantization if own else None)
+        if isinstance(quantization, dict):
+            raise ModelError(
+                "model.quantization: a mapping's sizes are not predicted; nf4 and int8 are (--quantization)"
+            )
+        subject = read_subject(source, getattr(torch, dtype), quantization)
+        subject.base()  # a config no model can be built from is said once, not for every technique
+        return subject
+
+
+def about_study(path: Path, given: Given) -> list[Question]:
+    """Every technique of a study, on its model and as it would train there."""
+    from peftscope.cli.vocabulary import vocabulary
+    from peftscope.plan.question import questions_of
+    from peftscope.spec.reader import read_study
+
+    spec = read_study(path, vocabulary())
+    return [given.laid_over(question) for question in questions_of(spec, given.subject(spec.model))]
+
+
+def about_methods(methods: Sequence[str], given: Given) -> list[Question]:
+    """Techniques by name, with their cards' settings."""
+    from peftscope.plan.question import Question, Workload
+
+    subject = given.subject()
+    workload = Workload(batch_size=DEFAULT_BATCH, length=DEFAULT_LENGTH, train=TrainSpec())
+    return [
+        given.laid_over(Question(method=MethodSpec(name=name), subject=subject, workload=workload)) for name in methods
+    ]
+
+
+def about_experiments(folder: Path, given: Given) -> list[Question]:
+    """Experiment folders of the public benchmark, each in its own circumstances.
+
+    Raises:
+        SpecError: There is none, or a folder is of one benchmark and the others of the other.
+    """
+    from peftscope.plan.published import question_of
+    from peftscope.spec.experiment import read_experiment
+
+    inside = {file.parent for name in ("adapter_config.json", "training_params.json") for file in folder.rglob(name)}
+    if not inside:
+        raise SpecError("peftscope plan", [f"--experiments: no experiment folder in {folder}"])
+    experiments = [read_experiment(place) for place in sorted(inside)]
+    benchmarks = sorted({experiment.benchmark for experiment in experiments})
+    if len(benchmarks) > 1:
+        raise SpecError(
+            "peftscope plan", [f"--experiments: {folder} holds {' and '.join(benchmarks)}; give one of them"]
+        )
+    params = experiments[0].training_params
+    subject = given.subject(ModelSpec(source=params["model_id"], dtype=params["dtype"]))
+    return [given.laid_over(question_of(experiment, subject)) for experiment in experiments]

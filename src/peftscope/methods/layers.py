@@ -1,0 +1,32 @@
+"""Whether a technique treats some blocks of a model otherwise than the rest."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from peftscope.methods.build import Built
+
+__all__ = ["picks_layers"]
+
+_PICKING = ("layers_to_transform", "adapter_layers")
+"""Fields of ``peft`` configs that name blocks, or say how many from the top."""
+
+
+def picks_layers(built: Built) -> bool:
+    """Whether the config names blocks, by a number of its own or in the name of a module.
+
+    Where it does, a model of fewer blocks would get other ones.
+    """
+    config = built.peft_config or {}
+    naming = [value for key, value in config.items() if key.endswith(("_pattern", "_modules", "_parameters", "_save"))]
+    return any(config.get(name) is not None for name in _PICKING) or any(map(_names_a_number, naming))
+
+
+def _names_a_number(value: Any) -> bool:
+    """Whether a name or pattern in a setting has a number in its middle; ``to_out.0`` has none."""
+    if isinstance(value, dict):
+        return any(map(_names_a_number, value))
+    if isinstance(value, list):
+        return any(map(_names_a_number, value))
+    return isinstance(value, str) and re.search(r"\.[\[(]*\d.*\.", value) is not None

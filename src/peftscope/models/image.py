@@ -1,0 +1,93 @@
+"""Image models without weights: the config of a diffusion transformer, and the transformer on the ``meta`` device."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from peftscope.errors import MissingExtra, ModelError, unknown_name
+from peftscope.models.builtin import PREFIX
+from peftscope.models.source import fetch_configs, find_local, refuse_revision
+
+__all__ = ["TransformerConfig", "empty_transformer", "read_transformer_config"]
+
+KNOWN = ("Flux2Transformer2DModel",)
+"""Classes of diffusers whose inputs we know."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """What a diffusion transformer is built from."""
+
+    class_name: str
+    """Its class in diffusers."""
+    settings: dict[str, Any]
+
+
+def read_transformer_config(source: str, revision: str | None = None) -> TransformerConfig | None:
+    """The config of an image model's transformer; None where the source is no image model. No weights are read.
+
+    Args:
+        source: A hub id, the folder of a pipeline or of its transformer, or the path of a ``config.json``.
+        revision: Branch, tag or commit of a hub id.
+
+    Raises:
+        ModelError: There is nothing, the hub cannot be reached, or it is an image model we do not know.
+        StoreError: The hub's cache cannot be written.
+    """
+    if source.startswith(PREFIX):
+        return None
+    place = find_local(source)
+    if place is None:
+        place = fetch_configs(source, revision)
+    else:
+        refuse_revision(source, revision)
+    settings = _settings(place)
+    if "_class_name" not in settings:
+        return None
+    name = str(settings["_class_name"])
+    if name not in KNOWN:
+        raise ModelError(f"model.source: {source!r}: {unknown_name('image transformer', name, KNOWN)}")
+    own = {key: value for key, value in settings.items() if not key.startswith("_")}
+    return TransformerConfig(class_name=name, settings=own)
+
+
+def empty_transformer(config: TransformerConfig, *, dtype: torch.dtype) -> nn.Module:
+    """The transformer a config describes, on the ``meta`` device, in ``eval`` mode.
+
+    Raises:
+        ModelError: diffusers cannot build it.
+        MissingExtra: diffusers is not installed.
+    """
+    try:
+        import diffusers
+    except ImportError as error:
+        raise MissingExtra("diffusers", "images", "an image model") from error
+    try:
+        with torch.device("meta"):
+            model = getattr(diffusers, config.class_name)(**config.settings)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"no {config.class_name} can be built from this config: {error}") from error
+    assert isinstance(model, nn.Module)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model.eval()
+
+
+def _settings(place: Path) -> dict[str, Any]:
+    """Of the transformer in a folder, of a file, or of the pipeline that has no transformer we could read."""
+    if place.is_dir():
+        inside = ("transformer/config.json", "config.json", "model_index.json")
+        place = next((file for name in inside if (file := place / name).is_file()), place)
+    if place.suffix.lower() != ".json":
+        return {}
+    try:
+        found = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # read_config says what is wrong with it
+        return {}
+    return found if isinstance(found, dict) else {}
