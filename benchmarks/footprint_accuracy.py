@@ -29,7 +29,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from peftscope.plan.footprint import Footprint, footprint
+from peftscope.plan.estimate import footprint
+from peftscope.plan.footprint import Footprint
 from peftscope.plan.published import question_of
 from peftscope.plan.subject import Subject, read_subject
 from peftscope.spec.experiment import read_experiment

@@ -14,7 +14,7 @@ from peftscope.methods.build import BuildContext, build
 from peftscope.methods.optimizers import OptimizerSettings
 from peftscope.models.quantization import quantization_config
 from peftscope.plan.counter import LEARNING_RATE, MAX_STEPS
-from peftscope.plan.footprint import footprint
+from peftscope.plan.estimate import footprint
 from peftscope.plan.question import Question, Workload
 from peftscope.plan.subject import TextSubject
 from peftscope.spec.study import MethodSpec, TrainSpec

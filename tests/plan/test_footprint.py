@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from peftscope.plan.footprint import footprint
+from peftscope.plan.estimate import footprint
 from peftscope.plan.published import question_of
 from peftscope.plan.subject import read_subject
 from peftscope.spec.experiment import Experiment, read_experiment

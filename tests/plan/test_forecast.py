@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from peftscope.plan.footprint import footprint
+from peftscope.plan.estimate import footprint
 from peftscope.plan.forecast import forecasts
 from peftscope.plan.question import Question, Workload
 from peftscope.plan.subject import TextSubject

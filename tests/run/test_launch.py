@@ -60,7 +60,7 @@ def _do(runs: list[RunSpec], folder: Path, *listeners: Listener, workers: int = 
     with study_held(folder, lambda: None):
         share = Share(num_workers=workers, num_threads=threads)
         agenda = FixedAgenda(Start(run=run) for run in runs)
-        return launch(agenda, folder, checked=inspect(runs[0], folder), share=share, listeners=listeners)
+        return launch(agenda, folder, checked=inspect(runs[:1], folder), share=share, listeners=listeners)
 
 
 def _kill(run: RunSpec, state: RunState) -> None:
@@ -274,12 +274,12 @@ def test_another_config_of_the_same_weights_is_another_condition(
     shutil.copytree(tiny_folder, model)
     run = make_run("base", rate=None)
     run = run.model_copy(update={"model": run.model.model_copy(update={"source": str(model)})})
-    before = inspect(run, tmp_path).quality_protocol
+    before = inspect([run], tmp_path).quality_protocol
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "transformers_version": "0"}))
-    assert inspect(run, tmp_path).quality_protocol == before
+    assert inspect([run], tmp_path).quality_protocol == before
     (model / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.1}))
-    assert inspect(run, tmp_path).quality_protocol != before
+    assert inspect([run], tmp_path).quality_protocol != before
 
 
 def test_the_output_of_libraries_goes_to_the_runs_log(make_run: MakeRun, tmp_path: Path, capfd: Any) -> None:

@@ -26,7 +26,7 @@ SUMS = Path(__file__).resolve().parents[2] / "studies" / "sums.yaml"
 
 def _do(runs: list[RunSpec], folder: Path) -> list[RunRecord]:
     with study_held(folder, lambda: None):
-        checked = inspect(runs[0], folder)
+        checked = inspect(runs[:1], folder)
         agenda = FixedAgenda(Start(run=run) for run in runs)
         return launch(agenda, folder, checked=checked, share=share_out(checked.machine))
 

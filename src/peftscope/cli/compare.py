@@ -20,6 +20,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder for records and adapters; results/NAME by default.")] = None,
     workers: options.Workers = None,
     threads: options.Threads = None,
+    try_all: Annotated[bool, typer.Option("--try-all", help="Try what is predicted not to fit, too.")] = False,
     track: options.Track = None,
     across: options.Across = False,
     json_output: options.Json = False,
@@ -30,7 +31,13 @@ def compare(
     spec = read_study(study, vocabulary())
     folder = out or Path("results") / spec.name
     manner = Manner(
-        workers=workers, threads=threads, track=track, json_output=json_output, json_lines=json_lines, quiet=quiet
+        workers=workers,
+        threads=threads,
+        track=track,
+        json_output=json_output,
+        json_lines=json_lines,
+        quiet=quiet,
+        try_all=try_all,
     )
     records, metric = do_runs(spec, folder, title=spec.name, manner=manner)
     outcome = Outcome(command="compare", title=spec.name, folder=folder, records=records, metric=metric, study=spec)

@@ -17,8 +17,10 @@ from peftscope.cli.request import Request
 from peftscope.views.footprints import footprint_table
 
 if TYPE_CHECKING:
-    from peftscope.plan.forecast import Forecast
+    from peftscope.plan.footprint import Forecast
     from peftscope.plan.question import Question
+
+    Answer = tuple[Question, Forecast]
 
 __all__ = ["plan"]
 
@@ -93,7 +95,7 @@ def plan(
         print_json("plan", _document(found, limit, tflops))
     else:
         _print(found, limit, tflops)
-    if all(forecast.footprint.peak_bytes is None for forecast in found):
+    if all(forecast.footprint.peak_bytes is None for _, forecast in found):
         raise typer.Exit(1)
 
 
@@ -110,7 +112,7 @@ def _names(methods: str | None, request: Request) -> list[str]:
     return names
 
 
-def _count(questions: Sequence[Question], limit: int | None, *, quiet: bool) -> list[Forecast]:
+def _count(questions: Sequence[Question], limit: int | None, *, quiet: bool) -> list[Answer]:
     """Forecasts, smallest first."""
     from joblib import cpu_count
 
@@ -119,23 +121,28 @@ def _count(questions: Sequence[Question], limit: int | None, *, quiet: bool) -> 
     found = []
     console = Console(stderr=True, quiet=quiet)
     with console.status("counting") as status:
-        for forecast in forecasts(questions, limit=limit, workers=min(cpu_count(), len(questions))):
-            found.append(forecast)
+        answers = forecasts(questions, limit=limit, workers=min(cpu_count(), len(questions)))
+        for question, forecast in zip(questions, answers, strict=True):
+            found.append((question, forecast))
             status.update(f"counting: {len(found)} of {len(questions)}")
-    return sorted(found, key=lambda f: (f.footprint.peak_bytes is None, f.footprint.peak_bytes or 0))
+    return sorted(found, key=_size)
 
 
-def _document(found: Sequence[Forecast], limit: float | None, tflops: float | None) -> dict[str, Any]:
+def _size(answer: Answer) -> tuple[bool, int]:
+    peak = answer[1].footprint.peak_bytes
+    return peak is None, peak or 0
+
+
+def _document(found: Sequence[Answer], limit: float | None, tflops: float | None) -> dict[str, Any]:
     return {
         "max_memory_bytes": None if limit is None else int(limit),
         "tflops": tflops,
-        "techniques": [_entry(forecast, tflops) for forecast in found],
+        "techniques": [_entry(question, forecast, tflops) for question, forecast in found],
     }
 
 
-def _entry(forecast: Forecast, tflops: float | None) -> dict[str, Any]:
-    found, question = forecast.footprint, forecast.question
-    load = question.workload
+def _entry(question: Question, forecast: Forecast, tflops: float | None) -> dict[str, Any]:
+    found, load = forecast.footprint, question.workload
     return {
         "name": found.technique,
         "experiment": found.experiment,
@@ -165,14 +172,15 @@ def _entry(forecast: Forecast, tflops: float | None) -> dict[str, Any]:
     }
 
 
-def _print(found: Sequence[Forecast], limit: float | None, tflops: float | None) -> None:
+def _print(found: Sequence[Answer], limit: float | None, tflops: float | None) -> None:
     console = Console(soft_wrap=True, highlight=False)
-    for line in sorted({forecast.question.described() for forecast in found}):
+    for line in sorted({question.described() for question, _ in found}):
         console.print(line, style="bold", markup=False)
-    table = footprint_table(found, limit=limit, tflops=tflops)
+    table = footprint_table([forecast for _, forecast in found], limit=limit, tflops=tflops)
     Console(width=None if console.is_terminal else 140).print(table)
-    for forecast in found:
-        if forecast.footprint.reason is not None:
-            name = forecast.footprint.experiment or forecast.footprint.technique
-            console.print(f"{name}: {forecast.footprint.reason}", style="dim", markup=False)
-    show_warnings(note for forecast in found for note in forecast.footprint.notes)
+    for _, forecast in found:
+        told = forecast.footprint
+        if told.reason is not None:
+            name = told.experiment or told.technique
+            console.print(f"{name}: {told.reason.removeprefix(f'{name}: ')}", style="dim", markup=False)
+    show_warnings(note for _, forecast in found for note in forecast.footprint.notes)

@@ -15,6 +15,7 @@ from peftscope.cli.output import print_event, print_json, show_warnings
 from peftscope.cli.progress import progress_for
 from peftscope.cli.recommend_document import fairness_document
 from peftscope.errors import SpecError
+from peftscope.plan.checked import Checked
 from peftscope.plan.start import Start
 from peftscope.run.events import Listener
 from peftscope.spec.metric import MetricSpec
@@ -34,6 +35,8 @@ class Manner:
     json_output: bool = False
     json_lines: bool = False
     quiet: bool = False
+    try_all: bool = False
+    """Try what is predicted not to fit, too."""
 
     def __post_init__(self) -> None:
         if self.json_output and self.json_lines:
@@ -60,9 +63,10 @@ def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner
         PeftscopeError: The data, the model or the folder is not as it should be; nothing was trained.
     """
     from peftscope.plan.agenda import FixedAgenda, agenda_of
-    from peftscope.plan.expand import expand
+    from peftscope.plan.expand import expand, one_of_each
     from peftscope.run.history import changes_of_study, known_runs, outdated, remember_study
     from peftscope.run.launch import inspect, launch, study_held
+    from peftscope.run.room import room_for
     from peftscope.run.share import share_out
 
     console = Console(stderr=True, quiet=manner.quiet, soft_wrap=True, highlight=False)
@@ -83,8 +87,12 @@ def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner
         study = what if isinstance(what, StudySpec) else None
         say(changes_of_study(folder, study) if study is not None else [])
         with console.status("reading model and data"):
-            checked = inspect(what.run if isinstance(what, Start) else expand(what)[0], folder)
+            checked = inspect([what.run] if isinstance(what, Start) else one_of_each(expand(what)), folder)
         share = share_out(checked.machine, workers=manner.workers, threads=manner.threads)
+        room = room_for(checked, share, try_all=manner.try_all)
+        if study is not None:
+            _print_plan(checked, console)
+        say(room.warnings)
         say(outdated([what.run] if isinstance(what, Start) else known_runs(folder, what), folder, checked))
         if study is not None:
             remember_study(folder, study)
@@ -97,7 +105,14 @@ def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner
         )
         progress = progress_for(title=title, quiet=manner.quiet, json_lines=manner.json_lines, metric=checked.metric)
         listeners.insert(0, progress)  # a tracker may take its time to close
-        return launch(agenda, folder, checked=checked, share=share, listeners=listeners), checked.metric
+        return launch(agenda, folder, checked=checked, share=share, room=room, listeners=listeners), checked.metric
+
+
+def _print_plan(checked: Checked, console: Console) -> None:
+    """What each method is predicted to take."""
+    from peftscope.views.footprints import footprint_table
+
+    console.print(footprint_table(checked.forecasts, limit=checked.machine.memory_bytes))
 
 
 def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import psutil
 import torch
 
 from peftscope.errors import ModelError
@@ -18,6 +19,7 @@ __all__ = [
     "choose_device",
     "choose_dtype",
     "has_bfloat16",
+    "memory_bytes",
     "memory_peaks",
     "reset_memory_peaks",
     "synchronize",
@@ -73,6 +75,16 @@ def choose_dtype(asked: Literal["auto", "float32", "bfloat16", "float16"], devic
     if asked != "auto":
         return DTYPES[asked]
     return torch.bfloat16 if device.type != "cpu" and has_bfloat16(device) else torch.float32
+
+
+def memory_bytes(device: torch.device) -> int | None:
+    """What a device has for runs: an accelerator's memory, or what the system has left; None where it does not tell."""
+    if device.type == "cpu":
+        return int(psutil.virtual_memory().available)
+    try:
+        return int(torch.accelerator.get_memory_info(device)[1])
+    except (RuntimeError, AttributeError, NotImplementedError):  # not every kind of accelerator tells
+        return None
 
 
 def synchronize(device: torch.device) -> None:

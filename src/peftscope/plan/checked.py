@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from peftscope.plan.footprint import Forecast
 from peftscope.spec.base import content_hash
 from peftscope.spec.metric import MetricSpec
 
@@ -24,6 +25,8 @@ class Machine:
     """Cores this process may use, limits of a container minded."""
     num_threads: int
     """Threads torch takes by default."""
+    memory_bytes: int | None = None
+    """Of one device: an accelerator's own, or what the system could still give; None where it does not tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,8 @@ class Checked:
     kept: Path
     """Where the task's data lie prepared, for all runs."""
     machine: Machine
+    forecasts: tuple[Forecast, ...] = ()
+    """What each method would take there; empty where it was not asked for."""
 
     @property
     def quality_protocol(self) -> str:

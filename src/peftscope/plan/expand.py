@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from peftscope.methods.catalog import BASE, card
 from peftscope.spec.run import RunSpec
 from peftscope.spec.study import MethodSpec, StudySpec
 
-__all__ = ["base_run", "expand", "run_of"]
+__all__ = ["base_run", "expand", "one_of_each", "run_of"]
 
 
 def expand(study: StudySpec) -> list[RunSpec]:
@@ -22,6 +24,11 @@ def expand(study: StudySpec) -> list[RunSpec]:
             if method.name != BASE:
                 runs += [run_of(study, method, rate, seed) for rate in _rates(method)]
     return runs
+
+
+def one_of_each(runs: Sequence[RunSpec]) -> list[RunSpec]:
+    """The first run of every method."""
+    return list({run.method.title: run for run in reversed(runs)}.values())[::-1]
 
 
 def base_run(study: StudySpec) -> RunSpec | None:

@@ -5,31 +5,16 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
 from peftscope.capture import capture
-from peftscope.plan.footprint import Estimate, Footprint, footprint
+from peftscope.plan.estimate import Estimate, footprint
+from peftscope.plan.footprint import Forecast
 from peftscope.plan.question import Question
 
-__all__ = ["Forecast", "forecasts"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forecast:
-    """A footprint against a limit."""
-
-    question: Question
-    footprint: Footprint
-    fits: bool | None = None
-    """None without a limit, or where the footprint is not known."""
-    largest_batch: int | None = None
-    """Where it does not fit: the largest batch that does, at the same length; 0 where none does."""
-    largest_length: int | None = None
-    """Where it does not fit: the largest length that does, with the same batch; 0 where none does."""
-    checkpointed_bytes: int | None = None
-    """Where it does not fit: the peak with activation checkpointing; None where that was on or is not there."""
+__all__ = ["forecasts"]
 
 
 def forecasts(
@@ -61,12 +46,11 @@ def _forecast(question: Question, limit: int | None) -> Forecast:
     found = footprint(question)
     peak = found.peak_bytes
     if limit is None or peak is None or found.reason is not None:
-        return Forecast(question=question, footprint=found)
+        return Forecast(footprint=found)
     if peak <= limit:
-        return Forecast(question=question, footprint=found, fits=True)
+        return Forecast(footprint=found, fits=True)
     batch, length = _what_would_fit(question, limit, peak)
     return Forecast(
-        question=question,
         footprint=found,
         fits=False,
         largest_batch=batch,

@@ -12,7 +12,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
-from peftscope.plan.memory_peak import Breakdown, Peak
+from peftscope.plan.footprint import Breakdown
+from peftscope.plan.memory_peak import Peak
 from peftscope.plan.recording import Recording
 from peftscope.plan.subject import Subject
 

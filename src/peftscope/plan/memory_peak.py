@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from peftscope.plan.allocator import CachingAllocator
+from peftscope.plan.footprint import Breakdown
 from peftscope.plan.recording import Recording
 from peftscope.train.meta_kernels import Target
 
-__all__ = ["Breakdown", "Held", "Peak", "peak_of"]
+__all__ = ["Held", "Peak", "peak_of"]
 
 STEPS = 3
 """Steps to walk through where all are alike …"""
 STEPS_APART = 2
 """… and where the cache is empty between them. In the first the optimizer's state comes into gaps that activations
 left."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Breakdown:
-    """Bytes by what they are for, at the moment of the peak."""
-
-    weights: int = 0
-    """The base's parameters and buffers."""
-    adapter: int = 0
-    """What the technique put on it."""
-    gradients: int = 0
-    optimizer_state: int = 0
-    """With the copies the optimizer's step works on."""
-    activations: int = 0
-    """With the batch, what the backward pass works on, and in scoring the keys and values."""
-    logits: int = 0
-    """Logits and loss: whatever is as wide as the vocabulary."""
-    beside: int = 0
-    """What lies there throughout and is not the model's: cached inputs, a model that scores."""
-    allocator: int = 0
-    """Rounding and gaps."""
-
-    def total(self) -> int:
-        """Sum of all."""
-        return sum(getattr(self, entry.name) for entry in fields(self))
 
 
 @dataclass(frozen=True, kw_only=True)

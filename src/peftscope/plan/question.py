@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from peftscope.plan.subject import Subject
+from peftscope.spec.run import RunSpec
 from peftscope.spec.study import MethodSpec, StudySpec, TrainSpec
 from peftscope.train.meta_kernels import Target
 
-__all__ = ["Question", "Workload", "questions_of"]
+__all__ = ["Question", "Workload", "question_of", "questions_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,16 @@ class Question:
         return ", ".join([*words, "checkpointing"] if load.train.checkpointing else words)
 
 
+def question_of(run: RunSpec, subject: Subject, target: Target) -> Question:
+    """What a run is to take."""
+    return Question(method=run.method, subject=subject, workload=_workload(run.train, target))
+
+
 def questions_of(study: StudySpec, subject: Subject, target: Target = "accelerator") -> list[Question]:
     """Every technique of a study, as it would train there."""
-    train = study.train
-    workload = Workload(batch_size=train.batch_size, length=train.max_length, train=train, target=target)
+    workload = _workload(study.train, target)
     return [Question(method=method, subject=subject, workload=workload) for method in study.methods]
+
+
+def _workload(train: TrainSpec, target: Target) -> Workload:
+    return Workload(batch_size=train.batch_size, length=train.max_length, train=train, target=target)

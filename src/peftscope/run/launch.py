@@ -27,11 +27,12 @@ from peftscope.run.events import Listener
 from peftscope.run.forking import warm_up
 from peftscope.run.interrupts import Interrupts
 from peftscope.run.recovery import recover
+from peftscope.run.room import Room
 from peftscope.run.share import Share
 from peftscope.run.worker import Order, check_study
 from peftscope.spec.record import RunRecord, Status
 from peftscope.spec.run import RunSpec
-from peftscope.store.files import ensure_folder, existing_record
+from peftscope.store.files import ensure_folder, existing_record, write_record
 from peftscope.store.running import held, paused_folder
 
 __all__ = ["FINISHED", "inspect", "is_finished", "launch", "study_held"]
@@ -62,15 +63,16 @@ def study_held(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def inspect(run: RunSpec, folder: Path) -> Checked:
-    """Check model and data of a study by one of its runs, and prepare them for all, in a child process.
+def inspect(runs: Sequence[RunSpec], folder: Path) -> Checked:
+    """Check model and data of a study by one run of each method, and prepare them for all, in a child process.
 
     Raises:
         PeftscopeError: What is wrong with them; nothing was trained.
     """
     context = warm_up()
     ours, theirs = context.Pipe()
-    child = context.Process(target=check_study, args=(run.model_dump_json(), folder / "cache", theirs), daemon=True)
+    order = ([run.model_dump_json() for run in runs], folder / "cache", theirs)
+    child = context.Process(target=check_study, args=order, daemon=True)
     child.start()
     theirs.close()
     try:
@@ -91,11 +93,19 @@ def is_finished(record: RunRecord, quality_protocol: str | None, start: Start) -
     """Whether a start need not be made: its run came so far already, under the conditions that hold now."""
     if record.quality_protocol != quality_protocol or not came_so_far(record, start):
         return False
+    if record.status == "refused" and record.num_starts == 0:  # on a prediction, which may be another by now
+        return False
     return record.status in (*FINISHED, "eliminated")
 
 
 def launch(
-    agenda: Agenda, folder: Path, *, checked: Checked, share: Share, listeners: Sequence[Listener] = ()
+    agenda: Agenda,
+    folder: Path,
+    *,
+    checked: Checked,
+    share: Share,
+    room: Room | None = None,
+    listeners: Sequence[Listener] = (),
 ) -> list[RunRecord]:
     """Make the starts of an agenda that have no finished record yet; gives every run's record, in their order.
 
@@ -106,6 +116,7 @@ def launch(
         folder: The study's folder.
         checked: What ``inspect`` found; a record of other conditions is not taken for finished.
         share: How many runs at once, and what each may use.
+        room: What fits, and what fits together; None where there is room for everything.
         listeners: Told how the runs get on.
 
     Raises:
@@ -113,15 +124,21 @@ def launch(
         KeyboardInterrupt: The user stopped it. After a first Ctrl-C runs under way ended after their current step,
             after a second at once; both left records.
     """
-    return _Launch(agenda, folder, checked, share, listeners).do()
+    return _Launch(agenda, folder, checked, share, room or Room(), listeners).do()
 
 
 class _Launch:
     def __init__(
-        self, agenda: Agenda, folder: Path, checked: Checked, share: Share, listeners: Sequence[Listener]
+        self,
+        agenda: Agenda,
+        folder: Path,
+        checked: Checked,
+        share: Share,
+        room: Room,
+        listeners: Sequence[Listener],
     ) -> None:
         self.agenda, self.folder, self.checked = agenda, folder, checked
-        self.share, self.listeners = share, list(listeners)
+        self.share, self.room, self.listeners = share, room, list(listeners)
         self.children: list[Child] = []
         self.pending: deque[Start] = deque()
         self.order: dict[str, None] = {}
@@ -175,14 +192,38 @@ class _Launch:
                 self._tell("stopping")
                 for child in self.children:
                     child.ask_to_stop()
-            while self.pending and not stopping and len(self.children) < self.share.num_workers:
-                self._start(self.pending.popleft())
-            self._listen(goes_on=not stopping)
+            while not stopping and (place := self._place()) is not None:
+                start, worker = place
+                self.pending.remove(start)
+                reason = self.room.refusal(start.run)
+                if reason is None:
+                    self._start(start, worker)
+                else:
+                    self._refuse(start.run, reason)
+            if self.children:
+                self._listen(goes_on=not stopping)
 
-    def _start(self, start: Start) -> None:
+    def _place(self) -> tuple[Start, int] | None:
+        """The first start there is room for beside the runs that go on, and the worker that is to do it."""
+        going = {child.state.worker: child.run for child in self.children}
+        free = sorted(set(range(self.share.num_workers)) - set(going))
+        places = ((start, worker) for start in self.pending for worker in free)
+        return next((place for place in places if self.room.has(place[0].run, place[1], going)), None)
+
+    def _refuse(self, run: RunSpec, reason: str) -> None:
+        """Leave the record of a run that is not tried."""
+        record = RunRecord(
+            run_id=run.run_id,
+            spec=run,
+            status="refused",
+            reason=reason,
+            quality_protocol=self.checked.quality_protocol,
+        )
+        write_record(self.folder, record)
+        self._conclude(run, record, goes_on=True)
+
+    def _start(self, start: Start, worker: int) -> None:
         run = start.run
-        taken = {child.state.worker for child in self.children}
-        worker = min(set(range(self.share.num_workers)) - taken)
         order = Order(
             run_json=run.model_dump_json(),
             folder=self.folder,
@@ -208,12 +249,15 @@ class _Launch:
             if child.has_ended:
                 record = child.conclude()
                 self.children.remove(child)
-                self.records[record.run_id] = record
-                self._tell("ended", child.run, record)
-                if goes_on:
-                    self.agenda.tell(record)
-                    self._ask_agenda()
-                    self._foresee()
+                self._conclude(child.run, record, goes_on=goes_on)
+
+    def _conclude(self, run: RunSpec, record: RunRecord, *, goes_on: bool) -> None:
+        self.records[record.run_id] = record
+        self._tell("ended", run, record)
+        if goes_on:
+            self.agenda.tell(record)
+            self._ask_agenda()
+            self._foresee()
 
     def _end_all(self) -> None:
         for child in self.children:

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -89,13 +89,13 @@ def do_run(order: Order, connection: Connection) -> None:
         connection.send(("store-error", {"message": message}))
 
 
-def check_study(run_json: str, cache: Path, connection: Connection) -> None:
+def check_study(runs_json: Sequence[str], cache: Path, connection: Connection) -> None:
     """Check a study's model and data and prepare them; sends what was found, or what is wrong."""
     _live_with_parent(connection)
     from peftscope.plan.preflight import check
 
     try:
-        connection.send(check(RunSpec.model_validate_json(run_json), cache))
+        connection.send(check([RunSpec.model_validate_json(run) for run in runs_json], cache))
     except PeftscopeError as error:
         connection.send(error)
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from peftscope.views.units import bytes_text, count_text
 
 if TYPE_CHECKING:
-    from peftscope.plan.forecast import Forecast
+    from peftscope.plan.footprint import Forecast
 
 __all__ = ["footprint_table"]
 
