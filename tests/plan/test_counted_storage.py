@@ -30,7 +30,7 @@ SUBJECT = TextSubject(config=CONFIG, dtype=torch.float32)
 BATCH, LENGTH = 4, 64
 METHODS = (
     "lora", "rslora", "dora", "oft", "ia3", "lily", "miss", "boft", "shira", "waveft", "hra", "vera", "fourierft",
-    "beft", "ln-tuning", "prompt-tuning", "full",
+    "beft", "ln-tuning", "prompt-tuning", "frod", "adamss", "full",
 )  # fmt: skip
 
 

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 
+from peftscope.methods.sparse_shapes import frod_product, frod_tensors, shira_update
+
 __all__ = ["left_on_host", "shapes_only", "steps_on_shapes"]
 
 META, CPU = torch.device("meta"), torch.device("cpu")
@@ -143,15 +145,18 @@ def shapes_only() -> Iterator[None]:
 def steps_on_shapes() -> Iterator[None]:
     """Within it, a technique that was attached under ``shapes_only`` goes through steps on meta.
 
-    What its forward pass selects by value (WaveFT's places inside the padding) is taken to be all; a sparse update,
-    for which meta has no kernels, is a tensor of the full shape that takes no room.
+    What its forward pass selects by value (WaveFT's places inside the padding) is taken to be all; sparse parts, for
+    which meta has no kernels, are those of :mod:`peftscope.methods.sparse_shapes`.
     """
+    from peft.tuners.frod.layer import Linear as FrodLinear
     from peft.tuners.shira.layer import Linear as ShiraLinear
     from torch.fx.experimental import _config
 
     with ExitStack() as stack:
         stack.enter_context(_config.patch(meta_nonzero_assume_all_nonzero=True))  # type: ignore[attr-defined]
-        stack.enter_context(mock.patch.object(ShiraLinear, "get_delta_weight", _sparse_update))
+        stack.enter_context(mock.patch.object(ShiraLinear, "get_delta_weight", shira_update))
+        stack.enter_context(mock.patch.object(FrodLinear, "_get_frod_tensors", frod_tensors))
+        stack.enter_context(mock.patch.object(FrodLinear, "_sparse_activation_mm", frod_product))
         yield
 
 
@@ -165,29 +170,6 @@ def left_on_host(model: nn.Module) -> list[Tensor]:
 
     layers = (module for module in model.modules() if isinstance(module, BaseTunerLayer))
     return [buffer for layer in layers for buffer in layer._buffers.values() if buffer is not None]
-
-
-def _sparse_update(layer: Any, adapter: str) -> Tensor:
-    values = layer.shira_weight[adapter] * layer.scaling[adapter]
-    update: Tensor = _Sparse.apply(values, (layer.out_features, layer.in_features))  # type: ignore[no-untyped-call]
-    return update
-
-
-class _Sparse(torch.autograd.Function):
-    """Values at places of a matrix, whose gradient is read off at the places; both are kept for it."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, shape: tuple[int, int]) -> Tensor:
-        ctx.like = values.shape
-        ctx.save_for_backward(values, values.new_empty(2, len(values), dtype=torch.long))
-        return values.new_empty(1, 1).expand(shape)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        flat = grad.new_empty(ctx.like, dtype=torch.long)
-        picked = grad.new_empty(ctx.like)
-        del flat
-        return picked, None
 
 
 def _fakes() -> list[tuple[Any, str, Any]]:

@@ -21,6 +21,9 @@ __all__ = ["Depths", "deepened", "depths_of"]
 
 STRIDE = 4
 """Depths are this far apart, or a multiple of the model's own period: some techniques share across a few blocks."""
+NEAR = 0.75
+"""Share of the passes' peak, the base's weights aside, from which on the optimizer's step may be the larger one with
+what the allocator adds to it."""
 FEWEST = 4
 """Blocks: a first, two that are compared, a last."""
 
@@ -46,8 +49,9 @@ class Depths:
         on all that is trained, and what the allocator adds to it on where that falls.
         """
         live = self.line(less.live_bytes, more.live_bytes)
-        in_optimizer = less.in_optimizer or more.in_optimizer
-        if in_optimizer or self.line(less.other_bytes, more.other_bytes) > live:
+        base = self.line(less.breakdown.weights, more.breakdown.weights)
+        other = self.line(less.other_bytes, more.other_bytes)
+        if less.in_optimizer or more.in_optimizer or other - base > NEAR * (live - base):
             return None
         reserved = max(live, self.line(less.reserved_bytes, more.reserved_bytes))
         parts = {

@@ -21,10 +21,13 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
 from peftscope.train.meta_kernels import MetaKernels, Target
+from peftscope.train.meta_shapes import ShapeMemory
 
 __all__ = ["Allocation", "StepTrace"]
 
 aten: Any = torch.ops.aten
+
+_SHAPES = ShapeMemory()
 
 _TRANSFORMS = {aten._fft_c2c.default, aten._fft_r2c.default, aten._fft_c2r.default}
 """Fourier transforms; over several dimensions, cuFFT works in a buffer as large as the signal."""
@@ -90,7 +93,7 @@ class StepTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if func is aten._local_scalar_dense.default and args[0].is_meta:
             return _constant(args[0].dtype)
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
+        result = _SHAPES.call(func, args, kwargs)
         count = flop_registry.get(func._overloadpacket)
         if count is not None:
             self.flops += count(*args, **kwargs, out_val=result)
