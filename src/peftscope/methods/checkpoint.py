@@ -25,9 +25,9 @@ from peftscope.methods.card import Card
 from peftscope.methods.context import ADAPTER, device_of
 from peftscope.methods.hooks import without_own_loss_terms
 from peftscope.methods.shapes import shapes_only
-from peftscope.methods.sizes import Range, adapter_range, entry, file_bytes
+from peftscope.methods.sizes import Entry, Range, adapter_range, entry, file_bytes
 
-__all__ = ["load", "save", "saved_bytes"]
+__all__ = ["load", "save", "saved_bytes", "saved_entries"]
 
 ADAPTER_FILE = "adapter_model.safetensors"
 START_FILE = "initial_adapter.safetensors"
@@ -58,21 +58,31 @@ def save(built: Built, folder: Path) -> int:
         raise StoreError(f"{folder}: the checkpoint cannot be written: {error}") from error
 
 
-def saved_bytes(built: Built) -> Range:
+def saved_entries(built: Built) -> dict[str, Entry]:
+    """Type and shape of every tensor in the weight file that :func:`save` writes, by name; shapes suffice."""
+    if built.card.peft_type is None:
+        return _whole_entries(built.model)[0] if built.card.trains else {}
+    with shapes_only() if _on_meta(built) else nullcontext():  # peft moves prompts to the CPU
+        return {name: entry(tensor) for name, tensor in _state(built.model).items()}
+
+
+def saved_bytes(built: Built, entries: dict[str, Entry] | None = None) -> Range:
     """Bytes of the weight files that :func:`save` writes, least and most; shapes suffice, so that meta will do.
 
     They differ where training or data decide on shapes that are not decided yet: AdaLoRA prunes from ``init_r`` to
     ``target_r``; on meta EVA has not shared ranks out and AdaMSS has not clustered. The least of AdaLoRA is that of a
     finished training, where no two directions are equally important.
+
+    Args:
+        built: The technique.
+        entries: What its file would hold on a model of other depth; None takes ``saved_entries``.
     """
+    entries = saved_entries(built) if entries is None else entries
     if built.card.peft_type is None:
-        size = _whole_bytes(built.model) if built.card.trains else 0
+        size = file_bytes(entries, {**METADATA, **_whole_entries(built.model)[1]}) if built.card.trains else 0
         return size, size
     model: Any = built.model
-    config = model.peft_config[ADAPTER]
-    on_meta = device_of(model) == "meta"
-    with shapes_only() if on_meta else nullcontext():  # peft moves prompts to the CPU
-        entries = {name: entry(tensor) for name, tensor in _state(model).items()}
+    config, on_meta = model.peft_config[ADAPTER], _on_meta(built)
     least, most = adapter_range(entries, config, METADATA, known=not on_meta)
     start = {name: entry(tensor) for name, tensor in built.initial_adapter.items()}
     if on_meta and starts_from_data(config):
@@ -81,14 +91,18 @@ def saved_bytes(built: Built) -> Range:
     return least + begun, most + begun
 
 
-def _whole_bytes(model: nn.Module) -> int:
-    """A weight that has several names is written once, under the first, and the others point there."""
+def _on_meta(built: Built) -> bool:
+    return device_of(built.model) == "meta"
+
+
+def _whole_entries(model: nn.Module) -> tuple[dict[str, Entry], dict[str, str]]:
+    """Tensors of a whole model, one of several names under the first, and which name each of the others points to."""
     names: dict[int, list[str]] = {}
     state = model.state_dict(keep_vars=True)
     for name in sorted(state):
         names.setdefault(id(state[name]), []).append(name)
     kept = {first: entry(state[first]) for first, *_ in names.values()}
-    return file_bytes(kept, {**METADATA, **{other: first for first, *rest in names.values() for other in rest}})
+    return kept, {other: first for first, *rest in names.values() for other in rest}
 
 
 def load(base: nn.Module, folder: Path, card: Card) -> nn.Module:

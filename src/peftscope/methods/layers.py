@@ -9,8 +9,8 @@ from peftscope.methods.build import Built
 
 __all__ = ["picks_layers"]
 
-_PICKING = ("layers_to_transform", "adapter_layers")
-"""Fields of ``peft`` configs that name blocks, or say how many from the top."""
+_PICKING = ("layers_to_transform", "adapter_layers", "stride_A")
+"""Fields of ``peft`` configs that name blocks, say how many from the top, or how many share what they learn."""
 
 
 def picks_layers(built: Built) -> bool:

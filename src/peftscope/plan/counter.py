@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,12 +21,23 @@ from peftscope.train.memory_settings import prepare
 from peftscope.train.storage import tensors_of
 from peftscope.train.trace import StepTrace
 
-__all__ = ["Counter"]
+__all__ = ["Counter", "Model"]
 
 MAX_STEPS = 10_000
 """Schedules of techniques are laid out over so many, so that the step that is counted is one of the first."""
 LEARNING_RATE = 1e-4
 """Any will do: memory does not depend on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What is there before a step: parameters, and bytes of every storage."""
+
+    base_sizes: list[int]
+    adapter_sizes: list[int]
+    """Of what the technique added."""
+    num_trainable_params: int
+    num_total_params: int
 
 
 class Counter:
@@ -60,12 +72,15 @@ class Counter:
             self.built.model._apply(torch.empty_like)  # type: ignore[no-untyped-call]
         elif workload.target == "accelerator":
             aside = {id(tensor) for tensor in left_on_host(self.built.model)}
-        self.base_sizes = storage_sizes(of_base)
-        """Bytes of each storage of the base."""
+        base_sizes = storage_sizes(of_base)
         of_model = [tensor for tensor in tensors_of(self.built.model) if id(tensor) not in aside]
         everything = storage_sizes([*of_base, *of_model])
-        self.adapter_sizes = everything[len(self.base_sizes) :]
-        """Bytes of each storage the technique added."""
+        self.model = Model(
+            base_sizes=base_sizes,
+            adapter_sizes=everything[len(base_sizes) :],
+            num_trainable_params=self.built.num_trainable_params,
+            num_total_params=self.built.num_total_params,
+        )
 
     def training_peak(self, batch_size: int, length: int) -> tuple[Peak, int]:
         """Peak of a training step in its steady state, and its floating-point operations."""
@@ -113,11 +128,12 @@ class Counter:
                 handle.remove()
         return kinds.recording(), begins
 
-    def peak(self, recording: Recording, inputs: Sequence[Tensor] = ()) -> Peak:
-        """Peak of what was recorded, beside the model and its inputs."""
+    def peak(self, recording: Recording, inputs: Sequence[Tensor] = (), model: Model | None = None) -> Peak:
+        """Peak of what was recorded, beside the model (or what is given in its place) and its inputs."""
+        model = model or self.model
         held = Held(
-            base=self.base_sizes,
-            adapter=[*self.adapter_sizes, *storage_sizes(inputs)],
+            base=model.base_sizes,
+            adapter=[*model.adapter_sizes, *storage_sizes(inputs)],
             beside=self.subject.beside_bytes,
         )
         return peak_of(recording, held, target=self.workload.target, alike=self.subject.alike)

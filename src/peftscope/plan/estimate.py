@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from peftscope.capture import capture
-from peftscope.methods.checkpoint import saved_bytes
+from peftscope.methods.checkpoint import saved_bytes, saved_entries
 from peftscope.methods.layers import picks_layers
-from peftscope.plan.counter import Counter
+from peftscope.methods.sizes import Entry
+from peftscope.plan.counter import Counter, Model
 from peftscope.plan.footprint import Footprint
 from peftscope.plan.layers import Depths, deepened, depths_of
 from peftscope.plan.memory_peak import Peak
@@ -50,11 +52,11 @@ class _Found:
 
 def _predict(question: Question, found: _Found) -> None:
     estimate = Estimate(question, warn=found.notes.append)
-    workload, built, values = question.workload, estimate.built, found.values
-    values["num_trainable_params"] = built.num_trainable_params
-    values["num_total_params"] = built.num_total_params
-    values["checkpoint_least_bytes"], values["checkpoint_bytes"] = saved_bytes(built)
-    if built.card.trains:
+    workload, values = question.workload, found.values
+    values["num_trainable_params"] = estimate.model.num_trainable_params
+    values["num_total_params"] = estimate.model.num_total_params
+    values["checkpoint_least_bytes"], values["checkpoint_bytes"] = saved_bytes(estimate.built, estimate.entries)
+    if estimate.built.card.trains:
         peak, flops = estimate.training(workload.batch_size, workload.length)
         values["peak_train_bytes"] = peak.reserved_bytes
         values["live_train_bytes"] = peak.live_bytes
@@ -80,56 +82,95 @@ class Estimate:
 
     def __init__(self, question: Question, warn: Callable[[str], None]) -> None:
         self.workload = question.workload
-        self._whole = Counter(question, warn)
-        self.built = self._whole.built
         self.layers_counted: tuple[int, ...] | None = None
         """Numbers of blocks the last training step was counted on; None for all there are."""
-        self._depths: Depths | None = None
-        self._less, self._more = self._whole, self._whole
-        if not question.workload.every_layer and not picks_layers(self.built):
-            self._go_shallow(question)
+        self._question, self._warn = question, warn
+        self._shallow = None if question.workload.every_layer else _shallow(question, warn)
+        if self._shallow is None:
+            self.built, self.model = self._whole.built, self._whole.model
+            self.entries = saved_entries(self.built)
+        else:
+            self.built, self.model, self.entries = self._shallow.less.built, self._shallow.model, self._shallow.entries
+
+    @cached_property
+    def _whole(self) -> Counter:
+        return Counter(self._question, self._warn)
 
     def training(self, batch_size: int, length: int) -> tuple[Peak, int]:
         """Peak of a training step in its steady state, and its floating-point operations."""
-        if self._depths is not None:
-            (less, flops), (more, more_flops) = (
-                counter.training_peak(batch_size, length) for counter in (self._less, self._more)
-            )
-            peak = self._depths.peak(less, more)
+        if (shallow := self._shallow) is not None:
+            less, flops = shallow.less.training_peak(batch_size, length)
+            more, more_flops = shallow.more.training_peak(batch_size, length)
+            peak = shallow.depths.peak(less, more)
             if peak is not None:
-                self.layers_counted = (self._depths.less, self._depths.more)
-                return peak, self._depths.line(flops, more_flops)
+                self.layers_counted = (shallow.depths.less, shallow.depths.more)
+                return peak, shallow.depths.line(flops, more_flops)
         self.layers_counted = None
         return self._whole.training_peak(batch_size, length)
 
     def scoring(self, batch_size: int, length: int) -> Peak:
         """Peak of scoring at its longest, in batches of the training's size and length where it has none of its own."""
         at = self.workload.eval_batch_size or batch_size, self.workload.eval_length or length
-        recording = None
-        if self._depths is not None:
-            recording = deepened(*self._less.scoring(*at), self._depths)
-        if recording is None:
-            recording, _ = self._whole.scoring(*at)
-        return self._whole.peak(recording)
+        if (shallow := self._shallow) is not None:
+            recording = deepened(*shallow.less.scoring(*at), shallow.depths)
+            if recording is not None:
+                return shallow.less.peak(recording, model=shallow.model)
+        return self._whole.peak(self._whole.scoring(*at)[0])
 
     def peak_bytes(self, batch_size: int, length: int) -> int:
         """The larger of both."""
         trained = self.training(batch_size, length)[0].reserved_bytes if self.built.card.trains else 0
         return max(trained, self.scoring(batch_size, length).reserved_bytes if self.workload.scoring else 0)
 
-    def _go_shallow(self, question: Question) -> None:
-        """Count few blocks, where what they have is on one line with what all have."""
-        depths = depths_of(question.subject)
-        if depths is None:
-            return
-        less, more = (
-            Counter(replace(question, subject=question.subject.with_layers(count)), warn=lambda line: None)
-            for count in (depths.less, depths.more)
-        )
-        if _sizes(self._whole) == [depths.line(*pair) for pair in zip(_sizes(less), _sizes(more), strict=True)]:
-            self._depths, self._less, self._more = depths, less, more
+
+@dataclass(frozen=True, kw_only=True)
+class _Shallow:
+    """A technique on few blocks, and what follows for all."""
+
+    depths: Depths
+    less: Counter
+    more: Counter
+    model: Model
+    entries: dict[str, Entry]
 
 
-def _sizes(counter: Counter) -> list[int]:
-    built = counter.built
-    return [built.num_trainable_params, built.num_total_params, sum(counter.base_sizes), sum(counter.adapter_sizes)]
+def _shallow(question: Question, warn: Callable[[str], None]) -> _Shallow | None:
+    """A technique on two small depths; None where a third one does not have what would follow from them."""
+    depths = depths_of(question.subject)
+    if depths is None:
+        return None
+    notes: list[list[str]] = [[], []]
+    counts = (depths.less, depths.more, depths.next.whole)
+    asked = [replace(question, subject=question.subject.with_layers(count)) for count in counts]
+    less, more = (Counter(each, told.append) for each, told in zip(asked[:2], notes, strict=True))
+    if picks_layers(less.built):
+        return None
+    third = Counter(asked[2], lambda line: None)
+    entries = [saved_entries(counter.built) for counter in (less, more, third)]
+    further = _model(depths.next, less, more)
+    if _sums(further) != _sums(third.model) or depths.next.entries(*entries[:2]) != entries[2]:
+        return None
+    for line in notes[0]:
+        if line in notes[1]:  # others speak of the depth
+            warn(line)
+    return _Shallow(
+        depths=depths,
+        less=less,
+        more=more,
+        model=_model(depths, less, more),
+        entries=depths.entries(*entries[:2]),
+    )
+
+
+def _model(depths: Depths, less: Counter, more: Counter) -> Model:
+    few, many = less.model, more.model
+    return Model(
+        base_sizes=depths.sizes(few.base_sizes, many.base_sizes),
+        adapter_sizes=depths.sizes(few.adapter_sizes, many.adapter_sizes),
+        num_trainable_params=depths.line(few.num_trainable_params, many.num_trainable_params),
+        num_total_params=depths.line(few.num_total_params, many.num_total_params),
+    )
+
+
+def _sums(model: Model) -> tuple[int, ...]:
+    return model.num_trainable_params, model.num_total_params, sum(model.base_sizes), sum(model.adapter_sizes)

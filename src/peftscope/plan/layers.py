@@ -9,9 +9,12 @@ depth has to be counted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
+from peftscope.methods.sizes import Entry
 from peftscope.plan.footprint import Breakdown
 from peftscope.plan.memory_peak import Peak
 from peftscope.plan.recording import Recording
@@ -22,7 +25,7 @@ __all__ = ["Depths", "deepened", "depths_of"]
 STRIDE = 4
 """Depths are this far apart, or a multiple of the model's own period: some techniques share across a few blocks."""
 NEAR = 0.75
-"""Share of the passes' peak, the base's weights aside, from which on the optimizer's step may be the larger one with
+"""Share of what the passes need beside the model, from which on the optimizer's step may be the larger one with
 what the allocator adds to it."""
 FEWEST = 4
 """Blocks: a first, two that are compared, a last."""
@@ -38,9 +41,43 @@ class Depths:
     period: int
     """Blocks after which their kinds repeat."""
 
+    @property
+    def step(self) -> int:
+        """Blocks between the two."""
+        return self.more - self.less
+
+    @property
+    def next(self) -> Depths:
+        """As if a step further were the whole, to see whether what grows grows evenly."""
+        return replace(self, whole=self.more + self.step)
+
     def line(self, less: float, more: float) -> int:
         """At the whole depth, what is this much at the two others."""
-        return round(less + (more - less) * (self.whole - self.less) / (self.more - self.less))
+        return round(less + (more - less) * (self.whole - self.less) / self.step)
+
+    def sizes(self, less: Sequence[int], more: Sequence[int]) -> list[int]:
+        """Sizes of some tensors: as many that grow, or more of the same."""
+        if len(less) == len(more):
+            return [self.line(*pair) for pair in zip(less, more, strict=True)]
+        added = list((Counter(more) - Counter(less)).elements())
+        return [*less, *added * ((self.whole - self.less) // self.step)]
+
+    def entries(self, less: Mapping[str, Entry], more: Mapping[str, Entry]) -> dict[str, Entry]:
+        """Tensors of a file: what ``more`` has beyond ``less`` comes again, with the numbers that follow."""
+        found: dict[str, Entry] = {}
+        heads = [Counter(_numbered(name)[0] for name in names) for names in (less, more)]
+        turns = (self.whole - self.less) // self.step
+        for name, (dtype, shape) in more.items():
+            head, number, tail = _numbered(name)
+            if name in less:
+                before = less[name][1]
+                alike = self.line if tail is None else max  # a block's own do not grow
+                found[name] = dtype, tuple(alike(*pair) for pair in zip(before, shape, strict=True))
+                continue
+            stride = self.step if tail else heads[1][head] - heads[0][head]
+            for turn in range(turns):
+                found[f"{head}{number + turn * stride}{tail or ''}"] = dtype, shape
+        return found
 
     def peak(self, less: Peak, more: Peak) -> Peak | None:
         """The peak at the whole depth; None where it need not lie on the line.
@@ -49,9 +86,9 @@ class Depths:
         on all that is trained, and what the allocator adds to it on where that falls.
         """
         live = self.line(less.live_bytes, more.live_bytes)
-        base = self.line(less.breakdown.weights, more.breakdown.weights)
+        there = self.line(*(peak.breakdown.weights + peak.breakdown.adapter for peak in (less, more)))
         other = self.line(less.other_bytes, more.other_bytes)
-        if less.in_optimizer or more.in_optimizer or other - base > NEAR * (live - base):
+        if less.in_optimizer or more.in_optimizer or other - there > NEAR * (live - there):
             return None
         reserved = max(live, self.line(less.reserved_bytes, more.reserved_bytes))
         parts = {
@@ -77,6 +114,18 @@ def depths_of(subject: Subject) -> Depths | None:
     less = fewest + (whole - fewest) % step
     more = less + step
     return Depths(less=less, more=more, whole=whole, period=subject.period) if more + step <= whole else None
+
+
+def _numbered(name: str) -> tuple[str, int, str | None]:
+    """A tensor's name before and behind the number that grows with depth: a block's, or its own at the end.
+
+    >>> _numbered("layers.3.q_proj.lora_A.weight"), _numbered("bank.17"), _numbered("prompt")
+    (('layers.', 3, '.q_proj.lora_A.weight'), ('bank.', 17, None), ('prompt', 0, None))
+    """
+    found = re.search(r"\.(\d+)(\..*)$", name) or re.search(r"\.(\d+)($)", name)
+    if found is None:
+        return name, 0, None
+    return name[: found.start(1)], int(found[1]), found[2] or None
 
 
 def deepened(recording: Recording, begins: Sequence[int], depths: Depths) -> Recording | None:
