@@ -112,6 +112,15 @@ def test_a_quantized_base_takes_less_and_an_image_model_is_known_by_its_config(
     assert entry["peak_train_bytes"] > entry["peak_eval_bytes"] > 0
 
 
+def test_optimizers_hold_as_much_state_as_they_are_known_for(planned: Callable[..., dict[str, dict]]) -> None:
+    held = {
+        name: planned("--methods", "full", "--device", "cpu", "--optimizer", name)["full"]["live_train_bytes"]
+        for name in ("adamw", "adamw-8bit", "sgd", "adafactor")
+    }
+    assert held["adafactor"] < held["sgd"] < held["adamw"]
+    assert held["adamw-8bit"] < held["adamw"]
+
+
 def test_a_rate_gives_times_and_a_limit_the_length_that_fits(planned: Callable[..., dict[str, dict]]) -> None:
     timed = planned("--methods", "lora", "--tflops", "2")["lora"]
     assert timed["step_time_s"] == timed["flops_per_step"] / 2e12
@@ -142,6 +151,8 @@ def test_the_table_names_every_technique_and_whether_it_fits(config: str) -> Non
         (["--device", "gpu"], "accelerator"),
         (["--quantization", "nf5"], "did you mean 'nf4'"),
         (["--tflops", "0"], "tflops"),
+        (["--optimizer", "adamw8bit"], "did you mean 'adamw-8bit'"),
+        (["--memory", "chunked"], "plain"),
     ],
 )
 def test_a_wrong_request_is_told_what_is_allowed(config: str, arguments: list[str], said: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from peftscope.cli.amounts import bytes_of
 from peftscope.cli.output import print_json, show_warnings
 from peftscope.cli.questions import DEFAULT_LENGTH, Given, about_experiments, about_methods, about_study
 from peftscope.cli.request import Request
+from peftscope.spec.study import TrainSpec
 from peftscope.views.footprints import footprint_table
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ def plan(
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="Of the weights: bf16 (default), fp16 or fp32.")] = None,
     quantization: Annotated[str | None, typer.Option(help="Of the base: nf4 or int8.")] = None,
+    optimizer: Annotated[
+        str, typer.Option(help="adamw, adamw-8bit, sgd or adafactor; techniques with one of their own keep it.")
+    ] = "adamw",
+    memory: Annotated[str, typer.Option(help="Memory setting of the training loop: plain.")] = "plain",
     checkpointing: Annotated[
         bool | None, typer.Option("--checkpointing/--no-checkpointing", help="Recompute activations.")
     ] = None,
@@ -64,12 +69,16 @@ def plan(
     quiet: options.Quiet = False,
 ) -> None:
     """Predict parameters, checkpoint and peak memory of techniques on a model, from its config alone."""
+    from peftscope.methods.optimizers import GENERAL
+
     request = Request("peftscope plan")
     limit = request.amount("--max-memory", max_memory, bytes_of)
     request.check("--device", "device", device, ("accelerator", "cpu"))
     kind = None if dtype is None else SHORT.get(dtype, dtype)
     request.check("--dtype", "dtype", kind or DTYPES[0], (*DTYPES, *SHORT))
     request.check("--quantization", "quantization", quantization or "nf4", ("nf4", "int8"))
+    request.check("--optimizer", "optimizer", optimizer, GENERAL)
+    request.check("--memory", "memory setting", memory, get_args(TrainSpec.model_fields["memory"].annotation))
     if sum(given is not None for given in (study, methods, experiments)) > 1:
         request.problems.append("give a study, --methods or --experiments, not several of them")
     names = _names(methods, request)
@@ -84,6 +93,7 @@ def plan(
         dtype=kind,  # type: ignore[arg-type]  # checked above
         quantization=quantization,  # type: ignore[arg-type]
         checkpointing=checkpointing,
+        optimizer=optimizer,
         target="cpu" if device == "cpu" else "accelerator",
     )
     if study is not None:

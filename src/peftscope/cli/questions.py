@@ -32,6 +32,7 @@ class Given:
     dtype: Literal["bfloat16", "float16", "float32"] | None = None
     quantization: Literal["nf4", "int8"] | None = None
     checkpointing: bool | None = None
+    optimizer: str | None = None
     target: Literal["accelerator", "cpu"] = "accelerator"
 
     def laid_over(self, question: Question) -> Question:
@@ -47,6 +48,7 @@ class Given:
             length=self.length or load.length,
             train=load.train.model_copy(update=changed),
             target=self.target,
+            optimizer=self.optimizer,
             eval_batch_size=self.eval_batch_size or load.eval_batch_size,
             eval_length=self.length or load.eval_length,
         )

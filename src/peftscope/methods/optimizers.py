@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from peftscope.errors import SpecError
+from peftscope.errors import MissingExtra, SpecError
 from peftscope.spec.run import RunSpec
 
-__all__ = ["OPTIMIZERS", "OptimizerSettings", "freeze_for", "make_optimizer", "settings_of"]
+__all__ = ["GENERAL", "OPTIMIZERS", "OptimizerSettings", "freeze_for", "make_optimizer", "settings_of"]
 
 LORAPLUS_RATIO = 16.0
 """Ratio of LoRA+'s two learning rates; its authors' choice for language models (LoRA+, section 5)."""
@@ -27,6 +27,12 @@ class OptimizerSettings:
     weight_decay: float = 0.0
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments, such as ``betas``, LoRA+'s ``loraplus_lr_ratio`` or the Riemannian ``reg``."""
+
+
+GENERAL = ("adamw", "adamw-8bit", "sgd", "adafactor")
+"""Optimizers that belong to no technique. Runs take the first; memory can be predicted with any."""
+MOMENTUM = 0.9
+"""Of SGD."""
 
 
 def settings_of(run: RunSpec) -> OptimizerSettings:
@@ -59,8 +65,37 @@ def freeze_for(name: str | None, model: nn.Module) -> None:
 
 
 def _adamw(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay, **settings.extra)
+    return torch.optim.AdamW(
+        _trained(model), lr=settings.learning_rate, weight_decay=settings.weight_decay, **settings.extra
+    )
+
+
+def _adamw_8bit(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """State in a byte a number (Dettmers et al. 2022, arXiv:2110.02861)."""
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise MissingExtra("bitsandbytes", "quantized", "optimizer adamw-8bit") from error
+    optimizer: torch.optim.Optimizer = AdamW8bit(
+        _trained(model), lr=settings.learning_rate, weight_decay=settings.weight_decay, **settings.extra
+    )
+    return optimizer
+
+
+def _sgd(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    extra = {"momentum": MOMENTUM, **settings.extra}
+    return torch.optim.SGD(_trained(model), lr=settings.learning_rate, weight_decay=settings.weight_decay, **extra)
+
+
+def _adafactor(model: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """State in a row and a column of each matrix (Shazeer and Stern 2018, arXiv:1804.04235)."""
+    return torch.optim.Adafactor(
+        _trained(model), lr=settings.learning_rate, weight_decay=settings.weight_decay, **settings.extra
+    )
+
+
+def _trained(model: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def _lora_fa(model: Any, settings: OptimizerSettings) -> torch.optim.Optimizer:
@@ -109,6 +144,9 @@ def _lora_riemannian(model: nn.Module, settings: OptimizerSettings) -> torch.opt
 
 OPTIMIZERS: dict[str, Callable[[nn.Module, OptimizerSettings], torch.optim.Optimizer]] = {
     "adamw": _adamw,
+    "adamw-8bit": _adamw_8bit,
+    "sgd": _sgd,
+    "adafactor": _adafactor,
     "lora-fa": _lora_fa,
     "lora-plus": _lora_plus,
     "lora-riemannian": _lora_riemannian,

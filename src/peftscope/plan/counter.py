@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from peftscope.methods.build import BuildContext, build
-from peftscope.methods.optimizers import OptimizerSettings
+from peftscope.methods.optimizers import OptimizerSettings, make_optimizer
 from peftscope.methods.shapes import left_on_host, steps_on_shapes
 from peftscope.models.generation import evaluating
 from peftscope.plan.memory_peak import Held, Peak, peak_of
@@ -140,7 +140,9 @@ class Counter:
 
     def _optimizer(self) -> torch.optim.Optimizer:
         extra = {key: value for key, value in self.method.optimizer.items() if key != "weight_decay"}
-        optimizer = self.built.make_optimizer(OptimizerSettings(learning_rate=LEARNING_RATE, extra=extra))
+        name = self.built.card.optimizer or self.workload.optimizer
+        settings = OptimizerSettings(learning_rate=LEARNING_RATE, extra=extra)
+        optimizer = make_optimizer(name, self.built.model, settings)
         if self.workload.target == "accelerator":
             for group in optimizer.param_groups:
                 if group.get("foreach", True) is None:

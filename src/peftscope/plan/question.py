@@ -22,6 +22,8 @@ class Workload:
     train: TrainSpec = field(default_factory=TrainSpec)
     """Checkpointing, clipping, accumulation, the adapter's type; steps and batch size do not matter here."""
     target: Target = "accelerator"
+    optimizer: str | None = None
+    """One of ``methods.optimizers.GENERAL`` instead of what runs take; techniques with one of their own keep it."""
     eval_batch_size: int | None = None
     """None scores in batches of the training's size …"""
     eval_length: int | None = None
