@@ -175,6 +175,22 @@ def test_a_config_that_is_no_model_is_refused(tmp_path: Path) -> None:
     assert "model_type" in out
 
 
+def test_an_experiment_of_images_is_not_put_on_a_language_model(shared_data: Path, config: str) -> None:
+    code, out = _run("--model", config, "--experiments", str(shared_data / "experiments" / "image-gen" / "lora"))
+    assert code == 2
+    assert "image-gen" in out
+
+
+def test_experiments_are_asked_about_each_in_its_own_circumstances(shared_data: Path, config: str) -> None:
+    code, out = _run(
+        "--json", "--model", config, "--experiments", str(shared_data / "experiments" / "MetaMathQA" / "ia3")
+    )
+    assert code == 0
+    told = json.loads(out[out.index("{") :])["techniques"]
+    assert {entry["experiment"] for entry in told} >= {"ia3/llama-3.2-3B-default", "ia3/llama-3.2-3B-lr_0.001"}
+    assert {(entry["batch_size"], entry["seq_len"]) for entry in told} == {(4, 768)}
+
+
 def test_a_folder_without_experiments_is_refused(tmp_path: Path, config: str) -> None:
     code, out = _run("--model", config, "--experiments", str(tmp_path))
     assert code == 2

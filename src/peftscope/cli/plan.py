@@ -60,7 +60,9 @@ def plan(
     checkpointing: Annotated[
         bool | None, typer.Option("--checkpointing/--no-checkpointing", help="Recompute activations.")
     ] = None,
-    device: Annotated[str, typer.Option(help="accelerator (what its allocator reserves) or cpu.")] = "accelerator",
+    device: Annotated[
+        str, typer.Option(help="accelerator (what its allocator reserves) or cpu (what the process holds).")
+    ] = "accelerator",
     tflops: Annotated[
         float | None, typer.Option(min=0.001, help="What the device does of 10¹² operations a second; gives times.")
     ] = None,

@@ -45,7 +45,7 @@ class Footprint:
     checkpoint_least_bytes: int | None = None
     """The least; equal to ``checkpoint_bytes`` where nothing is learned that decides on shapes."""
     peak_train_bytes: int | None = None
-    """On an accelerator what its allocator reserves; on a CPU live storage."""
+    """What the accelerator's allocator reserves, or the process holds."""
     live_train_bytes: int | None = None
     """Live storage at its peak, without the allocator's rounding and gaps."""
     peak_eval_bytes: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from peftscope.errors import SpecError
 from peftscope.methods.published import method_name
 from peftscope.plan.question import Question, Workload
 from peftscope.plan.subject import ImageSubject, Subject
@@ -22,12 +23,19 @@ def question_of(experiment: Experiment, subject: Subject) -> Question:
 
     The image benchmark encodes its training images and prompts once and keeps them on the device, beside the model
     that scores (``method_comparison/image-gen/run.py`` of peft, 2026-06).
+
+    Raises:
+        SpecError: The base is a language model and the experiment of images, or the other way round.
     """
+    is_image = experiment.benchmark == "image-gen"
+    if is_image != isinstance(subject, ImageSubject):
+        raise SpecError(
+            experiment.folder, [f"of the benchmark {experiment.benchmark}; {subject.described()} is no base for it"]
+        )
     params = experiment.training_params
     name = method_name(experiment.peft_config, params)
     method, train = method_and_training(experiment, method_name=name)
-    if experiment.benchmark == "image-gen":
-        assert isinstance(subject, ImageSubject), "an experiment of the image benchmark needs an image model"
+    if isinstance(subject, ImageSubject):
         tokens, length = params["max_sequence_length"], params["resolution"]
         num_images = len(params["instance_prompts"]) - params["valid_size"] - params["test_size"]
         kept = replace(subject, prompt_tokens=tokens).batch(num_images, length)
