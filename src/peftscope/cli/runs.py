@@ -112,7 +112,9 @@ def _print_plan(checked: Checked, console: Console) -> None:
     """What each method is predicted to take."""
     from peftscope.views.footprints import footprint_table
 
-    console.print(footprint_table(checked.forecasts, limit=checked.machine.memory_bytes))
+    if checked.forecasts:
+        console.print("Predicted, before anything runs:", style="bold")
+        console.print(footprint_table(checked.forecasts, limit=checked.machine.memory_bytes))
 
 
 def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:
