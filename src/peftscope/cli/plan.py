@@ -51,7 +51,9 @@ def plan(
     eval_batch_size: Annotated[
         int | None, typer.Option(min=1, help="Sequences answered at once in scoring; the batch size by default.")
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="Of the weights: bf16 (default), fp16 or fp32.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Of the weights: bf16 (default), fp16 or fp32 (default on a CPU).")
+    ] = None,
     quantization: Annotated[str | None, typer.Option(help="Of the base: nf4 or int8.")] = None,
     optimizer: Annotated[
         str, typer.Option(help="adamw, adamw-8bit, sgd or adafactor; techniques with one of their own keep it.")

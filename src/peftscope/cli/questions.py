@@ -65,7 +65,8 @@ class Given:
         from peftscope.plan.subject import read_subject
 
         source = self.model or (own.source if own else "")
-        dtype = self.dtype or (own.dtype if own and own.dtype != "auto" else None) or "bfloat16"
+        dtype = self.dtype or (own.dtype if own and own.dtype != "auto" else None)
+        dtype = dtype or ("float32" if self.target == "cpu" else "bfloat16")  # as runs take it there
         quantization = self.quantization or (own.quantization if own else None)
         if isinstance(quantization, dict):
             raise ModelError(

@@ -114,7 +114,7 @@ def _print_plan(checked: Checked, console: Console) -> None:
 
     if checked.forecasts:
         console.print("Predicted, before anything runs:", style="bold")
-        console.print(footprint_table(checked.forecasts, limit=checked.machine.memory_bytes))
+        console.print(footprint_table(checked.forecasts, limit=checked.machine.memory_bytes, brief=True))
 
 
 def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:

@@ -10,50 +10,53 @@ from rich.table import Table
 from peftscope.views.units import bytes_text, count_text
 
 if TYPE_CHECKING:
-    from peftscope.plan.footprint import Forecast
+    from peftscope.plan.footprint import Footprint, Forecast
 
 __all__ = ["footprint_table"]
 
-COLUMNS = ("trained", "file", "train mem", "activations", "logits", "eval mem", "TFLOP/step")
+BRIEF = ("trained", "file", "train mem", "eval mem")
+COLUMNS = (*BRIEF, "activations", "logits", "TFLOP/step")
 
 
-def footprint_table(found: Sequence[Forecast], *, limit: float | None = None, tflops: float | None = None) -> Table:
+def footprint_table(
+    found: Sequence[Forecast], *, limit: float | None = None, tflops: float | None = None, brief: bool = False
+) -> Table:
     """A row for every forecast that has figures.
 
     Args:
         found: The forecasts, in the order they are to be shown.
         limit: Bytes they were held against.
         tflops: Rate of the device, for a column of times.
+        brief: Leave out what the memory is made of and the work.
     """
+    columns = BRIEF if brief else COLUMNS if tflops is None else (*COLUMNS, "s/step")
     table = Table(header_style="bold", box=None, pad_edge=False)
     table.add_column("method", no_wrap=True)
-    for heading in COLUMNS if tflops is None else (*COLUMNS, "s/step"):
+    for heading in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     if limit is not None:
         table.add_column(f"fits {bytes_text(limit)}", no_wrap=True)
     for forecast in found:
         if forecast.footprint.peak_bytes is not None:
-            table.add_row(*_cells(forecast, limit, tflops))
+            cells = _cells(forecast.footprint, tflops)
+            verdict = [] if limit is None else [_verdict(forecast, limit)]
+            table.add_row(*cells[: 1 + len(columns)], *verdict)
     return table
 
 
-def _cells(forecast: Forecast, limit: float | None, tflops: float | None) -> list[str]:
-    found = forecast.footprint
-    parts = found.breakdown
-    cells = [
+def _cells(found: Footprint, tflops: float | None) -> list[str]:
+    parts, seconds = found.breakdown, found.step_time_s(tflops)
+    return [
         found.experiment or found.technique,
         count_text(found.num_trainable_params),
         bytes_text(found.checkpoint_bytes),
         bytes_text(found.peak_train_bytes),
+        bytes_text(found.peak_eval_bytes),
         bytes_text(parts.activations if parts else None),
         bytes_text(parts.logits if parts else None),
-        bytes_text(found.peak_eval_bytes),
         "–" if found.flops_per_step is None else f"{found.flops_per_step / 1e12:.3g}",
+        "–" if seconds is None else f"{seconds:.3g}",
     ]
-    if tflops is not None:
-        seconds = found.step_time_s(tflops)
-        cells.append("–" if seconds is None else f"{seconds:.3g}")
-    return cells if limit is None else [*cells, _verdict(forecast, limit)]
 
 
 def _verdict(forecast: Forecast, limit: float) -> str:
