@@ -24,6 +24,7 @@ from peftscope.models.empty import read_config
 from peftscope.models.load import load
 from peftscope.plan.counter import LEARNING_RATE, MAX_STEPS
 from peftscope.plan.estimate import footprint
+from peftscope.plan.memory_peak import HEAP_SHARE
 from peftscope.plan.question import Question, Workload
 from peftscope.plan.subject import TextSubject
 from peftscope.spec.study import MethodSpec, ModelSpec, TrainSpec
@@ -89,7 +90,8 @@ def report(rows: dict[str, dict[str, int]]) -> list[str]:
     sampled = [abs(row["process"] / row["sampled"] - 1) for row in rows.values()]
     return [
         f"SmolLM2-135M, float32, CPU, batch {BATCH} × {LENGTH} tokens, torch {torch.__version__}. "
-        "What the process holds beyond live storage is one share of all that comes and goes, fitted on LoRA. "
+        f"What the process holds beyond live storage is taken to be {HEAP_SHARE} of all but the base, from an earlier run "
+        "of LoRA; it differs between techniques, and for one between runs (LoRA 0.39 to 0.53). "
         "Written by `python benchmarks/footprint_measured.py`.",
         "",
         "| error of the predicted peak | median | largest |",

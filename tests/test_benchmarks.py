@@ -33,3 +33,14 @@ def test_predictions_are_as_near_as_they_are_said_to_be() -> None:
         assert all(float(figure) <= most for figure in found.groups())
     assert "no reason found" not in page
     assert "| trainable parameters exact | 52 of 52 | 25 of 25 | 77 of 77 |" in page
+
+
+def test_the_readme_quotes_how_near_predictions_come_to_real_steps() -> None:
+    page = (ROOT / "benchmarks" / "footprint_measured.md").read_text(encoding="utf-8")
+    counted = re.search(r"counted in real steps \| (\S+) % \| (\S+) % \|", page)
+    sampled = re.search(r"memory, sampled \| (\S+) % \|", page)
+    assert counted is not None
+    assert sampled is not None
+    assert float(counted[2]) <= 2.0
+    assert float(sampled[1]) <= 8.0
+    assert f"within {sampled[1]} % in the median" in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())

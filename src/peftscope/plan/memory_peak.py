@@ -19,7 +19,8 @@ STEPS_APART = 2
 left."""
 HEAP_SHARE = 0.39
 """On a CPU: what the C library's heap holds beyond live storage, as a share of all but the base. Small objects that
-outlive large ones keep it from giving memory back. Fitted on LoRA (``benchmarks/footprint_measured.py``, glibc)."""
+outlive large ones keep it from giving memory back. From a run of LoRA; how near it comes to twelve techniques is in
+``benchmarks/footprint_measured.md``."""
 
 
 @dataclass(frozen=True, kw_only=True)
