@@ -90,8 +90,8 @@ def report(rows: dict[str, dict[str, int]]) -> list[str]:
     sampled = [abs(row["process"] / row["sampled"] - 1) for row in rows.values()]
     return [
         f"SmolLM2-135M, float32, CPU, batch {BATCH} × {LENGTH} tokens, torch {torch.__version__}. "
-        f"What the process holds beyond live storage is taken to be {HEAP_SHARE} of all but the base, from an earlier run "
-        "of LoRA; it differs between techniques, and for one between runs (LoRA 0.39 to 0.53). "
+        f"What the process holds beyond live storage is taken to be {HEAP_SHARE} of all but the base, from an earlier "
+        "run of LoRA; it differs between techniques, and for one between runs (LoRA 0.39 to 0.53). "
         "Written by `python benchmarks/footprint_measured.py`.",
         "",
         "| error of the predicted peak | median | largest |",
