@@ -289,3 +289,12 @@ def test_a_split_of_two_files_cannot_vary(
     task = create(TaskSpec.model_validate(options), TaskContext(tokenizer=tiny_tokenizer))
     with pytest.raises(DataError, match=r"file of their own.*vary_split: false"):
         task.recut(1)
+
+
+def test_the_largest_scoring_is_the_longest_prompt_with_its_longest_answer(tiny_tokenizer):
+    few, more = (make(tiny_tokenizer, options=LanguageOptions(max_new_tokens=n, eval_batch_size=7)) for n in (3, 8))
+    longest = max(len(tiny_tokenizer(few.show("test", i).prompt)["input_ids"]) for i in range(few.size("test")))
+    batch_size, length = few.largest_scoring()
+    assert batch_size == 7
+    assert length >= longest + 3
+    assert more.largest_scoring() == (7, length + 5)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from peftscope.capture import capture
 from peftscope.models.device import choose_device, choose_dtype, memory_bytes
 from peftscope.models.empty import read_config
 from peftscope.models.load import load_tokenizer
@@ -15,12 +16,11 @@ from peftscope.plan.checked import Checked, Machine
 from peftscope.plan.conditions import quality_conditions
 from peftscope.plan.footprint import Forecast
 from peftscope.plan.forecast import forecasts
-from peftscope.plan.question import question_of
+from peftscope.plan.question import Question, Workload
 from peftscope.plan.subject import TextSubject
 from peftscope.spec.run import RunSpec
 from peftscope.tasks import registry
-from peftscope.tasks.base import TaskContext
-from peftscope.train.meta_kernels import Target
+from peftscope.tasks.base import Task, TaskContext
 
 __all__ = ["check"]
 
@@ -60,14 +60,22 @@ def check(runs: Sequence[RunSpec], cache: Path) -> Checked:
         quality=quality,
         kept=kept,
         machine=machine,
-        forecasts=tuple(_foreseen(runs, located.folder, device, machine.memory_bytes)),
+        forecasts=_foreseen(runs, task, located.folder, machine),
     )
 
 
-def _foreseen(runs: Sequence[RunSpec], folder: Path, device: torch.device, limit: int | None) -> Iterator[Forecast]:
-    """What each method would take, from the config of the model that was found."""
-    spec = runs[0].model
-    if isinstance(spec.quantization, dict):
+def _foreseen(runs: Sequence[RunSpec], task: Task, folder: Path, machine: Machine) -> tuple[Forecast, ...]:
+    """What each method would take; nothing where that cannot be told, which is no reason not to try."""
+    found: list[Forecast] = []
+    capture(lambda: found.extend(_forecasts(runs, task, folder, machine)))
+    return tuple(found)
+
+
+def _forecasts(runs: Sequence[RunSpec], task: Task, folder: Path, machine: Machine) -> Iterator[Forecast]:
+    """From the config of the model that was found and the longest samples of the data."""
+    spec, device = runs[0].model, torch.device(machine.device)
+    ids = task.longest_batch().get("input_ids")
+    if isinstance(spec.quantization, dict) or ids is None:
         return
     subject = TextSubject(
         config=read_config(str(folder)),
@@ -75,8 +83,18 @@ def _foreseen(runs: Sequence[RunSpec], folder: Path, device: torch.device, limit
         attn_implementation=spec.attn_implementation,
         quantization=spec.quantization,
     )
-    target: Target = "cpu" if device.type == "cpu" else "accelerator"
-    yield from forecasts([question_of(run, subject, target) for run in runs], limit=limit)
+    batch_size, length = ids.shape
+    eval_batch_size, eval_length = task.largest_scoring() or (None, None)
+    workload = Workload(
+        batch_size=batch_size,
+        length=length,
+        train=runs[0].train,
+        target="cpu" if device.type == "cpu" else "accelerator",
+        eval_batch_size=eval_batch_size,
+        eval_length=eval_length,
+    )
+    asked = [Question(method=run.method, subject=subject, workload=workload) for run in runs]
+    yield from forecasts(asked, limit=machine.memory_bytes)
 
 
 def _machine(device: torch.device) -> Machine:

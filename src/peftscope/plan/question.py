@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from peftscope.plan.subject import Subject
-from peftscope.spec.run import RunSpec
 from peftscope.spec.study import MethodSpec, StudySpec, TrainSpec
 from peftscope.train.meta_kernels import Target
 
-__all__ = ["Question", "Workload", "question_of", "questions_of"]
+__all__ = ["Question", "Workload", "questions_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +50,8 @@ class Question:
         return ", ".join([*words, "checkpointing"] if load.train.checkpointing else words)
 
 
-def question_of(run: RunSpec, subject: Subject, target: Target) -> Question:
-    """What a run is to take."""
-    return Question(method=run.method, subject=subject, workload=_workload(run.train, target))
-
-
-def questions_of(study: StudySpec, subject: Subject, target: Target = "accelerator") -> list[Question]:
-    """Every technique of a study, as it would train there."""
-    workload = _workload(study.train, target)
+def questions_of(study: StudySpec, subject: Subject) -> list[Question]:
+    """Every technique of a study, in its training's batches at their longest."""
+    train = study.train
+    workload = Workload(batch_size=train.batch_size, length=train.max_length, train=train)
     return [Question(method=method, subject=subject, workload=workload) for method in study.methods]
-
-
-def _workload(train: TrainSpec, target: Target) -> Workload:
-    return Workload(batch_size=train.batch_size, length=train.max_length, train=train, target=target)

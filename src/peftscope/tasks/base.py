@@ -134,6 +134,10 @@ class Task(ABC):
     def longest_batch(self) -> Batch:
         """The batch with the largest memory need that ``batches`` can give; for metering."""
 
+    def largest_scoring(self) -> tuple[int, int] | None:
+        """Samples at once and their largest length in scoring, answers included; None where the task cannot tell."""
+        return None
+
     @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         """Sum of the loss over the batch's labels (scalar, with graph) and the number of labels."""

@@ -117,6 +117,14 @@ class LanguageTask(Task):
         order = np.argsort(-self._encoded["train"].lengths, kind="stable")
         return self._batch("train", order[: self.context.batch_size].tolist())
 
+    def largest_scoring(self) -> tuple[int, int] | None:
+        """Prompts answered at once, and the longest with an answer of the most tokens it may have."""
+        scored: tuple[Split, ...] = ("valid", "test")
+        if not self.generates:
+            return self.context.batch_size, max(int(self._encoded[split].lengths.max()) for split in scored)
+        ends = [self._encoded[split].prompt_lengths + self._answer_limits(split) for split in scored]
+        return self.options.eval_batch_size, max(int(lengths.max()) for lengths in ends)
+
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         """The model's own loss: sum over the labels, and their number."""
         return causal_lm_loss(model, batch)
