@@ -12,12 +12,14 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from peftscope.methods.build import BuildContext, build
 from peftscope.methods.optimizers import OptimizerSettings
+from peftscope.models.image import TransformerConfig
 from peftscope.models.quantization import quantization_config
 from peftscope.plan.counter import LEARNING_RATE, MAX_STEPS
 from peftscope.plan.estimate import footprint
 from peftscope.plan.question import Question, Workload
-from peftscope.plan.subject import TextSubject
+from peftscope.plan.subject import ImageSubject, Subject, TextSubject
 from peftscope.spec.study import MethodSpec, TrainSpec
+from peftscope.tasks.base import Batch
 from peftscope.train.loop import Hooks, train_step
 from peftscope.train.memory_settings import prepare
 from peftscope.train.storage import LiveStorage, tensors_of
@@ -28,6 +30,15 @@ CONFIG = LlamaConfig(
 )  # fmt: skip
 SUBJECT = TextSubject(config=CONFIG, dtype=torch.float32)
 BATCH, LENGTH = 4, 64
+TRANSFORMER: dict[str, Any] = {
+    "num_layers": 1, "num_single_layers": 3, "attention_head_dim": 32, "num_attention_heads": 4,
+    "joint_attention_dim": 96, "in_channels": 16, "axes_dims_rope": (8, 8, 8, 8), "guidance_embeds": False,
+}  # fmt: skip
+IMAGES = ImageSubject(
+    config=TransformerConfig(class_name="Flux2Transformer2DModel", settings=TRANSFORMER),
+    dtype=torch.float32,
+    prompt_tokens=24,
+)
 METHODS = (
     "lora", "rslora", "dora", "oft", "ia3", "lily", "miss", "boft", "shira", "waveft", "hra", "vera", "fourierft",
     "beft", "ln-tuning", "prompt-tuning", "frod", "adamss", "full",
@@ -45,20 +56,24 @@ def _base(quantization: Literal["nf4", "int8"] | None, folder: Path) -> Any:
 
 def _real_peak(name: str, train: TrainSpec, base: Any) -> int:
     """Over two steps of a model with values, as a run meters it."""
-    torch.manual_seed(0)
-    base.config.use_cache = False
-    prepare(base, train)
-    context = BuildContext(seed=0, max_steps=MAX_STEPS, learning_rate=LEARNING_RATE, warn=lambda line: None)
-    built = build(base, MethodSpec(name=name), context)
     ids = torch.randint(0, 1000, (BATCH, LENGTH))
     mask = torch.ones_like(ids)
     mask[0, -3:] = 0  # padding, as in every batch of unequal sequences
-    batch = {"input_ids": ids, "attention_mask": mask, "labels": ids}
+    return _metered(name, train, base, SUBJECT, {"input_ids": ids, "attention_mask": mask, "labels": ids})
+
+
+def _metered(name: str, train: TrainSpec, base: Any, subject: Subject, batch: Batch) -> int:
+    torch.manual_seed(0)
+    if isinstance(subject, TextSubject):
+        base.config.use_cache = False
+    prepare(base, train)
+    context = BuildContext(seed=0, max_steps=MAX_STEPS, learning_rate=LEARNING_RATE, warn=lambda line: None)
+    built = build(base, MethodSpec(name=name), replace(context, task_type=subject.task_type))
     built.model.train()
     with LiveStorage([*tensors_of(built.model), *batch.values()]) as storage:
         optimizer = built.make_optimizer(OptimizerSettings(learning_rate=0.0))
         for step in (1, 2):
-            train_step(built.model, SUBJECT, [batch], optimizer, train, step=step, hooks=Hooks(penalty=built.penalty))
+            train_step(built.model, subject, [batch], optimizer, train, step=step, hooks=Hooks(penalty=built.penalty))
     return storage.peak_bytes
 
 
@@ -87,3 +102,20 @@ def test_counted_storage_on_a_quantized_base_is_within_two_percent(
     found = footprint(Question(method=MethodSpec(name=name), subject=packed, workload=load))
     real = _real_peak(name, train, _base(quantization, tmp_path))
     assert found.live_train_bytes == pytest.approx(real, rel=0.02), found.reason
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("name", ["lora", "oft", "miss", "full"])
+def test_counted_storage_of_an_image_model_is_within_two_percent(name: str, checkpointing: bool) -> None:
+    from diffusers import Flux2Transformer2DModel
+
+    train = TrainSpec(batch_size=2, checkpointing=checkpointing)
+    asked = Workload(batch_size=2, length=128, train=train, target="cpu", scoring=False)
+    found = footprint(Question(method=MethodSpec(name=name), subject=IMAGES, workload=asked))
+    torch.manual_seed(0)
+    base = Flux2Transformer2DModel(**TRANSFORMER).train()
+    shapes = IMAGES.batch(2, 128)
+    batch = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in shapes.items()}
+    batch["noise"].normal_()
+    assert found.live_train_bytes == pytest.approx(_metered(name, train, base, IMAGES, batch), rel=0.02), found.reason

@@ -1,0 +1,53 @@
+"""Image models are known by their config, wherever it lies, and built without weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from peftscope.errors import ModelError
+from peftscope.models.image import empty_transformer, read_transformer_config
+
+CONFIG = Path(__file__).parents[1] / "configs" / "flux2-klein-base-4b.json"
+
+
+def test_flux2_klein_has_the_parameters_it_is_published_with() -> None:
+    config = read_transformer_config(str(CONFIG))
+    assert config is not None
+    model = empty_transformer(config, dtype=torch.bfloat16)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 3_875_544_576
+    assert {(parameter.device.type, parameter.dtype) for parameter in model.parameters()} == {("meta", torch.bfloat16)}
+
+
+@pytest.mark.parametrize("place", ["transformer/config.json", "config.json"])
+def test_a_pipelines_folder_and_a_transformers_own_are_both_taken(tmp_path: Path, place: str) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_text(CONFIG.read_text())
+    (tmp_path / "model_index.json").write_text('{"_class_name": "Flux2KleinPipeline"}')
+    found = read_transformer_config(str(tmp_path))
+    assert found is not None
+    assert found.class_name == "Flux2Transformer2DModel"
+
+
+def test_a_language_model_is_none(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    assert read_transformer_config(str(tmp_path)) is None
+    assert read_transformer_config("builtin:nano-lm") is None
+
+
+def test_an_image_model_we_do_not_know_is_refused_with_what_we_know(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    with pytest.raises(ModelError, match="Flux2Transformer2DModel"):
+        read_transformer_config(str(tmp_path))
+
+
+def test_settings_the_class_does_not_take_are_refused(tmp_path: Path) -> None:
+    settings = {**json.loads(CONFIG.read_text()), "num_layres": 3}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    config = read_transformer_config(str(tmp_path))
+    assert config is not None
+    with pytest.raises(ModelError, match="num_layres"):
+        empty_transformer(config, dtype=torch.bfloat16)
