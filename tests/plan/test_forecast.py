@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import replace
 
 import pytest
@@ -69,3 +70,11 @@ def test_answers_come_in_the_order_asked_from_any_number_of_processes(workers: i
     assert [f.reason for f in found] == [None] * 6
     alone = [footprint(question) for question in asked]
     assert [f.breakdown for f in found] == [f.breakdown for f in alone]
+
+
+def test_who_stops_waiting_leaves_no_process_behind() -> None:
+    before = set(multiprocessing.active_children())
+    answers = forecasts([LORA] * 6, workers=2)
+    next(answers)
+    answers.close()  # type: ignore[attr-defined]
+    assert set(multiprocessing.active_children()) <= before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -34,12 +35,21 @@ def forecasts(
         yield from (_forecast(question, limit) for question in questions)
         return
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
         asked = [pool.submit(_forecast, question, limit) for question in questions]
         try:
             yield from (answer.result() for answer in asked)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:  # the user need not wait for what is under way
+            for child in set(multiprocessing.active_children()) - others:
+                child.kill()
+            raise
+
+
+def _begin() -> None:
+    """In a process that counts: one thread, and the end is the parent's business."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _forecast(question: Question, limit: int | None) -> Forecast:
