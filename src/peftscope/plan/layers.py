@@ -136,6 +136,8 @@ def deepened(recording: Recording, begins: Sequence[int], depths: Depths) -> Rec
         begins: How many events there were when each block of each pass began.
         depths: How many blocks there are to be.
     """
+    if not begins or len(begins) % depths.less:
+        return None  # the blocks were not gone through one by one
     return _Deepening(recording, begins, depths).recording()
 
 
