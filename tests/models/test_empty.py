@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from transformers import CONFIG_MAPPING, LlamaForCausalLM
 
 from peftscope.errors import ModelError
-from peftscope.models import empty
+from peftscope.models import source as source_module
 from peftscope.models.empty import empty_model, read_config
 from peftscope.models.load import load
 from peftscope.spec.study import ModelSpec
@@ -147,7 +147,7 @@ def test_what_is_no_config_of_a_language_model_is_refused_with_its_reason(
 def test_other_folders_and_missing_paths_are_refused_without_asking_the_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(empty, "snapshot_download", lambda *args, **kwargs: pytest.fail("asked the hub"))
+    monkeypatch.setattr(source_module, "snapshot_download", lambda *args, **kwargs: pytest.fail("asked the hub"))
     with pytest.raises(ModelError, match="no config"):
         read_config(str(tmp_path))
     written(tmp_path, {}, "model_index.json")
@@ -187,7 +187,7 @@ def test_from_the_hub_comes_the_config_alone(saved: Path, monkeypatch: pytest.Mo
         asked.update(options, source=source)
         return str(saved)
 
-    monkeypatch.setattr(empty, "snapshot_download", give)
+    monkeypatch.setattr(source_module, "snapshot_download", give)
     assert read_config("someone/tiny", revision="v1").num_hidden_layers == 2
     assert (asked["source"], asked["revision"]) == ("someone/tiny", "v1")
     assert all(name.endswith(".json") and "safetensors" not in name for name in asked["allow_patterns"])
