@@ -40,10 +40,10 @@ def forecasts(
         asked = [pool.submit(_forecast, question, limit) for question in questions]
         try:
             yield from (answer.result() for answer in asked)
-        except BaseException:  # the user need not wait for what is under way
-            for child in set(multiprocessing.active_children()) - others:
-                child.kill()
-            raise
+        finally:
+            if not all(answer.done() for answer in asked):  # nobody waits for what is under way
+                for child in set(multiprocessing.active_children()) - others:
+                    child.kill()
 
 
 def _begin() -> None:
