@@ -52,3 +52,10 @@ def test_memory_is_flat_over_steps() -> None:
     assert len(set(live)) == 1
     weights = sum(p.numel() * 4 for p in model.parameters())
     assert 3 * weights <= live[0] <= 3 * weights + 64  # weights and AdamW's two moments, plus step counters
+
+
+def test_a_module_may_have_a_state_of_any_kind() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[0].register_buffer("state", torch.zeros(3))
+    model[1].state = {"a": 1}
+    assert sum(tensor.numel() for tensor in tensors_of(model)) == 12 + 3

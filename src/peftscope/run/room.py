@@ -70,11 +70,12 @@ def _reason(forecast: Forecast, memory: int | None) -> str:
     found = forecast.footprint
     assert found.peak_bytes is not None
     assert memory is not None
-    where = "training" if found.peak_bytes == found.peak_train_bytes else "scoring"
-    ways = [f"train.batch_size: {forecast.largest_batch}"] if forecast.largest_batch else []
-    if forecast.checkpointed_bytes is not None and forecast.checkpointed_bytes <= memory:
-        ways.append("train.checkpointing: true")
-    if found.peak_bytes != found.peak_train_bytes:
-        ways = ["a smaller eval_batch_size of the task"]
+    if found.peak_bytes == found.peak_train_bytes:
+        where = "training"
+        ways = [f"train.batch_size: {forecast.largest_batch}"] if forecast.largest_batch else []
+        if forecast.checkpointed_bytes is not None and forecast.checkpointed_bytes <= memory:
+            ways.append("train.checkpointing: true")
+    else:
+        where, ways = "scoring", ["a smaller eval_batch_size of the task"]
     help_with = f"; {' or '.join(ways)} would fit" if ways else ""
     return f"{where} is predicted to take {found.peak_bytes / 1e9:.3g} GB of {memory / 1e9:.3g} GB{help_with}"

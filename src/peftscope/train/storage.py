@@ -74,12 +74,12 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def tensors_of(model: nn.Module) -> list[Tensor]:
     """Parameters and buffers of a model, with the gradients that are there and the scales of quantized weights."""
     tensors: list[Tensor] = [*model.parameters(), *model.buffers()]
-    for module in model.modules():
-        state = getattr(module, "state", None)  # of bitsandbytes' 8-bit layers, once they have been used
-        tensors += [part for part in map(vars(state).get, _OF_8BIT) if isinstance(part, Tensor)] if state else []
+    states = [getattr(module, "state", None) for module in model.modules()]  # of 8-bit layers, among others
+    for holder in (*states, *model.parameters()):
+        parts = map(getattr(holder, "__dict__", {}).get, _OF_8BIT)
+        tensors += [part for part in parts if isinstance(part, Tensor)]
     for parameter in model.parameters():
         tensors += _scales(getattr(parameter, "quant_state", None))
-        tensors += [part for part in map(vars(parameter).get, _OF_8BIT) if isinstance(part, Tensor)]
     return tensors + [p.grad for p in model.parameters() if p.grad is not None]
 
 
