@@ -79,6 +79,7 @@ def _record(
         "technique": TechniqueFacts(
             tuner_class="T", adapted_modules=tuple(f"layers.{i}.{n}_proj" for i in range(2) for n in "qv"),
             peft_config=dict(run.method.knobs),
+            learning_rate_source=None if run.learning_rate is None else "given with the study",
         ),
     }  # fmt: skip
     if broken.get(title) == "trials" and run.purpose == "trial":

@@ -12,7 +12,9 @@ from peftscope.cli.place import find_record
 from peftscope.errors import SpecError
 from peftscope.spec.protocol import Protocol
 from peftscope.spec.record import CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
+from peftscope.store.files import read_records
 from pretend import a_record, a_run, a_state, a_study_folder
+from pretend_study import make_study
 
 Call = Callable[..., tuple[int, str, str]]
 HOSTILE = "[red]x[/] [/bold] \x1b[2J"
@@ -100,6 +102,43 @@ def test_the_same_as_json(call: Call, tmp_path: Path) -> None:
     assert RunRecord.model_validate(document["run"]) == record
     assert document["repeat"].endswith(f"--study '{folder}' --threads 2")
     assert document["adapter"] is None
+
+
+def _text(out: str) -> str:
+    """Without the breaks of lines."""
+    return " ".join(out.split())
+
+
+def _sources(call: Call, folder: Path, purpose: str = "final") -> set[str]:
+    """What is told of the learning rates' sources, the same in words as in the document."""
+    sources = set()
+    for record in read_records(folder):
+        if record.spec.purpose == purpose and record.spec.learning_rate is not None:
+            document = json.loads(call("show", record.run_id, "--json")[1])
+            source = document["run"]["technique"]["learning_rate_source"]
+            assert f"learning rate {record.spec.learning_rate:g}, {source} " in _text(call("show", record.run_id)[1])
+            sources.add(source)
+    return sources
+
+
+def test_a_rate_that_tuning_chose_is_said_to_be_chosen(call: Call, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "tuned"
+    searched = [{"name": "lora", "search": {"r": [8, 32]}}, "ia3"]
+    make_study(folder, {"base": 0.1, "lora": 0.5, "ia3": 0.4}, study={"tuning": {"trials": 2}, "methods": searched})
+    assert _sources(call, folder) == {"chosen by tuning on validation data"}
+    assert _sources(call, folder, "trial") == {"tried by tuning"}
+
+
+def test_a_rate_given_stays_given_where_nothing_was_tuned(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results" / "untuned", {"lora": 0.5, "ia3": 0.4})
+    assert _sources(call, tmp_path / "results" / "untuned") == {"given with the study"}
+
+
+def test_a_run_from_before_tuning_is_not_said_to_be_chosen(call: Call, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "grown"
+    make_study(folder, {"lora": 0.5}, study={"seeds": [0], "methods": [{"name": "lora", "learning_rates": [0.0123]}]})
+    make_study(folder, {"lora": 0.5}, study={"seeds": [0], "tuning": {"trials": 2}})
+    assert _sources(call, folder) == {"of a former form of the study", "chosen by tuning on validation data"}
 
 
 def test_a_run_that_failed_tells_how_far_it_came_and_where_it_broke(call: Call, tmp_path: Path) -> None:

@@ -273,6 +273,8 @@ def test_a_trial_sees_no_test_example_and_leaves_no_figure_of_the_test_split(
     assert whole.metrics["valid_score"] is not None
     assert whole.metrics["valid_loss"] is not None
     assert whole.examples == ()
+    assert whole.technique is not None
+    assert whole.technique.learning_rate_source == "tried by tuning"
     of_test = ("test_score", "test_loss", "eval_time_s", "forgetting", "checkpoint_bytes")
     assert {name: whole.metrics.get(name) for name in of_test} == dict.fromkeys(of_test)
     assert not list((tmp_path / "adapters").glob("*"))

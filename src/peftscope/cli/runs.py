@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 
 from peftscope.analysis.fairness import Fairness
+from peftscope.analysis.rate_source import with_rate_source
+from peftscope.analysis.tuning import Tuning
 from peftscope.cli.output import print_event, print_json, show_warnings
 from peftscope.cli.progress import progress_for
 from peftscope.cli.recommend_document import fairness_document
@@ -124,7 +126,8 @@ def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:
     from peftscope.methods.catalog import BASE
     from peftscope.store.frame import examples_of, frame_of
 
-    treated = _treated(outcome)
+    tunings = _tunings(outcome)
+    treated = _treated(outcome, tunings)
     records = [record for record in outcome.records if record.spec.purpose == "final"]
     summary = summarise(
         frame_of(records),
@@ -135,7 +138,8 @@ def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:
     )
     differing = protocol_differences(records)
     if manner.json_output:
-        runs = [r.model_dump(mode="json", by_alias=True, exclude={"examples", "curve"}) for r in outcome.records]
+        told = [with_rate_source(record, tunings) for record in outcome.records]
+        runs = [r.model_dump(mode="json", by_alias=True, exclude={"examples", "curve"}) for r in told]
         fair = None if treated is None else fairness_document(treated)
         print_json(outcome.command, {"runs": runs, "summary": summary, "conditions": differing, "fairness": fair})
     elif manner.json_lines:
@@ -149,16 +153,23 @@ def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:
         raise typer.Exit(1)
 
 
-def _treated(outcome: Outcome) -> Fairness | None:
+def _tunings(outcome: Outcome) -> Sequence[Tuning]:
+    """What the tuning of a study came to."""
+    if outcome.study is None:
+        return ()
+    from peftscope.plan.agenda import standing_of
+
+    return standing_of(outcome.study, {record.run_id: record for record in outcome.records}).tunings
+
+
+def _treated(outcome: Outcome, tunings: Sequence[Tuning]) -> Fairness | None:
     """How equally the techniques of a study were treated."""
     if outcome.study is None:
         return None
     from peftscope.analysis.fairness import fairness
     from peftscope.cli.findings import traits_by_name
-    from peftscope.plan.agenda import standing_of
 
-    standing = standing_of(outcome.study, {record.run_id: record for record in outcome.records})
-    return fairness(outcome.records, standing.tunings, outcome.study, traits=traits_by_name())
+    return fairness(outcome.records, tunings, outcome.study, traits=traits_by_name())
 
 
 def _print_fairness(treated: Fairness | None, outcome: Outcome) -> None:

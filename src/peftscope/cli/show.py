@@ -12,8 +12,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from peftscope.analysis.rate_source import with_rate_source
 from peftscope.cli import options
 from peftscope.cli.output import print_json
+from peftscope.cli.overview import overview
 from peftscope.cli.place import find_record
 from peftscope.cli.tally import NOT_FAILED
 from peftscope.spec.record import RunRecord
@@ -33,6 +35,7 @@ def show(
 ) -> None:
     """Show one run: what it was, how it ended, its figures, curve and outputs, and how to repeat it."""
     folder, record = find_record(run, study)
+    record = with_rate_source(record, overview(folder).tunings)
     adapter, log = folder / "adapters" / record.run_id, folder / "logs" / f"{record.run_id}.log"
     places = {
         "record": str(record_path(folder, record.run_id)),

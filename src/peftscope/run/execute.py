@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from peftscope.analysis.rate_source import known_source
 from peftscope.capture import capture
 from peftscope.methods.build import BuildContext, Built, build
 from peftscope.methods.optimizers import settings_of
@@ -88,10 +89,7 @@ def execute(
 
 def _rate_source(spec: RunSpec, built: Built) -> str | None:
     rate = built.card.rate
-    if rate is None or spec.learning_rate is None:
-        return None
-    source = f"{rate.source.kind}: {rate.source.where}"
-    return f"the card's default ({source})" if spec.learning_rate == rate.default else "given with the study"
+    return None if rate is None else known_source(spec, rate.default, f"{rate.source.kind}: {rate.source.where}")
 
 
 class _Run:

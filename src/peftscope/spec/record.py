@@ -50,6 +50,7 @@ class TechniqueFacts(Frozen):
     peft_config: dict[str, Any] | None
     """The config as ``peft`` holds it."""
     learning_rate_source: str | None = None
+    """As far as the run itself tells; whether tuning chose the rate of a final run, its study knows."""
 
 
 class CurvePoint(Frozen):

@@ -1,0 +1,71 @@
+"""Where a learning rate comes from is said as far as it is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from peftscope.analysis.rate_source import known_source, with_rate_source
+from peftscope.analysis.tuning import Trial, Tuning
+from peftscope.spec.record import RunRecord, TechniqueFacts
+from peftscope.spec.run import RunSpec
+from peftscope.spec.study import MethodSpec
+from pretend import a_record
+
+GIVEN = "given with the study"
+CHOSEN = "chosen by tuning on validation data"
+FORMER = "of a former form of the study"
+
+
+def _run(rate: float | None = 4e-3, *, title: str = "mine", purpose: Any = "final", **knobs: Any) -> RunSpec:
+    method = MethodSpec(name="lora", label=title, knobs={"lora_alpha": 7, **knobs})
+    return RunSpec(model="m", task="math", method=method, learning_rate=rate, purpose=purpose)
+
+
+def _record(run: RunSpec, source: str | None = GIVEN) -> RunRecord:
+    facts = TechniqueFacts(tuner_class="T", adapted_modules=(), peft_config=None, learning_rate_source=source)
+    return a_record(run, technique=facts)
+
+
+def _tuning(rate: float | None, **knobs: Any) -> Tuning:
+    chosen = None
+    if rate is not None:
+        chosen = Trial(number=0, learning_rate=rate, knobs=knobs, origin="grid", run_id="x", status="ok")
+    return Tuning(method="mine", num_offered=1, trials=(), chosen=chosen)
+
+
+def _source(record: RunRecord) -> str | None:
+    assert record.technique is not None
+    return record.technique.learning_rate_source
+
+
+def test_a_run_alone_tells_a_default_a_given_and_a_tried_rate_apart() -> None:
+    assert known_source(_run(), 4e-3, "paper: table 2") == "the card's default (paper: table 2)"
+    assert known_source(_run(), 1e-3, "paper: table 2") == GIVEN
+    assert known_source(_run(purpose="trial"), 4e-3, "paper: table 2") == "tried by tuning"
+    assert known_source(_run(None), 4e-3, "paper: table 2") is None
+
+
+@pytest.mark.parametrize(
+    ("run", "tuning", "source"),
+    [
+        (_run(), _tuning(4e-3), CHOSEN),
+        (_run(r=8), _tuning(4e-3, r=8), CHOSEN),
+        (_run(), _tuning(1e-3), FORMER),
+        (_run(r=8), _tuning(4e-3, r=32), FORMER),
+        (_run(title="other"), _tuning(4e-3), FORMER),
+        (_run(), _tuning(None), FORMER),
+        (_run(purpose="trial"), _tuning(None), "tried by tuning"),
+    ],
+)
+def test_a_tuned_study_tells_whether_it_chose_a_rate(run: RunSpec, tuning: Tuning, source: str) -> None:
+    assert _source(with_rate_source(_record(run), [tuning])) == source
+    assert _source(with_rate_source(_record(run, "the card's default (paper: 2)"), [tuning])) == source
+
+
+def test_without_tuning_a_record_stays_as_it_is() -> None:
+    for source in (GIVEN, "the card's default (paper: 2)", None):
+        assert with_rate_source(_record(_run(), source), []) == _record(_run(), source)
+    bare = a_record(_run())
+    assert with_rate_source(bare, [_tuning(4e-3)]) is bare
