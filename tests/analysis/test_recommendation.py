@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,10 @@ from peftscope.analysis.limits import Breach, Limits
 from peftscope.analysis.recommendation import Recommendation, recommend
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.verdict import Candidate, Figure
+from peftscope.spec.record import RunRecord, TechniqueFacts
+from peftscope.spec.run import RunSpec
+from peftscope.spec.study import MethodSpec
+from pretend import a_record
 
 TRAITS = {
     t.name: t
@@ -31,6 +36,21 @@ BASE = a_candidate("base", 0.1, is_base=True)
 def _costs(memory: float = 1e9, checkpoint: float = 1e6, time: float = 60.0, **more: float) -> dict[str, float]:
     known = {"peak_train_memory_bytes": memory, "checkpoint_bytes": checkpoint, "train_time_s": time}
     return {**known, **more}
+
+
+def _run(name: str, *, built: dict[str, Any] | None = None, **knobs: Any) -> RunRecord:
+    facts = None if built is None else TechniqueFacts(tuner_class="T", adapted_modules=(), peft_config=built)
+    return a_record(RunSpec(model="m", task="math", method=MethodSpec(name=name, knobs=knobs)), technique=facts)
+
+
+def _kin_knobs(**records: RunRecord) -> list[tuple[str | None, dict[str, tuple[object, object]]]]:
+    """What the relatives of ``plain`` are set against, and how they ran otherwise."""
+    candidates = [
+        a_candidate(method, 0.6 - number / 100, technique=record.spec.method.name)
+        for number, (method, record) in enumerate(records.items())
+    ]
+    found = recommend(a_verdict(BASE, *candidates), have="plain", traits=TRAITS, records=records)
+    return [(kin.against, dict(kin.knobs)) for kin in found.kin]
 
 
 def _choice(found: Recommendation) -> str | None:
@@ -168,8 +188,33 @@ def test_relatives_of_what_the_user_has_are_told_with_what_makes_them_relatives(
     found = recommend(verdict, have="plain", traits=TRAITS)
     assert [(kin.method, kin.is_choice) for kin in found.kin] == [("stable", True), ("other-steps", False)]
     assert found.kin[0].settings == {"use_stable": True}
-    assert found.kin[0].knobs == {"r": (64, 32)}
     assert found.kin[1].optimizer == "other"
+
+
+def test_relatives_that_ran_alike_differ_in_no_setting_whatever_their_cards_say() -> None:
+    assert _kin_knobs(stable=_run("stable", r=32), plain=_run("plain")) == [("plain", {})]
+    assert _kin_knobs(stable=_run("stable"), plain=_run("plain", r=64)) == [("plain", {})]
+    assert _kin_knobs(stable=_run("stable", built={"r": 32}), plain=_run("plain", built={"r": 32})) == [("plain", {})]
+
+
+def test_settings_relatives_ran_with_otherwise_are_told() -> None:
+    assert _kin_knobs(stable=_run("stable"), plain=_run("plain")) == [("plain", {"r": (64, 32)})]
+    assert _kin_knobs(stable=_run("stable", r=32), plain=_run("plain", r=8)) == [("plain", {"r": (32, 8)})]
+    built = {"r": 32, "alpha": 64, "dropout": 0.0}
+    apart = _kin_knobs(
+        stable=_run("stable", r=32, dropout=0.1, built={**built, "dropout": 0.1}), plain=_run("plain", built=built)
+    )
+    assert apart == [("plain", {"dropout": (0.1, 0.0)})]
+
+
+def test_of_several_runs_of_what_the_user_has_the_nearest_counts() -> None:
+    records = {"stable": _run("stable"), "narrow": _run("plain", r=8), "wide": _run("plain", r=64, alpha=128)}
+    assert _kin_knobs(**records, twin=_run("plain", r=64)) == [("twin", {})]
+
+
+def test_settings_are_set_against_the_card_where_nothing_else_ran() -> None:
+    assert _kin_knobs(stable=_run("stable")) == [(None, {"r": (64, 32)})]
+    assert _kin_knobs(stable=_run("stable", r=32)) == [(None, {})]
 
 
 def test_a_relative_at_two_learning_rates_is_told_of_once() -> None:

@@ -55,6 +55,30 @@ def test_the_answer_is_in_plain_words_with_what_it_rests_on(call: Call, tmp_path
     assert max(len(line.rstrip()) for line in out.splitlines()) <= 90
 
 
+@pytest.mark.parametrize(
+    ("ranks", "told"),
+    [
+        ({"rslora": 16, "lora": 16}, "use_rslora=True. "),
+        ({"rslora": 32}, "use_rslora=True. "),
+        ({"lora": 64}, "use_rslora=True. "),
+        ({}, "use_rslora=True; it ran with r=64, lora with r=32. "),
+        ({"lora": 128, "rslora": 4}, "use_rslora=True; it ran with r=4, lora with r=128. "),
+    ],
+)
+def test_relatives_are_told_apart_by_what_ran(call: Call, tmp_path: Path, ranks: dict[str, int], told: str) -> None:
+    methods = [
+        {"name": name, "knobs": {"r": ranks[name]} if name in ranks else {}} for name in SHARES if name != "base"
+    ]
+    make_study(tmp_path / "results/demo", SHARES, study={"tuning": {"trials": 2}, "methods": methods})
+    sentence = f"The choice, rslora, is lora with one setting changed: {told}"
+    assert sentence in _text(call("recommend", "results/demo")[1])
+    (relative,) = _document(call, "results/demo")[1]["relatives"]
+    assert bool(relative["knobs"]) == ("ran with" in told)
+    if ranks == {}:
+        call("report", "results/demo")
+        assert sentence.strip() in _text((tmp_path / "results/demo/report/report.html").read_text())
+
+
 def test_limits_filter_and_preferences_rank(call: Call, tmp_path: Path) -> None:
     make_study(tmp_path / "results/demo", SHARES)
     code, document = _document(call, "results/demo", "--max-checkpoint", "50MB", "--prefer", "score,checkpoint")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from peftscope.analysis.traits import Traits
+from peftscope.analysis.traits import Traits, setting_of
 from peftscope.analysis.tuning import Tuning
 from peftscope.spec.record import RunRecord
 from peftscope.spec.study import StudySpec
@@ -218,21 +218,11 @@ def _knobs(latest: Mapping[str, RunRecord], traits: Mapping[str, Traits]) -> lis
         members = [traits[latest[title].spec.method.name] for title in titles]
         fixed = {key for member in members for key in member.settings}
         shared = [k for k in members[0].knobs if k not in fixed and all(k in member.knobs for member in members)]
-        values = {key: {title: _plain(_setting(latest[title], traits, key)) for title in titles} for key in shared}
+        values = {key: {title: _plain(setting_of(latest[title], traits, key)) for title in titles} for key in shared}
         apart = [key for key in shared if None not in values[key].values() and len(set(values[key].values())) > 1]
         texts = {title: ", ".join(f"{key}={values[key][title]}" for key in apart) for title in titles}
         found.append(_apart("knobs", f"variants of {root} differ in {' and '.join(apart)}", texts))
     return found
-
-
-def _setting(record: RunRecord, traits: Mapping[str, Traits], key: str) -> Any:
-    """A setting as it was built, or as it was asked for."""
-    method = record.spec.method
-    built = record.technique.peft_config if record.technique is not None else None
-    for source in (built, method.peft_config, method.knobs, traits[method.name].knobs):
-        if source is not None and key in source:
-            return source[key]
-    return None
 
 
 def _plain(value: Any) -> str | None:

@@ -21,8 +21,9 @@ from peftscope.analysis.limits import (
     metric_for,
     value_of,
 )
-from peftscope.analysis.traits import Traits
+from peftscope.analysis.traits import Traits, setting_of
 from peftscope.analysis.verdict import Candidate, Pair, Verdict
+from peftscope.spec.record import RunRecord
 
 __all__ = ["Kin", "Recommendation", "Tie", "recommend"]
 
@@ -53,7 +54,9 @@ class Kin:
     settings: Mapping[str, object] = field(default_factory=dict)
     """Fields of the config that differ."""
     knobs: Mapping[str, tuple[object, object]] = field(default_factory=dict)
-    """Settings its card has otherwise: its own, and that of what the user has."""
+    """Settings it ran with otherwise than what it is set against: its own value, and the other."""
+    against: str | None = None
+    """Method of the study that is what the user has; None where none ran, and ``knobs`` are set against its card."""
     optimizer: str | None = None
     starts_from_data: bool = False
     changes_base: bool = False
@@ -103,6 +106,7 @@ def recommend(
     prefer: Sequence[str] = (SCORE,),
     have: str | None = None,
     traits: Mapping[str, Traits] | None = None,
+    records: Mapping[str, RunRecord] | None = None,
 ) -> Recommendation:
     """Choose a technique.
 
@@ -112,6 +116,7 @@ def recommend(
         prefer: Quantities, the most important first.
         have: Name of the technique the user has; relatives of it are pointed out.
         traits: What techniques can do, by their names.
+        records: Method -> one of its final runs, which tells the settings it ran with.
     """
     assert prefer
     assert set(prefer) <= set(QUANTITIES), prefer
@@ -137,16 +142,13 @@ def recommend(
         base=base,
         failures={c.method: c.failures for c in verdict.candidates if c.failures},
     )
-    return answer if choice is None else _told(answer, choice, eligible, have, traits)
+    if choice is None:
+        return answer
+    told = _told(answer, choice, eligible)
+    return told if choice.is_base else replace(told, kin=_kin(told, choice, have, traits, records or {}))
 
 
-def _told(
-    found: Recommendation,
-    choice: Candidate,
-    eligible: Sequence[Candidate],
-    have: str | None,
-    traits: Mapping[str, Traits],
-) -> Recommendation:
+def _told(found: Recommendation, choice: Candidate, eligible: Sequence[Candidate]) -> Recommendation:
     """The recommendation with what the choice is set against."""
     verdict = found.verdict
     others = [c for c in verdict.candidates if c.score is not None and c.method != choice.method]
@@ -162,7 +164,6 @@ def _told(
         beats_choice=tuple(pair for pair in pairs if pair.verdict == "worse"),
         ties=ties,
         cheapest={name: c.method for name in CHEAP if (c := _least(tied, name, found)) is not None},
-        kin=() if choice.is_base else _kin(tied, choice, have, traits),
         base_pair=verdict.pair(against.method, found.base.method) if against and found.base else None,
         is_single=choice.single,
         standard_error=_standard_error(choice, verdict) if choice.single else None,
@@ -248,20 +249,26 @@ def _standard_error(candidate: Candidate, verdict: Verdict) -> float | None:
 
 
 def _kin(
-    tied: Sequence[Candidate], choice: Candidate, have: str | None, traits: Mapping[str, Traits]
+    told: Recommendation,
+    choice: Candidate,
+    have: str | None,
+    traits: Mapping[str, Traits],
+    records: Mapping[str, RunRecord],
 ) -> tuple[Kin, ...]:
     """Relatives of what the user has among the choice and those tied with it, each technique once."""
     if have is None or have not in traits or choice.technique == have:
         return ()
-    own = traits[have]
+    own, verdict = traits[have], told.verdict
+    had = {c.method: records[c.method] for c in verdict.candidates if _ran(c, have) and c.method in records}
     root = own.variant_of or own.name
     found: list[Kin] = []
-    for candidate in tied:
+    for candidate in [choice, *(verdict.candidate(tie.method) for tie in told.ties)]:
         known = traits.get(candidate.technique)
         if known is None or known.name == have or (known.variant_of or known.name) != root:
             continue
         if any(kin.technique == known.name for kin in found):
             continue
+        against, knobs = _set_apart(records.get(candidate.method), had, own, traits)
         found.append(
             Kin(
                 method=candidate.method,
@@ -269,14 +276,53 @@ def _kin(
                 have=have,
                 is_choice=candidate is choice,
                 settings={k: v for k, v in known.settings.items() if own.settings.get(k) != v},
-                knobs={
-                    k: (v, own.knobs[k])
-                    for k, v in known.knobs.items()
-                    if k in own.knobs and own.knobs[k] != v and k not in known.settings
-                },
+                knobs=knobs,
+                against=against,
                 optimizer=known.optimizer if known.optimizer != own.optimizer else None,
                 starts_from_data=known.starts_from_data,
                 changes_base=known.changes_base,
             )
         )
     return tuple(found)
+
+
+def _ran(candidate: Candidate, technique: str) -> bool:
+    return candidate.technique == technique and candidate.score is not None
+
+
+def _set_apart(
+    record: RunRecord | None, had: Mapping[str, RunRecord], own: Traits, traits: Mapping[str, Traits]
+) -> tuple[str | None, dict[str, tuple[object, object]]]:
+    """What a relative is set against, and the settings in which it ran otherwise.
+
+    Args:
+        record: A run of the relative.
+        had: Runs of what the user has, by their methods; of several the one least different counts.
+        own: What the user has; its card counts where it did not run.
+        traits: What techniques can do, by their names.
+    """
+    if record is None:
+        return None, {}
+    known = traits[record.spec.method.name]
+    keys = dict.fromkeys([*known.knobs, *own.knobs, *record.spec.method.knobs])
+    if not had:
+        on_card = {key: own.knobs[key] for key in keys if key in own.knobs}
+        return None, _differing(record, on_card, known, traits)
+    by_method = {}
+    for method, other in had.items():
+        settings = {key: setting_of(other, traits, key) for key in dict.fromkeys([*keys, *other.spec.method.knobs])}
+        by_method[method] = _differing(record, settings, known, traits)
+    nearest = min(by_method, key=lambda method: len(by_method[method]))
+    return nearest, by_method[nearest]
+
+
+def _differing(
+    record: RunRecord, others: Mapping[str, object], known: Traits, traits: Mapping[str, Traits]
+) -> dict[str, tuple[object, object]]:
+    """Settings known of both and not the same, those that make the technique what it is left out."""
+    values = {key: (setting_of(record, traits, key), other) for key, other in others.items()}
+    return {
+        key: pair
+        for key, pair in values.items()
+        if key not in known.settings and None not in pair and pair[0] != pair[1]
+    }

@@ -1,4 +1,4 @@
-"""What is known of a technique before it is run, as far as decisions need it: plain data made from its card."""
+"""What is known of a technique before it is run, as far as decisions need it, and the settings it ran with."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Traits"]
+from peftscope.spec.record import RunRecord
+
+__all__ = ["Traits", "setting_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """One technique."""
+    """One technique: plain data made from its card."""
 
     name: str
     variant_of: str | None = None
@@ -30,3 +32,13 @@ class Traits:
     """It can be merged into the base, with the same outputs."""
     targets: str = "linear"
     """Policy that says which modules it adapts; ``linear`` is the one for all."""
+
+
+def setting_of(record: RunRecord, traits: Mapping[str, Traits], key: str) -> Any:
+    """A setting as it was built, or as it was asked for; None where neither says."""
+    method = record.spec.method
+    built = record.technique.peft_config if record.technique is not None else None
+    for source in (built, method.peft_config, method.knobs, traits[method.name].knobs):
+        if source is not None and key in source:
+            return source[key]
+    return None

@@ -94,7 +94,16 @@ def answer(
     from peftscope.analysis.recommendation import recommend as decide
     from peftscope.cli.findings import traits_by_name
 
-    return decide(found.verdict, limits=limits, prefer=prefer, have=have or default_have(), traits=traits_by_name())
+    names = dict(zip(found.runs["run_id"], found.runs["method"]))
+    finals = [record for record in found.records if record.run_id in names and record.status == "ok"]
+    return decide(
+        found.verdict,
+        limits=limits,
+        prefer=prefer,
+        have=have or default_have(),
+        traits=traits_by_name(),
+        records={names[record.run_id]: record for record in finals},
+    )
 
 
 def memory_front(found: Findings) -> Front | None:

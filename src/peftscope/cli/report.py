@@ -13,7 +13,7 @@ from rich.console import Console
 from peftscope.cli import options
 from peftscope.cli.amounts import number_of
 from peftscope.cli.output import print_json
-from peftscope.cli.recommend import default_have, memory_front
+from peftscope.cli.recommend import answer, memory_front
 from peftscope.errors import SpecError
 
 if TYPE_CHECKING:
@@ -103,12 +103,9 @@ def _material(found: Findings, study: Path) -> Material:
 
 def _recommendation(found: Findings) -> list[Topic]:
     """What 'peftscope recommend' says without limits."""
-    from peftscope.analysis.recommendation import recommend
-    from peftscope.cli.findings import traits_by_name
     from peftscope.views.recommendation import recommendation_topics
 
-    answer = recommend(found.verdict, have=default_have(), traits=traits_by_name())
-    return recommendation_topics(answer, memory_front(found), found.metrics)
+    return recommendation_topics(answer(found), memory_front(found), found.metrics)
 
 
 def _fronts(verdict: Verdict, metrics: list[MetricSpec]) -> list[Front]:

@@ -307,7 +307,9 @@ def _kin_text(kin: Kin) -> str:
         changes.append(f"another optimizer: {kin.optimizer}")
     text = f"{who} is {kin.have} with {' and '.join(changes) or 'other settings'}"
     if kin.knobs:
-        text += "; its card also has " + ", ".join(f"{k}={a} instead of {b}" for k, (a, b) in kin.knobs.items())
+        its, other = (" and ".join(f"{k}={pair[place]}" for k, pair in kin.knobs.items()) for place in (0, 1))
+        where = f"{kin.against} with" if kin.against else f"{kin.have}'s card has"
+        text += f"; it ran with {its}, {where} {other}"
     if kin.starts_from_data:
         text += "; it starts from a look at the training data"
     if kin.changes_base:
