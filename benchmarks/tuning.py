@@ -1,0 +1,238 @@
+"""How fair tuning is in effect: equally good methods, tuned and judged, in simulated worlds.
+
+    OMP_NUM_THREADS=1 .venv/bin/python benchmarks/tuning.py            # 1,000 studies a cell; writes tuning.md
+
+A study has eight methods of one accuracy at their best rates, three final seeds and 400 test examples. Each method is
+tuned by the product's own rule, its final runs are judged by the product's own statistics. Cells are done by processes
+side by side and kept in ``results/tuning-benchmark``: called again, it goes on with what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tuned_worlds import FINAL_SEEDS, METHODS, TEST, VALID, WORLDS, Method, World
+
+from peftscope.analysis.crossed import fit
+from peftscope.analysis.pairs import compared, verdicts_of
+from peftscope.plan.bracket import End, Seen, choose, next_asks, rate_at
+from peftscope.plan.sampler import Point, grid, next_rate
+from peftscope.plan.search import survivors
+from peftscope.spec.effort import EFFORTS, Effort
+
+HERE = Path(__file__).parent
+KEPT = HERE.parent / "results" / "tuning-benchmark"
+RUNG = 0.2
+TUNING_SEED = 1000
+CENTRE = -12
+"""Lattice point of the card's centre."""
+GOALS = {"false": 0.10, "lost": 0.007, "worst": 0.025}
+CHUNK = 50
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning one method came to."""
+
+    rate: float
+    """Decades from the card's centre."""
+    price: float
+    """Full trainings."""
+    closed: bool
+    """Bracketed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One study."""
+
+    told_apart: bool
+    lost: float
+    """Mean over methods, in shares of right answers."""
+    worst: float
+    price: float
+    most: float
+    """Of the method that cost most."""
+    open_share: float
+    """Methods that are not bracketed."""
+
+
+def by_effort(effort: Effort) -> Callable[[Method], Tuned]:
+    """Tuning by a named protocol."""
+
+    def tune(method: Method) -> Tuned:
+        rung: dict[int, float] = {}
+        end: dict[tuple[int, int], End] = {}
+        price = 0.0
+        while asks := next_asks(Seen(rung=rung, end=end), effort, CENTRE):
+            for ask in asks:
+                rate, seed = (ask.index - CENTRE) / 4, TUNING_SEED + ask.seed_number
+                if not ask.full:
+                    rung[ask.index] = method.rung_loss(rate, seed)
+                    price += RUNG
+                    continue
+                price += 1 - RUNG if ask.seed_number == 0 and ask.index in rung else 1
+                scores = method.answers(rate, seed, method.difficulty).astype(float)
+                end[ask.index, ask.seed_number] = End(loss=method.loss(rate, seed), scores=tuple(scores))
+        choice = choose(Seen(rung=rung, end=end), effort)
+        rate = choice.rate if choice is not None else rate_at(CENTRE)
+        return Tuned(math.log10(rate / rate_at(CENTRE)), price, choice is not None and choice.edge is None)
+
+    return tune
+
+
+def by_trials(trials: int) -> Callable[[Method], Tuned]:
+    """Tuning by ``trials: N``: a grid over the card's two decades, one seed, the best validation score."""
+
+    def tune(method: Method) -> Tuned:
+        def decades(rate: float) -> float:
+            return math.log10(rate / rate_at(CENTRE))
+
+        middle = rate_at(CENTRE)
+        rates = grid(middle / 10, middle * 10, trials)
+        spacing = rates[1] / rates[0]
+        while len(rates) < trials:
+            points = [Point(rate, method.rung_loss(decades(rate), TUNING_SEED)) for rate in rates]
+            rates.append(next_rate(points, spacing).rate)
+        losses = [method.rung_loss(decades(rate), TUNING_SEED) for rate in rates]
+        alive = [i for i, loss in enumerate(losses) if math.isfinite(loss)]
+        kept = [alive[i] for i in survivors([(rates[i], losses[i]) for i in alive])] if alive else [0]
+        ended = [
+            (-float(method.answers(decades(rates[i]), TUNING_SEED, method.difficulty).mean()), loss, rates[i])
+            for i in kept
+            if math.isfinite(loss := method.loss(decades(rates[i]), TUNING_SEED))
+        ]
+        chosen = min(ended)[2] if ended else rates[0]
+        closed = min(rates) < chosen < max(rates)
+        return Tuned(decades(chosen), len(rates) * RUNG + len(kept) * (1 - RUNG), closed)
+
+    return tune
+
+
+def at_the_best(method: Method) -> Tuned:
+    """What no tuning can beat: the rate that is best over fresh seeds."""
+    line = method.best + np.arange(-0.8, 0.4, 0.0125)
+    return Tuned(float(line[method.expected(line).argmax()]), 0.0, True)
+
+
+PROTOCOLS: dict[str, Callable[[Method], Tuned]] = {
+    "the best rate": at_the_best,
+    "trials: 4": by_trials(4),
+    "trials: 6": by_trials(6),
+    **{name: by_effort(effort) for name, effort in EFFORTS.items()},
+}
+
+
+def study(world: World, tune: Callable[[Method], Tuned], number: int) -> Outcome:
+    """Draw a study, tune every method, judge the final runs."""
+    generator = np.random.default_rng([number, sum(map(ord, world.name))])
+    valid = generator.standard_normal(VALID)
+    test = generator.standard_normal(TEST)
+    methods = [Method(world, generator, valid, int(generator.integers(2**62))) for _ in range(METHODS)]
+    tuned = [tune(method) for method in methods]
+    lost = []
+    line = np.arange(-0.8, 0.4, 0.0125)
+    for method, found in zip(methods, tuned):
+        best = float(method.expected(method.best + line).max())
+        lost.append(best - float(method.expected(np.array([found.rate]))[0]))
+    scores = {
+        str(place): np.stack([m.answers(t.rate, seed, test) for seed in range(FINAL_SEEDS)]).astype(float)
+        for place, (m, t) in enumerate(zip(methods, tuned))
+    }
+    tested = compared(fit(scores, fixed=[]), sign=1.0, margin=0.02)
+    names = list(scores)
+    verdicts = verdicts_of(tested, 0.95, 1.0)
+    told = False
+    for verdict, first, second in zip(verdicts, tested.of.first, tested.of.second):
+        worse = int(names[second] if verdict == "better" else names[first])
+        told = told or (verdict in ("better", "worse") and tuned[worse].closed)
+    return Outcome(
+        told_apart=told,
+        lost=float(np.mean(lost)),
+        worst=float(max(lost)),
+        price=float(np.mean([t.price for t in tuned])),
+        most=float(max(t.price for t in tuned)),
+        open_share=float(np.mean([not t.closed for t in tuned])),
+    )
+
+
+def chunk(task: tuple[str, str, int, int]) -> tuple[str, str, int, list[dict[str, float]]]:
+    """Some studies of a cell."""
+    world_name, protocol, first, count = task
+    world = next(w for w in WORLDS if w.name == world_name)
+    found = [asdict(study(world, PROTOCOLS[protocol], number)) for number in range(first, first + count)]
+    return world_name, protocol, first, found
+
+
+def table(cells: dict[tuple[str, str], list[dict[str, float]]]) -> str:
+    """Markdown, one row per world and protocol."""
+    rows = [
+        "| world | tuning | told apart % | points lost, mean | worst of eight | full trainings a method | dearest | "
+        "not bracketed % |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for (world, protocol), found in cells.items():
+
+        def of(name: str, factor: float = 1.0, digits: int = 1, found: list[dict[str, float]] = found) -> str:
+            values = np.array([f[name] for f in found], float) * factor
+            error = values.std(ddof=1) / math.sqrt(len(values))
+            return f"{values.mean():.{digits}f} ± {error:.{digits}f}"
+
+        rows.append(
+            f"| {world} | {protocol} | {of('told_apart', 100)} | {of('lost', 100, 2)} | {of('worst', 100, 2)} | "
+            f"{of('price', 1, 2)} | {of('most', 1, 1)} | {of('open_share', 100)} |"
+        )
+    return "\n".join(rows)
+
+
+def measure(studies: int, worlds: Sequence[str], protocols: Sequence[str], workers: int, kept: Path) -> str:
+    """Do what is missing, and give the table."""
+    kept.mkdir(parents=True, exist_ok=True)
+    cells: dict[tuple[str, str], list[dict[str, float]]] = {(w, p): [] for w in worlds for p in protocols}
+    todo = []
+    for world, protocol in cells:
+        for first in range(0, studies, CHUNK):
+            path = kept / f"{world}-{protocol}-{first}.json".replace(" ", "_").replace(":", "")
+            if path.exists():
+                cells[world, protocol] += json.loads(path.read_text())
+            else:
+                todo.append((world, protocol, first, min(CHUNK, studies - first)))
+    with ProcessPoolExecutor(workers) as pool:
+        for world, protocol, first, found in pool.map(chunk, todo):
+            path = kept / f"{world}-{protocol}-{first}.json".replace(" ", "_").replace(":", "")
+            path.write_text(json.dumps(found))
+            cells[world, protocol] += found
+    return table(cells)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--world", action="append")
+    parser.add_argument("--protocol", action="append")
+    parser.add_argument("--kept", type=Path, default=KEPT)
+    parser.add_argument("--out", type=Path, default=None)
+    settings = parser.parse_args()
+    shown = measure(
+        settings.studies,
+        settings.world or [w.name for w in WORLDS],
+        settings.protocol or list(PROTOCOLS),
+        settings.workers,
+        settings.kept,
+    )
+    print(shown)
+    if settings.out is not None:
+        settings.out.write_text(shown + "\n")
+
+
+if __name__ == "__main__":
+    main()

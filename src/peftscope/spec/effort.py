@@ -1,0 +1,48 @@
+"""How hard each method is tuned: named protocols, each with its offer and its price."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["EFFORTS", "Effort", "EffortName"]
+
+EffortName = Literal["quick", "standard", "thorough"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """A tuning protocol: what every method is offered at most, and what it costs on average.
+
+    Short trials stop at the first rung and look for the region of the best learning rate; full trials run to the end
+    and decide. The figures come from ``benchmarks/tuning.py``.
+    """
+
+    name: EffortName
+    num_short: int
+    """Short trials offered to each method, at most."""
+    num_full: int
+    """Full-length trials offered to each method, at most, over all tuning seeds."""
+    num_seeds: int
+    """Seeds a learning rate is trained with before it can be chosen."""
+    price: float
+    """Full trainings that tuning one method takes on average, short trials counted by their share of the steps."""
+    false_difference: float
+    """Share of simulated studies in which equally good methods are told apart, tuning included."""
+    points_lost: float
+    """Points of score a method loses to tuning on average, against its best fixed learning rate."""
+
+
+EFFORTS: dict[str, Effort] = {
+    effort.name: effort
+    for effort in (
+        Effort(name="quick", num_short=8, num_full=6, num_seeds=1, price=3.8, false_difference=0.1, points_lost=1.0),
+        Effort(
+            name="standard", num_short=8, num_full=12, num_seeds=2, price=5.8, false_difference=0.06, points_lost=0.7
+        ),
+        Effort(
+            name="thorough", num_short=8, num_full=20, num_seeds=4, price=9.8, false_difference=0.05, points_lost=0.5
+        ),
+    )
+}
+"""By name, cheapest first."""
