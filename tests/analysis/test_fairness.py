@@ -115,7 +115,14 @@ def _tuned(method: str, *, trials: int = 2, edge: Any = None) -> tuple[list[RunR
     tried = [
         Trial(number=n, learning_rate=rate, origin="grid", run_id=str(n), status="ok") for n, rate in enumerate(rates)
     ]
-    tuning = Tuning(method=method, num_offered=2, trials=tuple(tried), chosen=tried[0], edge=edge)
+    tuning = Tuning(
+        method=method,
+        num_offered=2,
+        trials=tuple(tried),
+        chosen=tried[0],
+        learning_rate=rates[0],
+        edge=edge,
+    )
     return [*runs, _record(method, rate=rates[0])], tuning
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from peftscope.analysis.front import front_of
 from peftscope.analysis.judge import judge
+from peftscope.analysis.tuning import Edge, Trial, Tuning
 from peftscope.analysis.verdict import Verdict
 from peftscope.spec.metric import MetricSpec
 
@@ -55,6 +57,37 @@ def test_the_base_is_first_then_the_best_and_the_base_is_a_candidate_like_others
     assert [c.tier for c in verdict.candidates] == [3, 1, 2]
     assert len(verdict.pairs) == 3
     assert verdict.margin == 0.02
+
+
+def _tuning(method: str, edge: Edge | None) -> Tuning:
+    trial = Trial(number=0, learning_rate=1e-4, origin="grid", run_id="x", status="ok")
+    bracket = (None if edge == "lowest" else 5.6e-5, None if edge == "highest" else 1.8e-4)
+    return Tuning(
+        method=method, num_offered=20, trials=(trial,), chosen=trial, learning_rate=1e-4, edge=edge, bracket=bracket
+    )
+
+
+def test_a_technique_whose_rate_is_not_bracketed_is_never_called_worse_and_keeps_its_wins() -> None:
+    frames = study({"low": 0.3, "middle": 0.55, "high": 0.8})
+    closed = _verdict(*frames, tunings=[_tuning(name, None) for name in ("low", "middle", "high")])
+    assert (closed.tiers, closed.understated) == (_verdict(*frames).tiers, ())
+    assert closed.candidate("low").bracket == (5.6e-5, 1.8e-4)
+    verdict = _verdict(*frames, tunings=[_tuning("middle", "highest"), _tuning("low", None), _tuning("high", None)])
+    assert verdict.understated == ("middle",)
+    pairs = {(p.first, p.second): p.verdict for p in verdict.pairs}
+    assert pairs == {("high", "middle"): "undecided", ("high", "low"): "better", ("middle", "low"): "better"}
+    assert verdict.pair("high", "middle") is not None
+    assert verdict.tiers == (("high",), ("low",))
+    assert verdict.candidate("middle").tier is None
+    assert any("middle" in note and "a higher one may be better" in note for note in verdict.notes)
+
+
+def test_the_front_does_not_show_an_understated_technique_as_beaten() -> None:
+    runs, examples = study({"low": 0.3, "high": 0.8})
+    metrics = [ACCURACY, MetricSpec(name="memory_bytes", unit="bytes", direction="lower", window="")]
+    verdict = _verdict(runs, examples, tunings=[_tuning("low", "highest")])
+    assert any("not shown to be beaten" in note and "low" in note for note in front_of(verdict, metrics).notes)
+    assert not any("beaten" in note for note in front_of(_verdict(runs, examples), metrics).notes)
 
 
 def test_a_gain_is_the_pair_with_the_base() -> None:

@@ -32,7 +32,7 @@ def _tuning(rate: float | None, **knobs: Any) -> Tuning:
     chosen = None
     if rate is not None:
         chosen = Trial(number=0, learning_rate=rate, knobs=knobs, origin="grid", run_id="x", status="ok")
-    return Tuning(method="mine", num_offered=1, trials=(), chosen=chosen)
+    return Tuning(method="mine", num_offered=1, trials=(), chosen=chosen, learning_rate=rate)
 
 
 def _source(record: RunRecord) -> str | None:

@@ -272,7 +272,8 @@ def test_a_trial_sees_no_test_example_and_leaves_no_figure_of_the_test_split(
     assert whole.metrics["num_steps"] == 4
     assert whole.metrics["valid_score"] is not None
     assert whole.metrics["valid_loss"] is not None
-    assert whole.examples == ()
+    assert all(example.output is None for example in whole.examples)
+    assert len(whole.examples) == 4, "those of the validation split, to tell noise by"
     assert whole.technique is not None
     assert whole.technique.learning_rate_source == "tried by tuning"
     of_test = ("test_score", "test_loss", "eval_time_s", "forgetting", "checkpoint_bytes")

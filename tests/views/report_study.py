@@ -229,6 +229,7 @@ def _tunings(names: Mapping[str, str]) -> tuple[Tuning, ...]:
         made.append(
             Tuning(
                 method=names[name], num_offered=4, trials=tuple(trials), chosen=chosen,
+                learning_rate=None if chosen is None else chosen.learning_rate,
                 edge="lowest" if name == "oft" else None,
             )
         )  # fmt: skip

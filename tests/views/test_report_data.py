@@ -120,7 +120,7 @@ def test_a_stopped_trial_shows_its_step_and_the_loss_it_had_there(material: Mate
     assert stopped["loss"] == pytest.approx(1.5 - 0.466, abs=0.01)
     assert [t["rate"] for t in entries["lora"]["trials"]] == [1e-4, 3e-4, 6e-4, 1e-3]
     assert [t["rate"] for t in entries["lora"]["trials"] if t["chosen"]] == [3e-4]
-    assert "lowest" in entries["oft"]["edge"]
+    assert "no worse neighbour below" in entries["oft"]["edge"]
     assert entries["lora"]["edge"] is None
     assert {t["state"] for t in entries["vera"]["trials"]} == {"oom"}
 
@@ -178,7 +178,15 @@ def test_what_each_technique_was_given_is_a_table_without_empty_columns() -> Non
     tuning, finals, adapted = fairness_topics(given)
     assert tuning.lines[0] == "4 trials offered to each technique, and every one billed."
     assert "a (highest)" in tuning.lines[1]
-    assert list(tuning.rows[0]) == ["method", "trials", "stopped early", "failed", "learning rates", "chosen"]
+    assert list(tuning.rows[0]) == [
+        "method",
+        "trials",
+        "stopped early",
+        "failed",
+        "learning rates",
+        "chosen",
+        "its place",
+    ]
     assert list(tuning.rows[2])[:4] == ["b", "3 of 4", "–", "2 oom, 1 error"]
     assert list(finals.rows[1]) == ["a", "1, 2", "64"]
     assert list(adapted.rows[1]) == ["a", "q_proj (2)"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from peftscope.analysis.traits import Traits, setting_of
-from peftscope.analysis.tuning import Tuning
+from peftscope.analysis.tuning import Edge, Tuning
+from peftscope.spec.effort import Effort
 from peftscope.spec.record import RunRecord
 from peftscope.spec.study import StudySpec
 
@@ -27,7 +28,9 @@ class Share:
     method: str
     technique: str
     num_offered: int = 0
-    """Trials offered; 0 in a study without tuning."""
+    """Trials offered at most; 0 in a study without tuning."""
+    effort: Effort | None = None
+    """The protocol of tuning; None without, and where a number of trials was given."""
     num_trials: int = 0
     """Trials that were begun."""
     num_eliminated: int = 0
@@ -39,8 +42,10 @@ class Share:
     learning_rates: tuple[float, ...] = ()
     """Tried, in trials or else in final runs; rising."""
     chosen_rate: float | None = None
-    edge: Literal["lowest", "highest"] | None = None
-    """The chosen learning rate is the lowest or highest that was tried."""
+    edge: Edge | None = None
+    """Side on which the chosen learning rate has no worse or diverged neighbour."""
+    bracket: tuple[float | None, float | None] = (None, None)
+    """The next lower and the next higher learning rate that turned out worse."""
     seeds: tuple[int, ...] = ()
     """Of final runs with a result."""
     final_steps: int = 0
@@ -97,7 +102,7 @@ def fairness(
     """
     trained = [r for r in records if r.spec.learning_rate is not None]
     finals = [r for r in trained if r.spec.purpose == "final"]
-    offered = study.tuning.trials if study is not None and study.tuning is not None else 0
+    offered = _offered(study)
     by_method = {tuning.method: tuning for tuning in tunings}
     titles = dict.fromkeys(r.spec.method.title for r in trained)
     groups = {title: [r for r in trained if r.spec.method.title == title] for title in titles}
@@ -121,6 +126,13 @@ def fairness(
     )
 
 
+def _offered(study: StudySpec | None) -> int:
+    if study is None or study.tuning is None:
+        return 0
+    effort = study.tuning.protocol
+    return study.tuning.trials or 0 if effort is None else effort.num_short + effort.num_full
+
+
 def _telling(group: Sequence[RunRecord]) -> RunRecord:
     """The record that says most of how a technique was built: one that was built, a final run at best."""
     return max(group, key=lambda r: (r.technique is not None, r.spec.purpose == "final", r.status == "ok"))
@@ -130,12 +142,12 @@ def _share(title: str, group: Sequence[RunRecord], tuning: Tuning | None, offere
     trials = [r for r in group if r.spec.purpose == "trial"]
     finals = [r for r in group if r.spec.purpose == "final"]
     told = _telling(group)
-    chosen = tuning.chosen if tuning is not None else None
     params = [r.metrics.get("num_trainable_params") for r in [told, *finals]]
     return Share(
         method=title,
         technique=told.spec.method.name,
         num_offered=tuning.num_offered if tuning is not None else offered,
+        effort=tuning.effort if tuning is not None else None,
         num_trials=len(trials),
         num_eliminated=sum(r.status in ("eliminated", "pruned") for r in trials),
         failed_trials=tuple(
@@ -144,8 +156,9 @@ def _share(title: str, group: Sequence[RunRecord], tuning: Tuning | None, offere
         tuning_steps=_steps_of(trials),
         tuning_time_s=_time_of(trials),
         learning_rates=tuple(sorted({r.spec.learning_rate for r in trials or finals if r.spec.learning_rate})),
-        chosen_rate=chosen.learning_rate if chosen is not None else None,
+        chosen_rate=tuning.learning_rate if tuning is not None else None,
         edge=tuning.edge if tuning is not None else None,
+        bracket=tuning.bracket if tuning is not None else (None, None),
         seeds=tuple(sorted({r.spec.seed for r in finals if r.status == "ok"})),
         final_steps=_steps_of(finals),
         final_time_s=_time_of(finals),
@@ -231,6 +244,8 @@ def _plain(value: Any) -> str | None:
 
 def _rates(shares: Sequence[Share], latest: Mapping[str, RunRecord]) -> Difference | None:
     tried = {s.method: str(len(s.learning_rates)) for s in shares}
+    if any(s.effort is not None for s in shares):
+        return None  # the offer is equal, and who needs fewer trials uses fewer
     if any(s.num_offered for s in shares):
         # a technique that does not fit the model is refused at its first trials, and has no more
         asked = [s for s in shares if not all(f.startswith("refused") for f in s.failed_trials) or not s.failed_trials]

@@ -75,6 +75,12 @@ def front_of(verdict: Verdict, metrics: Sequence[MetricSpec], *, draws: int = 10
     on = np.asarray(moocore.is_nondominated(losses, keep_weakly=True), bool)
     names = list(points)
     order = sorted(map(int, np.flatnonzero(on)), key=lambda i: (losses[i, -1], losses[i, 0]))
+    beaten = [name for name in verdict.understated if name in points and name not in {names[i] for i in order}]
+    if beaten and any(_is_score(m, verdict) for m in metrics):
+        notes.append(
+            "not on it, but not shown to be beaten either, since a better learning rate may lie beyond: "
+            + ", ".join(beaten)
+        )
     membership = _membership(verdict, able, metrics, signs, losses, draws, seed)
     unsure = [name for name, chance in membership.items() if chance is None]
     if unsure:

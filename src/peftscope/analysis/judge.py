@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from peftscope.analysis.crossed import Crossed, fit, mean_intervals
 from peftscope.analysis.estimates import LEVEL, Estimate
 from peftscope.analysis.pairs import pairs_of
 from peftscope.analysis.tiers import tiers_of
+from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Candidate, Figure, Pair, Verdict
 from peftscope.spec.metric import MetricSpec
 
@@ -47,6 +48,7 @@ def judge(
     metric: MetricSpec,
     *,
     base: str,
+    tunings: Sequence[Tuning] = (),
     margin: float | None = None,
     level: float = LEVEL,
     seed: int = 0,
@@ -59,6 +61,8 @@ def judge(
         examples: One row per run, example and draw (``store.frame.examples_of``).
         metric: The task's score.
         base: Card name of the untouched base.
+        tunings: What tuning came to. A technique whose learning rate is not bracketed is understated: it is never
+            called worse, and in no tier but the top one.
         margin: Difference that does not matter; 0.02 for shares, else None: nothing is called equivalent.
         level: Of intervals, and 1 less the chance of any false verdict of a kind.
         seed: Of the draws behind the tiers.
@@ -83,7 +87,12 @@ def judge(
             tiers = tiers_of(crossed, sign=sign, level=level, generator=np.random.default_rng(seed))
             covariance = tuple(tuple(map(float, row)) for row in crossed.covariance)
         notes += _notes(crossed)
-    candidates = [_candidate(g, base, intervals, crossed, tiers) for g in groups]
+    tuned = {tuning.method: tuning for tuning in tunings if tuning.edge is not None or tuning.is_bracketed}
+    understated = {g.title for g in groups if (t := tuned.get(g.title)) is not None and t.edge is not None}
+    pairs = tuple(_spared(pair, understated) for pair in pairs)
+    tiers = (*tiers[:1], *(kept for names in tiers[1:] if (kept := tuple(n for n in names if n not in understated))))
+    candidates = [_candidate(g, base, intervals, crossed, tiers, tuned.get(g.title)) for g in groups]
+    notes += _open_notes(candidates)
     single = [c.method for c in candidates if c.single]
     if single:
         notes.append(f"single runs without scores per example, so without an interval: {', '.join(single)}")
@@ -175,6 +184,7 @@ def _candidate(
     intervals: Mapping[str, Estimate],
     crossed: Crossed | None,
     tiers: tuple[tuple[str, ...], ...],
+    tuning: Tuning | None,
 ) -> Candidate:
     score = intervals.get(group.title)
     seeds, examples = 0, 0
@@ -200,7 +210,25 @@ def _candidate(
         figures=_figures(group.runs),
         tier=next((place for place, names in enumerate(tiers, start=1) if group.title in names), None),
         single=single,
+        edge=tuning.edge if tuning is not None else None,
+        bracket=tuning.bracket if tuning is not None else (None, None),
     )
+
+
+def _spared(pair: Pair, understated: Collection[str]) -> Pair:
+    """The pair without a verdict against a technique whose learning rate is not bracketed."""
+    worse = {"better": pair.second, "worse": pair.first}.get(pair.verdict)
+    return replace(pair, verdict="undecided", more_seeds=None) if worse in understated else pair
+
+
+def _open_notes(candidates: Sequence[Candidate]) -> list[str]:
+    sides = {"lowest": "a lower", "highest": "a higher", "both": "another"}
+    return [
+        f"{c.method}: its learning rate is not bracketed, {sides[c.edge]} one may be better: its score is understated, "
+        "so it is called worse than none, and its wins stand"
+        for c in candidates
+        if c.edge is not None
+    ]
 
 
 def _figures(runs: pd.DataFrame) -> dict[str, Figure]:

@@ -55,6 +55,6 @@ def _chose(tuning: Tuning, run: RunSpec) -> bool:
     return (
         chosen is not None
         and tuning.method == method.title
-        and chosen.learning_rate == run.learning_rate
+        and tuning.learning_rate == run.learning_rate
         and all(method.knobs.get(name) == value for name, value in chosen.knobs.items())
     )

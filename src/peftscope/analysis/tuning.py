@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Trial", "Tuning"]
+from peftscope.spec.effort import Effort
+
+__all__ = ["Edge", "Trial", "Tuning"]
+
+Edge = Literal["lowest", "highest", "both"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +22,10 @@ class Trial:
     learning_rate: float
     knobs: Mapping[str, Any] = field(default_factory=dict)
     """Further settings that were searched."""
-    origin: Literal["grid", "growth", "refinement", "sampled"]
-    """Why it was tried: a point of the first grid, a step beyond an edge, between the best and its neighbour, or drawn
-    because other knobs are searched too."""
+    origin: Literal["grid", "growth", "refinement", "repeat", "sampled"]
+    """Why it was tried: a point of the first grid, a step beyond an edge, a neighbour of the best, a rate again with a
+    further seed, or because other knobs are searched too."""
+    seed: int | None = None
     run_id: str
     status: str
     """Of its record (``ok``, ``eliminated``, ``diverged``, …); ``planned`` where there is none yet."""
@@ -40,12 +45,26 @@ class Tuning:
 
     method: str
     num_offered: int
-    """Trials offered: the same for every technique."""
+    """Trials offered at most, short and full ones: the same for every technique."""
+    effort: Effort | None = None
+    """The protocol; None where a number of trials was given."""
     trials: tuple[Trial, ...]
     chosen: Trial | None
-    """The frozen configuration; None where tuning has not ended or every trial failed."""
-    edge: Literal["lowest", "highest"] | None = None
-    """Set where the chosen learning rate is the lowest or highest that was tried: a better one may lie beyond."""
+    """The best trial; None where tuning has not ended or every trial failed."""
+    learning_rate: float | None = None
+    """The frozen learning rate: the best trial's, or between it and a neighbour; None without a choice."""
+    edge: Edge | None = None
+    """Side on which no worse or diverged neighbour was trained: a better rate may lie beyond. None where the chosen
+    rate is bracketed, or nothing is chosen."""
+    bracket: tuple[float | None, float | None] = (None, None)
+    """The next lower and the next higher rate that turned out worse or diverged."""
+    by_score: bool = False
+    """Validation scores contradicted the losses beyond their noise, and decided."""
+
+    @property
+    def is_bracketed(self) -> bool:
+        """Whether the chosen learning rate has a worse or a diverged neighbour on both sides."""
+        return self.chosen is not None and self.edge is None
 
     @property
     def num_steps(self) -> int:

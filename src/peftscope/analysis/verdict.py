@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from peftscope.analysis.estimates import Estimate
+from peftscope.analysis.tuning import Edge
 from peftscope.spec.metric import MetricSpec
 
 __all__ = ["Candidate", "Figure", "Pair", "PairVerdict", "Verdict"]
@@ -57,6 +58,11 @@ class Candidate:
     """1 is the top tier; None without a score or without an interval."""
     single: bool = False
     """One training without scores per example: no interval can be given."""
+    edge: Edge | None = None
+    """Side on which tuning found no worse learning rate: a better one may lie beyond, and the technique is understated.
+    None where the rate is bracketed, and without tuning."""
+    bracket: tuple[float | None, float | None] = (None, None)
+    """The next lower and the next higher learning rate that turned out worse in tuning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +107,11 @@ class Verdict:
     """Of the scores of ``tested``, which share the test examples."""
     tested: tuple[str, ...] = ()
     """Methods whose scores have an interval, in the order of ``covariance``."""
+
+    @property
+    def understated(self) -> tuple[str, ...]:
+        """Methods whose learning rate tuning did not bracket: they are never called worse, while their wins stand."""
+        return tuple(candidate.method for candidate in self.candidates if candidate.edge is not None)
 
     def pair(self, first: str, second: str) -> Pair | None:
         """The pair of two methods in that order, turned round where it is kept the other way; None if there is none."""

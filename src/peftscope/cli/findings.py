@@ -104,7 +104,7 @@ def findings_of(place: Path, *, margin: float | None = None, across: bool = Fals
         examples=examples,
         metric=metric,
         metrics=metrics,
-        verdict=judge(runs, examples, metric, base=BASE, margin=margin),
+        verdict=judge(runs, examples, metric, base=BASE, tunings=tunings, margin=margin),
         tunings=tuple(tunings),
         fairness=fairness(records, tunings, study, traits=traits_by_name()),
         differing=tuple(protocol_differences(finals)),

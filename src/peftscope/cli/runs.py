@@ -94,6 +94,7 @@ def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner
         room = room_for(checked, share, try_all=manner.try_all)
         if study is not None:
             _print_plan(checked, console)
+            say(tuning_lines(study))
         say(room.warnings)
         say(outdated([what.run] if isinstance(what, Start) else known_runs(folder, what), folder, checked))
         if study is not None:
@@ -108,6 +109,25 @@ def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner
         progress = progress_for(title=title, quiet=manner.quiet, json_lines=manner.json_lines, metric=checked.metric)
         listeners.insert(0, progress)  # a tracker may take its time to close
         return launch(agenda, folder, checked=checked, share=share, room=room, listeners=listeners), checked.metric
+
+
+def tuning_lines(study: StudySpec) -> list[str]:
+    """What tuning offers and costs, told before it starts; nothing of a study without."""
+    tuning = study.tuning
+    if tuning is None:
+        return []
+    effort = tuning.protocol
+    if effort is None:
+        return [
+            f"tuning with {tuning.trials} trials and one seed: the best learning rate may lie at the edge of what is "
+            "tried, and equally good techniques may look different; 'effort: standard' goes on until it is bracketed"
+        ]
+    seeds = "1 seed" if effort.num_seeds == 1 else f"{effort.num_seeds} seeds"
+    return [
+        f"tuning effort '{effort.name}': up to {effort.num_short} short and {effort.num_full} full trials a technique, "
+        f"{seeds}; costs about {effort.price:.1f} full trainings each. In simulated studies equally good techniques "
+        f"were told apart in {effort.false_difference:.0%} and tuning lost {effort.points_lost:.1f} points on average"
+    ]
 
 
 def _print_plan(checked: Checked, console: Console) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from peftscope.analysis.tuning import Tuning
 from peftscope.methods.catalog import BASE, card
 from peftscope.plan.expand import base_run, expand, run_of
+from peftscope.plan.space import Space
 from peftscope.plan.start import Start
 from peftscope.spec.record import RunRecord
 from peftscope.spec.run import RunSpec
@@ -51,6 +53,34 @@ class Agenda(Protocol):
         """Starts that will follow those given, as far as can be told; runs stand in for those not known yet."""
 
 
+class AnySearch(Protocol):
+    """The tuning of one technique, by whatever rule."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be tried."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the technique does not fit the model."""
+
+    @property
+    def num_trials(self) -> int:
+        """Trials that are known, and those that are likely to come."""
+
+    def due(self) -> list[Start]:
+        """Starts that can be made now; each is given once."""
+
+    def upcoming(self) -> list[Start]:
+        """Starts that are likely to follow those given."""
+
+    def tell(self, record: RunRecord) -> None:
+        """Take in what a start left behind."""
+
+    def result(self) -> Tuning:
+        """What it came to so far."""
+
+
 class FixedAgenda:
     """Starts that are known beforehand."""
 
@@ -81,26 +111,12 @@ class TunedAgenda:
     """
 
     def __init__(self, study: StudySpec, *, higher_is_better: bool = True, storage: Path | None = None) -> None:
-        from peftscope.plan.search import Search, Space  # brings Optuna with it
-
         assert study.tuning is not None, "a study without tuning has a fixed agenda"
         self.study, self.tuning = study, study.tuning
         self.methods = {m.title: m for m in study.methods if m.name != BASE}
-        journal = _journal(storage)
-        self.searches: dict[str, Search] = {}
-        self._owners: dict[str, Search] = {}
+        self.searches = _searches(study, self.methods, higher_is_better=higher_is_better, storage=storage)
+        self._owners: dict[str, AnySearch] = {}
         self._finals: list[Start] | None = None
-        for title, method in self.methods.items():
-            rate = card(method.name).rate
-            if rate is not None:
-                self.searches[title] = Search(
-                    title,
-                    Space(low=rate.low, high=rate.high, knobs=method.search),
-                    self.tuning,
-                    _trial_maker(study, method),
-                    higher_is_better=higher_is_better,
-                    storage=journal,
-                )
         base = base_run(study)
         self._due = [Start(run=base)] if base is not None else []
         self._num_base = len(self._due)
@@ -108,7 +124,7 @@ class TunedAgenda:
     @property
     def num_runs(self) -> int:
         """The base, all trials that are offered, all final runs."""
-        trials = sum(len(search.entries) + search.num_to_come() for search in self.searches.values())
+        trials = sum(search.num_trials for search in self.searches.values())
         finals = len(self._finals) if self._finals is not None else len(self.methods) * len(self.study.seeds)
         return self._num_base + trials + finals
 
@@ -132,14 +148,7 @@ class TunedAgenda:
 
     def foreseen(self) -> list[Start]:
         """Trials that follow, those that go on from the next rung, and final runs."""
-        starts: list[Start] = []
-        for search in self.searches.values():
-            run = search.entries[0].run
-            stages = [*run.rungs, None]
-            starts += [Start(run=run, until=stages[0])] * search.num_to_come()
-            if not search.is_over:
-                passed = max(entry.rung for entry in search.entries)
-                starts += [Start(run=run, until=until) for until in stages[passed + 1 :] for _ in range(2)]
+        starts = [start for search in self.searches.values() for start in search.upcoming()]
         if self._finals is None:
             starts += [
                 Start(run=run_of(self.study, method, _default_rate(method), seed))
@@ -158,10 +167,10 @@ class TunedAgenda:
         for index, seed in enumerate(self.study.seeds):
             for title, method in self.methods.items():
                 search = self.searches.get(title)
-                chosen = search.result().chosen if search is not None else None
-                if chosen is not None:
-                    frozen = method.model_copy(update={"knobs": {**method.knobs, **chosen.knobs}})
-                    runs.append(run_of(self.study, frozen, chosen.learning_rate, seed))
+                tuned = search.result() if search is not None else None
+                if tuned is not None and tuned.chosen is not None:
+                    frozen = method.model_copy(update={"knobs": {**method.knobs, **tuned.chosen.knobs}})
+                    runs.append(run_of(self.study, frozen, tuned.learning_rate, seed))
                 elif index == 0 and (search is None or search.is_refused):
                     runs.append(run_of(self.study, method, _default_rate(method), seed))
         return runs
@@ -257,16 +266,56 @@ def rungs_of(tuning: TuningSpec, max_steps: int) -> tuple[int, ...]:
     return tuple(step for step in steps if step < max_steps)
 
 
-def _trial_maker(study: StudySpec, method: MethodSpec) -> Callable[[float, Mapping[str, Any]], RunSpec]:
+def _searches(
+    study: StudySpec, methods: Mapping[str, MethodSpec], *, higher_is_better: bool, storage: Path | None
+) -> dict[str, AnySearch]:
+    """A search for each technique that trains, by the study's effort or its number of trials."""
+    from peftscope.plan.bracket_search import BracketSearch
+
     tuning = study.tuning
     assert tuning is not None
+    searched = {title: method for title, method in methods.items() if card(method.name).rate is not None}
+    if tuning.protocol is not None:
+        return {
+            title: BracketSearch(
+                title,
+                _space(method),
+                tuning,
+                partial(_trial_of, study, method),
+                higher_is_better=higher_is_better,
+            )
+            for title, method in searched.items()
+        }
+    from peftscope.plan.search import Search  # brings Optuna with it
 
-    def make(rate: float, knobs: Mapping[str, Any]) -> RunSpec:
-        tried = method.model_copy(update={"knobs": {**method.knobs, **knobs}})
-        run = run_of(study, tried, rate, tuning.seed)
-        return run.model_copy(update={"purpose": "trial", "rungs": rungs_of(tuning, study.train.max_steps)})
+    journal = _journal(storage)
+    return {
+        title: Search(
+            title,
+            _space(method),
+            tuning,
+            partial(_trial_of, study, method, seed=tuning.seed),
+            higher_is_better=higher_is_better,
+            storage=journal,
+        )
+        for title, method in searched.items()
+    }
 
-    return make
+
+def _space(method: MethodSpec) -> Space:
+    rate = card(method.name).rate
+    assert rate is not None
+    return Space(low=rate.low, high=rate.high, knobs=method.search)
+
+
+def _trial_of(
+    study: StudySpec, method: MethodSpec, rate: float, knobs: Mapping[str, Any], seed: int, *, has_rungs: bool = True
+) -> RunSpec:
+    """A trial's run: validated at the study's rungs, or at the end alone."""
+    assert study.tuning is not None
+    tried = method.model_copy(update={"knobs": {**method.knobs, **knobs}})
+    rungs = rungs_of(study.tuning, study.train.max_steps) if has_rungs else ()
+    return run_of(study, tried, rate, seed).model_copy(update={"purpose": "trial", "rungs": rungs})
 
 
 def _default_rate(method: MethodSpec) -> float | None:

@@ -25,6 +25,7 @@ from typing import Literal
 
 import numpy as np
 
+from peftscope.analysis.tuning import Edge
 from peftscope.spec.effort import Effort
 
 __all__ = ["Ask", "Choice", "End", "Seen", "choose", "next_asks", "rate_at", "start_index"]
@@ -37,8 +38,6 @@ RIVALS = 2
 """Best rates that are trained again with each further seed."""
 BEYOND_NOISE = 2.0
 """Standard errors by which a score must contradict the loss to decide."""
-
-Side = Literal["lowest", "highest", "both"]
 
 
 def rate_at(index: float) -> float:
@@ -96,7 +95,7 @@ class Choice:
     """Lattice point of the best full trial."""
     rate: float
     """Learning rate to take: that of the best full trial, or a quarter of a step from it."""
-    edge: Side | None
+    edge: Edge | None
     """Side on which no worse or diverged neighbour was trained to the end; None where the rate is bracketed."""
     by_score: bool
     """The validation score decided against the loss."""
@@ -153,15 +152,15 @@ def _full(seen: Seen, effort: Effort) -> list[Ask]:
         best = min(alive, key=lambda index: (seen.rung[index], index))
         return [Ask(best, full=True), Ask(best + 1, full=True)]
     for num_seeds in range(1, effort.num_seeds + 1):
-        best, by_score = _best(seen, num_seeds)
+        found, by_score = _best(seen, num_seeds)
         if num_seeds > 1:
             again = _rivals(seen, num_seeds - 1)
             missing = [i for i in again if (i, num_seeds - 1) not in seen.end]
             if missing:
                 return [Ask(index, num_seeds - 1, full=True) for index in missing]
-        if best is None:
-            best = min(index for index, _ in seen.end)  # all diverged: further down
-            return [] if (best - 1, 0) in seen.end else [Ask(best - 1, full=True)]
+        if found is None:  # all diverged: further down
+            return [Ask(min(index for index, _ in seen.end) - 1, full=True)]
+        best = found
         untried = [n for n in (best - 1, best + 1) if _compare(seen, n, best, num_seeds, by_score=by_score) is None]
         if untried:
             return [Ask(index, full=True) for index in untried]
@@ -210,7 +209,7 @@ def _contradicts(seen: Seen, top: int, best: int, num_seeds: int) -> bool:
     return bool(apart.mean() > BEYOND_NOISE * math.sqrt(variance + seeds))
 
 
-def _edge(seen: Seen, best: int, num_seeds: int, *, by_score: bool) -> Side | None:
+def _edge(seen: Seen, best: int, num_seeds: int, *, by_score: bool) -> Edge | None:
     low, high = (_compare(seen, n, best, num_seeds, by_score=by_score) != "worse" for n in (best - 1, best + 1))
     return "both" if low and high else "lowest" if low else "highest" if high else None
 
@@ -245,7 +244,7 @@ def _shift(seen: Seen, best: int, num_seeds: int) -> float:
 
 
 def _lowest(points: Sequence[tuple[int, int, float]]) -> float | None:
-    """Where the parabola through (offset, seed, value) is lowest, each seed with a level of its own; None without one."""
+    """Where the parabola through (offset, seed, value) is lowest, each seed with its own level; None without one."""
     if len({offset for offset, _, _ in points}) < 3:
         return None
     seeds = sorted({seed for _, seed, _ in points})

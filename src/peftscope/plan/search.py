@@ -1,4 +1,4 @@
-"""Equal-budget tuning of one technique: what to try, who goes on at a rung, what is chosen.
+"""Tuning by a number of trials (``trials: N``): what to try, who goes on at a rung, what is chosen.
 
 Optuna holds the trials (ask and tell); which rate is asked for, and who is carried on, is one rule for all
 techniques. The records are the truth: told again in the same order, they lead to the same trials, so a study
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -22,31 +22,19 @@ import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from peftscope.analysis.tuning import Trial, Tuning
+from peftscope.analysis.tuning import Edge, Trial, Tuning
 from peftscope.plan.sampler import Point, grid, next_rate
+from peftscope.plan.space import KILLS_TAKEN, Space
 from peftscope.plan.start import Start
 from peftscope.spec.record import RunRecord
 from peftscope.spec.run import RunSpec
 from peftscope.spec.study import TuningSpec
 
-__all__ = ["Search", "Space", "survivors"]
+__all__ = ["Search", "survivors"]
 
 Origin = Literal["grid", "growth", "refinement", "sampled"]
 WIDENED = 1e4
 """How far beyond the card's range growth may go, as a factor."""
-KILLS_TAKEN = 3
-"""Starts of a trial that may be killed before it counts as failed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Space:
-    """What of a technique is searched."""
-
-    low: float
-    """Ends of the learning rate's range."""
-    high: float
-    knobs: Mapping[str, Sequence[Any]] = field(default_factory=dict)
-    """Further settings, each with its candidates."""
 
 
 @dataclass
@@ -112,7 +100,9 @@ class Search:
         higher_is_better: bool = True,
         storage: optuna.storages.BaseStorage | None = None,
     ) -> None:
+        assert tuning.trials is not None
         self.method, self.space, self.tuning, self.make_run = method, space, tuning, make_run
+        self._offered = tuning.trials
         self.higher_is_better = higher_is_better
         self.entries: list[_Entry] = []
         self.is_refused = False
@@ -123,7 +113,7 @@ class Search:
             direction="maximize" if higher_is_better else "minimize",
             sampler=optuna.samplers.TPESampler(seed=tuning.seed, n_startup_trials=1),
         )
-        rates = grid(space.low, space.high, tuning.trials)
+        rates = grid(space.low, space.high, self._offered)
         self._spacing = min((b / a for a, b in pairwise(rates)), default=math.sqrt(space.high / space.low))
         first = {name: values[0] for name, values in space.knobs.items()}
         for rate in rates:
@@ -156,15 +146,32 @@ class Search:
         chosen = self._best() if self.is_over else None
         return Tuning(
             method=self.method,
-            num_offered=self.tuning.trials,
+            num_offered=self._offered,
             trials=tuple(self._trial(number, entry) for number, entry in enumerate(self.entries)),
             chosen=None if chosen is None else self._trial(self.entries.index(chosen), chosen),
+            learning_rate=None if chosen is None else chosen.rate,
             edge=None if chosen is None else self._edge(chosen),
+            bracket=(None, None) if chosen is None else self._beside(chosen),
         )
 
-    def num_to_come(self) -> int:
-        """Trials that are offered and not known yet."""
-        return 0 if self.is_over or self.is_refused else self.tuning.trials - len(self.entries)
+    @property
+    def num_trials(self) -> int:
+        """Trials that are known, and those that are offered and not known yet."""
+        return len(self.entries) + self._num_to_come
+
+    def upcoming(self) -> list[Start]:
+        """Starts that will follow those given, as far as can be told."""
+        run = self.entries[0].run
+        stages = [*run.rungs, None]
+        starts = [Start(run=run, until=stages[0])] * self._num_to_come
+        if not self.is_over:
+            passed = max(entry.rung for entry in self.entries)
+            starts += [Start(run=run, until=until) for until in stages[passed + 1 :] for _ in range(2)]
+        return starts
+
+    @property
+    def _num_to_come(self) -> int:
+        return 0 if self.is_over or self.is_refused else self._offered - len(self.entries)
 
     def _offer(self, params: Mapping[str, Any] | None, origin: Origin) -> None:
         distributions: dict[str, Any] = {
@@ -204,7 +211,7 @@ class Search:
         alive = [entry for entry in alive if not entry.is_out]
         if all(entry.record is not None and entry.record.status == "refused" for entry in self.entries):
             self.is_refused = True  # no learning rate makes a technique fit a model it does not fit
-        elif len(self.entries) < self.tuning.trials:
+        elif len(self.entries) < self._offered:
             self._offer_next()
         elif alive and alive[0].until is not None:
             self._pass_rung(alive)
@@ -251,11 +258,14 @@ class Search:
             return None
         return min(scored, key=lambda pair: (sign * pair[1], pair[0].loss, pair[0].rate))[0]
 
-    def _edge(self, chosen: _Entry) -> Literal["lowest", "highest"] | None:
+    def _beside(self, chosen: _Entry) -> tuple[float | None, float | None]:
         rates = [entry.rate for entry in self.entries]
-        if len(set(rates)) == 1:
-            return None
-        return "lowest" if chosen.rate == min(rates) else "highest" if chosen.rate == max(rates) else None
+        lower, higher = [r for r in rates if r < chosen.rate], [r for r in rates if r > chosen.rate]
+        return max(lower, default=None), min(higher, default=None)
+
+    def _edge(self, chosen: _Entry) -> Edge | None:
+        low, high = (rate is None for rate in self._beside(chosen))
+        return "both" if low and high else "lowest" if low else "highest" if high else None
 
     def _trial(self, number: int, entry: _Entry) -> Trial:
         record = entry.record
@@ -263,6 +273,7 @@ class Search:
         return Trial(
             number=number,
             learning_rate=entry.rate,
+            seed=entry.run.seed,
             knobs=entry.knobs,
             origin=entry.origin,
             run_id=entry.run.run_id,

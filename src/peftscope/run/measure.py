@@ -119,9 +119,11 @@ def measure_result(
 def measure_trial(
     built: Built, task: Task, generate: TextGenerator, measured: Measured, *, stage: Callable[[str], None]
 ) -> None:
-    """Take what a trial is chosen by: score and loss on validation."""
+    """Take what a trial is chosen by: score and loss on validation, with each example's score."""
     stage("score")
-    measured.put("valid_score", _mean_score(score_split(task, built.model, generate, "valid")))
+    outcomes = score_split(task, built.model, generate, "valid")
+    measured.put("valid_score", _mean_score(outcomes))
+    measured.examples = [ExampleOutcome(example_id=o.example_id, score=o.score, draw=o.draw) for o in outcomes]
     stage("losses")
     measured.put("valid_loss", held_out_loss(built.model, task, task.eval_batches("valid")))
 

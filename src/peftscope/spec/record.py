@@ -101,6 +101,7 @@ class RunRecord(Frozen):
     """For every metric that is None: why."""
     curve: tuple[CurvePoint, ...] = ()
     examples: tuple[ExampleOutcome, ...] = ()
+    """Of the test split; of a trial, of the validation split."""
     warnings: tuple[str, ...] = ()
     protocol: Protocol | None = None
     """The conditions the figures were taken under; None where the run did not come so far."""

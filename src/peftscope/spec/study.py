@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from peftscope.spec.base import Frozen
+from peftscope.spec.effort import EFFORTS, Effort, EffortName
 
 __all__ = [
     "MeasureSpec",
@@ -162,13 +163,29 @@ class MeasureSpec(Frozen):
 class TuningSpec(Frozen):
     """How each technique's configuration is chosen: the same offer for all, on validation data alone."""
 
-    trials: int = Field(default=4, ge=1)
-    """Trials offered to every technique; each is trained, and each is billed."""
+    effort: EffortName | None = None
+    """``quick``, ``standard`` or ``thorough``: each goes on until the best learning rate has a worse neighbour on both
+    sides; they differ in how many seeds they look at, and so in their price. ``standard`` where nothing is said."""
+    trials: int | None = Field(default=None, ge=1)
+    """Instead of an effort, so many learning rates for every technique, on one seed: a fixed price, but the best may
+    lie at the edge of what was tried, and the best of noisy scores need not be the best rate."""
     seed: Seed = 1000
-    """Seed of the trials; none of the study's seeds, so that no run is scored on the seed it was tuned with."""
+    """First seed of the trials, the others follow it; none of the study's seeds, so that no run is scored on a seed it
+    was tuned with."""
     rungs: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.2,)
-    """Shares of the steps at which trials are compared by validation loss: the best and the next higher learning
-    rates go on with the same schedule, the others end there. Empty trains every trial to the end."""
+    """Shares of the steps at which trials are compared by validation loss. Short trials of an effort stop at the first.
+    With ``trials``, the best and the next higher learning rates go on with the same schedule, the others end there;
+    empty trains every trial to the end."""
+
+    @property
+    def protocol(self) -> Effort | None:
+        """The effort's protocol; None where a number of trials is given."""
+        return None if self.trials is not None else EFFORTS[self.effort or "standard"]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds that trials may use."""
+        return tuple(self.seed + number for number in range(self.protocol.num_seeds if self.protocol else 1))
 
     @field_validator("rungs")
     @classmethod
@@ -176,6 +193,14 @@ class TuningSpec(Frozen):
         if list(rungs) != sorted(set(rungs)):
             raise ValueError("rungs rise, each a larger share of the steps than the one before")
         return rungs
+
+    @model_validator(mode="after")
+    def _one_protocol(self) -> Self:
+        if self.effort is not None and self.trials is not None:
+            raise ValueError("effort and trials: an effort says how many trials there are; take one of the two away")
+        if self.trials is None and not self.rungs:
+            raise ValueError("an effort's short trials stop at the first rung; give 'rungs' one, such as [0.2]")
+        return self
 
 
 class StudySpec(Frozen):
@@ -239,9 +264,10 @@ class StudySpec(Frozen):
                 f"{', '.join(given)}: learning_rates and tuning; with tuning every technique's rate is searched with "
                 "the same number of trials; take one of the two away"
             )
-        if self.tuning.seed in self.seeds:
+        shared = [seed for seed in self.tuning.seeds if seed in self.seeds]
+        if shared:
             raise ValueError(
-                f"seed {self.tuning.seed} is the tuning's, too: a run would be scored on the seed it was tuned with; "
+                f"seed {shared[0]} is the tuning's, too: a run would be scored on the seed it was tuned with; "
                 "take another for one of them"
             )
         return self

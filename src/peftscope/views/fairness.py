@@ -65,17 +65,32 @@ def _budget(found: Fairness) -> str:
         return f"{count} without tuning; {finals}."
     trials, steps = sum(s.num_trials for s in shares), sum(s.tuning_steps for s in shares)
     ended = sum(s.num_eliminated for s in shares)
+    efforts = {s.effort.name: s.effort for s in shares if s.effort is not None}
+    if len(efforts) == 1:
+        (effort,) = efforts.values()
+        return (
+            f"Tuning '{effort.name}': up to {effort.num_short} short and {effort.num_full} full trials offered to each "
+            f"of {count}; {trials} made, {ended} of them short; {steps:,} steps of tuning{_price(shares)}, {finals}."
+        )
     return (
         f"{_span(offered)} {'trial' if offered == [1] else 'trials'} offered to each of {count}; {trials} made, "
         f"{ended} of them ended early; {steps:,} steps of tuning, {finals}."
     )
 
 
+def _price(shares: Sequence[Share]) -> str:
+    """Full trainings that tuning took, where final runs tell how long one is."""
+    spent = [s.tuning_steps / (s.final_steps / len(s.seeds)) for s in shares if s.seeds and s.final_steps]
+    if not spent:
+        return ""
+    return f" ({sum(spent) / len(spent):.1f} full trainings a technique, at most {max(spent):.1f})"
+
+
 def _edges(shares: Sequence[Share]) -> list[str]:
     found = [f"{s.method} ({s.edge}, {rate_text(s.chosen_rate)})" for s in shares if s.edge is not None]
     if not found:
         return []
-    return [f"Best learning rate at the edge of what was tried, a better one may lie beyond: {', '.join(found)}."]
+    return [f"Learning rate not bracketed, a better one may lie beyond: {', '.join(found)}."]
 
 
 def _lost(shares: Sequence[Share]) -> list[str]:

@@ -33,6 +33,7 @@ def front_topic(front: Front, verdict: Verdict) -> Topic | None:
     without = [c.method for c in verdict.candidates if c.score is not None and c.method not in front.points]
     if without:
         lines.append(f"Without a figure of it, and so not on the front: {_few(without)}.")
+    lines += [f"{note[0].upper()}{note[1:]}." for note in front.notes if note.startswith("not on it")]
     if all(member.single for member in members):
         lines.append("Each is a single run: nobody knows how sure its place is.")
     lines += [

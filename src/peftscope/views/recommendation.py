@@ -16,7 +16,7 @@ from peftscope.views.front import front_topic
 from peftscope.views.report.material import Topic
 from peftscope.views.report.quantities import difference_text
 from peftscope.views.teller import LABELS, Teller
-from peftscope.views.units import rate_text
+from peftscope.views.units import bracket_text, rate_text
 
 __all__ = ["LABELS", "recommendation_topics"]
 
@@ -72,6 +72,8 @@ def _standing(teller: Teller, choice: Candidate) -> list[str]:
     if found.base_pair is not None:
         gain = f", {teller.difference(found.base_pair)} over the untouched base"
     rate = f", learning rate {rate_text(choice.learning_rate)}" if choice.learning_rate is not None else ""
+    sure = bracket_text(choice.edge, choice.bracket)
+    rate += f", {sure}" if sure else ""
     basis = "a single run" if choice.single else "1 seed" if choice.num_seeds == 1 else f"{choice.num_seeds} seeds"
     if choice.num_examples:
         basis += f", {choice.num_examples:,} test examples"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["bytes_text", "count_text", "interval_text", "loss_text", "rate_text", "seconds_text"]
+__all__ = ["bracket_text", "bytes_text", "count_text", "interval_text", "loss_text", "rate_text", "seconds_text"]
 
 DASH = "–"
 
@@ -36,6 +36,21 @@ def seconds_text(value: float | None) -> str:
     if value is None:
         return DASH
     return f"{value * 1e3:.3g} ms" if value < 0.9995 else f"{value:.1f} s" if value < 600 else f"{value / 60:.1f} min"
+
+
+def bracket_text(edge: str | None, bracket: tuple[float | None, float | None]) -> str:
+    """How sure a tuned learning rate's place is; empty where nothing is known of it.
+
+    >>> bracket_text(None, (1e-4, 3.2e-4))
+    'bracketed by 1.0e-04 and 3.2e-04'
+    >>> bracket_text("highest", (1e-4, None))
+    'NOT bracketed: a higher one may be better'
+    """
+    if edge is not None:
+        side = {"lowest": "a lower", "highest": "a higher"}.get(edge, "another")
+        return f"NOT bracketed: {side} one may be better"
+    lower, higher = bracket
+    return "" if lower is None or higher is None else f"bracketed by {rate_text(lower)} and {rate_text(higher)}"
 
 
 def rate_text(value: float | None) -> str:

@@ -18,8 +18,9 @@ LONGEST = 240
 """Points of a training curve; longer ones are thinned."""
 STOPPED = ("eliminated", "pruned")
 EDGES = {
-    "lowest": "The chosen learning rate is the lowest that was tried; a better one may lie below.",
-    "highest": "The chosen learning rate is the highest that was tried; a better one may lie above.",
+    "lowest": "The chosen learning rate has no worse neighbour below; a better one may lie there.",
+    "highest": "The chosen learning rate has no worse neighbour above; a better one may lie there.",
+    "both": "The chosen learning rate has no worse neighbour; a better one may lie on either side.",
 }
 
 
@@ -34,7 +35,9 @@ def learning_rate_data(tunings: Iterable[Tuning]) -> list[dict[str, Any]]:
             "offered": tuning.num_offered,
             "steps": tuning.num_steps,
             "edge": EDGES[tuning.edge] if tuning.edge else None,
-            "chosen": None if tuning.chosen is None else rate_text(tuning.chosen.learning_rate),
+            "chosen": None if tuning.chosen is None else rate_text(tuning.learning_rate),
+            "bracket": [plain(rate) for rate in tuning.bracket],
+            "rate": plain(tuning.learning_rate),
             "trials": [
                 _trial(trial, tuning) for trial in sorted(tuning.trials, key=lambda t: (t.learning_rate, t.number))
             ],

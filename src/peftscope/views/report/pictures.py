@@ -209,6 +209,6 @@ def _panel(axes: Axes, entry: Mapping[str, Any], kind: str, mark: Mapping[str, A
     for trial in lost:
         axes.plot(trial["rate"], 0.03, "x", transform=floor, color=mark["color"])
     axes.margins(y=0.15)
-    edge = ", on an edge" if entry["edge"] else ""
+    edge = ", not bracketed" if entry["edge"] else ""
     axes.set_title(_text(entry["method"]) + edge, fontsize=8.5, color="#a3210a" if edge else "black")
     axes.tick_params(labelsize=7, which="both")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from peftscope.analysis.fairness import Fairness, Share
 from peftscope.views.report.material import Topic
-from peftscope.views.units import DASH, count_text, rate_text, seconds_text
+from peftscope.views.units import DASH, bracket_text, count_text, rate_text, seconds_text
 
 __all__ = ["fairness_topics"]
 
@@ -32,7 +32,15 @@ def _tuned(shares: Sequence[Share]) -> bool:
 
 def _tuning_lines(shares: Sequence[Share]) -> list[str]:
     offers = sorted({share.num_offered for share in shares})
-    if len(offers) == 1:
+    efforts = {share.effort.name: share.effort for share in shares if share.effort is not None}
+    if len(efforts) == 1:
+        (effort,) = efforts.values()
+        lines = [
+            f"Effort '{effort.name}': up to {effort.num_short} short and {effort.num_full} full trials, with "
+            f"{effort.num_seeds} {'seed' if effort.num_seeds == 1 else 'seeds'}, offered to each technique, and every "
+            "one billed; a technique that needs fewer uses fewer."
+        ]
+    elif len(offers) == 1:
         lines = [
             f"{offers[0]} {'trial' if offers[0] == 1 else 'trials'} offered to each technique, and every one billed."
         ]
@@ -41,7 +49,8 @@ def _tuning_lines(shares: Sequence[Share]) -> list[str]:
     edges = [f"{share.method} ({share.edge})" for share in shares if share.edge]
     if edges:
         lines.append(
-            f"The chosen learning rate lies on an edge of those tried: {', '.join(edges)}. A better may lie beyond."
+            f"The chosen learning rate is not bracketed: {', '.join(edges)}. A better one may lie beyond, so such a "
+            "technique is never called worse."
         )
     return lines
 
@@ -83,6 +92,7 @@ TUNING: tuple[Column, ...] = (
     ("failed", lambda s: _failed(s.failed_trials)),
     ("learning rates", lambda s: ", ".join(map(rate_text, s.learning_rates)) or DASH),
     ("chosen", lambda s: rate_text(s.chosen_rate)),
+    ("its place", lambda s: bracket_text(s.edge, s.bracket) or DASH),
     ("steps", lambda s: _number(s.tuning_steps)),
     ("training time", lambda s: seconds_text(s.tuning_time_s) if s.tuning_time_s else DASH),
 )

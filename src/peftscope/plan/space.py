@@ -1,0 +1,23 @@
+"""What tuning searches for one technique, and how often it starts a trial that is killed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["KILLS_TAKEN", "Space"]
+
+KILLS_TAKEN = 3
+"""Starts of a trial that may be killed before it counts as failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """What of a technique is searched."""
+
+    low: float
+    """Ends of the learning rate's range."""
+    high: float
+    knobs: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Further settings, each with its candidates."""
