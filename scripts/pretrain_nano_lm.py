@@ -46,13 +46,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the model")
     parser.add_argument("--steps", type=int, default=2600)
     parser.add_argument("--rate", type=float, default=3e-3, help="peak learning rate")
+    parser.add_argument("--width", type=int, default=256, help="hidden size, a multiple of 64")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--report", type=int, default=100, help="print losses every so many steps")
     parser.add_argument("--save-every", type=int, default=400, help="write the weights every so many steps")
     settings = parser.parse_args()
     torch.manual_seed(SEED)
     started = time.perf_counter()
     tokenizer = train_tokenizer(random.Random(SEED))
-    model = LlamaForCausalLM(config(tokenizer))
+    model = LlamaForCausalLM(config(tokenizer, settings.width)).to(settings.device)
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens", flush=True)
     save(model, tokenizer, settings.out)
     losses = train(model, tokenizer, settings)
@@ -66,7 +68,8 @@ def main() -> None:
         "row": ROW,
         "rows": ROWS,
     }
-    write_card(settings.out, run)
+    if settings.width == 256 and settings.device == "cpu":  # the card is that of the model in the package
+        write_card(settings.out, run)
 
 
 def train_tokenizer(rng: random.Random) -> PreTrainedTokenizerFast:
@@ -102,15 +105,15 @@ def train_tokenizer(rng: random.Random) -> PreTrainedTokenizerFast:
     )
 
 
-def config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+def config(tokenizer: PreTrainedTokenizerFast, width: int = 256) -> LlamaConfig:
     """A Llama of few layers, since adapters cost time per layer."""
     return LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=256,
-        intermediate_size=512,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+        num_attention_heads=width // 64,
+        num_key_value_heads=width // 64,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
@@ -156,7 +159,8 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, settings:
     started = time.perf_counter()
     losses: dict[str, float] = {}
     for step, (ids_BT, kinds_BT) in enumerate(islice(batches(tokenizer, random.Random(SEED)), settings.steps), 1):
-        with torch.autocast("cpu", torch.bfloat16):
+        ids_BT, kinds_BT = ids_BT.to(settings.device), kinds_BT.to(settings.device)
+        with torch.autocast(settings.device, torch.bfloat16):
             logits_BTV = model(input_ids=ids_BT[:, :-1], use_cache=False).logits
         loss_N = F.cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT[:, 1:].flatten(), reduction="none")
         loss_N.mean().backward()
@@ -190,7 +194,7 @@ def schedule(step: int, num_steps: int) -> float:
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Weights in float16, which halves the package and changes no answer."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.detach().half() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.detach().half().cpu() for name, tensor in model.state_dict().items()}
     model.save_pretrained(folder, state_dict=state)
     tokenizer.save_pretrained(folder)
     for path in folder.iterdir():

@@ -36,12 +36,12 @@ class Effort:
 EFFORTS: dict[str, Effort] = {
     effort.name: effort
     for effort in (
-        Effort(name="quick", num_short=8, num_full=6, num_seeds=1, price=3.8, false_difference=0.1, points_lost=1.0),
+        Effort(name="quick", num_short=8, num_full=6, num_seeds=1, price=4.2, false_difference=0.1, points_lost=1.0),
         Effort(
-            name="standard", num_short=8, num_full=12, num_seeds=2, price=5.8, false_difference=0.06, points_lost=0.7
+            name="standard", num_short=8, num_full=12, num_seeds=2, price=6.3, false_difference=0.06, points_lost=0.7
         ),
         Effort(
-            name="thorough", num_short=8, num_full=20, num_seeds=4, price=9.8, false_difference=0.05, points_lost=0.5
+            name="thorough", num_short=8, num_full=20, num_seeds=4, price=10.4, false_difference=0.05, points_lost=0.5
         ),
     )
 }

@@ -38,6 +38,8 @@ def learning_rate_data(tunings: Iterable[Tuning]) -> list[dict[str, Any]]:
             "chosen": None if tuning.chosen is None else rate_text(tuning.learning_rate),
             "bracket": [plain(rate) for rate in tuning.bracket],
             "rate": plain(tuning.learning_rate),
+            "means": _means(tuning),
+            "short": _short(tuning),
             "trials": [
                 _trial(trial, tuning) for trial in sorted(tuning.trials, key=lambda t: (t.learning_rate, t.number))
             ],
@@ -46,12 +48,43 @@ def learning_rate_data(tunings: Iterable[Tuning]) -> list[dict[str, Any]]:
     ]
 
 
+def _means(tuning: Tuning) -> list[dict[str, Any]]:
+    """Score and loss at the end by learning rate, each the mean over seeds; of the settings that were chosen."""
+    ended: dict[float, list[Trial]] = {}
+    for trial in tuning.trials:
+        if trial.status == "ok" and (tuning.chosen is None or trial.knobs == tuning.chosen.knobs):
+            ended.setdefault(trial.learning_rate, []).append(trial)
+    return [
+        {
+            "rate": plain(rate),
+            "score": _mean(trial.valid_score for trial in trials),
+            "loss": _mean(trial.valid_loss for trial in trials),
+        }
+        for rate, trials in sorted(ended.items())
+    ]
+
+
+def _short(tuning: Tuning) -> list[dict[str, Any]]:
+    """Validation loss at the first rung by learning rate, which is what short trials are compared by."""
+    at_rung = [trial for trial in tuning.trials if trial.rungs]
+    return [
+        {"rate": plain(trial.learning_rate), "step": trial.rungs[0][0], "loss": plain(trial.rungs[0][1])}
+        for trial in sorted(at_rung, key=lambda trial: (trial.learning_rate, trial.number))
+    ]
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return plain(sum(known) / len(known)) if known else None
+
+
 def _trial(trial: Trial, tuning: Tuning) -> dict[str, Any]:
     step, loss = trial.rungs[-1] if trial.rungs else (None, None)
     state = "done" if trial.status == "ok" else "stopped" if trial.status in STOPPED else trial.status
     knobs = ", ".join(f"{key} {value}" for key, value in trial.knobs.items())
     parts = [
         f"trial {trial.number + 1} ({trial.origin}), lr {trial.learning_rate:g}",
+        "" if trial.seed is None else f"seed {trial.seed}",
         knobs,
         "" if trial.valid_score is None else f"validation score {trial.valid_score:.4g}",
         "" if trial.valid_loss is None else f"validation loss {trial.valid_loss:.4g}",

@@ -202,8 +202,8 @@ def _rates(entry: Mapping[str, Any], kind: str, title: str, span: Sequence[float
     chosen = [t for t in done if t["chosen"]]
     trace = {"type": "scatter", "hovertemplate": "%{customdata}<extra></extra>"}
     traces = [
-        {**trace, "mode": "lines+markers", **_xy(done, kind, floor), "line": {"color": color, "width": 1.8},
-         "marker": {"symbol": mark["symbol"], "size": 9, "color": color}},
+        {**trace, "mode": "markers", **_xy(done, kind, floor),
+         "marker": {"symbol": mark["symbol"], "size": 8, "color": color}},
         {**trace, "mode": "markers+text", **_xy(lost, kind, floor),
          "text": [f"step {t['stopped_at']}" if t["stopped_at"] is not None else t["state"] for t in lost],
          "textposition": "top center" if kind == "score" else "bottom center",
@@ -213,13 +213,45 @@ def _rates(entry: Mapping[str, Any], kind: str, title: str, span: Sequence[float
          "marker": {"symbol": "circle-open", "size": 19, "color": color, "line": {"width": 2.5}}},
     ]  # fmt: skip
     traces[2].pop("hovertemplate")
+    ended = [mean for mean in entry["means"] if mean[kind] is not None]
+    line = {"type": "scatter", "mode": "lines", "hoverinfo": "skip"}
+    traces.append({**line, "x": [m["rate"] for m in ended], "y": [m[kind] for m in ended],
+                   "line": {"color": color, "width": 1.8}})  # fmt: skip
+    if kind == "loss":
+        short = entry["short"]
+        traces.append({**line, "x": [s["rate"] for s in short], "y": [s["loss"] for s in short],
+                       "line": {"color": color, "width": 1.2, "dash": "dot"}})  # fmt: skip
     layout = _layout(
         height=210,
         margin={"l": 48, "r": 14, "t": 8, "b": 40},
         xaxis={**_AXIS, "type": "log", "title": {"text": "learning rate"}, **_decades([t["rate"] for t in trials])},
         yaxis={**_AXIS, "title": {"text": title}, "range": list(span), "nticks": 5},
+        shapes=_bracket(entry, color),
     )
     return {"data": traces, "layout": layout}
+
+
+def _bracket(entry: Mapping[str, Any], color: str) -> list[dict[str, Any]]:
+    """The rates between which the best lies, as a band, and the one that was chosen."""
+    lower, higher = entry["bracket"]
+    whole = {"yref": "paper", "y0": 0, "y1": 1, "xref": "x", "layer": "below"}
+    shapes: list[dict[str, Any]] = []
+    if lower is not None and higher is not None:
+        shapes.append(
+            {
+                **whole,
+                "type": "rect",
+                "x0": lower,
+                "x1": higher,
+                "fillcolor": color,
+                "opacity": 0.12,
+                "line": {"width": 0},
+            }
+        )
+    if entry["rate"] is not None:
+        dashed = {"color": color, "width": 1.2, "dash": "dash"}
+        shapes.append({**whole, "type": "line", "x0": entry["rate"], "x1": entry["rate"], "line": dashed})
+    return shapes
 
 
 def _decades(rates: Sequence[float]) -> dict[str, Any]:

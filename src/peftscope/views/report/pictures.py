@@ -178,9 +178,9 @@ def _tiers(data: Mapping[str, Any]) -> Figure:
 
 
 def _learning_rates(data: Mapping[str, Any]) -> Figure:
-    """A panel per technique: validation score where there are some, else validation loss."""
+    """A panel per technique: validation loss of full and of short trials where there is some, else the score."""
     entries = data["learning_rates"][:MOST_PANELS]
-    kind = "score" if any(t["score"] is not None for e in entries for t in e["trials"]) else "loss"
+    kind = "loss" if any(t["loss"] is not None for e in entries for t in e["trials"]) else "score"
     rows = math.ceil(len(entries) / PANELS)
     columns = min(PANELS, len(entries))
     figure = _figure(2.4 * columns + 0.6, 1.9 * rows + 0.4)
@@ -189,7 +189,9 @@ def _learning_rates(data: Mapping[str, Any]) -> Figure:
             axes.set_visible(False)
             continue
         _panel(axes, entries[place], kind, data["methods"][entries[place]["method"]])
-    figure.supxlabel("learning rate (ring: chosen; cross: stopped early or failed)", fontsize=9)
+    figure.supxlabel(
+        "learning rate (band: bracket; dashes: chosen; dots: short trials, at their rung; cross: failed)", fontsize=9
+    )
     figure.supylabel(f"validation {kind}", fontsize=9)
     return figure
 
@@ -197,10 +199,19 @@ def _learning_rates(data: Mapping[str, Any]) -> Figure:
 def _panel(axes: Axes, entry: Mapping[str, Any], kind: str, mark: Mapping[str, Any]) -> None:
     _plain(axes)
     done = [t for t in entry["trials"] if t["state"] == "done" and t[kind] is not None]
-    lost = [t for t in entry["trials"] if t not in done]
-    axes.plot([t["rate"] for t in done], [t[kind] for t in done], color=mark["color"], marker=MARKERS[mark["symbol"]])
-    chosen = [t for t in done if t["chosen"]]
-    axes.plot([t["rate"] for t in chosen], [t[kind] for t in chosen], "o", ms=13, mfc="none", color=mark["color"])
+    short = entry["short"] if kind == "loss" else []
+    shown = {s["rate"] for s in short}
+    lost = [t for t in entry["trials"] if t not in done and t["rate"] not in shown]
+    color = mark["color"]
+    axes.plot([t["rate"] for t in done], [t[kind] for t in done], MARKERS[mark["symbol"]], ms=4, color=color)
+    means = [m for m in entry["means"] if m[kind] is not None]
+    axes.plot([m["rate"] for m in means], [m[kind] for m in means], color=color)
+    axes.plot([s["rate"] for s in short], [s["loss"] for s in short], ":o", ms=3, mfc="none", color=color)
+    lower, higher = entry["bracket"]
+    if lower is not None and higher is not None:
+        axes.axvspan(lower, higher, color=color, alpha=0.12, linewidth=0)
+    if entry["rate"] is not None:
+        axes.axvline(entry["rate"], color=color, linestyle="--", linewidth=1)
     if entry["trials"]:
         rates = [t["rate"] for t in entry["trials"]]
         axes.set_xscale("log")
@@ -208,6 +219,8 @@ def _panel(axes: Axes, entry: Mapping[str, Any], kind: str, mark: Mapping[str, A
     floor = axes.get_xaxis_transform()  # those without a value stand on the lower edge
     for trial in lost:
         axes.plot(trial["rate"], 0.03, "x", transform=floor, color=mark["color"])
+    if kind == "loss" and all(t["loss"] > 0 for t in [*done, *short]):
+        axes.set_yscale("log")  # short trials lie far above full ones
     axes.margins(y=0.15)
     edge = ", not bracketed" if entry["edge"] else ""
     axes.set_title(_text(entry["method"]) + edge, fontsize=8.5, color="#a3210a" if edge else "black")
