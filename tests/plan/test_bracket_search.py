@@ -221,3 +221,16 @@ def test_no_tuning_seed_of_an_effort_is_a_final_seed() -> None:
     with pytest.raises(ValidationError, match="seed 1001 is the tuning's"):
         _study(seeds=[0, 1001])
     assert _study(seeds=[0, 1001], tuning={"effort": "quick"}).seeds == (0, 1001)
+
+
+def test_a_search_begins_by_the_width_of_the_base_and_goes_on_from_records_alone() -> None:
+    study = _study(methods=["lora"])
+    narrow = agenda_of(study, width=256)
+    rates = {s.run.learning_rate for s in narrow.due() if s.run.learning_rate is not None}
+    assert rates == {5.6e-4, 1.8e-3, 5.6e-3}
+    unknown = {s.run.learning_rate for s in agenda_of(study).due() if s.run.learning_rate is not None}
+    assert unknown == {3.2e-5, 1e-4, 3.2e-4}
+    base = next(s for s in agenda_of(study, width=256).due() if s.run.learning_rate is None)
+    record = _base(base).model_copy(update={"base_width": 256})
+    pending = standing_of(study, {record.run_id: record}).pending
+    assert {start.run.learning_rate for start in pending} == rates

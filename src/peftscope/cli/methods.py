@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from peftscope.cli.output import print_json
-from peftscope.methods.card import Card, Source
+from peftscope.methods.card import Card, Rate, Source
 from peftscope.methods.catalog import card, cards
+from peftscope.methods.catalog.narrow_rates import NARROW_SOURCE
 
 __all__ = ["methods"]
 
@@ -73,6 +74,9 @@ def _print_card(entry: Card) -> None:
         rows.append(("learning rate", f"{entry.rate.default:g} – {_source(entry.rate.source)}"))
         span = f"{entry.rate.low:g} to {entry.rate.high:g}"
         rows.append(("search range", f"{span} – {_source(entry.rate.range_source)}"))
+        if entry.rate.narrow is not None:
+            rows.append(("at width 256", f"{entry.rate.narrow:g} – measured: {NARROW_SOURCE}"))
+            rows.append(("search begins", _begins(entry.rate)))
     rows += [("set by us", _pairs(entry.config)), ("knobs", _pairs(entry.knobs)), ("adapts", entry.targets)]
     rows += [("optimizer", entry.optimizer or "the study's"), ("needs", "; ".join(entry.needs))]
     rows += [
@@ -83,6 +87,11 @@ def _print_card(entry: Card) -> None:
     for key, value in rows:
         if value:
             console.print(f"  {key + ':':16}{value}", markup=False, highlight=False)
+
+
+def _begins(rate: Rate) -> str:
+    told = ", ".join(f"{rate.centre(width):.1e} at width {width}" for width in (256, 576, 1024, 2048, 3072))
+    return f"{told} – between the two, on log scales"
 
 
 def _pairs(values: dict[str, Any]) -> str:

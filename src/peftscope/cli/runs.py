@@ -103,7 +103,10 @@ def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner
             FixedAgenda([what])
             if isinstance(what, Start)
             else agenda_of(
-                what, higher_is_better=checked.metric.direction != "lower", storage=folder / "tuning.journal"
+                what,
+                higher_is_better=checked.metric.direction != "lower",
+                storage=folder / "tuning.journal",
+                width=checked.width,
             )
         )
         progress = progress_for(title=title, quiet=manner.quiet, json_lines=manner.json_lines, metric=checked.metric)

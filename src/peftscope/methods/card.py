@@ -7,6 +7,7 @@ and implemented in :mod:`peftscope.methods.hooks` and its neighbours.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +28,10 @@ Family = Literal[
 
 Targets = Literal["linear", "feedforward-aware", "norms", "embeddings", "attention", "own", "all", "none"]
 """``linear`` is the one policy (linear layers of the blocks, head excluded); the others are exceptions."""
+
+
+NARROW_WIDTH, WIDE_WIDTH = 256, 3072
+"""Hidden sizes between which a search's first learning rate is interpolated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +62,21 @@ class Rate:
     low: float
     high: float
     range_source: Source
+    narrow: float | None = None
+    """Best on a base of width 256, measured (``catalog.narrow_rates``); None where it was not."""
+
+    def centre(self, width: int | None) -> float:
+        """Where a search begins on a base of that width: its hidden size; None where it is not known.
+
+        On a straight line, both on log scales, between what was best at width 256 and the default, which is the public
+        benchmark's at width 3072 or follows it; beyond these as at them. Without a measurement or a width, the middle
+        of the range.
+        """
+        if width is None or self.narrow is None:
+            return math.sqrt(self.low * self.high)
+        share = math.log(width / NARROW_WIDTH) / math.log(WIDE_WIDTH / NARROW_WIDTH)
+        share = min(1.0, max(0.0, share))
+        return float(self.narrow ** (1.0 - share) * self.default**share)
 
 
 @dataclass(frozen=True, kw_only=True)

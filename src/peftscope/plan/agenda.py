@@ -107,14 +107,23 @@ class TunedAgenda:
     Args:
         study: With ``tuning``.
         higher_is_better: Direction of the task's score.
+        width: Hidden size of the base, by which an effort's searches begin; None where it is not known.
         storage: File in which Optuna keeps the trials, written anew; None keeps them in memory.
     """
 
-    def __init__(self, study: StudySpec, *, higher_is_better: bool = True, storage: Path | None = None) -> None:
+    def __init__(
+        self,
+        study: StudySpec,
+        *,
+        higher_is_better: bool = True,
+        width: int | None = None,
+        storage: Path | None = None,
+    ) -> None:
         assert study.tuning is not None, "a study without tuning has a fixed agenda"
         self.study, self.tuning = study, study.tuning
         self.methods = {m.title: m for m in study.methods if m.name != BASE}
-        self.searches = _searches(study, self.methods, higher_is_better=higher_is_better, storage=storage)
+        spaces = {title: space for title, method in self.methods.items() if (space := _space(method, width))}
+        self.searches = _searches(study, self.methods, spaces, higher_is_better=higher_is_better, storage=storage)
         self._owners: dict[str, AnySearch] = {}
         self._finals: list[Start] | None = None
         base = base_run(study)
@@ -176,7 +185,9 @@ class TunedAgenda:
         return runs
 
 
-def agenda_of(study: StudySpec, *, higher_is_better: bool = True, storage: Path | None = None) -> Agenda:
+def agenda_of(
+    study: StudySpec, *, higher_is_better: bool = True, width: int | None = None, storage: Path | None = None
+) -> Agenda:
     """The agenda of a study.
 
     Raises:
@@ -184,7 +195,7 @@ def agenda_of(study: StudySpec, *, higher_is_better: bool = True, storage: Path 
     """
     if study.tuning is None:
         return FixedAgenda(Start(run=run) for run in expand(study))
-    return TunedAgenda(study, higher_is_better=higher_is_better, storage=storage)
+    return TunedAgenda(study, higher_is_better=higher_is_better, width=width, storage=storage)
 
 
 def replay(agenda: Agenda, done: Callable[[Start], RunRecord | None]) -> tuple[dict[str, RunRecord], list[Start]]:
@@ -237,7 +248,8 @@ def standing_of(study: StudySpec, records: Mapping[str, RunRecord]) -> Standing:
         SpecError: A method is not known.
     """
     metric = next((record.metric for record in records.values() if record.metric is not None), None)
-    agenda = agenda_of(study, higher_is_better=metric is None or metric.direction != "lower")
+    width = next((record.base_width for record in records.values() if record.base_width is not None), None)
+    agenda = agenda_of(study, higher_is_better=metric is None or metric.direction != "lower", width=width)
 
     def done(start: Start) -> RunRecord | None:
         record = records.get(start.run.run_id)
@@ -267,24 +279,28 @@ def rungs_of(tuning: TuningSpec, max_steps: int) -> tuple[int, ...]:
 
 
 def _searches(
-    study: StudySpec, methods: Mapping[str, MethodSpec], *, higher_is_better: bool, storage: Path | None
+    study: StudySpec,
+    methods: Mapping[str, MethodSpec],
+    spaces: Mapping[str, Space],
+    *,
+    higher_is_better: bool,
+    storage: Path | None,
 ) -> dict[str, AnySearch]:
     """A search for each technique that trains, by the study's effort or its number of trials."""
     from peftscope.plan.bracket_search import BracketSearch
 
     tuning = study.tuning
     assert tuning is not None
-    searched = {title: method for title, method in methods.items() if card(method.name).rate is not None}
     if tuning.protocol is not None:
         return {
             title: BracketSearch(
                 title,
-                _space(method),
+                space,
                 tuning,
-                partial(_trial_of, study, method),
+                partial(_trial_of, study, methods[title]),
                 higher_is_better=higher_is_better,
             )
-            for title, method in searched.items()
+            for title, space in spaces.items()
         }
     from peftscope.plan.search import Search  # brings Optuna with it
 
@@ -292,20 +308,22 @@ def _searches(
     return {
         title: Search(
             title,
-            _space(method),
+            space,
             tuning,
-            partial(_trial_of, study, method, seed=tuning.seed),
+            partial(_trial_of, study, methods[title], seed=tuning.seed),
             higher_is_better=higher_is_better,
             storage=journal,
         )
-        for title, method in searched.items()
+        for title, space in spaces.items()
     }
 
 
-def _space(method: MethodSpec) -> Space:
+def _space(method: MethodSpec, width: int | None) -> Space | None:
+    """What is searched of a technique; None where it is not trained."""
     rate = card(method.name).rate
-    assert rate is not None
-    return Space(low=rate.low, high=rate.high, knobs=method.search)
+    if rate is None:
+        return None
+    return Space(low=rate.low, high=rate.high, centre=rate.centre(width), knobs=method.search)
 
 
 def _trial_of(

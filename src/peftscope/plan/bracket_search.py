@@ -72,7 +72,7 @@ class BracketSearch:
 
     Args:
         method: Its title in the study.
-        space: What is searched; the search begins in the middle of the range.
+        space: What is searched, and where the search begins.
         tuning: With an effort.
         make_run: A trial's run.
         higher_is_better: Direction of the task's score.
@@ -88,7 +88,7 @@ class BracketSearch:
         self.entries: list[_Entry] = []
         self.is_refused = False
         self.is_over = False
-        self._start_index = start_index(math.sqrt(space.low * space.high))
+        self._start_index = start_index(space.centre)
         self._knobs = _candidates(space.knobs, self.effort.num_short - FIRST, tuning.seed)
         self._are_knobs_chosen = len(self._knobs) == 1
         self._chosen_knobs = self._knobs[0]

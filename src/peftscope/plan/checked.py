@@ -40,6 +40,8 @@ class Checked:
     kept: Path
     """Where the task's data lie prepared, for all runs."""
     machine: Machine
+    width: int | None = None
+    """Hidden size of the base; None where its config has none."""
     forecasts: tuple[Forecast, ...] = ()
     """What each method would take there; empty where it was not asked for."""
 

@@ -60,8 +60,16 @@ def check(runs: Sequence[RunSpec], cache: Path) -> Checked:
         quality=quality,
         kept=kept,
         machine=machine,
+        width=_width(located.folder),
         forecasts=_foreseen(runs, task, located.folder, machine),
     )
+
+
+def _width(folder: Path) -> int | None:
+    """Hidden size of the base; None where the config does not tell, which costs a search its best start alone."""
+    found: list[int] = []
+    capture(lambda: found.append(int(read_config(str(folder)).get_text_config().hidden_size)))
+    return found[0] if found else None
 
 
 def _foreseen(runs: Sequence[RunSpec], task: Task, folder: Path, machine: Machine) -> tuple[Forecast, ...]:

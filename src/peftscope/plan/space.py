@@ -19,5 +19,7 @@ class Space:
     low: float
     """Ends of the learning rate's range."""
     high: float
+    centre: float
+    """Learning rate at which an effort's search begins."""
     knobs: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     """Further settings, each with its candidates."""

@@ -92,6 +92,11 @@ def _rate_source(spec: RunSpec, built: Built) -> str | None:
     return None if rate is None else known_source(spec, rate.default, f"{rate.source.kind}: {rate.source.where}")
 
 
+def _width(loaded: LoadedModel) -> int | None:
+    width: int | None = getattr(loaded.model.config.get_text_config(), "hidden_size", None)
+    return width
+
+
 class _Run:
     """A run on its way; what it has found so far is kept for the record whenever it stops."""
 
@@ -194,6 +199,7 @@ class _Run:
                 peft_config=built.peft_config,
                 learning_rate_source=_rate_source(self.spec, built),
             ),
+            base_width=_width(self.loaded) if self.loaded else None,
             weights_sha256=self.loaded.weights_sha256 if self.loaded else None,
             data=self.task.fingerprint() if self.task else {},
             metric=self.task.metric if self.task else None,

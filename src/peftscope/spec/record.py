@@ -90,6 +90,8 @@ class RunRecord(Frozen):
     """Why the run is not ``ok``."""
     attempts: tuple[Attempt, ...] = ()
     technique: TechniqueFacts | None = None
+    base_width: int | None = None
+    """Hidden size of the base, by which a search of learning rates begins; None where it is not known."""
     weights_sha256: str | None = None
     """Hash of the weight files that were really loaded."""
     data: dict[str, Any] = Field(default_factory=dict)

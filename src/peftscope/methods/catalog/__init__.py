@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from peftscope.errors import SpecError, unknown_name
@@ -21,6 +22,7 @@ from peftscope.methods.catalog import (
     shared_random,
     sparse,
 )
+from peftscope.methods.catalog.narrow_rates import NARROW
 
 __all__ = ["BASE", "card", "cards", "knob_names"]
 
@@ -69,7 +71,9 @@ def cards() -> dict[str, Card]:
     for family in _FAMILIES:
         for entry in family.CARDS:
             assert entry.name not in found, f"two cards are called {entry.name}"
-            found[entry.name] = entry
+            narrow = NARROW.get(entry.name)
+            rate = entry.rate if narrow is None or entry.rate is None else replace(entry.rate, narrow=narrow)
+            found[entry.name] = replace(entry, rate=rate)
     return found
 
 
