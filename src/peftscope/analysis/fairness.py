@@ -46,6 +46,8 @@ class Share:
     """Side on which the chosen learning rate has no worse or diverged neighbour."""
     bracket: tuple[float | None, float | None] = (None, None)
     """The next lower and the next higher learning rate that turned out worse."""
+    by_score: bool = False
+    """Validation scores contradicted the losses beyond their noise, and decided on the learning rate."""
     seeds: tuple[int, ...] = ()
     """Of final runs with a result."""
     final_steps: int = 0
@@ -159,6 +161,7 @@ def _share(title: str, group: Sequence[RunRecord], tuning: Tuning | None, offere
         chosen_rate=tuning.learning_rate if tuning is not None else None,
         edge=tuning.edge if tuning is not None else None,
         bracket=tuning.bracket if tuning is not None else (None, None),
+        by_score=tuning is not None and tuning.by_score,
         seeds=tuple(sorted({r.spec.seed for r in finals if r.status == "ok"})),
         final_steps=_steps_of(finals),
         final_time_s=_time_of(finals),

@@ -88,9 +88,13 @@ def _price(shares: Sequence[Share]) -> str:
 
 def _edges(shares: Sequence[Share]) -> list[str]:
     found = [f"{s.method} ({s.edge}, {rate_text(s.chosen_rate)})" for s in shares if s.edge is not None]
-    if not found:
-        return []
-    return [f"Learning rate not bracketed, a better one may lie beyond: {', '.join(found)}."]
+    lines = [f"Learning rate not bracketed, a better one may lie beyond: {', '.join(found)}."] if found else []
+    scored = [s.method for s in shares if s.by_score]
+    if scored:
+        lines.append(
+            f"Learning rate chosen by score, which contradicted the loss beyond its noise: {', '.join(scored)}."
+        )
+    return lines
 
 
 def _lost(shares: Sequence[Share]) -> list[str]:

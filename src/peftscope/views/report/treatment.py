@@ -92,7 +92,7 @@ TUNING: tuple[Column, ...] = (
     ("failed", lambda s: _failed(s.failed_trials)),
     ("learning rates", lambda s: ", ".join(map(rate_text, s.learning_rates)) or DASH),
     ("chosen", lambda s: rate_text(s.chosen_rate)),
-    ("its place", lambda s: bracket_text(s.edge, s.bracket) or DASH),
+    ("its place", lambda s: (bracket_text(s.edge, s.bracket) or DASH) + (", by score" if s.by_score else "")),
     ("steps", lambda s: _number(s.tuning_steps)),
     ("training time", lambda s: seconds_text(s.tuning_time_s) if s.tuning_time_s else DASH),
 )
