@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from peftscope.spec.effort import EFFORTS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -15,6 +19,17 @@ def test_halving_ends_in_the_same_top_tier_at_sixty_percent_of_the_steps_or_less
     assert int(share[1]) <= 60
     assert "**the same**" in told
     assert f"takes {share[1]} % of the steps" in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+
+def test_efforts_say_what_the_benchmark_found() -> None:
+    page = (ROOT / "benchmarks" / "tuning.md").read_text(encoding="utf-8")
+    for effort in EFFORTS.values():
+        row = re.search(rf"^\| off \| {effort.name} \| (.*) \|$", page, flags=re.MULTILINE)
+        assert row is not None
+        apart, lost, worst, price, *_ = (float(cell.strip(" *").split(" ")[0]) for cell in row[1].split("|"))
+        said = (effort.false_difference * 100, effort.points_lost, effort.worst_lost)
+        assert said == pytest.approx((apart, lost, worst))
+        assert effort.price == pytest.approx(price, abs=0.05)
 
 
 def test_the_readme_quotes_the_accuracy_of_predictions() -> None:

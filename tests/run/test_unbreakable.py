@@ -175,13 +175,15 @@ def test_ten_random_kills_change_no_figure_run_nothing_twice_and_leave_no_proces
 
 def test_a_killed_tuning_study_ends_with_the_same_trials_as_an_undisturbed_one(study: Path, tmp_path: Path) -> None:
     document = json.loads(study.read_text())
-    document |= {"methods": ["lora", "adalora", "ia3"], "tuning": {"trials": 4, "rungs": [0.5]}, "seeds": [0, 1]}
+    document |= {"methods": ["lora", "adalora", "ia3"], "tuning": {"effort": "standard", "rungs": [0.5]}, "seeds": [0]}
     tuned = tmp_path / "tuned.yaml"
     tuned.write_text(json.dumps(document))
     code, errors = Compare(tuned, tmp_path / "undisturbed", "none").finish()
     assert code == 0, errors
     expected = read_records(tmp_path / "undisturbed")
-    assert len(expected) == 1 + 3 * 4 + 3 * 2
+    trials = [record for record in expected if record.spec.purpose == "trial"]
+    assert len(expected) == 1 + len(trials) + 3
+    assert {record.spec.seed for record in trials} == {1000, 1001}
     mark, folder = uuid.uuid4().hex, tmp_path / "study"
     records = _with_ten_kills(tuned, folder, mark, len(expected))
     assert _repeating(records) == _repeating(expected)
