@@ -10,7 +10,7 @@ SLOW := $(BIN)/python -m pytest -q -m slow
 
 .PHONY: demo test test-all check clean
 
-demo: $(VENV)/.installed  ## eight techniques tuned, three seeds each, a recommendation and a report: under 10 minutes
+demo: $(VENV)/.installed  ## eight techniques tuned, three seeds each, a recommendation and a report: about 12 minutes
 	$(BIN)/peftscope compare studies/demo.yaml --workers 2
 	$(BIN)/peftscope recommend studies/demo.yaml
 	$(BIN)/peftscope report studies/demo.yaml

@@ -31,7 +31,7 @@ RESULTS = HERE / "learning_rates"
 DEMO = HERE.parent / "studies" / "demo.yaml"
 TWELVE = ("lora", "rslora", "dora", "oft", "miss", "lily", "ia3", "ln-tuning", "vera", "adalora", "boft", "pissa")
 SEED, GRID_SEEDS = 1000, (0, 1, 2, 3)
-LIMIT_S = 150
+LIMIT_S = 600
 """Seconds a training may take."""
 MOST = 7
 """Rates of a sweep."""
@@ -398,8 +398,8 @@ def _chosen(found: dict[str, dict[int, list[dict[str, Any]]]]) -> list[str]:
         "",
         "Tuned by the rule on two of the grid's seeds (losses and validation answers of these very trainings, from the",
         "third rate from below on), scored on the test split with the other two. The best fixed rate is chosen by the",
-        "tuning seeds' *test* accuracy, which a user does not have, and scored on the same others. Mean over the six ways",
-        "to part the seeds; ± is the standard error over methods.",
+        "tuning seeds' *test* accuracy, which a user does not have, and scored on the same others. Mean over the six",
+        "ways to part the seeds; ± is the standard error over methods.",
         "",
         "| method | best fixed, % | quick, % | standard, % | lost by quick | lost by standard |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",

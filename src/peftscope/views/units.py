@@ -42,7 +42,7 @@ def bracket_text(edge: str | None, bracket: tuple[float | None, float | None]) -
     """How sure a tuned learning rate's place is; empty where nothing is known of it.
 
     >>> bracket_text(None, (1e-4, 3.2e-4))
-    'bracketed by 1.0e-04 and 3.2e-04'
+    'bracketed by 1e-04 and 3.2e-04'
     >>> bracket_text("highest", (1e-4, None))
     'NOT bracketed: a higher one may be better'
     """
