@@ -43,7 +43,8 @@ Written by `benchmarks/learning_rates.py table` from `learning_rates/*.jsonl`: t
 8), validation loss at the end, one seed, rates a factor of 3.2 apart; the best by a parabola through three losses in
 the logarithm of the rate. `>` and `<`: the best was the highest or the lowest that was tried, it lies there or beyond.
 nano-lm at widths 128 and 512 was pretrained by `scripts/pretrain_nano_lm.py --width`. Measured on one NVIDIA H200 (14
-trainings at once, float32) in nine minutes, which was not enough for all: open sides are work left, not findings.
+trainings at once, float32) in nine minutes, which was not enough for all, and for the demo's eight methods to the end
+on two CPU cores: open sides are work left, not findings. SmolLM2-135M was not measured.
 """
 
 
