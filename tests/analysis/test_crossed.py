@@ -173,3 +173,12 @@ def test_the_seed_variance_is_the_one_that_was_put_in() -> None:
     source = np.random.default_rng(9)
     found = [_answers(source, [5] * 8).seed_variance.mean() for _ in range(40)]
     assert np.sqrt(np.mean(found)) == pytest.approx(0.05, rel=0.1)
+
+
+@pytest.mark.parametrize("answer", [0.0, 1.0])
+def test_a_technique_without_one_right_or_wrong_answer_does_not_take_the_scatter_of_the_others(answer: float) -> None:
+    source = np.random.default_rng(10)
+    steady = {str(t): (source.random((2, 40)) < rate).astype(float) for t, rate in enumerate((0.1, 0.9))}
+    interval = mean_intervals(fit({**steady, "flat": np.full((2, 40), answer)}), 0.95)[2].interval
+    wanted = stats.binomtest(int(40 * answer), 40).proportion_ci(0.95, method="wilson")
+    assert interval == pytest.approx([wanted.low, wanted.high], abs=1e-3)

@@ -11,7 +11,7 @@ from judged import LOSS, a_candidate, a_verdict
 from peftscope.analysis.limits import Breach, Limits
 from peftscope.analysis.recommendation import Recommendation, recommend
 from peftscope.analysis.traits import Traits
-from peftscope.analysis.verdict import Candidate, Figure
+from peftscope.analysis.verdict import Candidate, Figure, PairVerdict
 from peftscope.spec.record import RunRecord, TechniqueFacts
 from peftscope.spec.run import RunSpec
 from peftscope.spec.study import MethodSpec
@@ -274,3 +274,13 @@ def test_a_merged_technique_is_as_fast_as_its_merged_form() -> None:
     verdict = a_verdict(BASE, a)
     assert recommend(verdict, limits=Limits(latency=0.2, score=0.2), traits=TRAITS).choice is None
     assert _choice(recommend(verdict, limits=Limits(latency=0.2, mergeable=True), traits=TRAITS)) == "turning"
+
+
+def test_what_diverged_or_does_not_beat_the_base_is_never_the_cheaper_choice() -> None:
+    best = a_candidate("best", 0.60, figures=_costs(memory=3e9))
+    sound = a_candidate("sound", 0.57, figures=_costs(memory=2e9))
+    shaky = a_candidate("shaky", 0.57, failures=("diverged: loss is NaN",), figures=_costs(memory=1e9))
+    assert recommend(a_verdict(BASE, best, sound, shaky)).cheapest["memory"] == "sound"
+    told: dict[tuple[str, str], PairVerdict] = {("useless", "base"): "undecided"}
+    useless = a_candidate("useless", 0.57, figures=_costs(memory=1e9))
+    assert recommend(a_verdict(BASE, best, sound, useless, told=told)).cheapest["memory"] == "sound"

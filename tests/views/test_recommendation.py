@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from judged import LOSS, a_candidate, a_verdict
+from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.limits import Limits
 from peftscope.analysis.recommendation import Recommendation, recommend
 from peftscope.analysis.verdict import Verdict
@@ -121,3 +122,19 @@ def test_a_choice_that_shares_the_top_tier_is_not_said_to_be_alone() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.57))
     text = _text(recommend(_in_tiers(verdict, ("a", "b"), ("base",))))
     assert "top tier" not in text
+
+
+def test_a_choice_whose_trainings_diverged_says_so_in_its_heading() -> None:
+    shaky = a_candidate("a", 0.6, num_seeds=2, failures=("diverged: loss is NaN", "killed: power cut"))
+    told = _told(recommend(a_verdict(BASE, shaky, a_candidate("b", 0.57))))
+    text = told["Take a: 1 of 3 trainings diverged"]
+    assert "1 of its 3 trainings diverged, which its score leaves out" in text
+
+
+def test_a_cheaper_one_is_called_no_worse_only_inside_the_margin() -> None:
+    costly, cheap = a_candidate("a", 0.6, figures=_memory(2e9)), a_candidate("b", 0.57, figures=_memory(1e9))
+    verdict = a_verdict(BASE, costly, cheap)
+    assert "Cheaper, and perhaps worse: b (by up to 7.0 points) in training memory" in _text(recommend(verdict))
+    near = [replace(p, difference=Estimate(0.005, -0.005, 0.015)) if p.second == "b" else p for p in verdict.pairs]
+    text = _text(recommend(replace(verdict, pairs=tuple(near))))
+    assert "Cheaper, and worse by less than 2.0 points, if at all: b in training memory" in text

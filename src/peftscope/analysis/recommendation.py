@@ -81,7 +81,8 @@ class Recommendation:
     """Detectably better than the choice, which is preferred for another reason; the choice first."""
     ties: tuple[Tie, ...] = ()
     cheapest: Mapping[str, str] = field(default_factory=dict)
-    """Cost -> method that has the least of it, among the choice and those tied with it."""
+    """Cost -> method that has the least of it, among the choice and those tied with it that can be advised: none of
+    their trainings diverged, and they are detectably better than the untouched base, where that was measured."""
     excluded: tuple[Excluded, ...] = ()
     kin: tuple[Kin, ...] = ()
     base: Candidate | None = None
@@ -156,7 +157,7 @@ def _told(found: Recommendation, choice: Candidate, eligible: Sequence[Candidate
     ties = tuple(tie for c in eligible if c.method != choice.method and (tie := _tie(choice, c, verdict)) is not None)
     if not choice.is_base:
         ties = tuple(tie for tie in ties if not verdict.candidate(tie.method).is_base)
-    tied = [choice, *(verdict.candidate(tie.method) for tie in ties)]
+    tied = [choice, *(c for tie in ties if _is_sound(c := verdict.candidate(tie.method), found))]
     against = choice if not choice.is_base else found.leading
     return replace(
         found,
@@ -210,6 +211,15 @@ def _beats(first: Candidate, second: Candidate, verdict: Verdict) -> bool:
     """Whether one is detectably better."""
     pair = verdict.pair(first.method, second.method)
     return pair is not None and pair.verdict == "better"
+
+
+def _is_sound(candidate: Candidate, found: Recommendation) -> bool:
+    """Whether it can be advised as a cheaper choice."""
+    if candidate.num_diverged:
+        return False
+    if found.base is None or found.verdict.pair(candidate.method, found.base.method) is None:
+        return True
+    return _beats(candidate, found.base, found.verdict)
 
 
 def _best(candidates: Sequence[Candidate], verdict: Verdict) -> Candidate | None:

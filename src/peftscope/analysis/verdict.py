@@ -64,6 +64,11 @@ class Candidate:
     bracket: tuple[float | None, float | None] = (None, None)
     """The next lower and the next higher learning rate that turned out worse in tuning."""
 
+    @property
+    def num_diverged(self) -> int:
+        """Final runs that diverged: an outcome of training, which kills and full disks are not."""
+        return sum(reason.startswith("diverged:") for reason in self.failures)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:

@@ -62,8 +62,16 @@ def _answer(teller: Teller) -> Topic:
             )
         return Topic(title=f"Take {found.choice.method}: leave the model alone", lines=lines)
     return Topic(
-        title=f"Take {found.choice.method}", lines=[*_standing(teller, found.choice), _why(teller), *_cautions(teller)]
+        title=f"Take {found.choice.method}{_risk(found.choice)}",
+        lines=[*_standing(teller, found.choice), _why(teller), *_cautions(teller)],
     )
+
+
+def _risk(choice: Candidate) -> str:
+    """What a heading must not hide."""
+    if not choice.num_diverged:
+        return ""
+    return f": {choice.num_diverged} of {choice.num_seeds + choice.num_diverged} trainings diverged"
 
 
 def _standing(teller: Teller, choice: Candidate) -> list[str]:
@@ -131,12 +139,17 @@ def _cautions(teller: Teller) -> list[str]:
         lines.append("Single run: no interval can be given, and another seed could turn the order round.")
     elif choice.num_seeds == 1:
         lines.append("One seed: the intervals are over test examples alone, not over another training.")
+    if choice.num_diverged:
+        lines.append(
+            f"{choice.num_diverged} of its {choice.num_seeds + choice.num_diverged} trainings diverged, which its "
+            "score leaves out: a training may leave you with no more than the untouched base."
+        )
     cheaper = _cheaper(teller)
     return [*lines, cheaper] if cheaper else lines
 
 
 def _cheaper(teller: Teller) -> str | None:
-    """A technique that costs less and is not detectably worse."""
+    """Techniques that cost less, and how much worse they may be."""
     found = teller.found
     assert found.choice is not None
     names = {
@@ -146,8 +159,29 @@ def _cheaper(teller: Teller) -> str | None:
     }
     if not names:
         return None
-    claim = "within one standard error" if found.is_single else "not detectably worse"
-    return f"Cheaper and {claim}: {_by_method(names, lambda name, _: LABELS[name])}; see below."
+    deficits = {method: _most_worse(found, method) for method in names.values()}
+    margin = found.verdict.margin
+    inside = margin is not None and all(deficit is not None and deficit <= margin for deficit in deficits.values())
+    claim = "perhaps worse"
+    if found.is_single:
+        claim = "within one standard error"
+    elif margin is not None and inside:
+        claim = f"worse by less than {_size(found, margin)}, if at all"
+    else:
+        reach = {m: f"{m} (by up to {_size(found, d)})" for m, d in deficits.items() if d is not None}
+        names = {name: reach.get(method, method) for name, method in names.items()}
+    return f"Cheaper, and {claim}: {_by_method(names, lambda name, _: LABELS[name])}; see below."
+
+
+def _most_worse(found: Recommendation, method: str) -> float | None:
+    """Upper end of the interval of what the choice scores more, in the metric's unit."""
+    assert found.choice is not None
+    pair = found.verdict.pair(found.choice.method, method)
+    return None if pair is None or pair.difference.high is None else max(pair.difference.high, 0.0)
+
+
+def _size(found: Recommendation, value: float) -> str:
+    return difference_text(found.verdict.metric, Estimate(value, None, None)).lstrip("+")
 
 
 def _by_method(names: Mapping[str, str], tell: Callable[[str, str], str]) -> str:
