@@ -157,7 +157,8 @@ def _told(found: Recommendation, choice: Candidate, eligible: Sequence[Candidate
     ties = tuple(tie for c in eligible if c.method != choice.method and (tie := _tie(choice, c, verdict)) is not None)
     if not choice.is_base:
         ties = tuple(tie for tie in ties if not verdict.candidate(tie.method).is_base)
-    tied = [choice, *(c for tie in ties if _is_sound(c := verdict.candidate(tie.method), found))]
+    rivals = [verdict.candidate(tie.method) for tie in ties]
+    tied = [choice, *(candidate for candidate in rivals if _is_sound(candidate, found))]
     against = choice if not choice.is_base else found.leading
     return replace(
         found,
