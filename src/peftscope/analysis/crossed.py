@@ -150,7 +150,7 @@ def mean_intervals(crossed: Crossed, level: float) -> list[Estimate]:
     if crossed.num_examples < 2:
         return [Estimate(float(value), None, None) for value in crossed.means]
     of_examples = crossed.example_means.var(axis=1, ddof=1) / crossed.num_examples
-    # where no answer of any seed differs, the others' seeds say nothing of this technique's
+    # no seed of it has another score than 0 or 1: a pooled seed variance would not be its own
     flat = crossed.bounded & ((crossed.means == 0.0) | (crossed.means == 1.0))
     share = np.where(crossed.fixed | flat, 0.0, 1.0 / crossed.num_seeds)
     of_seeds = share * crossed.scale * crossed.weight
