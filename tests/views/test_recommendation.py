@@ -138,3 +138,13 @@ def test_a_cheaper_one_is_called_no_worse_only_inside_the_margin() -> None:
     near = [replace(p, difference=Estimate(0.005, -0.005, 0.015)) if p.second == "b" else p for p in verdict.pairs]
     text = _text(recommend(replace(verdict, pairs=tuple(near))))
     assert "Cheaper, and worse by less than 2.0 points, if at all: b in training memory" in text
+
+
+def test_what_is_tied_and_not_advised_as_cheaper_is_named_with_the_reason() -> None:
+    shaky = a_candidate("c", 0.57, failures=("diverged: loss is NaN",), figures=_memory(1e9))
+    verdict = a_verdict(
+        BASE, a_candidate("a", 0.6, figures=_memory(3e9)), a_candidate("b", 0.57, figures=_memory(2e9)), shaky
+    )
+    text = _told(recommend(verdict))["What cannot be told from it"]
+    assert "The cheapest of the choice and these: b in training memory" in text
+    assert "Left out of that, since trainings diverged or the base is not detectably beaten: c." in text

@@ -81,8 +81,7 @@ class Recommendation:
     """Detectably better than the choice, which is preferred for another reason; the choice first."""
     ties: tuple[Tie, ...] = ()
     cheapest: Mapping[str, str] = field(default_factory=dict)
-    """Cost -> method that has the least of it, among the choice and those tied with it that can be advised: none of
-    their trainings diverged, and they are detectably better than the untouched base, where that was measured."""
+    """Cost -> method that has the least of it, among the choice and those tied with it that are sound."""
     excluded: tuple[Excluded, ...] = ()
     kin: tuple[Kin, ...] = ()
     base: Candidate | None = None
@@ -98,6 +97,14 @@ class Recommendation:
     def base_unbeaten(self) -> bool:
         """Whether nothing that satisfies the limits is detectably better than leaving the model alone."""
         return self.choice is not None and self.choice.is_base
+
+    def is_sound(self, candidate: Candidate) -> bool:
+        """Whether it can be advised as a cheaper choice.
+
+        None of its trainings diverged, and it is detectably better than the untouched base, where that was measured.
+        """
+        pair = self.verdict.pair(candidate.method, self.base.method) if self.base is not None else None
+        return not candidate.num_diverged and (pair is None or pair.verdict == "better")
 
 
 def recommend(
@@ -157,15 +164,15 @@ def _told(found: Recommendation, choice: Candidate, eligible: Sequence[Candidate
     ties = tuple(tie for c in eligible if c.method != choice.method and (tie := _tie(choice, c, verdict)) is not None)
     if not choice.is_base:
         ties = tuple(tie for tie in ties if not verdict.candidate(tie.method).is_base)
-    rivals = [verdict.candidate(tie.method) for tie in ties]
-    tied = [choice, *(candidate for candidate in rivals if _is_sound(candidate, found))]
+    tied = [verdict.candidate(tie.method) for tie in ties]
+    advised = [choice, *(candidate for candidate in tied if found.is_sound(candidate))]
     against = choice if not choice.is_base else found.leading
     return replace(
         found,
         beaten=tuple(pair for pair in pairs if pair.verdict == "better"),
         beats_choice=tuple(pair for pair in pairs if pair.verdict == "worse"),
         ties=ties,
-        cheapest={name: c.method for name in CHEAP if (c := _least(tied, name, found)) is not None},
+        cheapest={name: c.method for name in CHEAP if (c := _least(advised, name, found)) is not None},
         base_pair=verdict.pair(against.method, found.base.method) if against and found.base else None,
         is_single=choice.single,
         standard_error=_standard_error(choice, verdict) if choice.single else None,
@@ -212,15 +219,6 @@ def _beats(first: Candidate, second: Candidate, verdict: Verdict) -> bool:
     """Whether one is detectably better."""
     pair = verdict.pair(first.method, second.method)
     return pair is not None and pair.verdict == "better"
-
-
-def _is_sound(candidate: Candidate, found: Recommendation) -> bool:
-    """Whether it can be advised as a cheaper choice."""
-    if candidate.num_diverged:
-        return False
-    if found.base is None or found.verdict.pair(candidate.method, found.base.method) is None:
-        return True
-    return _beats(candidate, found.base, found.verdict)
 
 
 def _best(candidates: Sequence[Candidate], verdict: Verdict) -> Candidate | None:

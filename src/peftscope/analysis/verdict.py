@@ -69,6 +69,11 @@ class Candidate:
         """Final runs that diverged: an outcome of training, which kills and full disks are not."""
         return sum(reason.startswith("diverged:") for reason in self.failures)
 
+    @property
+    def num_trainings(self) -> int:
+        """Final runs with an outcome: a score, or divergence."""
+        return self.num_seeds + self.num_diverged
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import Front
 from peftscope.analysis.limits import SCORE, Breach
 from peftscope.analysis.recommendation import Kin, Recommendation, Tie
@@ -14,7 +13,6 @@ from peftscope.spec.metric import MetricSpec
 from peftscope.store.upstream_figures import UPSTREAM_METRICS
 from peftscope.views.front import front_topic
 from peftscope.views.report.material import Topic
-from peftscope.views.report.quantities import difference_text
 from peftscope.views.teller import LABELS, Teller
 from peftscope.views.units import bracket_text, rate_text
 
@@ -69,9 +67,7 @@ def _answer(teller: Teller) -> Topic:
 
 def _risk(choice: Candidate) -> str:
     """What a heading must not hide."""
-    if not choice.num_diverged:
-        return ""
-    return f": {choice.num_diverged} of {choice.num_seeds + choice.num_diverged} trainings diverged"
+    return f": {choice.num_diverged} of {choice.num_trainings} trainings diverged" if choice.num_diverged else ""
 
 
 def _standing(teller: Teller, choice: Candidate) -> list[str]:
@@ -141,8 +137,8 @@ def _cautions(teller: Teller) -> list[str]:
         lines.append("One seed: the intervals are over test examples alone, not over another training.")
     if choice.num_diverged:
         lines.append(
-            f"{choice.num_diverged} of its {choice.num_seeds + choice.num_diverged} trainings diverged, which its "
-            "score leaves out: a training may leave you with no more than the untouched base."
+            f"{choice.num_diverged} of its {choice.num_trainings} trainings diverged, which its score leaves out: a "
+            "training may leave you with no more than the untouched base."
         )
     cheaper = _cheaper(teller)
     return [*lines, cheaper] if cheaper else lines
@@ -161,14 +157,13 @@ def _cheaper(teller: Teller) -> str | None:
         return None
     deficits = {method: _most_worse(found, method) for method in names.values()}
     margin = found.verdict.margin
-    inside = margin is not None and all(deficit is not None and deficit <= margin for deficit in deficits.values())
-    claim = "perhaps worse"
     if found.is_single:
         claim = "within one standard error"
-    elif margin is not None and inside:
-        claim = f"worse by less than {_size(found, margin)}, if at all"
+    elif margin is not None and all(d is not None and d <= margin for d in deficits.values()):
+        claim = f"worse by less than {teller.size(margin)}, if at all"
     else:
-        reach = {m: f"{m} (by up to {_size(found, d)})" for m, d in deficits.items() if d is not None}
+        claim = "perhaps worse"
+        reach = {m: f"{m} (by up to {teller.size(d)})" for m, d in deficits.items() if d is not None}
         names = {name: reach.get(method, method) for name, method in names.items()}
     return f"Cheaper, and {claim}: {_by_method(names, lambda name, _: LABELS[name])}; see below."
 
@@ -178,10 +173,6 @@ def _most_worse(found: Recommendation, method: str) -> float | None:
     assert found.choice is not None
     pair = found.verdict.pair(found.choice.method, method)
     return None if pair is None or pair.difference.high is None else max(pair.difference.high, 0.0)
-
-
-def _size(found: Recommendation, value: float) -> str:
-    return difference_text(found.verdict.metric, Estimate(value, None, None)).lstrip("+")
 
 
 def _by_method(names: Mapping[str, str], tell: Callable[[str, str], str]) -> str:
@@ -232,8 +223,9 @@ def _ties(teller: Teller) -> Topic | None:
     near = [tie for tie in found.ties if tie.kind == "unknown"]
     lines = []
     if equal:
-        margin = difference_text(found.verdict.metric, Estimate(found.verdict.margin or 0.0, None, None)).lstrip("+")
-        lines.append(f"The same, inside a margin of {margin}: {_tied(teller, equal)}.")
+        lines.append(
+            f"The same, inside a margin of {teller.size(found.verdict.margin or 0.0)}: {_tied(teller, equal)}."
+        )
     if open_:
         judged = f"all {len(found.verdict.pairs)} pairs judged at once" if len(found.verdict.pairs) > 1 else "one pair"
         lines.append(f"Undecided, neither better nor shown to be the same ({judged}): {_tied(teller, open_)}.")
@@ -247,6 +239,10 @@ def _ties(teller: Teller) -> Topic | None:
 
     if found.cheapest:
         lines.append(f"The cheapest of {tied}: {_by_method(found.cheapest, tell)}.")
+        unsound = [tie for tie in found.ties if not found.is_sound(found.verdict.candidate(tie.method))]
+        if unsound:
+            told = ", ".join(tie.method for tie in unsound)
+            lines.append(f"Left out of that, since trainings diverged or the base is not detectably beaten: {told}.")
     return Topic(title="What cannot be told from it", lines=lines)
 
 
@@ -266,8 +262,7 @@ def _tied(teller: Teller, ties: Sequence[Tie]) -> str:
 
 
 def _within_reach(teller: Teller, near: Sequence[Tie]) -> str:
-    error = teller.found.standard_error
-    size = difference_text(teller.found.verdict.metric, Estimate(error or 0.0, None, None)).lstrip("+")
+    size = teller.size(teller.found.standard_error or 0.0)
     return (
         f"One standard error of its score is {size}, over test examples alone; one standard error of the "
         f"difference could turn the order round with {_tied(teller, near)}."

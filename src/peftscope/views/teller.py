@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.limits import SCORE
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.verdict import Candidate, Pair, Verdict
@@ -64,3 +65,7 @@ class Teller:
     def difference(self, pair: Pair) -> str:
         """Of the scores of a pair, with its interval."""
         return difference_text(self.verdict.metric, pair.difference)
+
+    def size(self, difference: float) -> str:
+        """Of a difference of scores, without its sign, such as ``2.0 points``."""
+        return difference_text(self.verdict.metric, Estimate(abs(difference), None, None)).lstrip("+")
