@@ -1,10 +1,7 @@
 """Simulated studies whose truth is known, and what the statistics say of them.
 
-A technique's training with one seed has an accuracy drawn from a normal distribution around the technique's (kept
-within 0.001 and 0.999); its answer to an example is right where a normal score falls below that accuracy's quantile.
-Scores of different trainings on one example correlate just so that the right-or-wrong answers of two trainings of
-that accuracy correlate 0.4 (latent-Gaussian). The example's effect is one for all techniques: what one finds hard
-all find hard. The truth an interval must cover is the technique's expected accuracy over seeds and examples.
+How studies are made stands in ``worlds.py``, which shares no code with the analysis. The truth an interval must cover
+is the technique's expected accuracy over seeds and examples.
 """
 
 from __future__ import annotations
@@ -14,17 +11,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import stats
+from worlds import CORRELATION, Study, World, a_study
 
-from peftscope.analysis.crossed import Crossed, fit, mean_intervals
-from peftscope.analysis.pairs import compared, shaffer, verdicts_of
+from peftscope.analysis.crossed import mean_intervals
+from peftscope.analysis.familywise import all_pairs
+from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
+from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.analysis.power import seeds_for_equivalence
 from peftscope.analysis.tiers import tiers_of
 
 TECHNIQUES = 8
 EXAMPLES = 1_000
-CORRELATION = 0.4
-"""Between answers of two trainings to one example."""
 MARGIN = 0.02
 LEVEL = 0.95
 LOOKS = (3, 5, 10)
@@ -60,28 +58,6 @@ class Look:
     """Whether a pair that differs was declared equivalent, one per study."""
 
 
-def latent_correlation(accuracy: float, wanted: float = CORRELATION) -> float:
-    """Correlation of normal scores at which right-or-wrong answers of that accuracy correlate as wanted."""
-    cut = stats.norm.ppf(accuracy)
-
-    def miss(latent: float) -> float:
-        both = stats.multivariate_normal([0.0, 0.0], [[1.0, latent], [latent, 1.0]]).cdf([cut, cut])
-        return float((both - accuracy**2) / (accuracy * (1.0 - accuracy)) - wanted)
-
-    return float(optimize.brentq(miss, 0.01, 0.99, xtol=1e-6))
-
-
-def answers(
-    generator: np.random.Generator, truths: Floats, *, seeds: int, seed_sd: float, latent: float, examples: int
-) -> NDArray[np.bool_]:
-    """One study's answers, shape (techniques, seeds, examples)."""
-    own = np.clip(truths[:, None] + seed_sd * generator.standard_normal((len(truths), seeds)), 0.001, 0.999)
-    shared = np.sqrt(latent) * generator.standard_normal(examples, dtype=np.float32)
-    rest = generator.standard_normal((len(truths), seeds, examples), dtype=np.float32)
-    cut = stats.norm.ppf(own).astype(np.float32)[:, :, None] - shared.astype(np.float32)
-    return rest * np.float32(np.sqrt(1.0 - latent)) < cut
-
-
 def run_cell(
     *,
     accuracy: float,
@@ -98,18 +74,31 @@ def run_cell(
         full: Also intervals and tiers; else only verdicts on pairs.
     """
     generator = np.random.default_rng([source, round(accuracy * 1000), round(seed_sd * 1000), round(gap * 1000)])
-    truths = np.full(TECHNIQUES, accuracy)
-    truths[0] += gap
-    latent = latent_correlation(accuracy)
+    world = World(
+        accuracies=(accuracy + gap, *[accuracy] * (TECHNIQUES - 1)),
+        seed_sds=(seed_sd,) * TECHNIQUES,
+        seeds=(max(looks),) * TECHNIQUES,
+        examples=EXAMPLES,
+    )
+    truths = np.array(world.accuracies)
     counts = {seeds: Look() for seeds in looks}
     for _ in range(studies):
-        right = answers(generator, truths, seeds=max(looks), seed_sd=seed_sd, latent=latent, examples=EXAMPLES)
+        study = a_study(world, generator)
         for seeds in looks:
-            crossed = fit({str(t): right[t, :seeds].astype(np.float64) for t in range(TECHNIQUES)})
-            _judge_pairs(counts[seeds], crossed, truths)
+            outcomes = outcomes_in(study, seeds)
+            _judge_pairs(counts[seeds], outcomes, truths)
             if full:
-                _judge_rest(counts[seeds], crossed, truths, generator)
+                _judge_rest(counts[seeds], outcomes, truths, generator)
     return counts
+
+
+def outcomes_in(study: Study, seeds: int | None = None) -> Outcomes:
+    """A study's trainings, the first so many of each technique, as the product takes them."""
+    trainings = {
+        name: [Training(seed=seed, scores=scores) for seed, scores in enumerate(rows[:seeds])]
+        for name, rows in study.answers.items()
+    }
+    return outcomes_of(trainings, fixed=["base"] if "base" in trainings else [])
 
 
 def found_at_best(*, accuracy: float, seed_sd: float, gap: float, seeds: int, studies: int) -> float:
@@ -124,7 +113,8 @@ def found_at_best(*, accuracy: float, seed_sd: float, gap: float, seeds: int, st
     for _ in range(studies):
         means = truths + np.sqrt(variance) * generator.standard_normal(TECHNIQUES)
         steps = (means[first] - means[second]) / np.sqrt(variance[first] + variance[second])
-        found.append(float((shaffer(2.0 * stats.norm.sf(np.abs(steps)), TECHNIQUES) <= 1.0 - LEVEL)[first == 0].mean()))
+        adjusted = all_pairs(steps, np.full(len(steps), np.inf), TECHNIQUES)
+        found.append(float((adjusted <= 1.0 - LEVEL)[first == 0].mean()))
     return float(np.mean(found))
 
 
@@ -143,8 +133,8 @@ def named_seeds(accuracy: float, seed_sd: float) -> int:
     return named
 
 
-def _judge_pairs(look: Look, crossed: Crossed, truths: Floats) -> None:
-    tested = compared(crossed, sign=1.0, margin=MARGIN)
+def _judge_pairs(look: Look, outcomes: Outcomes, truths: Floats) -> None:
+    tested = compared(outcomes, sign=1.0, margin=MARGIN)
     of = tested.of
     verdicts = np.array(verdicts_of(tested, LEVEL, 1.0))
     truth = truths[of.first] - truths[of.second]
@@ -152,7 +142,7 @@ def _judge_pairs(look: Look, crossed: Crossed, truths: Floats) -> None:
     same = truth == 0.0
     look.studies += 1
     look.pairs.append(float((np.abs(of.centres - truth) <= half).mean()))
-    look.false_better += bool((same & (tested.p_holm <= 1.0 - LEVEL)).any())
+    look.false_better += bool((same & (tested.p_adjusted <= 1.0 - LEVEL)).any())
     look.equivalent.append(float((verdicts[same] == "equivalent").mean()))
     if same.all():
         return
@@ -163,7 +153,8 @@ def _judge_pairs(look: Look, crossed: Crossed, truths: Floats) -> None:
     look.false_equivalent.append(bool((verdicts[~same] == "equivalent").any()))
 
 
-def _judge_rest(look: Look, crossed: Crossed, truths: Floats, generator: np.random.Generator) -> None:
+def _judge_rest(look: Look, outcomes: Outcomes, truths: Floats, generator: np.random.Generator) -> None:
+    crossed = outcomes.whole
     intervals = mean_intervals(crossed, LEVEL)
     covered = [i.low is not None and i.high is not None and i.low <= t <= i.high for i, t in zip(intervals, truths)]
     look.intervals.append(float(np.mean(covered)))

@@ -30,7 +30,8 @@ if __name__ == "__main__":
     from collections.abc import Callable, Iterable, Sequence
 
     import numpy as np
-    from simulated import CORRELATION, EXAMPLES, LOOKS, MARGIN, TECHNIQUES, found_at_best, named_seeds, run_cell
+    from simulated import EXAMPLES, LOOKS, MARGIN, TECHNIQUES, found_at_best, named_seeds, run_cell
+    from worlds import CORRELATION
 
     ACCURACIES = (0.1, 0.5, 0.9)
     SEED_SDS = (0.0, 0.01, 0.03)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peftscope.analysis.estimates import Estimate
-from peftscope.analysis.verdict import Candidate, Figure, Pair, PairVerdict, Verdict
+from peftscope.analysis.verdict import Candidate, Failure, Figure, Pair, PairVerdict, Verdict
 from peftscope.spec.metric import MetricSpec
 
-__all__ = ["ACCURACY", "LOSS", "a_candidate", "a_verdict"]
+__all__ = ["ACCURACY", "LOSS", "a_candidate", "a_verdict", "failures"]
 
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="test")
 LOSS = MetricSpec(name="held_out_loss", unit="nats/token", direction="lower", window="test")
@@ -23,6 +23,11 @@ def a_candidate(method: str, score: float, half: float | None = 0.03, **parts: A
     known: dict[str, Any] = {"num_seeds": 3, "num_examples": 1000, "technique": method, "figures": figures}
     interval = (None, None) if half is None else (score - half, score + half)
     return Candidate(method=method, score=Estimate(score, *interval), **{**known, **parts})
+
+
+def failures(*told: str) -> tuple[Failure, ...]:
+    """Failures as they are printed: ``status: reason``."""
+    return tuple(Failure(status=status, reason=reason) for status, _, reason in (text.partition(": ") for text in told))
 
 
 def a_verdict(
@@ -53,7 +58,7 @@ def _pairs(candidates: Sequence[Candidate], sign: float, told: Mapping[tuple[str
                 second=second.method,
                 difference=Estimate(value, value - 0.04, value + 0.04),
                 p_value=0.01,
-                p_holm=0.02,
+                p_adjusted=0.02,
                 p_equivalent=None,
                 verdict=verdict,
                 superiority=0.9,

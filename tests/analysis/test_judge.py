@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from judged import failures
 from peftscope.analysis.front import front_of
 from peftscope.analysis.judge import judge
 from peftscope.analysis.tuning import Edge, Trial, Tuning
@@ -104,11 +105,12 @@ def test_failures_are_shown_and_counted() -> None:
     runs.loc[runs["method"] == "gone", ["status", "reason"]] = ["oom", "no memory"]
     verdict = _verdict(runs, examples)
     assert verdict.candidate("lora").num_seeds == 2
-    assert verdict.candidate("lora").failures == ("diverged: loss is NaN",)
-    assert verdict.candidate("gone").failures == ("oom: no memory",) * 3
+    assert verdict.candidate("lora").failures == failures("diverged: loss is NaN")
+    assert verdict.candidate("gone").failures == failures(*["oom: no memory"] * 3)
     assert verdict.candidate("gone").score is None
     assert verdict.candidates[-1].method == "gone"
-    assert any("lora: 1 of 3 final runs failed" in note for note in verdict.notes)
+    told = "lora: 1 of 3 trainings diverged, counted with the untouched base's answers"
+    assert any(told in note for note in verdict.notes)
 
 
 def test_trials_do_not_count() -> None:

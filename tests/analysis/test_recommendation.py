@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from judged import LOSS, a_candidate, a_verdict
+from judged import LOSS, a_candidate, a_verdict, failures
 from peftscope.analysis.limits import Breach, Limits
 from peftscope.analysis.recommendation import Recommendation, recommend
 from peftscope.analysis.traits import Traits
@@ -255,9 +255,9 @@ def test_of_single_runs_whose_answers_nobody_counted_nothing_is_called_near() ->
 
 def test_failures_are_kept_also_of_techniques_without_a_score() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6))
-    lost = Candidate(method="b", technique="b", failures=("oom: no memory",))
+    lost = Candidate(method="b", technique="b", failures=failures("oom: no memory"))
     found = recommend(replace(verdict, candidates=(*verdict.candidates, lost)))
-    assert found.failures == {"b": ("oom: no memory",)}
+    assert found.failures == {"b": failures("oom: no memory")}
 
 
 def test_a_cost_is_read_from_the_metric_that_most_techniques_have() -> None:
@@ -279,7 +279,7 @@ def test_a_merged_technique_is_as_fast_as_its_merged_form() -> None:
 def test_what_diverged_or_does_not_beat_the_base_is_never_the_cheaper_choice() -> None:
     best = a_candidate("best", 0.60, figures=_costs(memory=3e9))
     sound = a_candidate("sound", 0.57, figures=_costs(memory=2e9))
-    shaky = a_candidate("shaky", 0.57, failures=("diverged: loss is NaN",), figures=_costs(memory=1e9))
+    shaky = a_candidate("shaky", 0.57, failures=failures("diverged: loss is NaN"), figures=_costs(memory=1e9))
     assert recommend(a_verdict(BASE, best, sound, shaky)).cheapest["memory"] == "sound"
     told: dict[tuple[str, str], PairVerdict] = {("useless", "base"): "undecided"}
     useless = a_candidate("useless", 0.57, figures=_costs(memory=1e9))

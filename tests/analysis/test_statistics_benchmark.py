@@ -19,6 +19,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 STUDIES = 100
 sys.path.insert(0, str(BENCHMARKS))
 import simulated  # noqa: E402
+import worlds  # noqa: E402
 
 sys.path.remove(str(BENCHMARKS))
 
@@ -42,17 +43,11 @@ def identical() -> Cells:
 
 @pytest.mark.parametrize("accuracy", [0.1, 0.5, 0.9])
 def test_simulated_answers_have_the_accuracy_and_the_correlation_that_are_stated(accuracy: float) -> None:
-    right = simulated.answers(
-        np.random.default_rng(0),
-        np.full(2, accuracy),
-        seeds=2,
-        seed_sd=0.0,
-        latent=simulated.latent_correlation(accuracy),
-        examples=200_000,
-    )
-    answers = right.reshape(4, -1).astype(float)
+    latent = worlds.latent_correlation(accuracy)
+    right = worlds.answers(np.random.default_rng(0), np.full(4, accuracy), latent=latent, examples=200_000)
+    answers = right.astype(float)
     assert answers.mean() == pytest.approx(accuracy, abs=0.004)
-    assert np.corrcoef(answers)[np.triu_indices(4, 1)] == pytest.approx(simulated.CORRELATION, abs=0.015)
+    assert np.corrcoef(answers)[np.triu_indices(4, 1)] == pytest.approx(worlds.CORRELATION, abs=0.015)
 
 
 def test_95_percent_intervals_hold_the_truth_in_93_to_97_of_100_in_every_cell(identical: Cells) -> None:

@@ -33,6 +33,7 @@ def _frames() -> tuple[pd.DataFrame, pd.DataFrame]:
         ]
     )
     runs["reason"] = None
+    runs["seed"] = [0, 0, 1, 0, 0]
     scores = {"b": [0, 0, 0, 1], "l0": [1, 0, 0, 1], "o": [1, 1, 1, 1]}
     examples = pd.DataFrame(
         [

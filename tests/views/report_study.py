@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from judged import failures
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import Front
 from peftscope.analysis.tuning import Trial, Tuning
@@ -166,7 +167,7 @@ def _candidates(names: Mapping[str, str]) -> tuple[Candidate, ...]:
                 learning_rate=3e-4,
                 num_seeds=runs,
                 num_examples=100,
-                failures=("diverged: the loss became NaN at step 7",) if name == "ia3" else (),
+                failures=failures("diverged: the loss became NaN at step 7") if name == "ia3" else (),
                 score=Estimate(score, score - 0.045 * (4 - runs), score + 0.045 * (4 - runs)),
                 gain=Estimate(score - 0.04, score - 0.12, score + 0.06),
                 figures={m.name: _figure(v, runs) for m, v in zip(METRICS[1:], costs)},
@@ -174,7 +175,7 @@ def _candidates(names: Mapping[str, str]) -> tuple[Candidate, ...]:
                 single=False,
             )
         )
-    found.append(Candidate(method=names["vera"], technique="vera", failures=("oom: out of memory",) * 3))
+    found.append(Candidate(method=names["vera"], technique="vera", failures=failures(*["oom: out of memory"] * 3)))
     return tuple(found)
 
 
@@ -189,7 +190,7 @@ def _pairs(candidates: Sequence[Candidate]) -> tuple[Pair, ...]:
         pairs.append(
             Pair(
                 first=a.method, second=b.method, difference=Estimate(gap, gap - 0.05, gap + 0.05), p_value=0.01,
-                p_holm=0.2 if verdict == "undecided" else 0.004, p_equivalent=0.3, verdict=verdict,
+                p_adjusted=0.2 if verdict == "undecided" else 0.004, p_equivalent=0.3, verdict=verdict,
                 superiority=min(0.99, 0.5 + 5 * gap), more_seeds=4 if verdict == "undecided" else None,
             )
         )  # fmt: skip

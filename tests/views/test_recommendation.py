@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from judged import LOSS, a_candidate, a_verdict
+from judged import LOSS, a_candidate, a_verdict, failures
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.limits import Limits
 from peftscope.analysis.recommendation import Recommendation, recommend
@@ -100,7 +100,7 @@ def test_a_limit_on_what_nobody_measured_leaves_all_out_and_says_so() -> None:
 
 
 def test_failures_of_one_kind_are_counted() -> None:
-    lost = a_candidate("b", 0.5, failures=("oom: no memory", "oom: no memory", "killed: by hand"))
+    lost = a_candidate("b", 0.5, failures=failures("oom: no memory", "oom: no memory", "killed: by hand"))
     told = _told(recommend(a_verdict(BASE, a_candidate("a", 0.6), lost)))
     assert told["3 runs failed"] == "b: oom: no memory (2 runs) b: killed: by hand"
 
@@ -125,10 +125,10 @@ def test_a_choice_that_shares_the_top_tier_is_not_said_to_be_alone() -> None:
 
 
 def test_a_choice_whose_trainings_diverged_says_so_in_its_heading() -> None:
-    shaky = a_candidate("a", 0.6, num_seeds=2, failures=("diverged: loss is NaN", "killed: power cut"))
+    shaky = a_candidate("a", 0.6, num_seeds=2, failures=failures("diverged: loss is NaN", "killed: power cut"))
     told = _told(recommend(a_verdict(BASE, shaky, a_candidate("b", 0.57))))
     text = told["Take a: 1 of 3 trainings diverged"]
-    assert "1 of its 3 trainings diverged, which its score leaves out" in text
+    assert "1 of 3 trainings diverged; its score is the mean over all of them" in text
 
 
 def test_a_cheaper_one_is_called_no_worse_only_inside_the_margin() -> None:
@@ -141,7 +141,7 @@ def test_a_cheaper_one_is_called_no_worse_only_inside_the_margin() -> None:
 
 
 def test_what_is_tied_and_not_advised_as_cheaper_is_named_with_the_reason() -> None:
-    shaky = a_candidate("c", 0.57, failures=("diverged: loss is NaN",), figures=_memory(1e9))
+    shaky = a_candidate("c", 0.57, failures=failures("diverged: loss is NaN"), figures=_memory(1e9))
     verdict = a_verdict(
         BASE, a_candidate("a", 0.6, figures=_memory(3e9)), a_candidate("b", 0.57, figures=_memory(2e9)), shaky
     )

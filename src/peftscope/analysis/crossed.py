@@ -6,14 +6,17 @@ Every seed of every technique answers the same examples, so a score is a crossed
 
 and the variance of a technique's mean has two parts (Brennan, Generalizability Theory, 2001, ch. 3): that of its
 means per example, over examples, which holds the rest too, and the seed variance over the number of seeds. The
-first is taken from a technique's own thousand examples. The second would come from two or three numbers; so it is
-pooled over the techniques, as is usual where many small groups share a nuisance variance. Between techniques of
-different accuracy it is taken to be proportional to p (1 - p): seeds scatter less near 0 and 1, equally so on the
-arcsine scale. A technique whose seeds scatter detectably more than the others' (F test, 1 % over all) keeps its own.
+first is taken from a technique's own thousand examples. The second would come from two or three numbers; so each
+technique's leans on those of all (``moderated``). Between techniques of different accuracy it is taken to be
+proportional to p (1 - p): seeds scatter less near 0 and 1, equally so on the arcsine scale.
 
-Each technique's mean square of seeds less its rest is an unbiased estimate of the seed variance; a pooled one below
-zero counts as zero, which widens intervals a little. Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2,
-1946), the error of the seed variance being that of the mean squares and not of their difference.
+Each technique's mean square of seeds less its rest is an estimate of the seed variance; one below zero counts as
+zero, which widens intervals a little. Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946), the
+error of the seed variance being that of the mean squares and not of their difference.
+
+Seeds of the same number share the order of the data, and may lift or lower all techniques together. How far they do
+is one correlation over all pairs of techniques, from four techniques on; with equal variances that is the analysis of
+a design blocked by seeds. A pair's difference then carries that much less of the seeds.
 
 Scores between 0 and 1 get Wilson's interval at the effective number of answers (Franco et al., Journal of Survey
 Statistics and Methodology 7, 2019), with the t-quantile: it stays sound near 0 and 1, and with one run it is
@@ -24,7 +27,7 @@ the seeds, over three seeds it is too narrow.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -32,14 +35,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from peftscope.analysis.estimates import Estimate
+from peftscope.analysis.moderated import moderated
 
 __all__ = ["Crossed", "Differences", "against_the_rest", "differences", "fit", "mean_intervals", "rest_weights"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SCATTER_LEVEL = 0.01
-"""Of the test that takes a technique with unsteady seeds out of the pool."""
+BLOCKED = 4
+"""Techniques with two shared seeds from which on the correlation of seed effects is estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +69,16 @@ class Crossed:
     """Shape (T,): seed variance of one training, over ``weight``; 0 where it is not known."""
     noise: Floats
     """Shape (T,): mean square of seeds that ``scale`` is from, over ``weight``."""
-    pool: Ints
-    """Shape (T,): techniques with the same number share ``scale``."""
-    degrees: Ints
+    degrees: Floats
     """Shape (T,): degrees of freedom of ``scale``; 0 where no technique has two seeds."""
+    total_degrees: float
+    """Of the seed variance of all techniques together: no pair's is known better."""
+    unsteady: NDArray[np.bool_]
+    """Shape (T,): seeds scatter detectably more than the others'."""
+    shared: Ints
+    """Shape (T, T): seeds that two techniques have in common."""
+    correlation: float | None
+    """Of what one seed does to two techniques; None where too few share seeds."""
 
     @property
     def num_examples(self) -> int:
@@ -81,13 +91,32 @@ class Crossed:
         return np.where(self.fixed, 0.0, self.scale * self.weight)
 
     @cached_property
+    def covariance_of_seeds(self) -> Floats:
+        """The seeds' part in the covariance of the means, shape (T, T)."""
+        deviations = np.sqrt(self.seed_variance)
+        together = self.shared / np.outer(self.num_seeds, self.num_seeds)
+        found = (self.correlation or 0.0) * together * np.outer(deviations, deviations)
+        np.fill_diagonal(found, self.seed_variance / self.num_seeds)
+        return np.asarray(found, np.float64)
+
+    @cached_property
     def covariance(self) -> Floats:
-        """Of the means, shape (T, T): examples are shared, seeds are taken as a technique's own."""
+        """Of the means, shape (T, T): techniques share the examples, and what they share of the seeds."""
         count = self.num_examples
         if count < 2:
             return np.full((len(self.names), len(self.names)), np.nan)
         of_examples = np.atleast_2d(np.cov(self.example_means)) / count
-        return np.asarray(of_examples + np.diag(self.seed_variance / self.num_seeds), np.float64)
+        return np.asarray(of_examples + self.covariance_of_seeds, np.float64)
+
+    def among(self, positions: Ints) -> Crossed:
+        """Some of the techniques, with what was estimated from all."""
+        own = ["num_seeds", "fixed", "example_means", "means", "weight", "rest", "scale", "noise", "degrees"]
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in positions),
+            shared=self.shared[np.ix_(positions, positions)],
+            **{name: getattr(self, name)[positions] for name in [*own, "unsteady"]},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,15 +137,24 @@ class Differences:
     """Shape (P,): of freedom."""
 
 
-def fit(scores: Mapping[str, Floats], *, fixed: Sequence[str] = ()) -> Crossed:
+def fit(
+    scores: Mapping[str, Floats],
+    *,
+    fixed: Sequence[str] = (),
+    seeds: Mapping[str, Sequence[int]] | None = None,
+    alone: Sequence[str] = (),
+) -> Crossed:
     """Fit the crossed model to scores of shape (seeds, examples) by technique.
 
     Args:
         scores: Finite; the same examples in the same order for all, seeds as many as there are.
         fixed: Techniques that are not trained: a second run would give the same.
+        seeds: Numbers of the seeds, in the order of the rows; 0, 1, 2 and so on where not said.
+        alone: Techniques whose seed variance is of another kind, and stays their own.
     """
     assert scores
     names = tuple(scores)
+    numbers = [tuple(range(len(v))) if seeds is None else tuple(seeds[n]) for n, v in scores.items()]
     still = np.array([name in fixed for name in names])
     counts = np.array([len(values) for values in scores.values()])
     by_example = np.stack([values.mean(axis=0) for values in scores.values()])
@@ -128,7 +166,16 @@ def fit(scores: Mapping[str, Floats], *, fixed: Sequence[str] = ()) -> Crossed:
         share = (means * answers + 0.5) / (answers + 1.0)
         weight = share * (1.0 - share)
     squares, rest = np.array([_mean_squares(values) for values in scores.values()]).T
-    pooled = _pooled(squares / weight, rest / by_example.shape[1] / weight, np.where(still, 0, counts - 1))
+    degrees = np.where(still | ~np.isfinite(squares), 0.0, counts - 1.0)
+    found = moderated(squares / weight, degrees, alone=np.array([name in alone for name in names]))
+    # where a technique has no rest of its own, that of all: what is left of the noise is the seeds'
+    own_rest = rest / by_example.shape[1] / weight
+    lent = float(np.average(own_rest[degrees > 0], weights=degrees[degrees > 0])) if degrees.any() else 0.0
+    scale = np.maximum(found.variances - np.where(degrees > 0, own_rest, lent), 0.0)
+    scale = np.where(found.degrees > 0, scale, 0.0)
+    shared = np.array([[len(set(one) & set(other)) for other in numbers] for one in numbers])
+    shared[still | still[:, None]] = 0
+    by_seed = [dict(zip(own, values.mean(axis=1))) for own, values in zip(numbers, scores.values())]
     return Crossed(
         names=names,
         num_seeds=counts,
@@ -138,10 +185,13 @@ def fit(scores: Mapping[str, Floats], *, fixed: Sequence[str] = ()) -> Crossed:
         bounded=bounded,
         weight=weight,
         rest=rest,
-        scale=pooled[0],
-        noise=pooled[1],
-        pool=pooled[2].astype(np.int64),
-        degrees=pooled[3].astype(np.int64),
+        scale=scale,
+        noise=found.variances,
+        degrees=found.degrees,
+        total_degrees=found.total,
+        unsteady=found.unsteady,
+        shared=shared,
+        correlation=_correlation(by_seed, shared, np.sqrt(scale * weight), np.sqrt(found.variances * weight)),
     )
 
 
@@ -173,9 +223,6 @@ def mean_intervals(crossed: Crossed, level: float) -> list[Estimate]:
 def differences(crossed: Crossed, first: Ints, second: Ints) -> Differences:
     """Paired differences of techniques by position, each of shape (P,).
 
-    Seeds of the same number share the order of the data. Their effects are taken as independent all the same: if
-    sharing makes two techniques rise and fall together, intervals are wider than they need be, never too narrow.
-
     Between 0 and 1, half an answer is added to each of the four outcomes of a pair (Agresti and Min, Statistics in
     Medicine 24, 2005), of one seed of several, so that an interval does not shrink to nothing where all pairs agree.
     """
@@ -195,16 +242,13 @@ def differences(crossed: Crossed, first: Ints, second: Ints) -> Differences:
     else:
         centres = values
         of_examples = sums / max(count - 1, 1) / count
-    coefficients = share * crossed.weight
-    one, other = coefficients[first], coefficients[second]
-    variance = of_examples + one * crossed.scale[first] + other * crossed.scale[second]
-    one, other = one * crossed.noise[first], other * crossed.noise[second]
-    together = crossed.pool[first] == crossed.pool[second]
-    squared = np.where(together, (one + other) ** 2, 0.0)
-    apart = np.where(together, 0.0, 1.0)
-    wobble = squared / np.maximum(crossed.degrees[first], 1)
-    wobble = wobble + apart * one**2 / np.maximum(crossed.degrees[first], 1)
-    wobble = wobble + apart * other**2 / np.maximum(crossed.degrees[second], 1)
+    of_seeds = share * crossed.scale * crossed.weight
+    apart = of_seeds[first] + of_seeds[second]
+    left = np.maximum(apart - 2.0 * crossed.covariance_of_seeds[first, second], 0.0)
+    variance = of_examples + left
+    part = np.where(apart > 0.0, left / np.where(apart > 0.0, apart, 1.0), 1.0)
+    noise = share * crossed.weight * crossed.noise
+    wobble = part**2 * _wobble(crossed, noise[first], noise[second], first, second) * _blocked(crossed)
     if not crossed.bounded:
         wobble = wobble + of_examples**2 / max(count - 1, 1)
     errors = np.sqrt(variance) if count > 1 else np.zeros(len(variance))
@@ -223,13 +267,15 @@ def rest_weights(count: int) -> Floats:
 def against_the_rest(crossed: Crossed, among: Sequence[int]) -> tuple[Floats, Floats, Floats]:
     """Each technique less the mean of the rest of a set: values, standard errors, degrees of freedom, shape (len,)."""
     weights = rest_weights(len(among))
-    seeds = np.where(crossed.fixed, 0.0, crossed.weight * crossed.noise / crossed.num_seeds)[list(among)]
-    variance = np.einsum("ci,ij,cj->c", weights, crossed.covariance[np.ix_(among, among)], weights)
-    wobble = np.zeros(len(among))
-    pools = crossed.pool[list(among)]
-    for pool in np.unique(pools):  # what shares an estimate is wrong together
-        degrees = max(int(crossed.degrees[list(among)][pools == pool][0]), 1)
-        wobble += (weights[:, pools == pool] ** 2 @ seeds[pools == pool]) ** 2 / degrees
+    place = np.ix_(among, among)
+    variance = np.einsum("ci,ij,cj->c", weights, crossed.covariance[place], weights)
+    of_seeds = crossed.covariance_of_seeds[place]
+    apart = weights**2 @ np.diag(of_seeds)
+    left = np.einsum("ci,ij,cj->c", weights, of_seeds, weights)
+    part = np.where(apart > 0.0, left / np.where(apart > 0.0, apart, 1.0), 1.0)
+    noise = np.where(crossed.fixed, 0.0, crossed.weight * crossed.noise / crossed.num_seeds)[list(among)]
+    degrees = np.where(crossed.degrees > 0, crossed.degrees, np.inf)[list(among)]
+    wobble = part**2 * (weights**4 @ (noise**2 / degrees)) * _blocked(crossed)
     if not crossed.bounded:
         count = max(crossed.num_examples, 2)
         of_examples = np.cov(weights @ crossed.example_means[list(among)])
@@ -250,42 +296,43 @@ def _mean_squares(scores: Floats) -> tuple[float, float]:
     return float(by_seed.var(ddof=1)), max(left, 0.0) / ((seeds - 1) * (examples - 1))
 
 
-def _pooled(squares: Floats, rest: Floats, degrees: Ints) -> tuple[Floats, Floats, Floats, Floats]:
-    """Scale, noise, pool and degrees of freedom per technique, from its own mean squares over its weight."""
-    known = (degrees > 0) & np.isfinite(squares)
-    inside = known.copy()
-    for _ in range(int(known.sum())):
-        worst = _unsteady(squares, degrees, inside, SCATTER_LEVEL / max(int(known.sum()), 1))
-        if worst is None:
-            break
-        inside[worst] = False
-    count = len(squares)
-    total = int(degrees[inside].sum())
-    shares = np.where(inside, degrees, 0) / max(total, 1)
-    noise = np.full(count, float(np.sum(shares[inside] * squares[inside])))
-    scale = np.full(count, max(float(np.sum(shares[inside] * (squares - rest)[inside])), 0.0))
-    own = known & ~inside
-    noise[own], scale[own] = squares[own], np.maximum(squares - rest, 0.0)[own]
-    pool = np.where(own, 1 + np.arange(count), 0)
-    return scale, noise, pool.astype(np.float64), np.where(own, degrees, total).astype(np.float64)
+def _correlation(by_seed: Sequence[Mapping[int, float]], shared: Ints, effects: Floats, noises: Floats) -> float | None:
+    """Of seed effects, over all pairs of techniques with two shared seeds or more.
 
-
-def _unsteady(squares: Floats, degrees: Ints, inside: NDArray[np.bool_], level: float) -> int | None:
-    """The technique in the pool whose seeds scatter most beyond the others', where they do detectably."""
-    if inside.sum() < 3:
+    Each technique's means are scaled by its noise first, so that an unsteady one does not speak for all.
+    """
+    able = [i for i in range(len(by_seed)) if effects[i] > 0.0 and (np.delete(shared[i], i) >= 2).any()]
+    if len(able) < BLOCKED:
         return None
-    weighted = np.where(inside, degrees * squares, 0.0)
-    left = np.where(inside, degrees, 0).sum() - degrees
-    others = (weighted.sum() - weighted) / np.maximum(left, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(inside & (others > 0.0), squares / others, 0.0)
-    p_values = np.where(inside, stats.f.sf(ratio, np.maximum(degrees, 1), np.maximum(left, 1)), 1.0)
-    worst = int(np.argmin(p_values))
-    return worst if p_values[worst] < level else None
+    products, expected = 0.0, 0.0
+    for place, one in enumerate(able):
+        for other in able[:place]:
+            common = sorted(by_seed[one].keys() & by_seed[other].keys())
+            if len(common) < 2:
+                continue
+            first, second = (np.array([by_seed[i][seed] for seed in common]) / noises[i] for i in (one, other))
+            products += float(np.sum((first - first.mean()) * (second - second.mean())))
+            expected += (len(common) - 1) * effects[one] * effects[other] / noises[one] / noises[other]
+    return float(np.clip(products / expected, -1.0 / (len(able) - 1), 1.0)) if expected > 0.0 else None
+
+
+def _wobble(crossed: Crossed, one: Floats, other: Floats, first: Ints, second: Ints) -> Floats:
+    """Squared error of the sum of two noises, shape (P,), over two: what techniques lean on is one for both."""
+    known = np.where(crossed.degrees > 0, crossed.degrees, np.inf)
+    apart = one**2 / known[first] + other**2 / known[second]
+    together = (one + other) ** 2 / max(crossed.total_degrees, 1.0)
+    any_known = np.isfinite(known[first]) | np.isfinite(known[second])
+    return np.asarray(np.where(any_known, np.maximum(apart, together), 0.0), np.float64)
+
+
+def _blocked(crossed: Crossed) -> float:
+    """By how much the squared error of a variance is larger because the correlation is estimated too."""
+    trained = int((~crossed.fixed).sum())
+    return 1.0 if crossed.correlation is None else trained / (trained - 1)
 
 
 def _satterthwaite(crossed: Crossed, variance: Floats, of_examples: Floats, of_seeds_squared: Floats) -> Floats:
-    wobble = of_seeds_squared / np.maximum(crossed.degrees, 1)
+    wobble = of_seeds_squared / np.where(crossed.degrees > 0, crossed.degrees, np.inf)
     if not crossed.bounded:  # Wilson's variance follows from the mean, others are estimated
         wobble = wobble + of_examples**2 / (crossed.num_examples - 1)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -10,21 +10,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from peftscope.analysis.crossed import Crossed, fit, mean_intervals
+from peftscope.analysis.crossed import Crossed, mean_intervals
 from peftscope.analysis.estimates import LEVEL, Estimate
-from peftscope.analysis.pairs import pairs_of
+from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
+from peftscope.analysis.pairs import gains_of, pairs_of
 from peftscope.analysis.tiers import tiers_of
 from peftscope.analysis.tuning import Tuning
-from peftscope.analysis.verdict import Candidate, Figure, Pair, Verdict
+from peftscope.analysis.verdict import Candidate, Failure, Figure, Pair, Verdict
 from peftscope.spec.metric import MetricSpec
 
-__all__ = ["SHARE_MARGIN", "crossed_of", "final_runs", "judge", "scores_by_run"]
+__all__ = ["SHARE_MARGIN", "final_runs", "judge", "outcomes_in", "scores_by_run"]
 
 SHARE_MARGIN = 0.02
 """Margin of equivalence where the metric is a share and the user names none."""
 
 COMPLETE = 0.9
 """Share of the test examples a run must have answered to be counted."""
+
+DIVERGED = "diverged"
+"""Status of a run whose training gave no numbers: an outcome of the technique."""
 
 NOT_FIGURES = frozenset({"learning_rate", "seed", "num_attempts", "num_test_examples"})
 
@@ -38,8 +42,13 @@ class _Group:
     title: str
     technique: str
     rate: float | None
-    runs: pd.DataFrame
-    failed: tuple[str, ...]
+    all_runs: pd.DataFrame
+    failed: tuple[Failure, ...]
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """Those that ended."""
+        return self.all_runs[self.all_runs["status"] == "ok"]
 
 
 def judge(
@@ -75,28 +84,33 @@ def judge(
     sign = -1.0 if metric.direction == "lower" else 1.0
     by_run, notes = scores_by_run(runs, examples)
     groups = _groups(runs, by_run, notes)
-    crossed = crossed_of({g.title: list(g.runs["run_id"]) for g in groups}, by_run, _bases(groups, base))
+    outcomes = outcomes_in({g.title: g.all_runs for g in groups}, by_run, _bases(groups, base), sign=sign)
     pairs: tuple[Pair, ...] = ()
     tiers: tuple[tuple[str, ...], ...] = ()
     intervals: dict[str, Estimate] = {}
     covariance: tuple[tuple[float, ...], ...] = ()
-    if crossed is not None:
+    gains: dict[str, Estimate] = {}
+    crossed = None if outcomes is None else outcomes.whole
+    if outcomes is not None and crossed is not None:
         intervals = dict(zip(crossed.names, mean_intervals(crossed, level)))
+        gains = _gains(crossed, sign=sign, level=level)
         if crossed.num_examples > 1:
-            pairs = pairs_of(crossed, sign=sign, margin=margin, level=level)
-            tiers = tiers_of(crossed, sign=sign, level=level, generator=np.random.default_rng(seed))
+            pairs = pairs_of(outcomes, sign=sign, margin=margin, level=level)
+            if len(outcomes.comparable) > crossed.fixed.sum():
+                told = crossed.among(outcomes.comparable)
+                tiers = tiers_of(told, sign=sign, level=level, generator=np.random.default_rng(seed))
             covariance = tuple(tuple(map(float, row)) for row in crossed.covariance)
-        notes += _notes(crossed)
+        notes += _notes(outcomes, {g.title: len(g.all_runs) for g in groups})
     tuned = {tuning.method: tuning for tuning in tunings if tuning.edge is not None or tuning.is_bracketed}
     understated = {g.title for g in groups if (t := tuned.get(g.title)) is not None and t.edge is not None}
     pairs = tuple(_spared(pair, understated) for pair in pairs)
     tiers = (*tiers[:1], *(kept for names in tiers[1:] if (kept := tuple(n for n in names if n not in understated))))
-    candidates = [_candidate(g, base, intervals, crossed, tiers, tuned.get(g.title)) for g in groups]
+    candidates = [_candidate(g, base, intervals, gains, outcomes, tiers, tuned.get(g.title)) for g in groups]
     notes += _open_notes(candidates)
     single = [c.method for c in candidates if c.single]
     if single:
         notes.append(f"single runs without scores per example, so without an interval: {', '.join(single)}")
-    verdict = Verdict(
+    return Verdict(
         metric=metric,
         margin=margin,
         level=level,
@@ -107,7 +121,6 @@ def judge(
         covariance=covariance,
         tested=crossed.names if covariance and crossed is not None else (),
     )
-    return _with_gains(verdict)
 
 
 def scores_by_run(runs: pd.DataFrame, examples: pd.DataFrame) -> tuple[dict[str, pd.Series[float]], list[str]]:
@@ -133,16 +146,21 @@ def scores_by_run(runs: pd.DataFrame, examples: pd.DataFrame) -> tuple[dict[str,
     return {str(run_id): row for run_id, row in common.iterrows()}, notes
 
 
-def crossed_of(
-    run_ids: Mapping[str, Sequence[str]], by_run: Mapping[str, pd.Series[float]], bases: Sequence[str]
-) -> Crossed | None:
-    """The crossed model of candidates by title, those without scores left out; None where none has any."""
-    scores: dict[str, Floats] = {}
-    for title, ids in run_ids.items():
-        rows = [np.asarray(by_run[i], np.float64) for i in ids if i in by_run]
-        if rows:
-            scores[title] = np.stack(rows)
-    return fit(scores, fixed=[name for name in bases if name in scores]) if scores else None
+def outcomes_in(
+    runs: Mapping[str, pd.DataFrame], by_run: Mapping[str, pd.Series[float]], bases: Sequence[str], *, sign: float
+) -> Outcomes | None:
+    """Outcomes of candidates by title, those without scores left out; None where none has any."""
+    trainings: dict[str, list[Training]] = {}
+    for title, rows in runs.items():
+        found = []
+        for run_id, seed, status in zip(rows["run_id"], rows["seed"], rows["status"]):
+            if run_id in by_run:
+                found.append(Training(seed=int(seed), scores=np.asarray(by_run[run_id], np.float64)))
+            elif status == DIVERGED:
+                found.append(Training(seed=int(seed), scores=None))
+        if any(training.scores is not None for training in found):
+            trainings[title] = found
+    return outcomes_of(trainings, fixed=[n for n in bases if n in trainings], sign=sign) if trainings else None
 
 
 def final_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -163,13 +181,12 @@ def _groups(runs: pd.DataFrame, by_run: Mapping[str, pd.Series[float]], notes: l
             title=f"{method} lr {known:g}" if several else str(method),
             technique=str(rows["technique"].iloc[0]),
             rate=known,
-            runs=rows[rows["status"] == "ok"],
-            failed=tuple(f"{status}: {reason}" for status, reason in zip(bad["status"], bad["reason"])),
+            all_runs=rows,
+            failed=tuple(Failure(status=str(s), reason=str(r)) for s, r in zip(bad["status"], bad["reason"])),
         )
-        if group.failed and len(group.runs):
-            notes.append(
-                f"{group.title}: {len(group.failed)} of {len(rows)} final runs failed; its figures are of the others"
-            )
+        lost = [failure for failure in group.failed if failure.status != DIVERGED]
+        if lost and len(group.runs):
+            notes.append(f"{group.title}: {len(lost)} of {len(rows)} final runs failed; its figures are of the others")
         groups.append(group)
     return groups
 
@@ -182,16 +199,18 @@ def _candidate(
     group: _Group,
     base: str,
     intervals: Mapping[str, Estimate],
-    crossed: Crossed | None,
+    gains: Mapping[str, Estimate],
+    outcomes: Outcomes | None,
     tiers: tuple[tuple[str, ...], ...],
     tuning: Tuning | None,
 ) -> Candidate:
     score = intervals.get(group.title)
-    seeds, examples = 0, 0
+    seeds, examples, collapsed = 0, 0, 0
     if score is not None:
-        assert crossed is not None
-        seeds = int(crossed.num_seeds[crossed.names.index(group.title)])
-        examples = crossed.num_examples
+        assert outcomes is not None
+        place = outcomes.whole.names.index(group.title)
+        seeds = int(outcomes.steady.num_seeds[place] + outcomes.collapsed[place])
+        examples, collapsed = outcomes.whole.num_examples, int(outcomes.collapsed[place])
     single = False
     if score is None and "test_score" in group.runs and group.runs["test_score"].notna().any():
         values = group.runs["test_score"].dropna()
@@ -205,8 +224,10 @@ def _candidate(
         learning_rate=group.rate,
         num_seeds=seeds,
         num_examples=examples,
+        num_collapsed=collapsed,
         failures=group.failed,
         score=score,
+        gain=gains.get(group.title),
         figures=_figures(group.runs),
         tier=next((place for place, names in enumerate(tiers, start=1) if group.title in names), None),
         single=single,
@@ -255,29 +276,37 @@ def _rank(candidate: Candidate, sign: float) -> tuple[Any, ...]:
     return not candidate.is_base, score is None, 0.0 if score is None else -sign * score.value
 
 
-def _with_gains(verdict: Verdict) -> Verdict:
-    """Each candidate's gain is its pair with the base: one computation for both."""
-    bases = [c.method for c in verdict.candidates if c.is_base]
-    if not bases:
-        return verdict
-    gains = {c.method: verdict.pair(c.method, bases[0]) for c in verdict.candidates}
-    return replace(
-        verdict,
-        candidates=tuple(
-            c if (pair := gains[c.method]) is None else replace(c, gain=pair.difference) for c in verdict.candidates
-        ),
-    )
+def _gains(crossed: Crossed, *, sign: float, level: float) -> dict[str, Estimate]:
+    """Of every technique over the base, by title; none where no base was measured."""
+    if not crossed.fixed.any() or crossed.num_examples < 2:
+        return {}
+    return gains_of(crossed, crossed.names[int(crossed.fixed.argmax())], sign=sign, level=level)
 
 
-def _notes(crossed: Crossed) -> list[str]:
+def _notes(outcomes: Outcomes, num_runs: Mapping[str, int]) -> list[str]:
+    crossed = outcomes.whole
     trained = ~crossed.fixed
     notes = ["intervals are conditional on the frozen configuration: they do not say what another tuning would give"]
     if crossed.num_examples < 2:
         return [*notes, "one test example: no interval"]
+    once = [name for i, name in enumerate(crossed.names) if i not in outcomes.comparable]
     if trained.any() and not crossed.degrees.any():
         notes.append("one seed each: intervals are over the test examples only, not over other trainings")
-    elif trained.any() and len(set(crossed.num_seeds[trained].tolist())) > 1:
-        notes.append("techniques have different numbers of seeds; the seed variance is pooled over all of them")
-    own = [name for name, pool in zip(crossed.names, crossed.pool) if pool]
-    notes += [f"{name}: its seeds scatter more than the others', so its interval is from its own" for name in own]
+    elif once:
+        notes.append(f"trained once, so compared with none; their seed variance is the others': {', '.join(once)}")
+    if once:
+        notes.append("two seeds or more are needed for a verdict")
+    notes += [
+        f"{name}: its seeds scatter more than the others', so its interval is mostly from its own"
+        for name in np.array(crossed.names)[crossed.unsteady]
+    ]
+    left = "with the untouched base's answers" if crossed.fixed.any() else "in no score: there is no base to count with"
+    for name, diverged, collapsed in zip(crossed.names, outcomes.diverged, outcomes.collapsed):
+        if diverged:
+            notes.append(f"{name}: {diverged} of {num_runs[name]} trainings diverged, counted {left}")
+        if collapsed:
+            notes.append(
+                f"{name}: {collapsed} of {num_runs[name]} trainings collapsed, far below its best, counted with their "
+                "own scores"
+            )
     return notes

@@ -1,10 +1,9 @@
 """Verdicts on pairs of techniques: better, equivalent or undecided, over all pairs at once.
 
-Differences are tested two-sided and corrected by Holm's step-down, sharpened by Shaffer for all pairs (Journal of
-the American Statistical Association 81, 1986): once some pairs differ, fewer of the others can still all be equal,
-since equality of A and B and of B and C is that of A and C. Equivalence is two one-sided tests (Schuirmann, Journal
-of Pharmacokinetics and Biopharmaceutics 15, 1987) under plain Holm. The base's pairs are in the same family: where
-it is clearly beaten they come first and cost nothing, and the promise covers them where it is not.
+Differences are tested two-sided and corrected over all pairs by the studentized range, stepped down (``familywise``).
+Equivalence is two one-sided tests (Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987) under plain
+Holm. The base's pairs are in the same family: where it is clearly beaten they come first and cost nothing, and the
+promise covers them where it is not. A technique trained once is in no pair: nothing is known of its other trainings.
 
 A pair that is surely inside the margin is equivalent, even if its difference is surely not zero: the margin says
 what matters to the user.
@@ -13,7 +12,6 @@ what matters to the user.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +19,8 @@ from scipy import stats
 
 from peftscope.analysis.crossed import Crossed, Differences, differences
 from peftscope.analysis.estimates import Estimate
+from peftscope.analysis.familywise import all_pairs, holm
+from peftscope.analysis.outcomes import Outcomes
 from peftscope.analysis.power import more_seeds
 from peftscope.analysis.verdict import Pair, PairVerdict
 
@@ -29,9 +29,7 @@ __all__ = [
     "compared",
     "difference_estimates",
     "gains_of",
-    "holm",
     "pairs_of",
-    "shaffer",
     "superiority",
     "verdicts_of",
 ]
@@ -45,47 +43,47 @@ class Tested:
 
     of: Differences
     p_values: Floats
-    p_holm: Floats
+    p_adjusted: Floats
     p_equivalent: Floats
     """NaN without a margin."""
+    by_steady: NDArray[np.bool_]
+    """The difference is of the trainings that went right."""
 
 
-def holm(p_values: Floats) -> Floats:
-    """Adjusted p-values of independent or dependent tests, shape (P,) (Scandinavian Journal of Statistics 6, 1979)."""
-    return _step_down(p_values, np.arange(len(p_values), 0, -1, dtype=np.float64))
+def compared(outcomes: Outcomes, *, sign: float, margin: float | None) -> Tested:
+    """Test every pair of comparable techniques, the first being the one of the better mean.
 
-
-def shaffer(p_values: Floats, techniques: int) -> Floats:
-    """Adjusted p-values of all pairs of some techniques, shape (P,): Holm's, sharpened by Shaffer's count.
-
-    >>> [float(p) for p in shaffer(np.array([0.01, 0.02, 0.04]), 3)]
-    [0.03, 0.03, 0.04]
+    Differences are of all outcomes; of the steady ones where those say more clearly that the first is better, and it
+    goes wrong no more often than the second.
     """
-    assert len(p_values) == techniques * (techniques - 1) // 2
-    possible = np.array(sorted(_true_counts(techniques)))
-    left = np.arange(len(p_values), 0, -1)
-    return _step_down(p_values, possible[np.searchsorted(possible, left, side="right") - 1].astype(np.float64))
-
-
-def compared(crossed: Crossed, *, sign: float, margin: float | None) -> Tested:
-    """Test every pair, the first being the one of the better mean."""
-    order = np.argsort(-sign * crossed.means, kind="stable")
+    crossed = outcomes.whole
+    comparable = outcomes.comparable
+    order = comparable[np.argsort(-sign * crossed.means[comparable], kind="stable")]
     above, below = np.triu_indices(len(order), k=1)
     of = differences(crossed, order[above], order[below])
+    by_steady = np.zeros(len(above), bool)
+    if outcomes.steady is not crossed:
+        of, by_steady = _by_steady(of, differences(outcomes.steady, order[above], order[below]), outcomes.wrong, sign)
     known = of.errors > 0.0
     safe = np.where(known, of.errors, 1.0)
-    p_values = np.where(known, 2.0 * stats.t.sf(np.abs(of.centres) / safe, of.degrees), 1.0)
+    steps = np.where(known, of.centres / safe, 0.0)
     p_equivalent = np.full(len(above), np.nan)
     if margin is not None:
         outside = np.where(known, stats.t.sf((margin - np.abs(of.centres)) / safe, of.degrees), 1.0)
         p_equivalent = holm(outside)
-    return Tested(of=of, p_values=p_values, p_holm=shaffer(p_values, len(order)), p_equivalent=p_equivalent)
+    return Tested(
+        of=of,
+        p_values=np.asarray(2.0 * stats.t.sf(np.abs(steps), of.degrees), np.float64),
+        p_adjusted=all_pairs(steps, of.degrees, len(order)),
+        p_equivalent=p_equivalent,
+        by_steady=by_steady,
+    )
 
 
 def verdicts_of(tested: Tested, level: float, sign: float) -> list[PairVerdict]:
     """Of the first against the second, for each pair."""
     alpha = 1.0 - level
-    inside, apart = tested.p_equivalent <= alpha, tested.p_holm <= alpha
+    inside, apart = tested.p_equivalent <= alpha, tested.p_adjusted <= alpha
     ahead = sign * tested.of.centres > 0.0
     return [
         "equivalent" if same else ("better" if up else "worse") if differs else "undecided"
@@ -93,11 +91,12 @@ def verdicts_of(tested: Tested, level: float, sign: float) -> list[PairVerdict]:
     ]
 
 
-def pairs_of(crossed: Crossed, *, sign: float, margin: float | None, level: float) -> tuple[Pair, ...]:
-    """The verdict on every two techniques; intervals are of each pair alone, p-values over all."""
-    if len(crossed.names) < 2:
+def pairs_of(outcomes: Outcomes, *, sign: float, margin: float | None, level: float) -> tuple[Pair, ...]:
+    """The verdict on every two comparable techniques; intervals are of each pair alone, p-values over all."""
+    if len(outcomes.comparable) < 2:
         return ()
-    tested = compared(crossed, sign=sign, margin=margin)
+    crossed = outcomes.whole
+    tested = compared(outcomes, sign=sign, margin=margin)
     of, verdicts = tested.of, verdicts_of(tested, level, sign)
     estimates = difference_estimates(of, sign=sign, level=level, bounded=crossed.bounded)
     chance = superiority(crossed, of, sign)
@@ -112,9 +111,10 @@ def pairs_of(crossed: Crossed, *, sign: float, margin: float | None, level: floa
                 second=crossed.names[of.second[index]],
                 difference=estimates[index],
                 p_value=float(tested.p_values[index]) if known else None,
-                p_holm=float(tested.p_holm[index]) if known else None,
+                p_adjusted=float(tested.p_adjusted[index]) if known else None,
                 p_equivalent=float(tested.p_equivalent[index]) if known and margin is not None else None,
                 verdict=verdict,
+                by_steady=bool(tested.by_steady[index]),
                 superiority=None if np.isnan(chance[index]) else float(chance[index]),
                 more_seeds=more[index],
             )
@@ -165,18 +165,17 @@ def _typical_rest(crossed: Crossed) -> float:
     return float(crossed.rest[known].mean()) if known.any() else 0.0
 
 
-def _step_down(p_values: Floats, factors: Floats) -> Floats:
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(np.maximum.accumulate(factors * p_values[order]), 1.0)
-    return adjusted
-
-
-@cache
-def _true_counts(techniques: int) -> frozenset[int]:
-    """How many pairs of some techniques can be equal at once: those within the groups they may fall into."""
-    if techniques < 2:
-        return frozenset({0})
-    return frozenset(
-        size * (size - 1) // 2 + rest for size in range(1, techniques + 1) for rest in _true_counts(techniques - size)
-    )
+def _by_steady(
+    whole: Differences, steady: Differences, wrong: Floats, sign: float
+) -> tuple[Differences, NDArray[np.bool_]]:
+    """Each difference of all outcomes, or of the steady ones where these say more clearly that one is better; which."""
+    clear = [np.divide(of.centres, of.errors, out=np.zeros_like(of.errors), where=of.errors > 0.0)
+             for of in (whole, steady)]  # fmt: skip
+    ahead = np.where(sign * steady.centres > 0.0, wrong[steady.second] - wrong[steady.first],
+                     wrong[steady.first] - wrong[steady.second])  # fmt: skip
+    same_side = (np.sign(steady.centres) == np.sign(whole.centres)) | (whole.centres == 0.0)
+    gone = (wrong[steady.first] > 0.0) | (wrong[steady.second] > 0.0)
+    taken = gone & same_side & (ahead >= 0.0) & (np.abs(clear[1]) > np.abs(clear[0]))
+    parts = {name: np.where(taken, getattr(steady, name), getattr(whole, name))
+             for name in ("values", "centres", "errors", "degrees")}  # fmt: skip
+    return Differences(first=whole.first, second=whole.second, **parts), taken

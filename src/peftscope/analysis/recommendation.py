@@ -22,7 +22,7 @@ from peftscope.analysis.limits import (
     value_of,
 )
 from peftscope.analysis.traits import Traits, setting_of
-from peftscope.analysis.verdict import Candidate, Pair, Verdict
+from peftscope.analysis.verdict import Candidate, Failure, Pair, Verdict
 from peftscope.spec.record import RunRecord
 
 __all__ = ["Kin", "Recommendation", "Tie", "recommend"]
@@ -91,7 +91,7 @@ class Recommendation:
     """The choice is one training without scores per example."""
     standard_error: float | None = None
     """Of the choice's score, where it is a single run and the number of its answers is known."""
-    failures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    failures: Mapping[str, tuple[Failure, ...]] = field(default_factory=dict)
 
     @property
     def base_unbeaten(self) -> bool:
@@ -101,10 +101,11 @@ class Recommendation:
     def is_sound(self, candidate: Candidate) -> bool:
         """Whether it can be advised as a cheaper choice.
 
-        None of its trainings diverged, and it is detectably better than the untouched base, where that was measured.
+        None of its trainings diverged or collapsed, and it is detectably better than the untouched base, where that
+        was measured.
         """
         pair = self.verdict.pair(candidate.method, self.base.method) if self.base is not None else None
-        return not candidate.num_diverged and (pair is None or pair.verdict == "better")
+        return not candidate.num_wrong and (pair is None or pair.verdict == "better")
 
 
 def recommend(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from peftscope.analysis.crossed import mean_intervals
 from peftscope.analysis.estimates import LEVEL, Estimate
-from peftscope.analysis.judge import crossed_of, final_runs, scores_by_run
+from peftscope.analysis.judge import final_runs, outcomes_in, scores_by_run
 from peftscope.analysis.pairs import gains_of
 
 __all__ = ["COSTS", "FIGURES", "summarise"]
@@ -100,11 +100,11 @@ def _estimates(
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """Score and gain by place of the group: those of the verdict, so that no two pages disagree."""
     by_run, _ = scores_by_run(pd.concat(groups), examples)
-    ids = {str(place): list(group.loc[group["status"] == "ok", "run_id"]) for place, group in enumerate(groups)}
     bases = [str(place) for place, group in enumerate(groups) if group["technique"].iloc[0] == base]
-    crossed = crossed_of(ids, by_run, bases)
-    if crossed is None:
+    outcomes = outcomes_in({str(place): group for place, group in enumerate(groups)}, by_run, bases, sign=sign)
+    if outcomes is None:
         return {}, {}
+    crossed = outcomes.whole
     scored = [name for name in bases if name in crossed.names]
     gains = gains_of(crossed, scored[0], sign=sign, level=LEVEL) if scored else {}
     return dict(zip(crossed.names, mean_intervals(crossed, LEVEL))), gains

@@ -14,7 +14,7 @@ from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.tuning import Edge
 from peftscope.spec.metric import MetricSpec
 
-__all__ = ["Candidate", "Figure", "Pair", "PairVerdict", "Verdict"]
+__all__ = ["Candidate", "Failure", "Figure", "Pair", "PairVerdict", "Verdict"]
 
 PairVerdict = Literal["better", "worse", "equivalent", "undecided"]
 """Of the first against the second of a pair."""
@@ -34,6 +34,17 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A final run that did not end with a score."""
+
+    status: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A technique at its frozen configuration; the untouched base is one too."""
 
@@ -45,9 +56,11 @@ class Candidate:
     learning_rate: float | None = None
     num_seeds: int = 0
     """Seeds with a score."""
+    num_collapsed: int = 0
+    """Seeds among them whose score is far below the best one's (``outcomes``)."""
     num_examples: int = 0
-    failures: tuple[str, ...] = ()
-    """``status: reason`` of each final run that failed."""
+    failures: tuple[Failure, ...] = ()
+    """Final runs that failed."""
     score: Estimate | None = None
     """In the task metric's own unit; None where no run has a score."""
     gain: Estimate | None = None
@@ -67,12 +80,17 @@ class Candidate:
     @property
     def num_diverged(self) -> int:
         """Final runs that diverged: an outcome of training, which kills and full disks are not."""
-        return sum(reason.startswith("diverged:") for reason in self.failures)
+        return sum(failure.status == "diverged" for failure in self.failures)
 
     @property
     def num_trainings(self) -> int:
         """Final runs with an outcome: a score, or divergence."""
         return self.num_seeds + self.num_diverged
+
+    @property
+    def num_wrong(self) -> int:
+        """Trainings that diverged or collapsed."""
+        return self.num_diverged + self.num_collapsed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +103,16 @@ class Pair:
     """First minus second, turned so that positive means the first is better."""
     p_value: float | None
     """Two-sided, of no difference."""
-    p_holm: float | None
-    """The same after Holm's correction over all pairs."""
+    p_adjusted: float | None
+    """The same, corrected over all pairs (``familywise``)."""
     p_equivalent: float | None
     """Of a difference as large as the margin (two one-sided tests), after Holm's correction over all pairs."""
     verdict: PairVerdict
     superiority: float | None
     """Probability that a new training of the first scores higher than one of the second, on the same examples."""
+    by_steady: bool = False
+    """The difference is of the trainings that went right: it is the clearer one, and the better technique goes wrong
+    no more often."""
     more_seeds: int | None = None
     """Undecided pairs: about how many more seeds of each would decide it, if the difference is as it looks; None
     where no affordable number would."""
@@ -108,7 +129,7 @@ class Verdict:
     candidates: tuple[Candidate, ...]
     """The base first, then best score first, then those without a score."""
     pairs: tuple[Pair, ...]
-    """Every two candidates with a score and an interval, the base included; first is the one of higher score."""
+    """Every two candidates that were trained twice or more, or not at all; first is the one of higher score."""
     tiers: tuple[tuple[str, ...], ...]
     """Methods, top tier first: none of a tier is detectably worse than the best of it."""
     notes: tuple[str, ...] = ()
@@ -153,9 +174,10 @@ def _turned(pair: Pair) -> Pair:
         second=pair.first,
         difference=Estimate(-difference.value, None if high is None else -high, None if low is None else -low),
         p_value=pair.p_value,
-        p_holm=pair.p_holm,
+        p_adjusted=pair.p_adjusted,
         p_equivalent=pair.p_equivalent,
         verdict=around.get(pair.verdict, pair.verdict),
         superiority=None if pair.superiority is None else 1.0 - pair.superiority,
+        by_steady=pair.by_steady,
         more_seeds=pair.more_seeds,
     )

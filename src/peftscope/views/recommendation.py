@@ -67,7 +67,14 @@ def _answer(teller: Teller) -> Topic:
 
 def _risk(choice: Candidate) -> str:
     """What a heading must not hide."""
-    return f": {choice.num_diverged} of {choice.num_trainings} trainings diverged" if choice.num_diverged else ""
+    return f": {_gone_wrong(choice)}" if choice.num_wrong else ""
+
+
+def _gone_wrong(candidate: Candidate) -> str:
+    """How many of its trainings diverged and collapsed."""
+    counts = {"diverged": candidate.num_diverged, "collapsed": candidate.num_collapsed}
+    told = [f"{count} of {candidate.num_trainings} trainings {what}" for what, count in counts.items() if count]
+    return " and ".join(told)
 
 
 def _standing(teller: Teller, choice: Candidate) -> list[str]:
@@ -135,11 +142,11 @@ def _cautions(teller: Teller) -> list[str]:
         lines.append("Single run: no interval can be given, and another seed could turn the order round.")
     elif choice.num_seeds == 1:
         lines.append("One seed: the intervals are over test examples alone, not over another training.")
-    if choice.num_diverged:
-        lines.append(
-            f"{choice.num_diverged} of its {choice.num_trainings} trainings diverged, which its score leaves out: a "
-            "training may leave you with no more than the untouched base."
-        )
+    if choice.num_wrong:
+        counted = "its score is the mean over all of them, a diverged one counting as the untouched base"
+        if choice.num_diverged and found.base is None:
+            counted = "its score leaves out those that diverged, since no base was measured to count with"
+        lines.append(f"{_gone_wrong(choice)}; {counted}. A training may leave you with no more than that.")
     cheaper = _cheaper(teller)
     return [*lines, cheaper] if cheaper else lines
 
@@ -193,8 +200,8 @@ def _beaten(teller: Teller) -> Topic | None:
     if not pairs:
         return Topic(title="What scores more", lines=lines) if lines else None
     pairs.sort(key=lambda p: p.difference.low if p.difference.low is not None else p.difference.value)
-    rows = [("technique", "worse by", "p (Holm)", "a new training wins")]
-    rows += [(p.second, teller.difference(p).lstrip("+"), _p_text(p.p_holm), _chance(p)) for p in pairs[:SHOWN]]
+    rows = [("technique", "worse by", "p (all pairs)", "a new training wins")]
+    rows += [(p.second, teller.difference(p).lstrip("+"), _p_text(p.p_adjusted), _chance(p)) for p in pairs[:SHOWN]]
     if len(pairs) > SHOWN:
         lines.append(f"and {len(pairs) - SHOWN} more, by more than these")
     return Topic(title=f"It detectably beats {len(pairs)} of {_num_others(found)}", lines=lines, rows=rows)

@@ -61,7 +61,7 @@ def verdicts_csv(material: Material) -> str:
     """One row per pair, in the metric's own unit; what is not known is an empty cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = ("p_value", "p_holm", "p_equivalent", "superiority", "more_seeds")
+    names = ("p_value", "p_adjusted", "p_equivalent", "superiority", "more_seeds")
     writer.writerow(["first", "second", "verdict", "difference", "low", "high", *names])
     for pair in material.verdict.pairs:
         difference = pair.difference

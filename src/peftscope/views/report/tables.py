@@ -56,7 +56,7 @@ def _score_row(c: Candidate, verdict: Verdict) -> list[dict[str, Any]]:
         cell(seeds, c.num_seeds),
         cell(read.text if read else "no score", read.value if read else None, title=read.spread if read else None),
         cell(gain, c.gain.value if c.gain else None),
-        cell(str(len(c.failures)) if c.failures else DASH, len(c.failures), title="; ".join(c.failures) or None),
+        _failures_cell(c),
     ]
 
 
@@ -81,12 +81,25 @@ def cost_table(verdict: Verdict, metrics: Sequence[MetricSpec], axes: Mapping[st
     return {"headings": [cell("method"), score, *headings], "rows": rows}
 
 
+def _failures_cell(candidate: Candidate) -> dict[str, Any]:
+    """How many final runs failed, and how many ended far below the best of their technique."""
+    count = len(candidate.failures)
+    text = str(count) if count else DASH
+    reasons = list(map(str, candidate.failures))
+    if candidate.num_collapsed:
+        text += f" + {candidate.num_collapsed} collapsed"
+        reasons.append(f"{candidate.num_collapsed} trainings ended far below the best one")
+    return cell(text, count + candidate.num_collapsed, title="; ".join(reasons) or None)
+
+
 def pair_sentence(pair: Pair, verdict: Verdict) -> str:
     """One pair in a sentence: difference, interval, how sure."""
     words = WORDS[pair.verdict].format(pair.first, pair.second)
     parts = [f"{words}: {difference_text(verdict.metric, pair.difference)}"]
-    if pair.p_holm is not None:
-        parts.append(f"p {_p_text(pair.p_holm)} after Holm's correction")
+    if pair.p_adjusted is not None:
+        parts.append(f"p {_p_text(pair.p_adjusted)} over all pairs")
+    if pair.by_steady:
+        parts.append("by the trainings that went right, of which the better one has no fewer")
     if pair.superiority is not None:
         parts.append(f"a new training of it scores higher with probability {pair.superiority:.2f}")
     if pair.more_seeds is not None:
@@ -127,7 +140,7 @@ def pair_table(verdict: Verdict) -> Table:
                 cell(f"{VERDICTS[pair.verdict]} {pair.verdict}"),
                 cell(pair.second, method=pair.second),
                 cell(difference_text(metric, pair.difference), pair.difference.value),
-                cell(_p_text(pair.p_holm), pair.p_holm),
+                cell(_p_text(pair.p_adjusted), pair.p_adjusted),
                 cell(_p_text(pair.p_equivalent), pair.p_equivalent),
                 cell(DASH if pair.superiority is None else f"{pair.superiority:.2f}", pair.superiority),
                 cell(DASH if pair.more_seeds is None else str(pair.more_seeds), pair.more_seeds),
@@ -135,7 +148,7 @@ def pair_table(verdict: Verdict) -> Table:
         )  # fmt: skip
     headings = [
         cell("first"), cell("verdict"), cell("second"), cell("difference"),
-        cell("p (Holm)", window="of no difference, after Holm's correction over all pairs"),
+        cell("p (all pairs)", window="of no difference, corrected over all pairs"),
         cell("p (equivalent)", window="of a difference as large as the margin, after Holm's correction"),
         cell("P(higher)", window="probability that a new training of the first scores higher"),
         cell("more seeds", window="of each, about, would decide it, if the difference is as it looks"),

@@ -1,0 +1,23 @@
+"""Outcomes of techniques that all trained well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from peftscope.analysis.crossed import Crossed, fit
+from peftscope.analysis.outcomes import Outcomes
+
+__all__ = ["all_well", "outcomes_of_scores"]
+
+
+def all_well(crossed: Crossed) -> Outcomes:
+    """Nothing diverged, nothing collapsed."""
+    none = np.zeros(len(crossed.names), dtype=np.int64)
+    return Outcomes(whole=crossed, steady=crossed, diverged=none, collapsed=none)
+
+
+def outcomes_of_scores(scores: Mapping[str, np.ndarray], *, fixed: Sequence[str] = ()) -> Outcomes:
+    """The same of scores of shape (seeds, examples) by technique."""
+    return all_well(fit(scores, fixed=fixed))
