@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peftscope.analysis.estimates import Estimate
+from peftscope.analysis.power import More
 from peftscope.analysis.verdict import Candidate, Failure, Figure, Pair, PairVerdict, Verdict
 from peftscope.spec.metric import MetricSpec
 
@@ -62,7 +63,7 @@ def _pairs(candidates: Sequence[Candidate], sign: float, told: Mapping[tuple[str
                 p_equivalent=None,
                 verdict=verdict,
                 superiority=0.9,
-                more_seeds=4 if verdict == "undecided" else None,
+                more_seeds=More(seeds=4, shows="apart") if verdict == "undecided" else None,
             )
         )
     return found

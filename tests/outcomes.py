@@ -8,8 +8,11 @@ import numpy as np
 
 from peftscope.analysis.crossed import Crossed, fit
 from peftscope.analysis.outcomes import Outcomes
+from peftscope.analysis.pairs import pairs_of
+from peftscope.analysis.pooling import pooled
+from peftscope.analysis.verdict import Pair
 
-__all__ = ["all_well", "outcomes_of_scores"]
+__all__ = ["all_well", "judged_pairs", "outcomes_of_scores"]
 
 
 def all_well(crossed: Crossed) -> Outcomes:
@@ -21,3 +24,10 @@ def all_well(crossed: Crossed) -> Outcomes:
 def outcomes_of_scores(scores: Mapping[str, np.ndarray], *, fixed: Sequence[str] = ()) -> Outcomes:
     """The same of scores of shape (seeds, examples) by technique."""
     return all_well(fit(scores, fixed=fixed))
+
+
+def judged_pairs(outcomes: Outcomes, *, sign: float, margin: float | None, level: float) -> tuple[Pair, ...]:
+    """Pairs with draws of their own."""
+    drawn = pooled(outcomes.whole, np.random.default_rng(0))
+    assert drawn is not None
+    return pairs_of(outcomes, drawn, sign=sign, margin=margin, level=level)

@@ -11,6 +11,7 @@ import pytest
 
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import _on_front, front_of
+from peftscope.analysis.pooling import Pooled
 from peftscope.analysis.verdict import Candidate, Figure, Verdict
 from peftscope.spec.metric import MetricSpec
 
@@ -37,9 +38,14 @@ def _verdict(points: dict[str, tuple[float, float]], *, single: bool = False, er
         )
         for name, (score, memory) in points.items()
     )
-    covariance = tuple(map(tuple, (error**2 * np.eye(len(points))).tolist()))
+    drawn = np.array([score for score, _ in points.values()]) + error * np.random.default_rng(0).standard_normal(
+        (20_000, len(points))
+    )
     verdict = Verdict(metric=SCORE, margin=0.02, level=0.95, candidates=candidates, pairs=(), tiers=())
-    return verdict if single else replace(verdict, tested=tuple(points), covariance=covariance)
+    if single:
+        return verdict
+    pooled = Pooled(names=tuple(points), draws=drawn, shrunk=False)
+    return replace(verdict, standard_errors=dict.fromkeys(points, error), pooled=pooled)
 
 
 def test_the_front_of_the_published_results_and_what_one_standard_error_could_remove() -> None:
@@ -62,7 +68,10 @@ def test_membership_is_the_chance_of_being_unbeaten() -> None:
 
 def test_techniques_that_share_the_examples_luck_are_told_apart_more_surely() -> None:
     verdict = _verdict({"cheap": (0.50, 1.0), "dear": (0.51, 2.0)})
-    together = replace(verdict, covariance=((1e-4, 0.98e-4), (0.98e-4, 1e-4)))
+    source = np.random.default_rng(1)
+    luck, own = source.standard_normal((20_000, 1)), source.standard_normal((20_000, 2))
+    drawn = np.array([0.50, 0.51]) + 1e-2 * (np.sqrt(0.98) * luck + np.sqrt(0.02) * own)
+    together = replace(verdict, pooled=Pooled(names=("cheap", "dear"), draws=drawn, shrunk=False))
     assert front_of(together, [SCORE, MEMORY]).membership["dear"] > 0.98
 
 

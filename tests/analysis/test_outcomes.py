@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from outcomes import judged_pairs
 from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
-from peftscope.analysis.pairs import compared, pairs_of, verdicts_of
+from peftscope.analysis.pairs import compared, verdicts_of
 
 
 def _outcomes(
@@ -29,7 +30,7 @@ def _outcomes(
 
 
 def _verdict(found: Outcomes, first: str, second: str) -> str:
-    for pair in pairs_of(found, sign=1.0, margin=0.02, level=0.95):
+    for pair in judged_pairs(found, sign=1.0, margin=0.02, level=0.95):
         if {pair.first, pair.second} == {first, second}:
             return pair.verdict if pair.first == first else {"better": "worse", "worse": "better"}[pair.verdict]
     return "none"
@@ -70,7 +71,7 @@ def test_seeds_that_scatter_have_not_collapsed() -> None:
 def test_a_collapse_does_not_blur_the_techniques_that_did_not() -> None:
     widths = []
     for rates in ({**STEADY, "fell": [0.5, 0.5, 0.5]}, {**STEADY, "fell": [0.55, 0.02, 0.54]}):
-        pairs = pairs_of(_outcomes(rates), sign=1.0, margin=0.02, level=0.95)
+        pairs = judged_pairs(_outcomes(rates), sign=1.0, margin=0.02, level=0.95)
         widths.append(
             np.mean([p.difference.high - p.difference.low for p in pairs if "fell" not in (p.first, p.second)])
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from outcomes import outcomes_of_scores
+from outcomes import judged_pairs, outcomes_of_scores
 from peftscope.analysis.outcomes import Outcomes
-from peftscope.analysis.pairs import compared, pairs_of, superiority, verdicts_of
+from peftscope.analysis.pairs import compared, superiority, verdicts_of
+from peftscope.analysis.pooling import pooled
 from peftscope.analysis.verdict import Pair
 
 
@@ -26,14 +27,14 @@ def _crossed(
 
 def _pair(rates: list[float], **how: float) -> Pair:
     margin = how.pop("margin", 0.02)
-    return pairs_of(_crossed(rates, **how), sign=1.0, margin=margin, level=0.95)[0]  # type: ignore[arg-type]
+    return judged_pairs(_crossed(rates, **how), sign=1.0, margin=margin, level=0.95)[0]  # type: ignore[arg-type]
 
 
 def test_a_large_gap_is_better_and_turned_round_it_is_worse() -> None:
     crossed = _crossed([0.7, 0.4])
-    up = pairs_of(crossed, sign=1.0, margin=0.02, level=0.95)[0]
+    up = judged_pairs(crossed, sign=1.0, margin=0.02, level=0.95)[0]
     assert (up.first, up.second, up.verdict) == ("0", "1", "better")
-    down = pairs_of(crossed, sign=-1.0, margin=0.02, level=0.95)[0]
+    down = judged_pairs(crossed, sign=-1.0, margin=0.02, level=0.95)[0]
     assert (down.first, down.second, down.verdict) == ("1", "0", "better")
     assert down.difference.value > 0.0
 
@@ -51,14 +52,14 @@ def test_not_detectably_different_is_not_equivalent() -> None:
 
 
 def test_without_a_margin_nothing_is_called_equivalent() -> None:
-    pair = pairs_of(_crossed([0.5, 0.5], examples=20_000, seeds=10), sign=1.0, margin=None, level=0.95)[0]
+    pair = judged_pairs(_crossed([0.5, 0.5], examples=20_000, seeds=10), sign=1.0, margin=None, level=0.95)[0]
     assert pair.verdict == "undecided"
     assert pair.p_equivalent is None
 
 
 def test_the_interval_leaves_out_zero_where_the_test_says_so() -> None:
     for source in range(40):
-        for pair in pairs_of(_crossed([0.5, 0.54, 0.58], source=source), sign=1.0, margin=0.02, level=0.95):
+        for pair in judged_pairs(_crossed([0.5, 0.54, 0.58], source=source), sign=1.0, margin=0.02, level=0.95):
             low, high = pair.difference.low, pair.difference.high
             assert low is not None
             assert high is not None
@@ -84,19 +85,19 @@ def test_superiority_is_the_share_of_new_trainings_that_score_higher() -> None:
 
         found = outcomes_of_scores({"a": training(0.53, 5).astype(float), "b": training(0.5, 5).astype(float)})
         of = compared(found, sign=1.0, margin=None).of
-        chance = superiority(found.whole, of, 1.0)[0]
+        chance = superiority(found.whole, of, pooled(found.whole, source), 1.0)[0]
         told.append(chance if of.first[0] == 0 else 1.0 - chance)
         seen.append((training(0.53, 200).mean(axis=1) > training(0.5, 200).mean(axis=1)).mean())
     assert np.mean(told) == pytest.approx(np.mean(seen), abs=0.05)
 
 
 def test_there_is_no_verdict_from_one_seed() -> None:
-    assert pairs_of(_crossed([0.9, 0.1], seeds=1), sign=1.0, margin=0.02, level=0.95) == ()
+    assert judged_pairs(_crossed([0.9, 0.1], seeds=1), sign=1.0, margin=0.02, level=0.95) == ()
 
 
 def test_an_undecided_pair_says_how_many_more_seeds_and_they_decide_it() -> None:
     pair = _pair([0.55, 0.5], seed_sd=0.04, examples=2_000, source=3)
     assert pair.verdict == "undecided"
     assert pair.more_seeds is not None
-    assert 1 <= pair.more_seeds <= 97
+    assert 1 <= pair.more_seeds.seeds <= 97
     assert _pair([0.7, 0.4]).more_seeds is None

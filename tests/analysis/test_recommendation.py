@@ -157,7 +157,7 @@ def test_a_base_that_nothing_beats_is_the_choice() -> None:
     assert found.leading is not None
     assert found.leading.method == "plain"
     assert found.base_pair is not None
-    assert (found.base_pair.first, found.base_pair.more_seeds) == ("plain", 4)
+    assert (found.base_pair.first, found.base_pair.more_seeds.seeds) == ("plain", 4)
 
 
 def test_a_base_below_the_least_score_is_not_the_choice_though_nothing_beats_it() -> None:

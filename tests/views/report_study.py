@@ -12,6 +12,7 @@ import numpy as np
 from judged import failures
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import Front
+from peftscope.analysis.power import More
 from peftscope.analysis.tuning import Trial, Tuning
 from peftscope.analysis.verdict import Candidate, Figure, Pair, Verdict
 from peftscope.spec.metric import MetricSpec
@@ -42,6 +43,7 @@ KNOWN: Mapping[str, tuple[float, ...]] = {
     "ia3": (0.310, 1.04e9, 45.5, 184e3, 762e3, 0.291),
 }
 SEEDS = (1, 2, 3)
+MORE = More(seeds=4, shows="apart")
 
 
 def a_study(labels: Mapping[str, str] | None = None, **parts: Any) -> Material:
@@ -191,7 +193,7 @@ def _pairs(candidates: Sequence[Candidate]) -> tuple[Pair, ...]:
             Pair(
                 first=a.method, second=b.method, difference=Estimate(gap, gap - 0.05, gap + 0.05), p_value=0.01,
                 p_adjusted=0.2 if verdict == "undecided" else 0.004, p_equivalent=0.3, verdict=verdict,
-                superiority=min(0.99, 0.5 + 5 * gap), more_seeds=4 if verdict == "undecided" else None,
+                superiority=min(0.99, 0.5 + 5 * gap), more_seeds=MORE if verdict == "undecided" else None,
             )
         )  # fmt: skip
     return tuple(pairs)

@@ -1,7 +1,7 @@
 """The Pareto front over two or more metrics, and how sure each technique's place on it is.
 
-Membership is counted over draws of all figures at once: scores from their estimated joint distribution, in which
-techniques share the test examples' luck, costs from the spread over their seeds.
+Membership is counted over draws of all figures at once: true scores from the pooled draws, in which the luck of the
+best is discounted and techniques share the test examples', costs from the spread over their seeds.
 """
 
 from __future__ import annotations
@@ -130,16 +130,15 @@ def _membership(
 ) -> dict[str, float | None]:
     generator = np.random.default_rng(seed)
     sampled = np.broadcast_to(losses, (draws, *losses.shape)).copy()
-    place = {name: row for row, name in enumerate(verdict.tested)}
-    rows = [place.get(c.method) for c in able]
+    drawn = verdict.pooled
+    rows = [drawn.names.index(c.method) if drawn is not None and c.method in drawn.names else None for c in able]
     known = [i for i, row in enumerate(rows) if row is not None]
-    errors = np.zeros((draws, len(able)))
-    if known:
-        kept = [row for row in rows if row is not None]
-        errors[:, known] = generator.standard_normal((draws, len(kept))) @ _root(verdict, kept).T
     for column, metric in enumerate(metrics):
         if _is_score(metric, verdict):
-            sampled[:, :, column] += signs[column] * errors
+            if drawn is not None and known:
+                taken = generator.integers(len(drawn.draws), size=draws)
+                kept = [row for row in rows if row is not None]
+                sampled[:, known, column] = signs[column] * drawn.draws[taken][:, kept]
             continue
         figures = [c.figures[metric.name] for c in able]
         spread = np.array([(f.deviation or 0.0) / np.sqrt(f.num_runs) for f in figures])
@@ -149,11 +148,6 @@ def _membership(
     scored = any(_is_score(m, verdict) for m in metrics)
     sure = [row is not None if scored else not c.single for c, row in zip(able, rows)]
     return {c.method: float(share) if known else None for c, share, known in zip(able, shares, sure)}
-
-
-def _root(verdict: Verdict, rows: Sequence[int]) -> Floats:
-    values, vectors = np.linalg.eigh(np.array(verdict.covariance)[np.ix_(rows, rows)])
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)), np.float64)
 
 
 def _on_front(losses: Floats) -> NDArray[np.bool_]:
@@ -172,9 +166,8 @@ def _on_front(losses: Floats) -> NDArray[np.bool_]:
 
 def _standard_error(verdict: Verdict, candidate: Candidate) -> float | None:
     """Of the score; a single run's share has the binomial one where the number of answers is known."""
-    if candidate.method in verdict.tested:
-        place = verdict.tested.index(candidate.method)
-        return float(np.sqrt(verdict.covariance[place][place]))
+    if candidate.method in verdict.standard_errors:
+        return verdict.standard_errors[candidate.method]
     if candidate.score is None or verdict.metric.unit != "share" or not candidate.num_examples:
         return None
     share = candidate.score.value

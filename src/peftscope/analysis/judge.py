@@ -14,6 +14,7 @@ from peftscope.analysis.crossed import Crossed, mean_intervals
 from peftscope.analysis.estimates import LEVEL, Estimate
 from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
 from peftscope.analysis.pairs import gains_of, pairs_of
+from peftscope.analysis.pooling import Pooled, pooled
 from peftscope.analysis.tiers import tiers_of
 from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Candidate, Failure, Figure, Pair, Verdict
@@ -88,24 +89,32 @@ def judge(
     pairs: tuple[Pair, ...] = ()
     tiers: tuple[tuple[str, ...], ...] = ()
     intervals: dict[str, Estimate] = {}
-    covariance: tuple[tuple[float, ...], ...] = ()
+    errors: dict[str, float] = {}
+    draws: Pooled | None = None
     gains: dict[str, Estimate] = {}
     crossed = None if outcomes is None else outcomes.whole
     if outcomes is not None and crossed is not None:
         intervals = dict(zip(crossed.names, mean_intervals(crossed, level)))
         gains = _gains(crossed, sign=sign, level=level)
-        if crossed.num_examples > 1:
-            pairs = pairs_of(outcomes, sign=sign, margin=margin, level=level)
+        draws = pooled(crossed, np.random.default_rng(seed))
+        if draws is not None:
+            pairs = pairs_of(outcomes, draws, sign=sign, margin=margin, level=level)
             if len(outcomes.comparable) > crossed.fixed.sum():
                 told = crossed.among(outcomes.comparable)
                 tiers = tiers_of(told, sign=sign, level=level, generator=np.random.default_rng(seed))
-            covariance = tuple(tuple(map(float, row)) for row in crossed.covariance)
+            errors = dict(zip(crossed.names, map(float, np.sqrt(np.diag(crossed.covariance)))))
         notes += _notes(outcomes, {g.title: len(g.all_runs) for g in groups})
     tuned = {tuning.method: tuning for tuning in tunings if tuning.edge is not None or tuning.is_bracketed}
     understated = {g.title for g in groups if (t := tuned.get(g.title)) is not None and t.edge is not None}
     pairs = tuple(_spared(pair, understated) for pair in pairs)
     tiers = (*tiers[:1], *(kept for names in tiers[1:] if (kept := tuple(n for n in names if n not in understated))))
     candidates = [_candidate(g, base, intervals, gains, outcomes, tiers, tuned.get(g.title)) for g in groups]
+    if draws is not None and draws.shrunk:
+        best = draws.best_chances(sign)
+        candidates = [
+            replace(c, pooled=draws.estimate(c.method, level), best_chance=best[c.method]) if c.method in best else c
+            for c in candidates
+        ]
     notes += _open_notes(candidates)
     single = [c.method for c in candidates if c.single]
     if single:
@@ -118,8 +127,8 @@ def judge(
         pairs=pairs,
         tiers=tiers,
         notes=tuple(notes),
-        covariance=covariance,
-        tested=crossed.names if covariance and crossed is not None else (),
+        standard_errors=errors,
+        pooled=draws,
     )
 
 

@@ -21,6 +21,7 @@ from peftscope.analysis.crossed import Crossed, Differences, differences
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.familywise import all_pairs, holm
 from peftscope.analysis.outcomes import Outcomes
+from peftscope.analysis.pooling import Pooled
 from peftscope.analysis.power import more_seeds
 from peftscope.analysis.verdict import Pair, PairVerdict
 
@@ -91,7 +92,9 @@ def verdicts_of(tested: Tested, level: float, sign: float) -> list[PairVerdict]:
     ]
 
 
-def pairs_of(outcomes: Outcomes, *, sign: float, margin: float | None, level: float) -> tuple[Pair, ...]:
+def pairs_of(
+    outcomes: Outcomes, pooled: Pooled, *, sign: float, margin: float | None, level: float
+) -> tuple[Pair, ...]:
     """The verdict on every two comparable techniques; intervals are of each pair alone, p-values over all."""
     if len(outcomes.comparable) < 2:
         return ()
@@ -99,9 +102,9 @@ def pairs_of(outcomes: Outcomes, *, sign: float, margin: float | None, level: fl
     tested = compared(outcomes, sign=sign, margin=margin)
     of, verdicts = tested.of, verdicts_of(tested, level, sign)
     estimates = difference_estimates(of, sign=sign, level=level, bounded=crossed.bounded)
-    chance = superiority(crossed, of, sign)
+    chance = superiority(crossed, of, pooled, sign)
     open_pairs = np.array([verdict == "undecided" for verdict in verdicts])
-    more = more_seeds(crossed, of, margin=margin, level=level, among=open_pairs)
+    more = more_seeds(crossed, of, pooled, margin=margin, level=level, among=open_pairs)
     result = []
     for index, verdict in enumerate(verdicts):
         known = of.errors[index] > 0.0
@@ -141,23 +144,24 @@ def gains_of(crossed: Crossed, base: str, *, sign: float, level: float) -> dict[
     return dict(zip(others, difference_estimates(of, sign=sign, level=level, bounded=crossed.bounded)))
 
 
-def superiority(crossed: Crossed, of: Differences, sign: float) -> Floats:
+def superiority(crossed: Crossed, of: Differences, pooled: Pooled, sign: float) -> Floats:
     """Probability that a new training of the first scores better than one of the second, shape (P,).
 
-    On the same examples, so that these add no uncertainty: the spread is that of two new trainings and that of the
-    two means. NaN where the seed variance of a trained one is not known.
+    On the same examples, so that these add no uncertainty: the spread is that of two new trainings, around true means
+    as the pooled draws have them. NaN where the seed variance of a trained one is not known.
     """
     rest = np.nan_to_num(np.where(crossed.fixed, 0.0, crossed.rest), nan=_typical_rest(crossed))
-    one_training = crossed.seed_variance + rest / crossed.num_examples
-    spread = np.where(crossed.fixed, 0.0, one_training * (1.0 + 1.0 / crossed.num_seeds))
-    variance = spread[of.first] + spread[of.second]
-    known = ((crossed.degrees > 0) | crossed.fixed)[of.first] & ((crossed.degrees > 0) | crossed.fixed)[of.second]
-    degrees = np.maximum(np.where(crossed.fixed, np.inf, np.maximum(crossed.degrees, 1)), 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # without any variance a difference is certain, and none is none
-        steps = np.where(of.values == 0.0, 0.0, sign * of.values / np.sqrt(variance))
-    chance = stats.t.cdf(steps, np.minimum(degrees[of.first], degrees[of.second]))
-    return np.where(known, chance, np.nan)
+    one_training = np.where(crossed.fixed, 0.0, crossed.seed_variance + rest / crossed.num_examples)
+    known = (crossed.degrees > 0) | crossed.fixed
+    found = np.full(len(of.first), np.nan)
+    for index, (first, second) in enumerate(zip(of.first, of.second)):
+        if known[first] and known[second]:
+            apart = sign * (pooled.draws[:, first] - pooled.draws[:, second])
+            spread = np.sqrt(one_training[first] + one_training[second])
+            # without any variance a difference is certain, and none is none
+            steps = apart / spread if spread > 0.0 else np.where(apart == 0.0, 0.0, np.sign(apart) * np.inf)
+            found[index] = stats.norm.cdf(steps).mean()
+    return found
 
 
 def _typical_rest(crossed: Crossed) -> float:

@@ -1,19 +1,24 @@
 """How many seeds it takes: to tell two techniques apart, to call identical ones equivalent.
 
-Both formulas are those of a t-test at the strictest level of the correction (level over the number of pairs), so
-that what they name is enough rather than too little. The examples stay as they are; where they alone leave too much
-uncertainty, no number of seeds suffices.
+The formulas for studies not yet run are those of a t-test at the strictest level of the correction (level over the
+number of pairs), so that what they name is enough rather than too little. The examples stay as they are; where they
+alone leave too much uncertainty, no number of seeds suffices.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from peftscope.analysis.crossed import Crossed, Differences
+from peftscope.analysis.moderated import CAP
+from peftscope.analysis.pooling import Pooled
 
-__all__ = ["AFFORDABLE", "more_seeds", "seeds_for_difference", "seeds_for_equivalence"]
+__all__ = ["AFFORDABLE", "POWER", "More", "more_seeds", "seeds_for_difference", "seeds_for_equivalence"]
 
 Floats = NDArray[np.float64]
 
@@ -21,7 +26,7 @@ AFFORDABLE = 100
 """Seeds per technique beyond which no number is named."""
 
 POWER = 0.8
-"""Of deciding a pair with ``more_seeds``."""
+"""Chance of finding a difference, and of deciding a pair with ``more_seeds``."""
 
 
 def seeds_for_difference(
@@ -76,40 +81,65 @@ def seeds_for_equivalence(
     return _first(margin, per_seed, fixed, (1.0 - level) / num_pairs, both, degrees_per_seed, at_most)
 
 
-def more_seeds(
-    crossed: Crossed, of: Differences, *, margin: float | None, level: float, among: NDArray[np.bool_]
-) -> list[int | None]:
-    """About how many more seeds of each would decide a pair, if the difference is as it looks; one per pair.
+@dataclass(frozen=True, kw_only=True)
+class More:
+    """What more seeds of two techniques would most likely show."""
 
-    Decided as different or, inside the margin, as equivalent, whichever takes fewer. None where the pair is not
-    ``among`` those asked for, where no affordable number would, or where one seed each says nothing of seeds.
+    seeds: int
+    """Of each, beside those they have."""
+    shows: Literal["apart", "equivalent"]
+
+
+def more_seeds(
+    crossed: Crossed,
+    of: Differences,
+    pooled: Pooled,
+    *,
+    margin: float | None,
+    level: float,
+    among: NDArray[np.bool_],
+) -> list[More | None]:
+    """About how many more seeds of each would decide a pair with probability ``POWER``; one per pair.
+
+    Decided is apart or, inside the margin, equivalent. The probability is over what the difference may truly be, as
+    the pooled draws have it, and over what the new trainings bring; those at hand stay as they are. None where the
+    pair is not ``among`` those asked for, where no affordable number would, or where one seed each says nothing of
+    seeds.
     """
-    answers: list[int | None] = [None] * len(of.values)
+    answers: list[More | None] = [None] * len(of.values)
     asked = np.flatnonzero(among)
     if not len(asked) or not crossed.degrees.any():
         return answers
-    first, second = of.first[asked], of.second[asked]
     rest = np.where(crossed.fixed, 0.0, np.nan_to_num(crossed.rest) / crossed.num_examples)
     one_training = crossed.seed_variance + rest
-    per_seed = one_training[first] + one_training[second]
-    now = (np.where(crossed.fixed, 0.0, one_training / crossed.num_seeds)[[first, second]]).sum(axis=0)
-    fixed = np.maximum(of.errors[asked] ** 2 - now, 0.0)
-    trained = np.maximum(crossed.num_seeds * ~crossed.fixed, 0)
-    have = np.maximum(trained[first], trained[second])
-    num_pairs = max(len(asked), 1)
-    counts = np.arange(2, AFFORDABLE + 1)
-    degrees = np.maximum((~crossed.fixed).sum() * (counts - 1), 1)
-    errors = np.sqrt(per_seed[:, None] / counts + fixed[:, None])
-    gaps = np.abs(of.values[asked])[:, None]
-    passed = stats.t.isf((1.0 - level) / 2 / num_pairs, degrees) + stats.t.ppf(POWER, degrees) <= gaps / errors
-    if margin is not None:
-        room = np.maximum(margin - gaps, 0.0) / errors
-        sure = stats.t.ppf(np.where(gaps > 0.0, POWER, (1 + POWER) / 2), degrees)
-        passed |= stats.t.isf((1.0 - level) / num_pairs, degrees) + sure <= room
-    passed &= counts > have[:, None]
-    for row, index in enumerate(asked):
-        if passed[row].any():
-            answers[int(index)] = int(counts[passed[row].argmax()] - have[row])
+    trained = np.where(crossed.fixed, 0, crossed.num_seeds)
+    num_trained = int((~crossed.fixed).sum())
+    draws = pooled.draws[:: max(len(pooled.draws) // 500, 1)]
+    for index in map(int, asked):
+        first, second = int(of.first[index]), int(of.second[index])
+        have = int(max(trained[first], trained[second]))
+        per_seed = float(one_training[first] + one_training[second])
+        fixed = max(float(of.errors[index]) ** 2 - per_seed / max(have, 1), 0.0)
+        counts = np.arange(have + 1, AFFORDABLE + 1)
+        known = np.minimum(2.0 * (CAP + counts - 1.0), num_trained * (counts - 1.0))
+        error = np.sqrt(per_seed / counts + fixed)
+        true = draws[:, first] - draws[:, second]
+        seen = float(of.values[index])
+        # seeds at hand keep their weight; the new ones bring the true difference and their own luck
+        expected = (have * seen + (counts - have) * true[:, None]) / counts
+        luck = np.sqrt(np.maximum((counts - have) * per_seed, 1e-300)) / counts
+        room = stats.t.isf((1.0 - level) / 2.0 / len(asked), known) * error
+        apart = (stats.norm.sf((room - expected) / luck) + stats.norm.cdf((-room - expected) / luck)).mean(axis=0)
+        same = np.zeros(len(counts))
+        if margin is not None:
+            inside = margin - stats.t.isf((1.0 - level) / len(asked), known) * error
+            between = stats.norm.cdf((inside - expected) / luck) - stats.norm.cdf((-inside - expected) / luck)
+            same = np.where(inside > 0.0, between.mean(axis=0), 0.0)
+        passed = apart + same >= POWER
+        if passed.any():
+            place = int(passed.argmax())
+            shows: Literal["apart", "equivalent"] = "apart" if apart[place] >= same[place] else "equivalent"
+            answers[index] = More(seeds=int(counts[place] - have), shows=shows)
     return answers
 
 

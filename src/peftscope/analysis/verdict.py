@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.tuning import Edge
 from peftscope.spec.metric import MetricSpec
+
+if TYPE_CHECKING:  # they take SciPy, which a look at a study's progress can do without
+    from peftscope.analysis.pooling import Pooled
+    from peftscope.analysis.power import More
 
 __all__ = ["Candidate", "Failure", "Figure", "Pair", "PairVerdict", "Verdict"]
 
@@ -63,6 +67,10 @@ class Candidate:
     """Final runs that failed."""
     score: Estimate | None = None
     """In the task metric's own unit; None where no run has a score."""
+    pooled: Estimate | None = None
+    """The same where it is known that this one was picked among many (``pooling``); None where they are too few."""
+    best_chance: float | None = None
+    """Probability of being the best of all candidates; None where techniques are too few."""
     gain: Estimate | None = None
     """Over the base, positive is better."""
     figures: Mapping[str, Figure] = field(default_factory=dict)
@@ -113,9 +121,9 @@ class Pair:
     by_steady: bool = False
     """The difference is of the trainings that went right: it is the clearer one, and the better technique goes wrong
     no more often."""
-    more_seeds: int | None = None
-    """Undecided pairs: about how many more seeds of each would decide it, if the difference is as it looks; None
-    where no affordable number would."""
+    more_seeds: More | None = None
+    """Undecided pairs: about how many more seeds of each would most likely decide it, and how; None where no
+    affordable number would."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +142,10 @@ class Verdict:
     """Methods, top tier first: none of a tier is detectably worse than the best of it."""
     notes: tuple[str, ...] = ()
     """What a reader must know: what intervals are conditional on, single runs, seeds that are missing."""
-    covariance: tuple[tuple[float, ...], ...] = ()
-    """Of the scores of ``tested``, which share the test examples."""
-    tested: tuple[str, ...] = ()
-    """Methods whose scores have an interval, in the order of ``covariance``."""
+    standard_errors: Mapping[str, float] = field(default_factory=dict)
+    """Of the scores that have an interval, by method."""
+    pooled: Pooled | None = field(default=None, repr=False, compare=False)
+    """Draws of the true scores of the same methods."""
 
     @property
     def understated(self) -> tuple[str, ...]:

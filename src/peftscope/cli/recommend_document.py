@@ -49,7 +49,7 @@ def document_of(
             "standard_error": answer.standard_error,
             "over_base": None if answer.base_pair is None else _pair(answer.base_pair),
             "more_seeds": [
-                {"first": p.first, "second": p.second, "more_seeds": p.more_seeds}
+                {"first": p.first, "second": p.second, **_more(p)}
                 for tie in answer.ties
                 if (p := tie.pair) is not None and tie.kind == "undecided"
             ],
@@ -79,10 +79,18 @@ def _candidate(candidate: Candidate | None) -> dict[str, Any] | None:
         "tier": candidate.tier,
         "score": None if candidate.score is None else candidate.score.value,
         "score_interval": None if candidate.score is None else candidate.score.interval,
+        "expected": None if candidate.pooled is None else candidate.pooled.value,
+        "expected_interval": None if candidate.pooled is None else candidate.pooled.interval,
+        "best_chance": candidate.best_chance,
         "gain": None if candidate.gain is None else candidate.gain.value,
         "gain_interval": None if candidate.gain is None else candidate.gain.interval,
         "figures": {name: figure.mean for name, figure in candidate.figures.items()},
     }
+
+
+def _more(pair: Pair) -> dict[str, Any]:
+    more = pair.more_seeds
+    return {"more_seeds": None if more is None else more.seeds, "more_seeds_show": None if more is None else more.shows}
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
@@ -94,7 +102,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "p_adjusted": pair.p_adjusted,
         "verdict": pair.verdict,
         "superiority": pair.superiority,
-        "more_seeds": pair.more_seeds,
+        **_more(pair),
     }
 
 

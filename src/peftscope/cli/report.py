@@ -113,7 +113,7 @@ def _fronts(verdict: Verdict, metrics: list[MetricSpec]) -> list[Front]:
     from peftscope.analysis.front import front_of
 
     count = max(len(verdict.candidates), 1)
-    spread = bool(verdict.tested) or any(f.deviation for c in verdict.candidates for f in c.figures.values())
+    spread = bool(verdict.standard_errors) or any(f.deviation for c in verdict.candidates for f in c.figures.values())
     draws = min(DRAWS, max(FEWEST_DRAWS, COMPARISONS // count**2)) if spread else 1
     fronts = [front_of(verdict, pair, draws=draws) for pair in combinations(metrics, 2)]
     return [front for front in fronts if front.points]

@@ -7,12 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from peftscope.analysis.front import Front
 from peftscope.analysis.limits import SCORE, Breach
+from peftscope.analysis.power import POWER
 from peftscope.analysis.recommendation import Kin, Recommendation, Tie
 from peftscope.analysis.verdict import Candidate, Pair, Verdict
 from peftscope.spec.metric import MetricSpec
 from peftscope.store.upstream_figures import UPSTREAM_METRICS
 from peftscope.views.front import front_topic
 from peftscope.views.report.material import Topic
+from peftscope.views.report.quantities import estimate_text, more_seeds_text
 from peftscope.views.teller import LABELS, Teller
 from peftscope.views.units import bracket_text, rate_text
 
@@ -61,7 +63,7 @@ def _answer(teller: Teller) -> Topic:
         return Topic(title=f"Take {found.choice.method}: leave the model alone", lines=lines)
     return Topic(
         title=f"Take {found.choice.method}{_risk(found.choice)}",
-        lines=[*_standing(teller, found.choice), _why(teller), *_cautions(teller)],
+        lines=[*_standing(teller, found.choice), _why(teller), *_picked(teller), *_cautions(teller)],
     )
 
 
@@ -119,6 +121,21 @@ def _alone(found: Recommendation) -> str:
     if found.choice.tier != 1 or len(found.verdict.tiers[0]) > 1 or len(found.verdict.tiers) == 1:
         return ""
     return f" It is alone in the top tier: the best of all with {100 * found.verdict.level:g} % confidence."
+
+
+def _picked(teller: Teller) -> list[str]:
+    """What the choice is worth, given that the best of many is partly the luckiest."""
+    found = teller.found
+    choice = found.choice
+    assert choice is not None
+    if choice.pooled is None or choice.best_chance is None or found.leading is not choice:
+        return []
+    count = sum(not c.is_base and c.score is not None for c in found.verdict.candidates)
+    worth = estimate_text(found.verdict.metric, choice.pooled)
+    return [
+        f"The best of {count} is in part the luckiest: with that allowed for, expect {worth}; it is the best of all "
+        f"with a probability of {100 * choice.best_chance:.0f} %. Pairs are compared as measured."
+    ]
 
 
 def _is_useful(found: Recommendation) -> bool:
@@ -360,19 +377,17 @@ def _evidence(teller: Teller) -> Topic | None:
     pairs = [tie.pair for tie in found.ties if tie.pair is not None and tie.kind == "undecided"]
     if found.base_unbeaten:
         pairs = [found.base_pair] if found.base_pair is not None and found.base_pair.verdict == "undecided" else []
-    told = sorted((p for p in pairs if p.more_seeds is not None), key=lambda p: p.more_seeds or 0)
-    for pair in told[:SHOWN]:
-        seeds = "1 more seed" if pair.more_seeds == 1 else f"{pair.more_seeds} more seeds"
-        lines.append(
-            f"About {seeds} each would tell {pair.first} and {pair.second} apart, if the difference is as it looks."
-        )
+    told = sorted(((p.more_seeds.seeds, p) for p in pairs if p.more_seeds is not None), key=lambda found: found[0])
+    for _, pair in told[:SHOWN]:
+        text = more_seeds_text(pair)
+        lines.append(f"{text[0].upper()}{text[1:]}, with a probability of about {100 * POWER:.0f} %.")
     never = [pair.second for pair in pairs if pair.more_seeds is None]
     if never and _has_one_seed(found):
         lines.append("With one seed each nobody knows how far seeds scatter, nor how many would do: take 3.")
     elif never:
         names = ", ".join(never[:SHOWN]) + (f" and {len(never) - SHOWN} more" if len(never) > SHOWN else "")
         lines.append(
-            f"No affordable number of seeds would tell {pairs[0].first} from {names}; more test examples might."
+            f"No affordable number of seeds would likely tell {pairs[0].first} from {names}; more test examples might."
         )
     return Topic(title="Not enough evidence", lines=lines) if lines else None
 

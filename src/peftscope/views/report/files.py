@@ -61,12 +61,13 @@ def verdicts_csv(material: Material) -> str:
     """One row per pair, in the metric's own unit; what is not known is an empty cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = ("p_value", "p_adjusted", "p_equivalent", "superiority", "more_seeds")
-    writer.writerow(["first", "second", "verdict", "difference", "low", "high", *names])
+    names = ("p_value", "p_adjusted", "p_equivalent", "superiority")
+    writer.writerow(["first", "second", "verdict", "difference", "low", "high", *names, "more_seeds", "they_show"])
     for pair in material.verdict.pairs:
         difference = pair.difference
         row = [pair.first, pair.second, pair.verdict, difference.value, difference.low, difference.high]
         row += [getattr(pair, name) for name in names]
+        row += [None, None] if pair.more_seeds is None else [pair.more_seeds.seeds, pair.more_seeds.shows]
         writer.writerow([_harmless(value) for value in row])
     return out.getvalue()
 

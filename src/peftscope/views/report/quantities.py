@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from peftscope.analysis.estimates import Estimate
-from peftscope.analysis.verdict import Candidate
+from peftscope.analysis.verdict import Candidate, Pair
 from peftscope.spec.metric import MetricSpec
 from peftscope.views.units import DASH, bytes_text, count_text, loss_text, seconds_text
 
@@ -112,7 +112,7 @@ def reading(candidate: Candidate, metric: MetricSpec, *, score: MetricSpec) -> R
             return None
         estimate = candidate.score
         spread = "95 % interval" if estimate.interval else "single run: no interval"
-        text = figure_text(metric, estimate.value) + _ends(metric, estimate, signed=False)
+        text = estimate_text(metric, estimate)
         return Reading(value=estimate.value, low=estimate.low, high=estimate.high, spread=spread, text=text)
     figure = candidate.figures.get(metric.name)
     if figure is None or not math.isfinite(figure.mean):
@@ -126,6 +126,20 @@ def reading(candidate: Candidate, metric: MetricSpec, *, score: MetricSpec) -> R
         spread=f"smallest and largest of {figure.num_runs} runs",
         text=figure_text(metric, figure.mean),
     )
+
+
+def estimate_text(metric: MetricSpec, estimate: Estimate) -> str:
+    """A value with its interval, as one would read it."""
+    return figure_text(metric, estimate.value) + _ends(metric, estimate, signed=False)
+
+
+def more_seeds_text(pair: Pair) -> str:
+    """What more seeds of an undecided pair would show, as a part of a sentence; empty where nobody can say."""
+    if pair.more_seeds is None:
+        return ""
+    count = "1 more seed" if pair.more_seeds.seeds == 1 else f"{pair.more_seeds.seeds} more seeds"
+    shown = "tell {} and {} apart" if pair.more_seeds.shows == "apart" else "show {} and {} to be equivalent"
+    return f"about {count} of each would {shown.format(pair.first, pair.second)}"
 
 
 def figure_text(metric: MetricSpec, value: float | None, *, signed: bool = False) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from peftscope.analysis.verdict import Candidate, Pair, PairVerdict, Verdict
 from peftscope.spec.metric import MetricSpec
 from peftscope.views.report.fronts import is_single
-from peftscope.views.report.quantities import Axis, difference_text, figure_text, label_of, reading
+from peftscope.views.report.quantities import Axis, difference_text, figure_text, label_of, more_seeds_text, reading
 from peftscope.views.units import DASH, rate_text
 
 __all__ = ["VERDICTS", "cell", "cost_table", "flat", "pair_matrix", "pair_sentence", "pair_table", "score_table"]
@@ -92,6 +92,11 @@ def _failures_cell(candidate: Candidate) -> dict[str, Any]:
     return cell(text, count + candidate.num_collapsed, title="; ".join(reasons) or None)
 
 
+def _more_cell(pair: Pair) -> dict[str, Any]:
+    more = pair.more_seeds
+    return cell(DASH) if more is None else cell(f"{more.seeds} ({more.shows})", more.seeds)
+
+
 def pair_sentence(pair: Pair, verdict: Verdict) -> str:
     """One pair in a sentence: difference, interval, how sure."""
     words = WORDS[pair.verdict].format(pair.first, pair.second)
@@ -103,7 +108,7 @@ def pair_sentence(pair: Pair, verdict: Verdict) -> str:
     if pair.superiority is not None:
         parts.append(f"a new training of it scores higher with probability {pair.superiority:.2f}")
     if pair.more_seeds is not None:
-        parts.append(f"about {pair.more_seeds} more seeds of each would tell them apart")
+        parts.append(more_seeds_text(pair))
     return "; ".join(parts)
 
 
@@ -143,7 +148,7 @@ def pair_table(verdict: Verdict) -> Table:
                 cell(_p_text(pair.p_adjusted), pair.p_adjusted),
                 cell(_p_text(pair.p_equivalent), pair.p_equivalent),
                 cell(DASH if pair.superiority is None else f"{pair.superiority:.2f}", pair.superiority),
-                cell(DASH if pair.more_seeds is None else str(pair.more_seeds), pair.more_seeds),
+                _more_cell(pair),
             ]
         )  # fmt: skip
     headings = [
@@ -151,7 +156,7 @@ def pair_table(verdict: Verdict) -> Table:
         cell("p (all pairs)", window="of no difference, corrected over all pairs"),
         cell("p (equivalent)", window="of a difference as large as the margin, after Holm's correction"),
         cell("P(higher)", window="probability that a new training of the first scores higher"),
-        cell("more seeds", window="of each, about, would decide it, if the difference is as it looks"),
+        cell("more seeds", window="of each, about, would likely decide it, and how"),
     ]  # fmt: skip
     return {"headings": headings, "rows": rows}
 
