@@ -1,0 +1,351 @@
+"""The cells of ``statistics.py``: what each asks, how they are spread over the cores, and their tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from simulated import EXAMPLES, LOOKS, MARGIN, TECHNIQUES, Look, found_at_best, named_seeds, run_cell
+from worlds import CORRELATION, DEMO_SDS, World, eight
+from worlds_judged import Seen, answers_seen, more_seen, pairs_seen
+
+HERE = Path(__file__).resolve().parent
+FOLDER = HERE.parent / "results" / "statistics-benchmark"
+PARTS = 4
+"""A cell of a world is done in, so that a kill loses little."""
+
+ACCURACIES = (0.1, 0.5, 0.9)
+SEED_SDS = (0.0, 0.01, 0.03)
+GAP = 0.05
+
+UNSTEADY = World(seed_sds=eight(0.06, 0.01))
+LEAD = World(accuracies=eight(0.55, 0.5))
+DEMO = World(seed_sds=(0.065,) * 8, examples=400)
+MANY = World(
+    accuracies=(0.5,) * 45, seed_sds=(0.03,) * 45, seeds=(3,) * 45, collapse=(0.0,) * 45, planned=(0,) * 45,
+    diverge=(0.0,) * 45,
+)  # fmt: skip
+COLLAPSES = World(accuracies=eight(0.7, 0.5), collapse=(0.1,) * 8)
+WITH_BASE = World(base=0.3, seed_sds=(0.02,) * 8)
+
+PAIRS: Mapping[str, World] = {
+    "all alike, seed SD 1": World(),
+    "one of seed SD 6, others 1": UNSTEADY,
+    "one of seed SD 6, others 1: 5 seeds": replace(UNSTEADY, seeds=(5,) * 8),
+    "seed SDs as in the demo, 0.7 to 13": World(seed_sds=DEMO_SDS),
+    "seed SDs as in the demo: 400 examples": World(seed_sds=DEMO_SDS, examples=400),
+    "seed SDs as in the demo: 5 seeds": World(seed_sds=DEMO_SDS, seeds=(5,) * 8),
+    "half of seed SD 4, half 1": World(seed_sds=(0.01,) * 4 + (0.04,) * 4),
+    "the one of seed SD 6 with one seed": replace(UNSTEADY, seeds=(1, *[3] * 7)),
+    "one 5 points better, seed SD 1": LEAD,
+    "one 5 points better: 4 seeds": replace(LEAD, seeds=(4,) * 8),
+    "one 5 points better: 5 seeds": replace(LEAD, seeds=(5,) * 8),
+    "one 5 points better: seeds shared by .7": replace(LEAD, shared=0.7),
+    "all alike, seeds shared by .7": World(shared=0.7),
+    "eight at the demo's noise": DEMO,
+    "forty-five alike, seed SD 3": MANY,
+    "each training collapses with 10 %, one leads by 20 points": COLLAPSES,
+    "held back: seed effects with heavy tails, SD 3": World(heavy=True, seed_sds=(0.03,) * 8),
+    "held back: accuracy 85 %, SDs 0.5 to 4, 2 to 5 seeds": World(
+        accuracies=(0.85,) * 8, seed_sds=(0.005, 0.005, 0.01, 0.01, 0.02, 0.02, 0.04, 0.04), examples=500,
+        seeds=(5, 2, 3, 4, 2, 5, 3, 2),
+    ),
+}  # fmt: skip
+ANSWERS: Mapping[str, World] = {
+    "demo's noise, spread 5": replace(DEMO, spread=0.05, base=0.2),
+    "one collapsed in 1 of 3": replace(WITH_BASE, planned=eight(1, 0)),
+    "one collapsed in 2 of 3": replace(WITH_BASE, planned=eight(2, 0)),
+    "the best diverges in a third, three are worth more": replace(
+        WITH_BASE, accuracies=(0.6, *[0.55] * 3, *[0.45] * 4), diverge=eight(1 / 3, 0.0)
+    ),
+    "spread 8": replace(WITH_BASE, spread=0.08),
+    "spread 3": replace(WITH_BASE, spread=0.03),
+    "spread 1": replace(WITH_BASE, spread=0.01),
+}
+MORE: Mapping[str, World] = {
+    "spread 8": World(spread=0.08, seed_sds=(0.03,) * 8, seeds=(23,) * 8),
+    "spread 3": World(spread=0.03, seed_sds=(0.02,) * 8, seeds=(23,) * 8),
+    "spread 1": World(spread=0.01, seed_sds=(0.01,) * 8, seeds=(23,) * 8),
+}
+BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0001)
+
+ASKED = {"pairs": pairs_seen, "answers": answers_seen, "more": more_seen}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A part of a cell."""
+
+    kind: Literal["pairs", "answers", "more", "identical", "planted", "equivalence"]
+    cell: str
+    part: int
+    studies: int
+
+    @property
+    def place(self) -> Path:
+        """File of what it came to."""
+        plain = "".join(c if c.isalnum() else "-" for c in f"{self.kind} {self.cell} {self.part}")
+        return FOLDER / str(self.studies) / f"{plain}.json"
+
+
+def worlds_of(kind: str) -> Mapping[str, World]:
+    """World by cell."""
+    return {"pairs": PAIRS, "answers": ANSWERS, "more": MORE}[kind]
+
+
+def do(job: Job) -> Any:
+    """What a part came to, as plain data."""
+    if job.kind in ASKED:
+        world = worlds_of(job.kind)[job.cell]
+        source = [list(worlds_of(job.kind)).index(job.cell), job.part, len(job.kind)]
+        return asdict(ASKED[job.kind](world, job.studies, source=source))
+    accuracy, sd = map(float, job.cell.split())
+    if job.kind == "identical":
+        return _plain(run_cell(accuracy=accuracy, seed_sd=sd, studies=job.studies, source=1))
+    if job.kind == "planted":
+        return _plain(run_cell(accuracy=accuracy, seed_sd=sd, studies=job.studies, gap=GAP, source=2))
+    named = named_seeds(accuracy, sd)
+    looks = sorted({*(s for s in LOOKS if s < named), max(named // 2, 2), named})
+    how = {"accuracy": accuracy, "seed_sd": sd, "studies": job.studies, "looks": looks, "full": False}
+    return {"same": _plain(run_cell(**how, source=3)), "far": _plain(run_cell(**how, gap=MARGIN, source=4))}
+
+
+def _plain(looks: Mapping[int, Look]) -> dict[str, Any]:
+    return {str(seeds): asdict(look) for seeds, look in looks.items()}
+
+
+def jobs(studies: int) -> list[Job]:
+    """All parts, the longest first."""
+    cells = [f"{accuracy:g} {sd:g}" for accuracy in ACCURACIES for sd in SEED_SDS]
+    found = [Job(kind="equivalence", cell=cell, part=0, studies=studies) for cell in reversed(cells)]
+    for kind in ("answers", "more", "pairs"):
+        each = max(studies // PARTS, 1)
+        found += [Job(kind=kind, cell=c, part=p, studies=each) for c in worlds_of(kind) for p in range(PARTS)]  # type: ignore[arg-type]
+    found += [Job(kind="identical", cell=cell, part=0, studies=studies) for cell in cells]
+    found += [Job(kind="planted", cell=f"{a:g} 0.01", part=0, studies=studies) for a in ACCURACIES]
+    return found
+
+
+def done(studies: int) -> dict[tuple[str, str], list[Any]]:
+    """What all parts came to, by kind and cell; those not done yet are done on every core."""
+    left = [job for job in jobs(studies) if not job.place.is_file()]
+    start = time.time()
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        waiting = {pool.submit(do, job): job for job in left}
+        for number, future in enumerate(as_completed(waiting), start=1):
+            job = waiting[future]
+            job.place.parent.mkdir(parents=True, exist_ok=True)
+            draft = job.place.with_suffix(".part")
+            draft.write_text(json.dumps(future.result(), default=float), encoding="utf-8")
+            draft.replace(job.place)
+            print(f"{time.time() - start:6.0f} s  {number} of {len(left)}: {job.kind}, {job.cell}", file=sys.stderr)
+    found: dict[tuple[str, str], list[Any]] = {}
+    for job in jobs(studies):
+        found.setdefault((job.kind, job.cell), []).append(json.loads(job.place.read_text(encoding="utf-8")))
+    return found
+
+
+def seen_of(parts: Sequence[Mapping[str, Any]]) -> Seen:
+    """The parts of a world as one."""
+    seen = Seen()
+    for part in parts:
+        seen.merge(Seen(counts=part["counts"], said={k: [(p, t) for p, t in v] for k, v in part["said"].items()}))
+    return seen
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table, the first column to the left."""
+    return [
+        "| " + " | ".join(head) + " |",
+        "| --- |" + " ---: |" * (len(head) - 1),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
+def percent(values: Sequence[float] | float) -> str:
+    """In per cent, one decimal."""
+    return f"{100.0 * float(np.mean(values)):.1f}"
+
+
+def share(values: Sequence[float] | None) -> str:
+    """In per cent with the standard error of the mean over studies."""
+    if not values:
+        return "–"
+    error = float(np.std(values)) / np.sqrt(len(values))
+    return f"{percent(values)} ± {100.0 * error:.1f}"
+
+
+def pair_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
+    """Worlds in which pairs are judged."""
+    names = ("false_better", "found", "answered", "cover_first", "cover", "picked", "picked_plain")
+    rows = []
+    for cell in PAIRS:
+        counts = seen_of(found["pairs", cell]).counts
+        row = [cell, *(share(counts.get(name)) for name in names)]
+        if counts.get("judged_once"):
+            row[0] += f" (judged in {percent(counts['judged_once'])} %)"
+        rows.append(row)
+    return rows
+
+
+def answer_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
+    """Worlds in which something is recommended."""
+    names = ("claims_no_worse", "claim_far_worse", "cheaper_went_wrong", "took_risky", "silent")
+    return [[cell, *(share(seen_of(found["answers", cell]).counts.get(n)) for n in names)] for cell in ANSWERS]
+
+
+def calibration_rows(found: Mapping[tuple[str, str], list[Any]], what: str) -> list[list[str]]:
+    """How often it was so, by what was stated; and the Brier score."""
+    rows = []
+    for cell in ("demo's noise, spread 5", "spread 8", "spread 3", "spread 1"):
+        pairs = np.array(seen_of(found["answers", cell]).said[what], np.float64)
+        row = [cell]
+        for low, high in pairwise(BINS):
+            inside = pairs[(pairs[:, 0] >= low) & (pairs[:, 0] < high)]
+            if len(inside) < 30:
+                row.append("–")
+                continue
+            error = np.sqrt(inside[:, 1].mean() * (1.0 - inside[:, 1].mean()) / len(inside))
+            row.append(f"{100 * inside[:, 0].mean():.0f} → {100 * inside[:, 1].mean():.0f} ± {100 * error:.0f}")
+        rows.append([*row, f"{float(np.mean((pairs[:, 0] - pairs[:, 1]) ** 2)):.3f}"])
+    return rows
+
+
+def more_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
+    """Whether what is named suffices."""
+    rows = []
+    for cell in MORE:
+        counts = seen_of(found["more", cell]).counts
+        rows.append([cell, share(counts.get("named")), share(counts.get("more_decides"))])
+    return rows
+
+
+def identical_rows(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[list[str]]:
+    """Coverage and false verdicts where all techniques are the same."""
+    rows = []
+    for accuracy in ACCURACIES:
+        for sd in SEED_SDS:
+            for seeds, look in found["identical", f"{accuracy:g} {sd:g}"][0].items():
+                shares = (
+                    look["intervals"],
+                    look["pairs"],
+                    look["false_better"] / studies,
+                    look["false_tiers"] / studies,
+                )
+                rows.append([f"{accuracy:g}", f"{100 * sd:g}", seeds, *map(percent, shares)])
+    return rows
+
+
+def planted_rows(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[list[str]]:
+    """Power: one technique better than seven identical ones."""
+    rows = []
+    for accuracy in ACCURACIES:
+        for seeds, look in found["planted", f"{accuracy:g} 0.01"][0].items():
+            best = found_at_best(accuracy=accuracy, seed_sd=0.01, gap=GAP, seeds=int(seeds), studies=studies)
+            shares = (look["found"], best, look["found_any"] / studies, look["found_all"] / studies, look["lower_tier"],
+                      look["false_better"] / studies, look["false_tiers"] / studies)  # fmt: skip
+            rows.append([f"{accuracy:g}", seeds, *map(percent, shares)])
+    return rows
+
+
+def equivalence_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
+    """At the number of seeds the formula names, at half of it, and where techniques differ by the margin."""
+    rows = []
+    for accuracy in ACCURACIES:
+        for sd in SEED_SDS:
+            cell = found["equivalence", f"{accuracy:g} {sd:g}"][0]
+            named = named_seeds(accuracy, sd)
+            fewest = min(map(int, cell["same"]))
+            same = [cell["same"][str(n)]["equivalent"] for n in (named, max(named // 2, 2), fewest)]
+            far = {int(n): look["false_equivalent"] for n, look in cell["far"].items()}
+            early = np.any([wrong for n, wrong in far.items() if n < named], axis=0)
+            rows.append([f"{accuracy:g}", f"{100 * sd:g}", str(named), *map(percent, same), str(fewest),
+                         percent(early), percent(far[named])])  # fmt: skip
+    return rows
+
+
+def report(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[str]:
+    """The whole page."""
+    bins = [f"{100 * low:.0f}–{min(100 * high, 100):.0f} %" for low, high in pairwise(BINS)]
+    return [
+        f"Simulated truth, {studies:,} studies per cell, {TECHNIQUES} techniques, three seeds, {EXAMPLES:,} examples, "
+        f"accuracy 50 %, within-example correlation {CORRELATION:g}, where a line says nothing else; written by "
+        "`python benchmarks/statistics.py`, which says how studies are made. SDs, spreads and gaps are in points; ± is "
+        "one standard error of the simulation.",
+        "",
+        "**Pairs, intervals, the picked best.** *False*: share of studies in which any two techniques of equal worth "
+        "are told apart, or two are put the wrong way round. *Found*: pairs that differ and are called so. *Answered*: "
+        "pairs that are called better, worse or equivalent. *Covers*: 95 % intervals that hold the truth, of the "
+        "first technique (the one that is otherwise than the rest), of all, and of the best in its study: as told "
+        "with its having been picked allowed for, and plain. A technique's worth is the expected score of one "
+        "training, collapses included.",
+        "",
+        *table(("world", "false %", "found %", "answered %", "covers first %", "all %", "the picked %", "plain %"),
+               pair_rows(found)),
+        "",
+        "**What is recommended.** *Claims*: share of studies in which a cheaper technique is said to be worse by less "
+        f"than {100 * MARGIN:g} points if at all; *false*: that one is more than 5 points worse. *Went wrong*: the "
+        "cheaper one collapsed or diverged in the study. *Risky*: the choice itself did; *silent*: of these, the "
+        "heading does not say so.",
+        "",
+        *table(("world", "claims no worse %", "false claims %", "cheaper went wrong %", "choice risky %", "silent %"),
+               answer_rows(found)),
+        "",
+        "**Stated probabilities, by what was stated (mean stated → share that was so).** On the front of accuracy and "
+        "memory:",
+        "",
+        *table(("world", *bins, "Brier"), calibration_rows(found, "member")),
+        "",
+        "Best of all:",
+        "",
+        *table(("world", *bins, "Brier"), calibration_rows(found, "best")),
+        "",
+        "**More seeds.** *Named*: share of the undecided pairs for which a number of at most 20 is named, stated to "
+        "decide with a probability of 80 %; *decides*: that many more seeds of one such pair, drawn, do.",
+        "",
+        *table(("world", "named %", "decides %"), more_rows(found)),
+        "",
+        "**Identical techniques.** Share of 95 % intervals that hold the truth, of scores and of paired "
+        "differences; share of studies in which any two techniques are told apart (28 pairs); share in which the top "
+        "tier is not all eight.",
+        "",
+        *table(("accuracy", "seed SD", "seeds", "coverage %", "of differences %", "a false *better* %",
+                "top tier lacks one %"), identical_rows(found, studies)),
+        "",
+        f"**One technique {100 * GAP:g} points better, seed SD 1.** *Each other*: the mean share of the "
+        "seven others that it is called better than, after correction over all 28 pairs; *were variances "
+        "known*: the same for a test that is told every variance, which no test can do much better than; "
+        "*any*, *all*: share of studies in which it is called better than at least one, than all of them. "
+        "*Lower tier*: share of the others that are in a lower tier, itself being in the top one. The last "
+        "two are errors: two of the seven others told apart; the best not in the top tier.",
+        "",
+        *table(("accuracy", "seeds", "each other %", "were variances known %", "any other %", "all seven %",
+                "other in a lower tier %", "a false *better* %", "top tier lacks it %"), planted_rows(found, studies)),
+        "",
+        f"**Equivalence, margin {100 * MARGIN:g} points.** The number of seeds is what "
+        "`power.seeds_for_equivalence` names; *declared* is the share of the 28 identical pairs. The last two "
+        f"columns are errors: one technique is really {100 * MARGIN:g} points better, and in this share of studies "
+        "it is called equivalent to any of the seven others; *before*: by luck, at any of the looks before the "
+        "named number (3, 5, 10 seeds, half of the named number), *there*: at the named number.",
+        "",
+        *table(("accuracy", "seed SD", "seeds named", "declared there %", "at half as many %", "at fewest %", "fewest",
+                "false before %", "false there %"), equivalence_rows(found)),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    """Simulate what is not there yet, print, and write where the number of studies is the full one."""
+    studies = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
+    lines = report(done(studies), studies)
+    print("\n".join(lines))
+    if len(sys.argv) < 2:
+        (HERE / "statistics.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

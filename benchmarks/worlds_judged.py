@@ -1,0 +1,177 @@
+"""What the product says of studies from worlds whose truth is known (``worlds.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from simulated import LEVEL, MARGIN, outcomes_in
+from worlds import Study, World, a_study
+
+from peftscope.analysis.crossed import mean_intervals
+from peftscope.analysis.estimates import Estimate
+from peftscope.analysis.front import front_of
+from peftscope.analysis.judge import judge
+from peftscope.analysis.pairs import compared, pairs_of, verdicts_of
+from peftscope.analysis.pooling import pooled
+from peftscope.analysis.recommendation import recommend
+from peftscope.analysis.verdict import Verdict
+from peftscope.spec.metric import MetricSpec
+from peftscope.views.recommendation import recommendation_topics
+
+ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="")
+MEMORY = MetricSpec(name="peak_train_memory_bytes", unit="bytes", direction="lower", window="")
+
+MOST_MORE = 20
+"""More seeds that are tried out at most."""
+
+FAR_WORSE = 0.05
+"""Deficit that nobody would call no worse."""
+
+
+@dataclass
+class Seen:
+    """What was seen in the studies of a world; one number per study, or several."""
+
+    counts: dict[str, list[float]] = field(default_factory=dict)
+    said: dict[str, list[tuple[float, bool]]] = field(default_factory=dict)
+    """Probabilities, and whether what they are of was so."""
+
+    def add(self, **found: float | None) -> None:
+        """Of one study; what does not arise in it is left out."""
+        for name, value in found.items():
+            if value is not None:
+                self.counts.setdefault(name, []).append(float(value))
+
+    def merge(self, other: Seen) -> None:
+        """Take the studies of another part of the same world."""
+        for name, values in other.counts.items():
+            self.counts.setdefault(name, []).extend(values)
+        for name, pairs in other.said.items():
+            self.said.setdefault(name, []).extend((p, bool(t)) for p, t in pairs)
+
+
+def pairs_seen(world: World, studies: int, *, source: Sequence[int]) -> Seen:
+    """Verdicts on pairs, and coverage of scores, of the differences and of the picked best."""
+    generator, seen = np.random.default_rng(source), Seen()
+    for _ in range(studies):
+        study = a_study(world, generator)
+        outcomes = outcomes_in(study)
+        names = outcomes.whole.names
+        truth = np.array([study.truths[name] for name in names])
+        tested = compared(outcomes, sign=1.0, margin=MARGIN)
+        verdicts = np.array(verdicts_of(tested, LEVEL, 1.0))
+        apart = truth[tested.of.first] - truth[tested.of.second]
+        same = np.abs(apart) < 1e-12
+        called = np.where(tested.p_adjusted <= 1.0 - LEVEL, np.sign(tested.of.centres), 0.0)
+        right = (verdicts == "better") & (apart > 0) | (verdicts == "worse") & (apart < 0)
+        covered = _covered(mean_intervals(outcomes.whole, LEVEL), truth)
+        trained = np.flatnonzero(~outcomes.whole.fixed)
+        best = int(trained[outcomes.whole.means[trained].argmax()])
+        drawn = pooled(outcomes.whole, generator)
+        assert drawn is not None
+        once = {i for i, seeds in enumerate(world.seeds) if seeds == 1}
+        seen.add(
+            false_better=bool(((called != 0.0) & (same | (called * apart < 0.0))).any()),
+            false_equivalent=bool(((verdicts == "equivalent") & (np.abs(apart) > MARGIN)).any()),
+            found=right[~same].mean() if (~same).any() else None,
+            answered=(verdicts != "undecided").mean(),
+            cover_first=covered[0],
+            cover=float(np.mean(covered)),
+            picked_plain=covered[best],
+            picked=_covered([drawn.estimate(names[best], LEVEL)], truth[[best]])[0],
+            judged_once=bool(once & {*tested.of.first, *tested.of.second}) if once else None,
+        )
+    return seen
+
+
+def answers_seen(world: World, studies: int, *, source: Sequence[int]) -> Seen:
+    """What is recommended, and how often stated probabilities are right; through ``judge`` and ``recommend``."""
+    generator, seen = np.random.default_rng(source), Seen()
+    for _ in range(studies):
+        study = a_study(world, generator)
+        verdict, costs = _judged(study, generator)
+        found = recommend(verdict)
+        front = front_of(verdict, [ACCURACY, MEMORY], draws=2_000)
+        names = [c.method for c in verdict.candidates if c.score is not None and not c.is_base]
+        truth = {name: study.truths[name] for name in names}
+        cheaper = verdict.candidate(found.cheapest["memory"]) if "memory" in found.cheapest else None
+        far = none = None
+        if found.choice is not None and cheaper is not None and cheaper.method != found.choice.method:
+            pair = verdict.pair(found.choice.method, cheaper.method)
+            claimed = pair is not None and pair.difference.high is not None and pair.difference.high <= MARGIN
+            far = claimed and truth[found.choice.method] - truth[cheaper.method] > FAR_WORSE
+            none = claimed
+        choice = found.choice
+        risky = choice is not None and not choice.is_base and choice.num_wrong > 0
+        title = recommendation_topics(found, front, [ACCURACY, MEMORY])[0].title
+        seen.add(
+            claims_no_worse=none,
+            claim_far_worse=far,
+            cheaper_went_wrong=cheaper is not None and cheaper is not choice and cheaper.num_wrong > 0,
+            took_risky=risky,
+            silent="trainings" not in title if risky else None,
+        )
+        members = {n for n in names if not any(costs[o] < costs[n] and truth[o] > truth[n] for o in names if o != n)}
+        seen.said.setdefault("member", []).extend(
+            (chance, n in members) for n in names if (chance := front.membership.get(n)) is not None
+        )
+        top = max(truth.values())
+        seen.said.setdefault("best", []).extend(
+            (c.best_chance, truth[c.method] == top)
+            for c in verdict.candidates
+            if c.method in truth and c.best_chance is not None
+        )
+    return seen
+
+
+def more_seen(world: World, studies: int, *, source: Sequence[int]) -> Seen:
+    """Whether a pair is decided by as many more seeds as are named; one pair of each study that names any."""
+    generator, seen = np.random.default_rng(source), Seen()
+    for _ in range(studies):
+        study = a_study(world, generator)
+        outcomes = outcomes_in(study, 3)
+        drawn = pooled(outcomes.whole, generator)
+        assert drawn is not None
+        pairs = pairs_of(outcomes, drawn, sign=1.0, margin=MARGIN, level=LEVEL)
+        named = [(p, p.more_seeds) for p in pairs if p.more_seeds is not None and p.more_seeds.seeds <= MOST_MORE]
+        seen.add(named=len(named) / max(sum(p.verdict == "undecided" for p in pairs), 1))
+        if not named:
+            continue
+        pair, more = named[int(generator.integers(len(named)))]
+        longer = {n: 3 + more.seeds if n in (pair.first, pair.second) else 3 for n in study.answers}
+        grown = Study(answers={n: rows[: longer[n]] for n, rows in study.answers.items()})
+        tested = compared(outcomes_in(grown), sign=1.0, margin=MARGIN)
+        names = np.array(outcomes.whole.names)
+        place = [
+            {pair.first, pair.second} == {names[a], names[b]} for a, b in zip(tested.of.first, tested.of.second)
+        ].index(True)
+        seen.add(more_decides=verdicts_of(tested, LEVEL, 1.0)[place] != "undecided")
+    return seen
+
+
+def _covered(intervals: Sequence[Estimate], truth: np.ndarray) -> list[bool]:
+    return [i.low is not None and i.high is not None and i.low <= t <= i.high for i, t in zip(intervals, truth)]
+
+
+def _judged(study: Study, generator: np.random.Generator) -> tuple[Verdict, Mapping[str, float]]:
+    """The verdict on a study as the commands make it, with memory that costs more or less by chance."""
+    costs = dict(zip(study.answers, generator.permutation(len(study.answers)) + 1.0))
+    rows, scores = [], []
+    for name, trainings in study.answers.items():
+        for seed, answers in enumerate(trainings):
+            run = f"{name}-{seed}"
+            rows.append(
+                {
+                    "run_id": run, "method": name, "technique": name, "learning_rate": None, "seed": seed,
+                    "purpose": "final", "status": "diverged" if answers is None else "ok",
+                    "reason": "loss is NaN" if answers is None else None, MEMORY.name: costs[name] * 1e9,
+                }
+            )  # fmt: skip
+            if answers is not None:
+                columns = {"run_id": run, "example_id": np.arange(len(answers)), "draw": 0, "score": answers}
+                scores.append(pd.DataFrame(columns))
+    examples = pd.concat(scores, ignore_index=True)
+    return judge(pd.DataFrame(rows), examples, ACCURACY, base="base", margin=MARGIN), costs
