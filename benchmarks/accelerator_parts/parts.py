@@ -122,14 +122,11 @@ def _large(desk: Desk, name: str, *, file: str = "long.jsonl", **parts: Any) -> 
     return {**study, "task": {**task, "valid_size": 4, "test_size": 4}}
 
 
-def _against_plan(
-    desk: Desk, notes: Notes, record: RunRecord, planned: Mapping[str, Any], how: str, checked: bool = True
-) -> None:
+def _against_plan(desk: Desk, notes: Notes, record: RunRecord, planned: Mapping[str, Any], how: str) -> None:
     found = record.metrics
-    reserved = "sampled_train_memory_bytes" if desk.device == "cpu" else "peak_train_reserved_bytes"
     errors = {
         "allocated": _error(planned["live_train_bytes"], found["peak_train_memory_bytes"]),
-        "reserved": None if desk.device == "cpu" else _error(planned["peak_train_bytes"], found[reserved]),
+        "reserved": _error(planned["peak_train_bytes"], found["peak_train_reserved_bytes"]),
     }
     step_s = _step_time(record)
     tokens = desk.sizes.batch_size * desk.sizes.length
@@ -141,17 +138,16 @@ def _against_plan(
             "run": f"{record.spec.method.title}, {how}",
             "allocated MB": _scaled(found["peak_train_memory_bytes"], 1e6),
             "predicted off %": _scaled(errors["allocated"], 0.01),
-            "reserved MB": _scaled(found[reserved], 1e6),
+            "reserved MB": _scaled(found["peak_train_reserved_bytes"], 1e6),
             "predicted off by %": _scaled(errors["reserved"], 0.01),
             "tokens/s": tokens / step_s if same and step_s else None,
             "share of the rate %": _scaled(share, 0.01),
             "in all s": found["total_time_s"],
         }
     )
-    if checked:
-        for what, error in errors.items():
-            title = f"{record.spec.method.title}, {how}"
-            notes.check(error is None or abs(error) <= TOLERANCE, f"{title}: {what} is predicted {error or 0:+.1%} off")
+    for what, error in errors.items():
+        title = f"{record.spec.method.title}, {how}"
+        notes.check(error is None or abs(error) <= TOLERANCE, f"{title}: {what} is predicted {error or 0:+.1%} off")
 
 
 def _error(predicted: int | None, found: float | None) -> float | None:
@@ -173,7 +169,7 @@ def _step_time(record: RunRecord) -> float | None:
 def quantized(desk: Desk, notes: Notes) -> None:
     """Training on a base in NF4 and in int8."""
     for kind in ("nf4", "int8"):
-        model = {"quantization": kind, "dtype": "bfloat16"}
+        model = {"quantization": kind}
         try:
             records = desk.compare(_large(desk, kind, model=model, methods=list(desk.sizes.methods[:1])))
         except MissingExtra as missing:
@@ -181,7 +177,7 @@ def quantized(desk: Desk, notes: Notes) -> None:
             continue
         planned = desk.plan(kind)
         for record in notes.check_ok(records):
-            _against_plan(desk, notes, record, planned[record.spec.method.title], kind, checked=desk.device != "cpu")
+            _against_plan(desk, notes, record, planned[record.spec.method.title], kind)
 
 
 def scoring(desk: Desk, notes: Notes) -> None:
@@ -197,7 +193,7 @@ def scoring(desk: Desk, notes: Notes) -> None:
         )
         for record in notes.check_ok(desk.compare(study)):
             seconds, cut = record.metrics["eval_time_s"], record.metrics["truncated_share"]
-            full = seconds is not None and cut == 1.0  # every answer as long as it may be
+            full = seconds is not None and cut is not None and cut >= 0.95  # answers as long as they may be
             notes.add(
                 {
                     "run": f"{record.spec.method.title}, batch {batch}",
@@ -213,8 +209,8 @@ def scoring(desk: Desk, notes: Notes) -> None:
 def recovery(desk: Desk, notes: Notes) -> None:
     """Out of memory, killed and gone on with, two workers on one device."""
     _out_of_memory(desk, notes)
-    methods = ["lora", "ia3", "ln-tuning", "vera"][: 4 if desk.device != "cpu" else 2]
-    study = desk.study("killed", methods=methods, include_base=False, train={"max_steps": 200})
+    methods = list(desk.sizes.killed_methods)
+    study = desk.study("killed", methods=methods, include_base=False, train={"max_steps": desk.sizes.killed_steps})
     _killed(desk, notes, study)
     resumed = notes.check_ok(desk.compare(study))
     attempts = [[attempt.status for attempt in record.attempts] for record in resumed]

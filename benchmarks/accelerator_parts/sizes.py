@@ -51,6 +51,9 @@ class Sizes:
     steps: int
     scoring_batches: tuple[int, ...]
     new_tokens: int
+    killed_methods: tuple[str, ...]
+    killed_steps: int
+    """Of the study that is killed and gone on with."""
     general_tokens: int
     limits_s: dict[str, int]
     """Most seconds of each part."""
@@ -68,15 +71,17 @@ CARD = Sizes(
     steps=8,
     scoring_batches=(8, 32, 128),
     new_tokens=64,
+    killed_methods=("lora", "ia3", "ln-tuning", "vera"),
+    killed_steps=100,
     general_tokens=2000,
     limits_s={
-        "model": 60, "demo": 75, "memory": 200, "quantized": 60, "scoring": 75, "recovery": 90, "repeat": 50, "cpu": 60,
+        "model": 90, "demo": 75, "memory": 200, "quantized": 60, "scoring": 75, "recovery": 90, "repeat": 50, "cpu": 60,
     },
 )  # fmt: skip
 CPU = Sizes(
     shapes=NANO,
     dtype="float32",
-    matrix=512,
+    matrix=1024,
     demo_methods=("lora",),
     demo_steps=3,
     methods=("lora", "ia3"),
@@ -85,6 +90,8 @@ CPU = Sizes(
     steps=3,
     scoring_batches=(4, 8),
     new_tokens=4,
+    killed_methods=("lora", "ia3"),
+    killed_steps=20,
     general_tokens=200,
     limits_s=dict.fromkeys(("model", "demo", "memory", "quantized", "scoring", "recovery", "repeat", "cpu"), 90),
 )
