@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 FAST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto
 SLOW := $(BIN)/python -m pytest -q -m slow
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all check accelerator-bundle accelerator-check clean
 
 demo: $(VENV)/.installed  ## eight techniques tuned, three seeds each, a recommendation and a report: about 12 minutes
 	$(BIN)/peftscope compare studies/demo.yaml --workers 2
@@ -27,6 +27,12 @@ check: $(VENV)/.installed-dev  ## lint, types, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(FAST)
+
+accelerator-bundle: $(VENV)/.installed-dev  ## wheels for a machine with an accelerator and no network, in .accelerator
+	$(BIN)/python scripts/accelerator_bundle.py
+
+accelerator-check: $(VENV)/.installed  ## what runs do on this machine's accelerator, in 8 minutes; DEVICE=cpu on a CPU
+	$(BIN)/python benchmarks/accelerator.py $(if $(DEVICE),--device $(DEVICE))
 
 clean:
 	rm -rf $(VENV) results

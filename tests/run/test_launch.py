@@ -334,6 +334,28 @@ def test_importing_all_that_a_run_needs_initialises_no_accelerator() -> None:
     assert done.stdout.strip() == "False False"
 
 
+def test_importing_all_that_a_run_needs_asks_nothing_of_cuda_and_leaves_bitsandbytes_to_runs() -> None:
+    import subprocess
+    import sys
+
+    code = """
+import sys, torch, traceback
+asked = []
+def ask(*args, **options):
+    asked.append("".join(traceback.format_stack(limit=6)))
+    return False
+for name in ("is_available", "_lazy_init", "get_device_capability", "get_device_properties", "current_device"):
+    setattr(torch.cuda, name, ask)
+import peftscope.run.preload
+assert not asked, asked[0]
+assert "bitsandbytes" not in sys.modules
+from peft.import_utils import is_bnb_4bit_available
+import bitsandbytes
+assert is_bnb_4bit_available()
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
 def test_threads_times_workers_stay_within_the_cores() -> None:
     from peftscope.errors import SpecError
 

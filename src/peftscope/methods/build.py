@@ -118,7 +118,7 @@ def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
         raise TechniqueRefused(f"{card.name}: {card.refused}")
     quantization = quantization_of(base)
     _check_quantization(card, quantization)
-    if not card.checkpointing and getattr(base, "is_activation_checkpointing", False):
+    if not card.checkpointing and _is_checkpointing(base):
         raise TechniqueRefused(
             f"{card.name} does not train with activation checkpointing: its prefix is a key-value cache, which "
             "transformers drops then; set train.checkpointing: false"
@@ -146,6 +146,12 @@ def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
         penalty=penalty,
         initial_adapter=_unrepeatable_start(model),
     )
+
+
+def _is_checkpointing(base: nn.Module) -> bool:
+    """Whether a base recomputes activations; ``transformers`` called it gradient checkpointing before."""
+    names = ("is_activation_checkpointing", "is_gradient_checkpointing")
+    return next((bool(getattr(base, name)) for name in names if hasattr(base, name)), False)
 
 
 def _attach(base: nn.Module, method: MethodSpec, card: Card, context: BuildContext) -> Any:

@@ -12,8 +12,9 @@ from typing import Any
 __all__ = ["warm_up"]
 
 PRELOADED = ["peftscope.run.preload"]
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
-"""NumPy's and SciPy's linear algebra would start threads on import, and a process with threads must not fork."""
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""NumPy's and SciPy's linear algebra would start threads on import, and a process with threads must not fork; nor may
+one that has begun to use CUDA, as the plain question whether it is there does."""
 
 
 def warm_up() -> Any:
@@ -32,7 +33,7 @@ def warm_up() -> Any:
     resource_tracker.ensure_running()  # it would lift the mask when it starts
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
-        with _environment(ONE_THREAD):
+        with _environment(ENVIRONMENT):
             forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

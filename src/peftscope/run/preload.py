@@ -1,20 +1,28 @@
-"""Imports all that a run needs, for the process runs are forked from."""
+"""Imports all that a run needs, for the process runs are forked from.
+
+But for bitsandbytes: where there is an accelerator, importing it begins to use it, and what has used CUDA cannot be
+forked. Runs on a quantized base import it for themselves.
+"""
 
 from __future__ import annotations
 
 import gc
 import logging
 
+from peftscope.run.later import imported_later
+
 # it asks at every import for a package that only 4-bit models on a CPU would gain by
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
-from peftscope.plan import preflight  # noqa: E402
-from peftscope.run import execute  # noqa: E402
-from peftscope.tasks import registry  # noqa: E402
+with imported_later("bitsandbytes"):
+    from peftscope.plan import preflight
+    from peftscope.run import execute
+    from peftscope.tasks import registry
+
+    registry.import_built_in()
 
 __all__ = ["execute", "preflight"]
 
-registry.import_built_in()
 # What is imported stays: the garbage collectors of the processes forked from here need not walk through it again
 # and again, nor copy its pages.
 gc.collect()

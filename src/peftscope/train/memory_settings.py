@@ -22,7 +22,11 @@ def prepare(base: Any, spec: TrainSpec) -> None:
     if not spec.checkpointing:
         return
     if getattr(base, "supports_gradient_checkpointing", False):
-        base.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+        options = {"use_reentrant": False}
+        if hasattr(base, "activation_checkpointing_enable"):
+            base.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+        else:  # its name in transformers up to 5.17 at least
+            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
     elif getattr(base, "_supports_gradient_checkpointing", False):
         base.enable_gradient_checkpointing()
     else:

@@ -1,0 +1,326 @@
+"""The parts of the check. Each notes rows and problems as it goes on; what it raises is its failure."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import Any
+
+from peftscope.errors import MissingExtra
+from peftscope.spec.record import RunRecord
+from peftscope.store.running import read_states
+
+from . import random_model
+from .desk import Desk, Notes
+
+__all__ = ["PARTS", "prepare"]
+
+TOLERANCE = 0.05
+"""Of predicted peaks."""
+AGREES = 0.02
+"""Nats by which forgetting, drift and losses may differ from the CPU's after a few steps in float32."""
+WARM_STEPS = 3
+"""Steps left out of throughput: kernels are loaded and the cache is filled in them."""
+PATIENCE_S = 60.0
+HOLD = """
+import sys, torch
+free = torch.cuda.mem_get_info()[0] if sys.argv[1] == "cuda" else torch.accelerator.get_memory_info()[0]
+held = torch.empty(max(0, free - int(sys.argv[2])), dtype=torch.uint8, device=sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+"""Takes an accelerator's memory but for so many bytes, until its input ends."""
+
+
+def prepare(desk: Desk, notes: Notes) -> None:
+    """Make the model with random weights, measure the rate, and begin to predict."""
+    sizes = desk.sizes
+    random_model.write_config(desk.model, sizes.shapes)
+    command = [sys.executable, random_model.__file__, str(desk.model), desk.device, sizes.dtype, str(sizes.matrix)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=sizes.limits_s["model"])
+    assert done.returncode == 0, done.stderr[-500:]
+    desk.matrix_rate = json.loads(done.stdout.splitlines()[-1])["matrix_rate"]
+    notes.add({"what": f"{sizes.dtype} matrix product, side {sizes.matrix}", "TFLOP/s": desk.matrix_rate / 1e12})
+    for quantization in ("nf4", "int8"):
+        desk.start_plan(quantization, "--quantization", quantization, methods=sizes.methods[:1])
+    for name, options in (("plain", ()), ("checkpointed", ("--checkpointing",))):
+        desk.start_plan(name, *options, methods=(*sizes.methods, "full"))
+    desk.folder.joinpath("long.jsonl").write_text(_rows(sizes.length, sizes.length), encoding="utf-8")
+    desk.folder.joinpath("mixed.jsonl").write_text(_rows(sizes.length // 8, sizes.length), encoding="utf-8")
+
+
+def _rows(least: int, most: int) -> str:
+    """Rows of so many words at least, each a token or more."""
+    draw = random.Random(0)
+    lengths = [draw.randint(least, most) + 8 for _ in range(96)]
+    words = [" ".join(str(draw.randint(1, 30)) for _ in range(length)) for length in lengths]
+    return "".join(json.dumps({"text": text}) + "\n" for text in words)
+
+
+def demo(desk: Desk, notes: Notes) -> None:
+    """The demo's study, short: in float32, with autocast, in bfloat16."""
+    ways: tuple[tuple[str, str, bool], ...] = (
+        ("float32", "float32", False), ("float32, autocast", "float32", True), ("bfloat16", "bfloat16", False),
+    )  # fmt: skip
+    for label, dtype, autocast in ways:
+        study = desk.study(
+            f"demo-{dtype}{'-autocast' if autocast else ''}",
+            model={"dtype": dtype},
+            methods=list(desk.sizes.demo_methods),
+            train={"autocast": autocast},
+        )
+        for record in notes.check_ok(desk.compare(study)):
+            found = record.metrics
+            notes.add(
+                {
+                    "run": f"{record.spec.method.title}, {label}",
+                    "train loss": found["train_loss"],
+                    "test loss": found["test_loss"],
+                    "train s": found["train_time_s"],
+                    "score s": found["eval_time_s"],
+                    "in all s": found["total_time_s"],
+                    "train MB": _scaled(found["peak_train_memory_bytes"], 1e6),
+                }
+            )
+
+
+def memory(desk: Desk, notes: Notes) -> None:
+    """Peaks and throughput of several methods on the larger model, plain and checkpointed, against the prediction."""
+    for name in ("plain", "checkpointed"):
+        planned = desk.plan(name)
+        if name == "plain":
+            desk.folder.joinpath("plain.json").write_text(json.dumps(planned), encoding="utf-8")
+        study = _large(desk, name, train={"checkpointing": name == "checkpointed"})
+        for record in notes.check_ok(desk.compare(study)):
+            _against_plan(desk, notes, record, planned[record.spec.method.title], name)
+        if name == "plain":
+            mixed = _large(desk, "mixed", methods=list(desk.sizes.methods[:1]), file="mixed.jsonl")
+            for record in notes.check_ok(desk.compare(mixed)):
+                _against_plan(desk, notes, record, planned[record.spec.method.title], "mixed lengths")
+
+
+def _large(desk: Desk, name: str, *, file: str = "long.jsonl", **parts: Any) -> dict[str, Any]:
+    sizes = desk.sizes
+    model = {"source": str(desk.model), "device": desk.device, "dtype": sizes.dtype, **parts.pop("model", {})}
+    train = {"max_steps": sizes.steps, "batch_size": sizes.batch_size, "max_length": sizes.length}
+    study = desk.study(
+        f"large-{name}",
+        model=model,
+        methods=parts.pop("methods", list(sizes.methods)),
+        include_base=False,
+        train={**train, **parts.pop("train", {})},
+        **parts,
+    )
+    task = {"name": "own-data", "train": str(desk.folder / file), "prompt": "", "target": "text", "metric": "loss"}
+    return {**study, "task": {**task, "valid_size": 4, "test_size": 4}}
+
+
+def _against_plan(desk: Desk, notes: Notes, record: RunRecord, planned: Mapping[str, Any], how: str) -> None:
+    found = record.metrics
+    errors = {
+        "allocated": _error(planned["live_train_bytes"], found["peak_train_memory_bytes"]),
+        "reserved": _error(planned["peak_train_bytes"], found["peak_train_reserved_bytes"]),
+    }
+    step_s = _step_time(record)
+    tokens = desk.sizes.batch_size * desk.sizes.length
+    flops = planned["flops_per_step"]
+    same = how != "mixed lengths"  # the others' steps are all of one size
+    share = flops / step_s / desk.matrix_rate if same and flops and step_s and desk.matrix_rate else None
+    notes.add(
+        {
+            "run": f"{record.spec.method.title}, {how}",
+            "allocated MB": _scaled(found["peak_train_memory_bytes"], 1e6),
+            "predicted off %": _scaled(errors["allocated"], 0.01),
+            "reserved MB": _scaled(found["peak_train_reserved_bytes"], 1e6),
+            "predicted off by %": _scaled(errors["reserved"], 0.01),
+            "tokens/s": tokens / step_s if same and step_s else None,
+            "share of the rate %": _scaled(share, 0.01),
+            "in all s": found["total_time_s"],
+        }
+    )
+    for what, error in errors.items():
+        title = f"{record.spec.method.title}, {how}"
+        notes.check(error is None or abs(error) <= TOLERANCE, f"{title}: {what} is predicted {error or 0:+.1%} off")
+
+
+def _error(predicted: int | None, found: float | None) -> float | None:
+    return predicted / found - 1 if predicted and found else None
+
+
+def _scaled(value: float | None, unit: float) -> float | None:
+    return None if value is None else value / unit
+
+
+def _step_time(record: RunRecord) -> float | None:
+    """Median seconds of the steps that are not the first."""
+    times = [point.train_time_s for point in record.curve]
+    steps = [after - before for before, after in pairwise(times)]
+    steps = steps[WARM_STEPS - 1 :] or steps
+    return statistics.median(steps) if steps else None
+
+
+def quantized(desk: Desk, notes: Notes) -> None:
+    """Training on a base in NF4 and in int8."""
+    for kind in ("nf4", "int8"):
+        model = {"quantization": kind}
+        try:
+            records = desk.compare(_large(desk, kind, model=model, methods=list(desk.sizes.methods[:1])))
+        except MissingExtra as missing:
+            notes.add({"run": kind, "said": str(missing)})
+            continue
+        planned = desk.plan(kind)
+        for record in notes.check_ok(records):
+            _against_plan(desk, notes, record, planned[record.spec.method.title], kind)
+
+
+def scoring(desk: Desk, notes: Notes) -> None:
+    """Throughput of answering, at several batch sizes, of the base and of an adapter on it."""
+    sizes = desk.sizes
+    for batch in sizes.scoring_batches:
+        count = max(batch, 32) if desk.device != "cpu" else batch
+        study = desk.study(
+            f"scoring-{batch}",
+            model={"source": str(desk.model), "dtype": sizes.dtype},
+            task={"test_size": count, "valid_size": 4, "max_new_tokens": sizes.new_tokens, "eval_batch_size": batch},
+            train={"max_steps": 1},
+        )
+        for record in notes.check_ok(desk.compare(study)):
+            seconds, cut = record.metrics["eval_time_s"], record.metrics["truncated_share"]
+            full = seconds is not None and cut is not None and cut >= 0.95  # answers as long as they may be
+            notes.add(
+                {
+                    "run": f"{record.spec.method.title}, batch {batch}",
+                    "answers": count,
+                    "s": seconds,
+                    "new tokens/s": count * sizes.new_tokens / seconds if full and seconds else None,
+                    "allocated MB": _scaled(record.metrics["peak_eval_memory_bytes"], 1e6),
+                    "reserved MB": _scaled(record.metrics["peak_eval_reserved_bytes"], 1e6),
+                }
+            )
+
+
+def recovery(desk: Desk, notes: Notes) -> None:
+    """Out of memory, killed and gone on with, two workers on one device."""
+    _out_of_memory(desk, notes)
+    methods = list(desk.sizes.killed_methods)
+    study = desk.study("killed", methods=methods, include_base=False, train={"max_steps": desk.sizes.killed_steps})
+    _killed(desk, notes, study)
+    resumed = notes.check_ok(desk.compare(study))
+    attempts = [[attempt.status for attempt in record.attempts] for record in resumed]
+    notes.check(any("killed" in each for each in attempts), f"the killed run's attempt is not in a record: {attempts}")
+    notes.add({"what": "killed and called again", "ok": len(resumed), "of": len(methods)})
+    started = time.perf_counter()
+    together = desk.compare({**study, "name": "together"}, "--workers", "2", "--threads", "1")
+    seconds = time.perf_counter() - started
+    notes.check_ok(together)
+    alone = {record.run_id: record.metrics["train_loss"] for record in resumed}
+    same = sum(alone.get(record.run_id) == record.metrics.get("train_loss") for record in together)
+    row = {"what": "two workers on one device", "ok": sum(r.status == "ok" for r in together), "of": len(methods)}
+    notes.add({**row, "s": seconds, "losses as alone": same})
+
+
+def _killed(desk: Desk, notes: Notes, study: Mapping[str, Any]) -> None:
+    """Kill a comparison while its first run trains."""
+    out = desk.out(study)
+    command = [sys.executable, "-m", "peftscope", "compare", str(desk.file(study)), "--out", str(out), "--quiet"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + PATIENCE_S
+    try:
+        while time.monotonic() < deadline and process.poll() is None:
+            if any((state.step or 0) > 0 for state in read_states(out)):
+                break
+            time.sleep(0.05)
+        notes.check(process.poll() is None, "the comparison that was to be killed had ended by itself")
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def _out_of_memory(desk: Desk, notes: Notes) -> None:
+    """One method does not fit beside what another process holds; the next one does."""
+    if desk.device == "cpu":
+        vast = {"name": "lora", "label": "vast", "knobs": {"r": 10**9}}
+        study = desk.study("oom", methods=[vast, "ia3"], include_base=False)
+        records = desk.compare(study, "--try-all")
+    else:
+        planned = json.loads(desk.folder.joinpath("plain.json").read_text(encoding="utf-8"))
+        needs = [planned[name]["peak_train_bytes"] for name in ("lora", "full")]
+        free = int(sum(needs) / 2) + 10**9  # and what a process takes of the device for itself
+        command = [sys.executable, "-c", HOLD, desk.device, str(free)]
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            records = desk.compare(_large(desk, "oom", methods=["full", "lora"]), "--try-all")
+        finally:
+            holder.kill()
+            holder.communicate()
+    statuses = [record.status for record in records]
+    reason = next((record.reason for record in records if record.status == "oom"), None)
+    notes.check(sorted(statuses) == ["ok", "oom"], f"out of memory: {[(r.status, r.reason) for r in records]}")
+    notes.add({"what": "out of memory", "ok": statuses.count("ok"), "of": len(records), "said": (reason or "")[:90]})
+
+
+def repeat(desk: Desk, notes: Notes) -> None:
+    """The same run again: what is the same bit for bit."""
+    for name in ("demo-float32", "demo-bfloat16", "large-plain"):
+        folder = desk.folder / "results" / name
+        found = sorted((folder / "records").glob("[!.]*.json"))
+        records = [RunRecord.model_validate_json(path.read_bytes()) for path in found]
+        record = next((r for r in records if r.spec.method.title == "lora" and r.status == "ok"), None)
+        if record is None:
+            notes.problems.append(f"{name}: there is no run to repeat")
+            continue
+        told = json.loads(desk.command("rerun", record.run_id, "--study", str(folder), "--json", "--quiet")[1])
+        notes.add(
+            {
+                "run": f"lora, {name}",
+                "losses": told["num_losses"],
+                "all the same": "yes" if told["same_losses"] else "no",
+                "other figures that differ": len(told["deviations"]),
+                "first": (told["deviations"] or ["–"])[0][:100],
+            }
+        )
+
+
+def cpu(desk: Desk, notes: Notes) -> None:
+    """Forgetting, drift and losses of the same weights and a short training in float32, against the CPU's; latency."""
+    found: dict[str, dict[str, RunRecord]] = {}
+    for device in dict.fromkeys((desk.device, "cpu")):
+        study = desk.study(
+            f"retention-{device}",
+            model={"device": device},
+            train={"max_steps": 5},
+            measure={"general_tokens": desk.sizes.general_tokens, "latency": True},
+        )
+        found[device] = {r.spec.method.title: r for r in notes.check_ok(desk.compare(study))}
+    here, there = found[desk.device], found["cpu"]
+    for method in sorted(set(here) & set(there)):
+        for name in ("general_loss", "forgetting", "drift", "test_loss"):
+            ours, theirs = here[method].metrics.get(name), there[method].metrics.get(name)
+            gap = None if ours is None or theirs is None else ours - theirs
+            notes.add({"run": method, "figure": name, "here": ours, "CPU": theirs, "difference": gap})
+            notes.check(gap is not None and abs(gap) <= AGREES, f"{method}: {name} is {ours}, the CPU's {theirs}")
+        for name in ("decode_latency_adapter_b1_s", "decode_latency_merged_b1_s", "decode_latency_adapter_b8_s"):
+            ours, theirs = (_scaled(each[method].metrics.get(name), 1e-3) for each in (here, there))
+            notes.add({"run": method, "figure": name.removesuffix("_s") + "_ms", "here": ours, "CPU": theirs})
+
+
+PARTS: dict[str, tuple[str, Callable[[Desk, Notes], None]]] = {
+    "model": ("A model with random weights; the matrix rate", prepare),
+    "demo": ("The demo's study, short", demo),
+    "memory": ("Peaks and throughput against `plan`", memory),
+    "quantized": ("NF4 and int8", quantized),
+    "scoring": ("Throughput of scoring", scoring),
+    "recovery": ("Out of memory, killed, two workers", recovery),
+    "repeat": ("The same run twice", repeat),
+    "cpu": ("Against the CPU", cpu),
+}
+"""Name -> what it is, and what does it, in their order."""

@@ -1,0 +1,97 @@
+"""How large the check is: for a card, and for a CPU where it shows that the check itself works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["CARD", "CPU", "Sizes"]
+
+LLAMA_1B: dict[str, Any] = {
+    "hidden_size": 2048,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 64,
+    "intermediate_size": 8192,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+    "rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"},
+}
+"""Llama-3.2-1B's."""
+NANO: dict[str, Any] = {
+    "hidden_size": 256,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 64,
+    "intermediate_size": 512,
+    "vocab_size": 1280,
+    "max_position_embeddings": 1024,
+    "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
+}
+"""nano-lm's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Settings of all parts."""
+
+    shapes: dict[str, Any]
+    """Of the model with random weights."""
+    dtype: str
+    """Of its weights."""
+    matrix: int
+    """Side of the matrices the card's rate is measured with."""
+    demo_methods: tuple[str, ...]
+    demo_steps: int
+    methods: tuple[str, ...]
+    batch_size: int
+    length: int
+    steps: int
+    scoring_batches: tuple[int, ...]
+    new_tokens: int
+    killed_methods: tuple[str, ...]
+    killed_steps: int
+    """Of the study that is killed and gone on with."""
+    general_tokens: int
+    limits_s: dict[str, int]
+    """Most seconds of each part."""
+
+
+CARD = Sizes(
+    shapes=LLAMA_1B,
+    dtype="bfloat16",
+    matrix=8192,
+    demo_methods=("lora", "oft"),
+    demo_steps=40,
+    methods=("lora", "dora", "oft", "miss", "lily", "vera", "ia3", "prompt-tuning"),
+    batch_size=4,
+    length=512,
+    steps=8,
+    scoring_batches=(8, 32, 128),
+    new_tokens=64,
+    killed_methods=("lora", "ia3", "ln-tuning", "vera"),
+    killed_steps=100,
+    general_tokens=2000,
+    limits_s={
+        "model": 90, "demo": 75, "memory": 200, "quantized": 60, "scoring": 75, "recovery": 90, "repeat": 50, "cpu": 60,
+    },
+)  # fmt: skip
+CPU = Sizes(
+    shapes=NANO,
+    dtype="float32",
+    matrix=1024,
+    demo_methods=("lora",),
+    demo_steps=3,
+    methods=("lora", "ia3"),
+    batch_size=2,
+    length=96,
+    steps=3,
+    scoring_batches=(4, 8),
+    new_tokens=4,
+    killed_methods=("lora", "ia3"),
+    killed_steps=20,
+    general_tokens=200,
+    limits_s=dict.fromkeys(("model", "demo", "memory", "quantized", "scoring", "recovery", "repeat", "cpu"), 90),
+)

@@ -1,0 +1,105 @@
+"""The bundle for a machine with an accelerator: what goes in, what stays out, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import accelerator_bundle as bundle  # noqa: E402
+import thin_wheel  # noqa: E402
+
+sys.path.remove(str(SCRIPTS))
+
+NEEDS = {
+    "own": [
+        "torch>=2.8",
+        "pandas>=3.0",
+        "small",
+        "packed>=1; extra == 'quantized'",
+        "winonly; sys_platform == 'win32'",
+    ],
+    "small": ["Tiny_Part>=1", "pandas"],
+    "pandas": ["numpy>=2"],
+}
+
+
+def requirements_of(name: str) -> Sequence[str]:
+    return NEEDS.get(name, [])
+
+
+def test_what_the_machine_has_stays_out_with_all_it_needs() -> None:
+    found = bundle.choose(["own"], requirements_of, {"torch": "2.11.0+cu130", "pandas": "3.1.1"})
+    assert found.bundled == ("own", "small", "tiny-part")
+    assert found.left_out == ("pandas", "torch")
+
+
+def test_what_is_too_old_on_the_machine_is_bundled() -> None:
+    found = bundle.choose(["own"], requirements_of, {"torch": "2.11.0", "pandas": "2.3.0", "numpy": "2.5.2"})
+    assert "pandas" in found.bundled
+    assert found.left_out == ("numpy", "torch")
+
+
+def test_extras_are_bundled_when_asked_for() -> None:
+    found = bundle.choose(["own[quantized]"], requirements_of, {"torch": None, "pandas": None})
+    assert found.bundled == ("own", "packed", "small", "tiny-part")
+
+
+@pytest.mark.parametrize("machine", [{"torch": "2.1.0", "pandas": None}, {"pandas": None}])
+def test_a_machine_whose_pytorch_would_be_replaced_is_refused(machine: dict[str, str | None]) -> None:
+    with pytest.raises(bundle.Refused, match=r"own needs torch>=2\.8, and the machine has (2\.1\.0|none)"):
+        bundle.choose(["own"], requirements_of, machine)
+
+
+@pytest.mark.parametrize("name", ["torch", "triton", "nvidia_cublas", "torchvision"])
+def test_wheels_that_are_part_of_a_pytorch_are_refused(name: str) -> None:
+    wheels = {"small-1.0-py3-none-any.whl": 10, f"{name}-2.0-cp312-cp312-manylinux_2_28_x86_64.whl": 10}
+    with pytest.raises(bundle.Refused, match=f"^{name}-2.0.* would replace the machine's PyTorch"):
+        bundle.check_wheels(wheels)
+
+
+def test_wheels_of_another_python_are_refused() -> None:
+    bundle.check_wheels({"a-1-cp312-cp312-manylinux_2_28_x86_64.whl": 1, "b-1-cp310-abi3-manylinux_2_28_x86_64.whl": 1})
+    bundle.check_wheels({"c-1-py2.py3-none-any.whl": 1, "d-1-py312-none-any.whl": 1})
+    with pytest.raises(bundle.Refused, match=r"a-1-cp311.*not for Python 3\.12"):
+        bundle.check_wheels({"a-1-cp311-cp311-linux_x86_64.whl": 1})
+
+
+def test_a_bundle_above_the_limit_is_refused_and_names_the_largest_wheels() -> None:
+    with pytest.raises(bundle.Refused, match=r"46\.0 MB, more than 45 MB; the largest: big-1\S* 44\.0 MB"):
+        bundle.check_wheels({"big-1-py3-none-any.whl": 44_000_000, "small-1-py3-none-any.whl": 2_000_000})
+
+
+def test_versions_are_those_the_tests_were_run_with() -> None:
+    assert bundle.pinned(["small"], "# all\nsmall==1.2\n") == ["small==1.2"]
+    with pytest.raises(bundle.Refused, match="no version of other"):
+        bundle.pinned(["other"], "small==1.2\n")
+
+
+def test_the_machine_it_is_made_for_by_default_has_a_pytorch_and_lacks_peft() -> None:
+    machine = bundle.read_machine(bundle.MACHINE.read_text(encoding="utf-8"))
+    assert machine["torch"] == "2.11.0"
+    assert "peft" not in machine
+
+
+def test_a_thin_wheel_lists_the_libraries_it_kept_and_no_others(tmp_path: Path) -> None:
+    wheel = tmp_path / "fast-1.0-py3-none-any.whl"
+    names = ["fast/code.py", "fast/libfast_cpu.so", "fast/libfast_cuda118.so", "fast/libfast_cuda130.so"]
+    record = "fast-1.0.dist-info/RECORD"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in names:
+            archive.writestr(name, name)
+        archive.writestr(record, "".join(f"{name},,{len(name)}\n" for name in [*names, record]))
+    thin_wheel.keep_libraries(wheel, ("cpu", "cuda130"))
+    with zipfile.ZipFile(wheel) as archive:
+        kept = archive.namelist()
+        listed = [row[0] for row in csv.reader(io.StringIO(archive.read(record).decode()))]
+    assert kept == listed == [names[0], names[1], names[3], record]
