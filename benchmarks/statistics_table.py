@@ -129,7 +129,7 @@ def jobs(studies: int) -> list[Job]:
     found = [Job(kind="equivalence", cell=cell, part=0, studies=studies) for cell in reversed(cells)]
     for kind in ("answers", "more", "pairs"):
         each = max(studies // PARTS, 1)
-        found += [Job(kind=kind, cell=c, part=p, studies=each) for c in worlds_of(kind) for p in range(PARTS)]  # type: ignore[arg-type]
+        found += [Job(kind=kind, cell=c, part=p, studies=each) for c in worlds_of(kind) for p in range(PARTS)]
     found += [Job(kind="identical", cell=cell, part=0, studies=studies) for cell in cells]
     found += [Job(kind="planted", cell=f"{a:g} 0.01", part=0, studies=studies) for a in ACCURACIES]
     return found
