@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 
 from peftscope.spec.effort import EFFORTS
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def reruns() -> ModuleType:
+    """The script on the benchmark's experiments that ran twice."""
+    spec = importlib.util.spec_from_file_location("benchmark_reruns", ROOT / "benchmarks" / "reruns.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_halving_ends_in_the_same_top_tier_at_sixty_percent_of_the_steps_or_less() -> None:
@@ -59,3 +75,47 @@ def test_the_readme_quotes_how_near_predictions_come_to_real_steps() -> None:
     assert float(counted[2]) <= 2.0
     assert float(sampled[1]) <= 8.0
     assert f"within {sampled[1]} % in the median" in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+
+
+def test_the_page_on_reruns_is_what_its_script_writes(reruns: ModuleType, shared_data: Path) -> None:
+    committed = (ROOT / "benchmarks" / "reruns.md").read_text(encoding="utf-8")
+    assert reruns.page(shared_data) == committed
+
+
+def test_the_share_of_reruns_inside_is_as_intended_or_said_not_to_be() -> None:
+    page = (ROOT / "benchmarks" / "reruns.md").read_text(encoding="utf-8")
+    found = re.search(r"\*\*(\d+) of (\d+) second figures \((\S+) %\) lie inside", page)
+    assert found is not None
+    share = int(found[1]) / int(found[2])
+    assert f"{100 * share:.2f}" == found[3]
+    assert ("NOT within the goal" in page) == (not 0.90 <= share <= 0.98)
+
+
+def test_the_readme_quotes_what_one_run_of_the_public_benchmark_is_worth() -> None:
+    page = (ROOT / "benchmarks" / "reruns.md").read_text(encoding="utf-8")
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    row = re.search(r"^\| 50 \| (\S+) \| \S+ \| (\S+) \| \S+ \|$", page, flags=re.MULTILINE)
+    inside = re.search(r"\*\*(\d+ of \d+) second figures", page)
+    assert row is not None
+    assert inside is not None
+    assert f"has a standard deviation of {row[1]} points" in readme
+    assert f"{row[2]} points apart" in readme
+    assert f"holds the second figure of {inside[1]}" in readme
+
+
+def test_a_pair_with_another_setting_is_no_rerun(reruns: ModuleType, shared_data: Path) -> None:
+    records = reruns.read_release(shared_data / "published" / "MetaMathQA")
+    plain, wider = (records[f"lora/llama-3.2-3B-rank{rank}"] for rank in (32, 64))
+    assert reruns.unlike(plain, plain) == []
+    assert "r: 32 → 64" in reruns.unlike(plain, wider)
+
+
+@pytest.mark.parametrize("shift", [0.0, -0.01])
+def test_the_interval_for_a_rerun_holds_what_it_says(reruns: ModuleType, shift: float) -> None:
+    generator = np.random.default_rng(0)
+    truth, held = generator.uniform(0.2, 0.6, (200, 50)), []
+    for row in truth:
+        scale = 0.012 * 2 * np.sqrt(row * (1 - row))
+        first, second = (row + move + scale * generator.standard_normal(50) for move in (0.0, shift))
+        held.append(reruns.inside(first, second).mean())
+    assert np.mean(held) == pytest.approx(0.95, abs=0.015)
