@@ -9,14 +9,13 @@ from peftscope.analysis.front import Front
 from peftscope.analysis.limits import SCORE, Breach
 from peftscope.analysis.power import POWER
 from peftscope.analysis.recommendation import Kin, Recommendation, Tie
-from peftscope.analysis.verdict import Candidate, Pair, Verdict
+from peftscope.analysis.verdict import Pair, Verdict
 from peftscope.spec.metric import MetricSpec
-from peftscope.store.upstream_figures import UPSTREAM_METRICS
+from peftscope.views.choice import gone_wrong, risk_of, standing_of, worth_of_the_picked
 from peftscope.views.front import front_topic
 from peftscope.views.report.material import Topic
-from peftscope.views.report.quantities import estimate_text, more_seeds_text
+from peftscope.views.report.quantities import more_seeds_text
 from peftscope.views.teller import LABELS, Teller
-from peftscope.views.units import bracket_text, rate_text
 
 __all__ = ["LABELS", "recommendation_topics"]
 
@@ -62,40 +61,9 @@ def _answer(teller: Teller) -> Topic:
             )
         return Topic(title=f"Take {found.choice.method}: leave the model alone", lines=lines)
     return Topic(
-        title=f"Take {found.choice.method}{_risk(found.choice)}",
-        lines=[*_standing(teller, found.choice), _why(teller), *_picked(teller), *_cautions(teller)],
+        title=f"Take {found.choice.method}{risk_of(found.choice)}",
+        lines=[*standing_of(teller, found.choice), _why(teller), *worth_of_the_picked(teller), *_cautions(teller)],
     )
-
-
-def _risk(choice: Candidate) -> str:
-    """What a heading must not hide."""
-    return f": {_gone_wrong(choice)}" if choice.num_wrong else ""
-
-
-def _gone_wrong(candidate: Candidate) -> str:
-    """How many of its trainings diverged and collapsed."""
-    counts = {"diverged": candidate.num_diverged, "collapsed": candidate.num_collapsed}
-    told = [f"{count} of {candidate.num_trainings} trainings {what}" for what, count in counts.items() if count]
-    return " and ".join(told)
-
-
-def _standing(teller: Teller, choice: Candidate) -> list[str]:
-    found = teller.found
-    gain = ""
-    if found.base_pair is not None:
-        gain = f", {teller.difference(found.base_pair)} over the untouched base"
-    rate = f", learning rate {rate_text(choice.learning_rate)}" if choice.learning_rate is not None else ""
-    sure = bracket_text(choice.edge, choice.bracket)
-    rate += f", {sure}" if sure else ""
-    basis = "a single run" if choice.single else "1 seed" if choice.num_seeds == 1 else f"{choice.num_seeds} seeds"
-    if choice.num_examples:
-        basis += f", {choice.num_examples:,} test examples"
-    costs = [f"{LABELS[name]} {text}" for name in found.metrics if (text := teller.cost(choice, name)) is not None]
-    lines = [f"{teller.score(choice)}{gain} ({basis}{rate})."]
-    if costs:
-        lines.append(f"It costs: {', '.join(costs)}.")
-    theirs = [f"{LABELS[name]}: {teller.specs[m].window}" for name, m in found.metrics.items() if m in UPSTREAM_METRICS]
-    return [*lines, f"As others measured it: {'; '.join(theirs)}."] if theirs else lines
 
 
 def _why(teller: Teller) -> str:
@@ -123,21 +91,6 @@ def _alone(found: Recommendation) -> str:
     return f" It is alone in the top tier: the best of all with {100 * found.verdict.level:g} % confidence."
 
 
-def _picked(teller: Teller) -> list[str]:
-    """What the choice is worth, given that the best of many is partly the luckiest."""
-    found = teller.found
-    choice = found.choice
-    assert choice is not None
-    if choice.pooled is None or choice.best_chance is None or found.leading is not choice:
-        return []
-    count = sum(not c.is_base and c.score is not None for c in found.verdict.candidates)
-    worth = estimate_text(found.verdict.metric, choice.pooled)
-    return [
-        f"The best of {count} is in part the luckiest: with that allowed for, expect {worth}; it is the best of all "
-        f"with a probability of {100 * choice.best_chance:.0f} %. Pairs are compared as measured."
-    ]
-
-
 def _is_useful(found: Recommendation) -> bool:
     return found.base_pair is not None and found.base_pair.verdict == "better"
 
@@ -163,7 +116,7 @@ def _cautions(teller: Teller) -> list[str]:
         counted = "its score is the mean over all of them, a diverged one counting as the untouched base"
         if choice.num_diverged and found.base is None:
             counted = "its score leaves out those that diverged, since no base was measured to count with"
-        lines.append(f"{_gone_wrong(choice)}; {counted}. A training may leave you with no more than that.")
+        lines.append(f"{gone_wrong(choice)}; {counted}. A training may leave you with no more than that.")
     cheaper = _cheaper(teller)
     return [*lines, cheaper] if cheaper else lines
 

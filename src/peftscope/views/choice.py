@@ -1,0 +1,58 @@
+"""What is said of the choice itself: score, cost, risk, and what is left of it once it is known to be picked."""
+
+from __future__ import annotations
+
+from peftscope.analysis.verdict import Candidate
+from peftscope.store.upstream_figures import UPSTREAM_METRICS
+from peftscope.views.report.quantities import estimate_text
+from peftscope.views.teller import LABELS, Teller
+from peftscope.views.units import bracket_text, rate_text
+
+__all__ = ["gone_wrong", "risk_of", "standing_of", "worth_of_the_picked"]
+
+
+def risk_of(choice: Candidate) -> str:
+    """What a heading must not hide."""
+    return f": {gone_wrong(choice)}" if choice.num_wrong else ""
+
+
+def gone_wrong(candidate: Candidate) -> str:
+    """How many of its trainings diverged and collapsed."""
+    counts = {"diverged": candidate.num_diverged, "collapsed": candidate.num_collapsed}
+    told = [f"{count} of {candidate.num_trainings} trainings {what}" for what, count in counts.items() if count]
+    return " and ".join(told)
+
+
+def standing_of(teller: Teller, choice: Candidate) -> list[str]:
+    """Score, gain and costs of the choice, and what they rest on."""
+    found = teller.found
+    gain = ""
+    if found.base_pair is not None:
+        gain = f", {teller.difference(found.base_pair)} over the untouched base"
+    rate = f", learning rate {rate_text(choice.learning_rate)}" if choice.learning_rate is not None else ""
+    sure = bracket_text(choice.edge, choice.bracket)
+    rate += f", {sure}" if sure else ""
+    basis = "a single run" if choice.single else "1 seed" if choice.num_seeds == 1 else f"{choice.num_seeds} seeds"
+    if choice.num_examples:
+        basis += f", {choice.num_examples:,} test examples"
+    costs = [f"{LABELS[name]} {text}" for name in found.metrics if (text := teller.cost(choice, name)) is not None]
+    lines = [f"{teller.score(choice)}{gain} ({basis}{rate})."]
+    if costs:
+        lines.append(f"It costs: {', '.join(costs)}.")
+    theirs = [f"{LABELS[name]}: {teller.specs[m].window}" for name, m in found.metrics.items() if m in UPSTREAM_METRICS]
+    return [*lines, f"As others measured it: {'; '.join(theirs)}."] if theirs else lines
+
+
+def worth_of_the_picked(teller: Teller) -> list[str]:
+    """What the choice is worth, given that the best of many is partly the luckiest."""
+    found = teller.found
+    choice = found.choice
+    assert choice is not None
+    if choice.pooled is None or choice.best_chance is None or found.leading is not choice:
+        return []
+    count = sum(not c.is_base and c.score is not None for c in found.verdict.candidates)
+    worth = estimate_text(found.verdict.metric, choice.pooled)
+    return [
+        f"The best of {count} is in part the luckiest: with that allowed for, expect {worth}; it is the best of all "
+        f"with a probability of {100 * choice.best_chance:.0f} %. Pairs are compared as measured."
+    ]
