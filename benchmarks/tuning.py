@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from tuned_worlds import FINAL_SEEDS, METHODS, TEST, VALID, WORLDS, Method, World
 
-from peftscope.analysis.crossed import fit
+from peftscope.analysis.outcomes import Training, outcomes_of
 from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.plan.bracket import End, Seen, choose, next_asks, rate_at
 from peftscope.plan.sampler import Point, grid, next_rate
@@ -164,12 +164,14 @@ def study(world: World, tune: Callable[[Method], Tuned], number: int) -> Outcome
     for method, found in zip(methods, tuned):
         best = float(method.expected(method.best + line).max())
         lost.append(best - float(method.expected(np.array([found.rate]))[0]))
-    scores = {
-        str(place): np.stack([m.answers(t.rate, seed, test) for seed in range(FINAL_SEEDS)]).astype(float)
+    trainings = {
+        str(place): [
+            Training(seed=seed, scores=m.answers(t.rate, seed, test).astype(float)) for seed in range(FINAL_SEEDS)
+        ]
         for place, (m, t) in enumerate(zip(methods, tuned))
     }
-    tested = compared(fit(scores, fixed=[]), sign=1.0, margin=0.02)
-    names = list(scores)
+    tested = compared(outcomes_of(trainings), sign=1.0, margin=0.02)
+    names = list(trainings)
     verdicts = verdicts_of(tested, 0.95, 1.0)
     told = False
     for verdict, first, second in zip(verdicts, tested.of.first, tested.of.second):
