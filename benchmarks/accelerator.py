@@ -137,18 +137,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", choices=("cuda", "xpu", "mps", "cpu"), default="cuda")
     parser.add_argument("--output", type=Path, default=HERE, help="where to write; this folder by default")
-    parser.add_argument("--parts", default=",".join(PARTS), help="names, with commas; 'model' is done always")
+    parser.add_argument("--parts", default=",".join(PARTS), help="names, in their order; 'model' is done first")
+    parser.add_argument("--seconds", type=float, default=BUDGET_S, help=f"for all of it, {BUDGET_S:.0f} by default")
     given = parser.parse_args()
-    wanted = {"model", *given.parts.split(",")}
-    unknown = wanted - set(PARTS)
+    names = list(dict.fromkeys(["model", *given.parts.split(",")]))
+    unknown = set(names) - set(PARTS)
     if unknown:
         parser.error(f"--parts: no {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     with tempfile.TemporaryDirectory(prefix="accelerator-") as place:
         found: dict[str, Any] = {}
-        failure = capture(
-            lambda: found.update(check(given.device, given.output, [n for n in PARTS if n in wanted], Path(place)))
-        )
+        failure = capture(lambda: found.update(check(given.device, given.output, names, Path(place), given.seconds)))
         if failure is not None:
             sys.exit(failure.traceback)
     sys.exit(any(part["failure"] or part["problems"] for part in found.values()))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 import signal
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from peftscope.errors import MissingExtra
 from peftscope.spec.record import RunRecord
@@ -29,6 +30,8 @@ AGREES = 0.02
 WARM_STEPS = 3
 """Steps left out of throughput: kernels are loaded and the cache is filled in them."""
 PATIENCE_S = 60.0
+CROWD = ("full", "lora")
+"""Of a device that another process fills: the first does not fit into what is left, the second does."""
 HOLD = """
 import sys, torch
 free = torch.cuda.mem_get_info()[0] if sys.argv[1] == "cuda" else torch.accelerator.get_memory_info()[0]
@@ -50,8 +53,9 @@ def prepare(desk: Desk, notes: Notes) -> None:
     notes.add({"what": f"{sizes.dtype} matrix product, side {sizes.matrix}", "TFLOP/s": desk.matrix_rate / 1e12})
     for quantization in ("nf4", "int8"):
         desk.start_plan(quantization, "--quantization", quantization, methods=sizes.methods[:1])
-    for name, options in (("plain", ()), ("checkpointed", ("--checkpointing",))):
-        desk.start_plan(name, *options, methods=(*sizes.methods, "full"))
+    desk.start_plan("crowded", methods=CROWD)
+    desk.start_plan("plain")
+    desk.start_plan("checkpointed", "--checkpointing", methods=sizes.checkpointed_methods)
     desk.folder.joinpath("long.jsonl").write_text(_rows(sizes.length, sizes.length), encoding="utf-8")
     desk.folder.joinpath("mixed.jsonl").write_text(_rows(sizes.length // 8, sizes.length), encoding="utf-8")
 
@@ -73,10 +77,11 @@ def demo(desk: Desk, notes: Notes) -> None:
         study = desk.study(
             f"demo-{dtype}{'-autocast' if autocast else ''}",
             model={"dtype": dtype},
-            methods=list(desk.sizes.demo_methods),
+            methods=list(desk.sizes.demo_methods[: None if dtype == "float32" and not autocast else 1]),
+            include_base=dtype == "float32" and not autocast,
             train={"autocast": autocast},
         )
-        for record in notes.check_ok(desk.compare(study)):
+        for record in notes.check_ok(_timed(desk, notes, study, label)):
             found = record.metrics
             notes.add(
                 {
@@ -91,14 +96,22 @@ def demo(desk: Desk, notes: Notes) -> None:
             )
 
 
+def _timed(desk: Desk, notes: Notes, study: Mapping[str, Any], label: str) -> list[RunRecord]:
+    """A comparison, and how long a user waits for it beside what its runs count."""
+    started = time.perf_counter()
+    records = desk.compare(study)
+    seconds = time.perf_counter() - started
+    row = {"run": f"{len(records)} run{'s' if len(records) > 1 else ''}, {label}", "in all s": seconds}
+    notes.add({**row, "of it in runs s": sum(record.metrics.get("total_time_s") or 0.0 for record in records)})
+    return records
+
+
 def memory(desk: Desk, notes: Notes) -> None:
     """Peaks and throughput of several methods on the larger model, plain and checkpointed, against the prediction."""
     for name in ("plain", "checkpointed"):
         planned = desk.plan(name)
-        if name == "plain":
-            desk.folder.joinpath("plain.json").write_text(json.dumps(planned), encoding="utf-8")
-        study = _large(desk, name, train={"checkpointing": name == "checkpointed"})
-        for record in notes.check_ok(desk.compare(study)):
+        study = _large(desk, name, methods=list(planned), train={"checkpointing": name == "checkpointed"})
+        for record in notes.check_ok(_timed(desk, notes, study, name)):
             _against_plan(desk, notes, record, planned[record.spec.method.title], name)
         if name == "plain":
             mixed = _large(desk, "mixed", methods=list(desk.sizes.methods[:1]), file="mixed.jsonl")
@@ -124,6 +137,8 @@ def _large(desk: Desk, name: str, *, file: str = "long.jsonl", **parts: Any) -> 
 
 def _against_plan(desk: Desk, notes: Notes, record: RunRecord, planned: Mapping[str, Any], how: str) -> None:
     found = record.metrics
+    title = f"{record.spec.method.title}, {how}"
+    notes.check(planned["live_train_bytes"] is not None, f"{title}: no prediction: {str(planned['reason'])[:200]}")
     errors = {
         "allocated": _error(planned["live_train_bytes"], found["peak_train_memory_bytes"]),
         "reserved": _error(planned["peak_train_bytes"], found["peak_train_reserved_bytes"]),
@@ -135,7 +150,7 @@ def _against_plan(desk: Desk, notes: Notes, record: RunRecord, planned: Mapping[
     share = flops / step_s / desk.matrix_rate if same and flops and step_s and desk.matrix_rate else None
     notes.add(
         {
-            "run": f"{record.spec.method.title}, {how}",
+            "run": title,
             "allocated MB": _scaled(found["peak_train_memory_bytes"], 1e6),
             "predicted off %": _scaled(errors["allocated"], 0.01),
             "reserved MB": _scaled(found["peak_train_reserved_bytes"], 1e6),
@@ -146,7 +161,6 @@ def _against_plan(desk: Desk, notes: Notes, record: RunRecord, planned: Mapping[
         }
     )
     for what, error in errors.items():
-        title = f"{record.spec.method.title}, {how}"
         notes.check(error is None or abs(error) <= TOLERANCE, f"{title}: {what} is predicted {error or 0:+.1%} off")
 
 
@@ -163,7 +177,7 @@ def _step_time(record: RunRecord) -> float | None:
     times = [point.train_time_s for point in record.curve]
     steps = [after - before for before, after in pairwise(times)]
     steps = steps[WARM_STEPS - 1 :] or steps
-    return statistics.median(steps) if steps else None
+    return float(np.median(steps)) if steps else None
 
 
 def quantized(desk: Desk, notes: Notes) -> None:
@@ -188,6 +202,7 @@ def scoring(desk: Desk, notes: Notes) -> None:
         study = desk.study(
             f"scoring-{batch}",
             model={"source": str(desk.model), "dtype": sizes.dtype},
+            include_base=batch == sizes.scoring_batches[-1],
             task={"test_size": count, "valid_size": 4, "max_new_tokens": sizes.new_tokens, "eval_batch_size": batch},
             train={"max_steps": 1},
         )
@@ -250,15 +265,16 @@ def _out_of_memory(desk: Desk, notes: Notes) -> None:
         study = desk.study("oom", methods=[vast, "ia3"], include_base=False)
         records = desk.compare(study, "--try-all")
     else:
-        planned = json.loads(desk.folder.joinpath("plain.json").read_text(encoding="utf-8"))
-        needs = [planned[name]["peak_train_bytes"] for name in ("lora", "full")]
+        planned = desk.plan("crowded")
+        needs = [planned[name]["peak_train_bytes"] for name in CROWD]
+        assert all(needs), f"no prediction: {[str(planned[name]['reason'])[:200] for name in CROWD]}"
         free = int(sum(needs) / 2) + 10**9  # and what a process takes of the device for itself
         command = [sys.executable, "-c", HOLD, desk.device, str(free)]
         holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             assert holder.stdout is not None
             holder.stdout.readline()
-            records = desk.compare(_large(desk, "oom", methods=["full", "lora"]), "--try-all")
+            records = desk.compare(_large(desk, "oom", methods=list(CROWD)), "--try-all")
         finally:
             holder.kill()
             holder.communicate()

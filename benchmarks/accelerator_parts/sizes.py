@@ -46,6 +46,7 @@ class Sizes:
     demo_methods: tuple[str, ...]
     demo_steps: int
     methods: tuple[str, ...]
+    checkpointed_methods: tuple[str, ...]
     batch_size: int
     length: int
     steps: int
@@ -66,6 +67,7 @@ CARD = Sizes(
     demo_methods=("lora", "oft"),
     demo_steps=40,
     methods=("lora", "dora", "oft", "miss", "lily", "vera", "ia3", "prompt-tuning"),
+    checkpointed_methods=("lora", "dora", "oft", "lily"),
     batch_size=4,
     length=512,
     steps=8,
@@ -85,6 +87,7 @@ CPU = Sizes(
     demo_methods=("lora",),
     demo_steps=3,
     methods=("lora", "ia3"),
+    checkpointed_methods=("lora", "ia3"),
     batch_size=2,
     length=96,
     steps=3,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -10,9 +12,10 @@ import torch
 from transformers import LlamaConfig
 
 from peftscope.plan.estimate import footprint
-from peftscope.plan.forecast import forecasts
+from peftscope.plan.forecast import _begin, forecasts
 from peftscope.plan.question import Question, Workload
 from peftscope.plan.subject import TextSubject
+from peftscope.run.forking import warm_up
 from peftscope.spec.study import MethodSpec
 
 CONFIG = LlamaConfig(
@@ -65,7 +68,7 @@ def test_without_a_limit_nothing_is_said_of_fitting() -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_answers_come_in_the_order_asked_from_any_number_of_processes(workers: int) -> None:
     asked = [replace(LORA, method=MethodSpec(name=name)) for name in ("ia3", "lora", "oft", "boft", "shira", "waveft")]
-    found = [f.footprint for f in forecasts(asked, workers=workers)]
+    found = [f.footprint for f in forecasts(asked, workers=workers, context=warm_up())]
     assert [f.technique for f in found] == ["ia3", "lora", "oft", "boft", "shira", "waveft"]
     assert [f.reason for f in found] == [None] * 6
     alone = [footprint(question) for question in asked]
@@ -74,7 +77,25 @@ def test_answers_come_in_the_order_asked_from_any_number_of_processes(workers: i
 
 def test_who_stops_waiting_leaves_no_process_behind() -> None:
     before = set(multiprocessing.active_children())
-    answers = forecasts([LORA] * 6, workers=2)
+    answers = forecasts([LORA] * 6, workers=2, context=warm_up())
     next(answers)
     answers.close()  # type: ignore[attr-defined]
     assert set(multiprocessing.active_children()) <= before
+
+
+def test_counting_processes_are_no_forks_of_this_one_and_see_no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has begun to use CUDA cannot be forked: every count ended in an initialization error on an H100."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr("peftscope.plan.estimate.footprint", _no_footprint)
+    monkeypatch.setattr("peftscope.plan.forecast.footprint", _no_footprint)
+    found = [f.footprint for f in forecasts([LORA] * 2, workers=2, context=warm_up())]
+    assert [f.reason for f in found] == [None, None]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    context = warm_up()
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_begin) as pool:
+        assert pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == ""
+        assert pool.submit(torch.cuda.device_count).result() == 0
+
+
+def _no_footprint(question: Question) -> None:
+    raise AssertionError("a fork of the asking process counts")

@@ -74,6 +74,7 @@ def plan(
 ) -> None:
     """Predict parameters, checkpoint and peak memory of techniques on a model, from its config alone."""
     from peftscope.methods.optimizers import GENERAL
+    from peftscope.run.forking import warm_up
 
     request = Request("peftscope plan")
     limit = request.amount("--max-memory", max_memory, bytes_of)
@@ -89,6 +90,8 @@ def plan(
     if model is None and study is None and experiments is None:
         request.problems.append("--model: which base? A hub id, a folder, or the path of a config.json")
     request.end()
+    if len(names) != 1:
+        warm_up()  # imports what counting needs while this process imports what asking needs
     given = Given(
         model=model,
         batch_size=batch_size,
@@ -131,11 +134,12 @@ def _count(questions: Sequence[Question], limit: int | None, *, quiet: bool) -> 
     from joblib import cpu_count
 
     from peftscope.plan.forecast import forecasts
+    from peftscope.run.forking import warm_up
 
     found = []
     console = Console(stderr=True, quiet=quiet)
     with console.status("counting") as status:
-        answers = forecasts(questions, limit=limit, workers=min(cpu_count(), len(questions)))
+        answers = forecasts(questions, limit=limit, workers=min(cpu_count(), len(questions)), context=warm_up())
         for question, forecast in zip(questions, answers, strict=True):
             found.append((question, forecast))
             status.update(f"counting: {len(found)} of {len(questions)}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing.context import BaseContext
 
 import torch
 
@@ -23,6 +25,7 @@ def forecasts(
     *,
     limit: int | None = None,
     workers: int = 1,
+    context: BaseContext | None = None,
 ) -> Iterator[Forecast]:
     """Forecasts in the order of the questions, each as soon as it and those before it are known.
 
@@ -30,11 +33,12 @@ def forecasts(
         questions: What is asked about.
         limit: Bytes there are.
         workers: Processes; counting is Python's work and takes one core each.
+        context: How they are started. Never a fork of this process, which may have begun to use CUDA; None counts
+            in this process.
     """
-    if workers == 1 or len(questions) == 1 or "fork" not in multiprocessing.get_all_start_methods():
+    if workers == 1 or len(questions) == 1 or context is None:
         yield from (_forecast(question, limit) for question in questions)
         return
-    context = multiprocessing.get_context("fork")
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
         asked = [pool.submit(_forecast, question, limit) for question in questions]
@@ -47,7 +51,8 @@ def forecasts(
 
 
 def _begin() -> None:
-    """In a process that counts: one thread, and the end is the parent's business."""
+    """In a process that counts: no accelerator, one thread, and the end is the parent's business."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
