@@ -26,6 +26,7 @@ check: $(VENV)/.installed-dev  ## lint, types, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=benchmarks $(BIN)/mypy benchmarks/*.py scripts/*.py
 	$(FAST)
 
 accelerator-bundle: $(VENV)/.installed-dev  ## wheels for a machine with an accelerator and no network, in .accelerator

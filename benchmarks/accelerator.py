@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -111,7 +112,7 @@ def check(device: str, output: Path, names: Sequence[str], folder: Path, budget_
         if left >= SHORTEST_S:
             try:
                 with time_limit(left):
-                    failure = capture(lambda part=PARTS[name][1], notes=notes: part(desk, notes))
+                    failure = capture(partial(PARTS[name][1], desk, notes))
             except OutOfTime:
                 ended = True
                 for child in multiprocessing.active_children():

@@ -410,7 +410,8 @@ def _chosen(found: dict[str, dict[int, list[dict[str, Any]]]]) -> list[str]:
         cells = {(index, row["seed"]): row for index, rows in rates.items() for row in rows if row["status"] == "ok"}
         if any((index, seed) not in cells for index in rates for seed in GRID_SEEDS) or len(rates) < 8:
             continue
-        best, chosen = [], {"quick": [], "standard": []}
+        best: list[float] = []
+        chosen: dict[str, list[float]] = {"quick": [], "standard": []}
         for first in GRID_SEEDS:
             for second in GRID_SEEDS[first + 1 :]:
                 others = [seed for seed in GRID_SEEDS if seed not in (first, second)]
@@ -436,7 +437,8 @@ def _accuracy(cells: dict[tuple[int, int], dict[str, Any]], place: float, seeds:
     """Test accuracy in percent at a lattice place; between two, their mean."""
     near = {math.floor(place), math.ceil(place)}
     rows = [cells[index, seed] for index in near for seed in seeds if (index, seed) in cells]
-    return sum(100 * row["test"].count("1") / len(row["test"]) for row in rows) / len(rows)
+    shares: list[float] = [100 * row["test"].count("1") / len(row["test"]) for row in rows]
+    return sum(shares) / len(shares)
 
 
 def _tuned(cells: dict[tuple[int, int], dict[str, Any]], effort: Any, seeds: Sequence[int]) -> float:

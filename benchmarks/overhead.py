@@ -77,7 +77,7 @@ def main() -> None:
         folder = Path(place)
         watch = Stopwatch(folder)
         with study_held(folder, lambda: None):
-            checked = inspect(runs[0], folder)
+            checked = inspect(runs, folder)
             share = share_out(checked.machine)
             agenda = FixedAgenda(Start(run=run) for run in runs)
             launch(agenda, folder, checked=checked, share=share, listeners=[watch])

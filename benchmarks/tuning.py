@@ -50,7 +50,7 @@ Where `standard` misses, and why. *Restless seeds*: the choice between neighbour
 scatter with the rate; four seeds (`thorough`) bring it within the goals, at two thirds more. *Loss and score apart*:
 in each method the rate of the lowest loss lies up to 0.4 decades from that of the best score, and losses know it far
 better than 100 validation answers do: two neighbours 3 points apart differ by less than one standard error of such a
-score (5 points with one seed, 3.5 with two), so the score seldom decides; four seeds hardly help (24 %), more
+score (5 points with one seed, 3.5 with two), so the score seldom decides; four seeds hardly help (25 %), more
 validation examples would. *Steep cliffs*: a rate half a step too high costs more there; 0.72 points are lost on
 average, 0.66 with `thorough`.
 

@@ -163,7 +163,7 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, settings:
         with torch.autocast(settings.device, torch.bfloat16):
             logits_BTV = model(input_ids=ids_BT[:, :-1], use_cache=False).logits
         loss_N = F.cross_entropy(logits_BTV.flatten(0, 1).float(), ids_BT[:, 1:].flatten(), reduction="none")
-        loss_N.mean().backward()
+        loss_N.mean().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, scheduler in zip(optimizers, schedules):
             optimizer.step()

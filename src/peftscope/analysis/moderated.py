@@ -4,7 +4,7 @@ Two or three seeds say little of a technique's seed variance; those of all techn
 equal, and wrong things if they are not. Each variance is therefore the mean of its own and of all, weighted by
 degrees of freedom: its own, and as many for what all say as the variances' likeness supports (Smyth, Statistical
 Applications in Genetics and Molecular Biology 3, 2004). Three things differ from there, each decided by what verdicts
-came to in simulated studies (``benchmarks/statistics.md``):
+came to in simulated studies (``benchmarks/uncertainty.md``):
 
 - all count at most ``CAP`` degrees: eight techniques of three seeds cannot show that their variances are equal, only
   fail to show the contrary;

@@ -1,4 +1,4 @@
-"""The cells of ``statistics.py``: what each asks, how they are spread over the cores, and their tables."""
+"""The cells of ``uncertainty.py``: what each asks, how they are spread over the cores, and their tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worlds import CORRELATION, DEMO_SDS, World, eight
 from worlds_judged import Seen, answers_seen, more_seen, pairs_seen
 
 HERE = Path(__file__).resolve().parent
-FOLDER = HERE.parent / "results" / "statistics-benchmark"
+FOLDER = HERE.parent / "results" / "uncertainty-benchmark"
 PARTS = 4
 """A cell of a world is done in, so that a kill loses little."""
 
@@ -62,8 +62,8 @@ PAIRS: Mapping[str, World] = {
 }  # fmt: skip
 ANSWERS: Mapping[str, World] = {
     "demo's noise, spread 5": replace(DEMO, spread=0.05, base=0.2),
-    "one collapsed in 1 of 3": replace(WITH_BASE, planned=eight(1, 0)),
-    "one collapsed in 2 of 3": replace(WITH_BASE, planned=eight(2, 0)),
+    "one collapsed in 1 of 3": replace(WITH_BASE, planned=(1, *[0] * 7)),
+    "one collapsed in 2 of 3": replace(WITH_BASE, planned=(2, *[0] * 7)),
     "the best diverges in a third, three are worth more": replace(
         WITH_BASE, accuracies=(0.6, *[0.55] * 3, *[0.45] * 4), diverge=eight(1 / 3, 0.0)
     ),
@@ -115,7 +115,7 @@ def do(job: Job) -> Any:
         return _plain(run_cell(accuracy=accuracy, seed_sd=sd, studies=job.studies, gap=GAP, source=2))
     named = named_seeds(accuracy, sd)
     looks = sorted({*(s for s in LOOKS if s < named), max(named // 2, 2), named})
-    how = {"accuracy": accuracy, "seed_sd": sd, "studies": job.studies, "looks": looks, "full": False}
+    how: dict[str, Any] = {"accuracy": accuracy, "seed_sd": sd, "studies": job.studies, "looks": looks, "full": False}
     return {"same": _plain(run_cell(**how, source=3)), "far": _plain(run_cell(**how, gap=MARGIN, source=4))}
 
 
@@ -279,8 +279,8 @@ def report(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[str
     return [
         f"Simulated truth, {studies:,} studies per cell, {TECHNIQUES} techniques, three seeds, {EXAMPLES:,} examples, "
         f"accuracy 50 %, within-example correlation {CORRELATION:g}, where a line says nothing else; written by "
-        "`python benchmarks/statistics.py`, which says how studies are made. SDs, spreads and gaps are in points; ± is "
-        "one standard error of the simulation.",
+        "`python benchmarks/uncertainty.py`, which says how studies are made. SDs, spreads and gaps are in points; ± "
+        "is one standard error of the simulation.",
         "",
         "**Pairs, intervals, the picked best.** *False*: share of studies in which any two techniques of equal worth "
         "are told apart, or two are put the wrong way round. *Found*: pairs that differ and are called so. *Answered*: "
@@ -348,4 +348,4 @@ def main() -> None:
     lines = report(done(studies), studies)
     print("\n".join(lines))
     if len(sys.argv) < 2:
-        (HERE / "statistics.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (HERE / "uncertainty.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
