@@ -20,6 +20,7 @@ from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
 from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.analysis.power import seeds_for_equivalence
 from peftscope.analysis.tiers import tiers_of
+from peftscope.spec.seeds import PLANNED
 
 TECHNIQUES = 8
 EXAMPLES = 1_000
@@ -126,7 +127,7 @@ def named_seeds(accuracy: float, seed_sd: float) -> int:
         per_seed=2.0 * (seed_sd**2 + rest / EXAMPLES),
         num_pairs=TECHNIQUES * (TECHNIQUES - 1) // 2,
         degrees_per_seed=TECHNIQUES,
-        level=LEVEL,
+        level=1.0 - (1.0 - LEVEL) * PLANNED,
         at_most=1_000,
     )
     assert named is not None
@@ -158,7 +159,7 @@ def _judge_rest(look: Look, outcomes: Outcomes, truths: Floats, generator: np.ra
     intervals = mean_intervals(crossed, LEVEL)
     covered = [i.low is not None and i.high is not None and i.low <= t <= i.high for i, t in zip(intervals, truths)]
     look.intervals.append(float(np.mean(covered)))
-    top = tiers_of(crossed, sign=1.0, level=LEVEL, generator=generator, draws=DRAWS)[0]
+    top = tiers_of(crossed, sign=1.0, level=1.0 - (1.0 - LEVEL) * PLANNED, generator=generator, draws=DRAWS)[0]
     best = {str(i) for i in np.flatnonzero(truths == truths.max())}
     look.false_tiers += not best <= set(top)
     if len(best) == 1:

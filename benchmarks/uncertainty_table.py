@@ -16,7 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from simulated import EXAMPLES, LOOKS, MARGIN, TECHNIQUES, Look, found_at_best, named_seeds, run_cell
 from worlds import CORRELATION, DEMO_SDS, World, eight
-from worlds_judged import Seen, answers_seen, more_seen, pairs_seen
+from worlds_judged import Seen, answers_seen, more_seen, pairs_seen, planned_seen
+
+from peftscope.spec.seeds import SeedPlan
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parent / "results" / "uncertainty-benchmark"
@@ -76,6 +78,16 @@ MORE: Mapping[str, World] = {
     "spread 3": World(spread=0.03, seed_sds=(0.02,) * 8, seeds=(23,) * 8),
     "spread 1": World(spread=0.01, seed_sds=(0.01,) * 8, seeds=(23,) * 8),
 }
+TEN, FIVE = SeedPlan(first=3, most=10), SeedPlan(first=3, most=5)
+PLANNED: Mapping[str, tuple[World, SeedPlan]] = {
+    "identical, seed SD 1: 3 to 10": (World(seeds=(10,) * 8), TEN),
+    "one of seed SD 6, others 1: 3 to 10": (World(seeds=(10,) * 8, seed_sds=eight(0.06, 0.01)), TEN),
+    "seed SDs as in the demo: 3 to 10, 400 examples": (World(seeds=(10,) * 8, seed_sds=DEMO_SDS, examples=400), TEN),
+    "one 5 points better: 3 to 4": (World(seeds=(4,) * 8, accuracies=eight(0.55, 0.5)), SeedPlan(first=3, most=4)),
+    "one 5 points better: 3 to 5": (World(seeds=(5,) * 8, accuracies=eight(0.55, 0.5)), FIVE),
+    "one 5 points better: 3 to 10": (World(seeds=(10,) * 8, accuracies=eight(0.55, 0.5)), TEN),
+    "spread 3, seed SD 2: 3 to 10": (World(seeds=(10,) * 8, spread=0.03, seed_sds=(0.02,) * 8), TEN),
+}
 BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0001)
 
 ASKED = {"pairs": pairs_seen, "answers": answers_seen, "more": more_seen}
@@ -85,7 +97,7 @@ ASKED = {"pairs": pairs_seen, "answers": answers_seen, "more": more_seen}
 class Job:
     """A part of a cell."""
 
-    kind: Literal["pairs", "answers", "more", "identical", "planted", "equivalence"]
+    kind: Literal["pairs", "answers", "more", "planned", "identical", "planted", "equivalence"]
     cell: str
     part: int
     studies: int
@@ -97,9 +109,9 @@ class Job:
         return FOLDER / str(self.studies) / f"{plain}.json"
 
 
-def worlds_of(kind: str) -> Mapping[str, World]:
+def worlds_of(kind: str) -> Mapping[str, Any]:
     """World by cell."""
-    return {"pairs": PAIRS, "answers": ANSWERS, "more": MORE}[kind]
+    return {"pairs": PAIRS, "answers": ANSWERS, "more": MORE, "planned": PLANNED}[kind]
 
 
 def do(job: Job) -> Any:
@@ -108,6 +120,10 @@ def do(job: Job) -> Any:
         world = worlds_of(job.kind)[job.cell]
         source = [list(worlds_of(job.kind)).index(job.cell), job.part, len(job.kind)]
         return asdict(ASKED[job.kind](world, job.studies, source=source))
+    if job.kind == "planned":
+        world, plan = PLANNED[job.cell]
+        source = [list(PLANNED).index(job.cell), job.part, len(job.kind)]
+        return asdict(planned_seen(world, job.studies, plan=plan, source=source))
     accuracy, sd = map(float, job.cell.split())
     if job.kind == "identical":
         return _plain(run_cell(accuracy=accuracy, seed_sd=sd, studies=job.studies, source=1))
@@ -127,7 +143,7 @@ def jobs(studies: int) -> list[Job]:
     """All parts, the longest first."""
     cells = [f"{accuracy:g} {sd:g}" for accuracy in ACCURACIES for sd in SEED_SDS]
     found = [Job(kind="equivalence", cell=cell, part=0, studies=studies) for cell in reversed(cells)]
-    for kind in ("answers", "more", "pairs"):
+    for kind in ("planned", "answers", "more", "pairs"):
         each = max(studies // PARTS, 1)
         found += [Job(kind=kind, cell=c, part=p, studies=each) for c in worlds_of(kind) for p in range(PARTS)]
     found += [Job(kind="identical", cell=cell, part=0, studies=studies) for cell in cells]
@@ -197,9 +213,21 @@ def pair_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
     return rows
 
 
+def planned_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
+    """Worlds in which more seeds go where they decide."""
+    rows = []
+    for cell in PLANNED:
+        counts = seen_of(found["planned", cell]).counts
+        names = ("false_better", "false_equivalent", "found", "answered", "cover", "cover_pairs", "picked")
+        rows.append([cell, f"{np.mean(counts['seeds']):.2f}", *(share(counts.get(name)) for name in names)])
+    return rows
+
+
 def answer_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
     """Worlds in which something is recommended."""
-    names = ("claims_no_worse", "claim_far_worse", "cheaper_went_wrong", "took_risky", "silent")
+    names = (
+        "took_one", "cheaper_named", "claims_no_worse", "claim_far_worse", "cheaper_went_wrong", "took_risky", "silent",
+    )  # fmt: skip
     return [[cell, *(share(seen_of(found["answers", cell]).counts.get(n)) for n in names)] for cell in ANSWERS]
 
 
@@ -292,12 +320,22 @@ def report(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[str
         *table(("world", "false %", "found %", "answered %", "covers first %", "all %", "the picked %", "plain %"),
                pair_rows(found)),
         "",
-        "**What is recommended.** *Claims*: share of studies in which a cheaper technique is said to be worse by less "
+        "**Seeds where they decide.** Three seeds each, then more for the best and what they may tell from it; an "
+        "error of 5 % over all looks. *Seeds*: of a technique on average; *equivalent*: share of studies in which two that "
+        f"differ by more than {100 * MARGIN:g} points are called so; intervals are those told at the end.",
+        "",
+        *table(("world: seeds", "seeds", "false %", "false equivalent %", "found %", "answered %", "covers %",
+                "of differences %", "the picked %"), planned_rows(found)),
+        "",
+        "**What is recommended.** *Takes one*: share of studies in which a technique is recommended; *names a "
+        "cheaper*: in which another is named that takes less memory. *Claims*: share of studies in which a cheaper "
+        "technique is said to be worse by less "
         f"than {100 * MARGIN:g} points if at all; *false*: that one is more than 5 points worse. *Went wrong*: the "
         "cheaper one collapsed or diverged in the study. *Risky*: the choice itself did; *silent*: of these, the "
         "heading does not say so.",
         "",
-        *table(("world", "claims no worse %", "false claims %", "cheaper went wrong %", "choice risky %", "silent %"),
+        *table(("world", "takes one %", "names a cheaper %", "claims no worse %", "false claims %",
+                "cheaper went wrong %", "choice risky %", "silent %"),
                answer_rows(found)),
         "",
         "**Stated probabilities, by what was stated (mean stated → share that was so).** On the front of accuracy and "

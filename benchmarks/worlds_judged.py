@@ -7,18 +7,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from simulated import LEVEL, MARGIN, outcomes_in
 from worlds import Study, World, a_study
 
+from peftscope.analysis.contenders import contenders
 from peftscope.analysis.crossed import mean_intervals
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import front_of
 from peftscope.analysis.judge import judge
+from peftscope.analysis.looks import looks_at
+from peftscope.analysis.outcomes import Training, outcomes_of
 from peftscope.analysis.pairs import compared, pairs_of, verdicts_of
 from peftscope.analysis.pooling import pooled
 from peftscope.analysis.recommendation import recommend
 from peftscope.analysis.verdict import Verdict
 from peftscope.spec.metric import MetricSpec
+from peftscope.spec.seeds import Looks, SeedPlan
 from peftscope.views.recommendation import recommendation_topics
 
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="")
@@ -108,6 +113,8 @@ def answers_seen(world: World, studies: int, *, source: Sequence[int]) -> Seen:
         risky = choice is not None and not choice.is_base and choice.num_wrong > 0
         title = recommendation_topics(found, front, [ACCURACY, MEMORY])[0].title
         seen.add(
+            took_one=choice is not None and not choice.is_base,
+            cheaper_named=cheaper is not None and cheaper is not choice,
             claims_no_worse=none,
             claim_far_worse=far,
             cheaper_went_wrong=cheaper is not None and cheaper is not choice and cheaper.num_wrong > 0,
@@ -135,15 +142,20 @@ def more_seen(world: World, studies: int, *, source: Sequence[int]) -> Seen:
         outcomes = outcomes_in(study, 3)
         drawn = pooled(outcomes.whole, generator)
         assert drawn is not None
-        pairs = pairs_of(outcomes, drawn, sign=1.0, margin=MARGIN, level=LEVEL)
+        first = Looks(seeds=((0, 1, 2),))
+        pairs = pairs_of(outcomes, drawn, sign=1.0, margin=MARGIN, level=LEVEL, next_share=first.share_of_the_next)
         named = [(p, p.more_seeds) for p in pairs if p.more_seeds is not None and p.more_seeds.seeds <= MOST_MORE]
         seen.add(named=len(named) / max(sum(p.verdict == "undecided" for p in pairs), 1))
         if not named:
             continue
         pair, more = named[int(generator.integers(len(named)))]
         longer = {n: 3 + more.seeds if n in (pair.first, pair.second) else 3 for n in study.answers}
-        grown = Study(answers={n: rows[: longer[n]] for n, rows in study.answers.items()})
-        tested = compared(outcomes_in(grown), sign=1.0, margin=MARGIN)
+        grown = {
+            n: [Training(seed=seed, scores=row) for seed, row in enumerate(rows[: longer[n]])]
+            for n, rows in study.answers.items()
+        }
+        looks = looks_at(grown, Looks(seeds=((0, 1, 2), tuple(range(3 + more.seeds)))))
+        tested = compared(outcomes_of(grown), sign=1.0, margin=MARGIN, looks=looks)
         names = np.array(outcomes.whole.names)
         place = [
             {pair.first, pair.second} == {names[a], names[b]} for a, b in zip(tested.of.first, tested.of.second)
@@ -175,3 +187,49 @@ def _judged(study: Study, generator: np.random.Generator) -> tuple[Verdict, Mapp
                 scores.append(pd.DataFrame(columns))
     examples = pd.concat(scores, ignore_index=True)
     return judge(pd.DataFrame(rows), examples, ACCURACY, base="base", margin=MARGIN), costs
+
+
+def planned_seen(world: World, studies: int, *, plan: SeedPlan, source: Sequence[int]) -> Seen:
+    """Verdicts where more seeds go to those between which they decide; the world has the most there may be."""
+    generator, seen = np.random.default_rng(source), Seen()
+    for _ in range(studies):
+        study = a_study(world, generator)
+        fixed = ["base"] if "base" in study.answers else []
+        all_runs = {
+            name: [Training(seed=seed, scores=row) for seed, row in enumerate(rows)]
+            for name, rows in study.answers.items()
+        }
+        given = {name: runs[: plan.first] for name, runs in all_runs.items()}
+        for count in (*plan.counts[1:], None):
+            outcomes = outcomes_of(given, fixed=fixed)
+            at_looks = looks_at(given, plan.looks, fixed=fixed)
+            if count is None:
+                break
+            more = contenders(outcomes, at_looks, sign=1.0, margin=MARGIN, level=LEVEL, most=plan.most)
+            if not more:
+                break
+            given |= {name: all_runs[name][:count] for name in more}
+        names = outcomes.whole.names
+        truth = np.array([study.truths[name] for name in names])
+        tested = compared(outcomes, sign=1.0, margin=MARGIN, looks=at_looks)
+        verdicts = np.array(verdicts_of(tested, LEVEL, 1.0))
+        apart = truth[tested.of.first] - truth[tested.of.second]
+        same = np.abs(apart) < 1e-12
+        called = np.where(tested.p_adjusted <= 1.0 - LEVEL, np.sign(tested.of.centres), 0.0)
+        right = (verdicts == "better") & (apart > 0) | (verdicts == "worse") & (apart < 0)
+        trained = np.flatnonzero(~outcomes.whole.fixed)
+        best = int(trained[outcomes.whole.means[trained].argmax()])
+        covered = np.array(_covered(mean_intervals(outcomes.whole, LEVEL), truth))
+        half = stats.t.isf((1.0 - LEVEL) / 2.0, tested.of.degrees) * tested.of.errors
+        drawn = pooled(outcomes.whole, generator)
+        seen.add(
+            false_better=bool(((called != 0.0) & (same | (called * apart < 0.0))).any()),
+            false_equivalent=bool(((verdicts == "equivalent") & (np.abs(apart) > MARGIN)).any()),
+            found=right[~same].mean() if (~same).any() else None,
+            answered=(verdicts != "undecided").mean(),
+            seeds=float(outcomes.whole.num_seeds[trained].mean()),
+            cover=float(covered[trained].mean()),
+            cover_pairs=float((np.abs(tested.of.centres - apart) <= half).mean()),
+            picked=None if drawn is None else _covered([drawn.estimate(names[best], LEVEL)], truth[[best]])[0],
+        )
+    return seen

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from peftscope.methods.catalog import BASE
-from peftscope.plan.agenda import agenda_of, replay
+from peftscope.plan.agenda import agenda_of
+from peftscope.plan.standing import replay
 from peftscope.plan.start import Start
 from peftscope.run.history import remember_study
 from peftscope.spec.metric import MetricSpec

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 from pydantic import ValidationError
 
-from peftscope.plan.agenda import TunedAgenda, agenda_of, came_so_far, standing_of
+from peftscope.plan.agenda import TunedAgenda, agenda_of
+from peftscope.plan.standing import came_so_far, standing_of
 from peftscope.plan.start import Start
 from peftscope.spec.effort import EFFORTS
 from peftscope.spec.metric import MetricSpec

@@ -11,9 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from peftscope.methods.catalog import card
-from peftscope.plan.agenda import TunedAgenda, agenda_of, came_so_far, replay, rungs_of, standing_of
+from peftscope.plan.agenda import TunedAgenda, agenda_of, rungs_of
 from peftscope.plan.sampler import Point, grid, next_rate
 from peftscope.plan.search import survivors
+from peftscope.plan.standing import came_so_far, replay, standing_of
 from peftscope.plan.start import Start
 from peftscope.spec.metric import MetricSpec
 from peftscope.spec.record import CurvePoint, RunRecord

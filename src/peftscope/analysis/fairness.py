@@ -11,6 +11,7 @@ from peftscope.analysis.traits import Traits, setting_of
 from peftscope.analysis.tuning import Edge, Tuning
 from peftscope.spec.effort import Effort
 from peftscope.spec.record import RunRecord
+from peftscope.spec.seeds import SeedPlan
 from peftscope.spec.study import StudySpec
 
 __all__ = ["Difference", "Fairness", "Share", "fairness"]
@@ -116,7 +117,7 @@ def fairness(
         _configs(latest),
         *_knobs(latest, traits),
         _rates(shares, latest),
-        _seeds(shares),
+        _seeds(shares, study),
         _steps(finals),
         _protocols(finals),
     )
@@ -265,7 +266,14 @@ def _rates(shares: Sequence[Share], latest: Mapping[str, RunRecord]) -> Differen
     return _apart("rates", "not all were tried at the same number of learning rates", tried)
 
 
-def _seeds(shares: Sequence[Share]) -> Difference | None:
+def _seeds(shares: Sequence[Share], study: StudySpec | None) -> Difference | None:
+    """Seeds that are not the same by anything but the study's own plan."""
+    if (
+        study is not None
+        and isinstance(study.seeds, SeedPlan)
+        and all(len(s.seeds) >= study.seeds.first for s in shares)
+    ):
+        return None
     seeds = {s.method: ", ".join(map(str, s.seeds)) or "none" for s in shares}
     return _apart("seeds", "not all have results of the same seeds", seeds)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from peftscope.analysis.crossed import Crossed, mean_intervals
 from peftscope.analysis.estimates import LEVEL, Estimate
+from peftscope.analysis.looks import looks_at
 from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
 from peftscope.analysis.pairs import gains_of, pairs_of
 from peftscope.analysis.pooling import Pooled, pooled
@@ -19,8 +20,9 @@ from peftscope.analysis.tiers import tiers_of
 from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Candidate, Failure, Figure, Pair, Verdict
 from peftscope.spec.metric import MetricSpec
+from peftscope.spec.seeds import PLANNED, Looks
 
-__all__ = ["SHARE_MARGIN", "final_runs", "judge", "outcomes_in", "scores_by_run"]
+__all__ = ["SHARE_MARGIN", "final_runs", "judge", "margin_of", "outcomes_in", "scores_by_run", "trainings_in"]
 
 SHARE_MARGIN = 0.02
 """Margin of equivalence where the metric is a share and the user names none."""
@@ -61,6 +63,7 @@ def judge(
     tunings: Sequence[Tuning] = (),
     margin: float | None = None,
     level: float = LEVEL,
+    looks: Looks | None = None,
     seed: int = 0,
 ) -> Verdict:
     """What the final runs of a study say about its techniques; the method stands in ``crossed``, ``pairs``, ``tiers``.
@@ -75,17 +78,19 @@ def judge(
             called worse, and in no tier but the top one.
         margin: Difference that does not matter; 0.02 for shares, else None: nothing is called equivalent.
         level: Of intervals, and 1 less the chance of any false verdict of a kind.
+        looks: By which seeds it is judged; None for a single planned look.
         seed: Of the draws behind the tiers.
     """
     runs = final_runs(runs)
     protocols = set(runs["quality_protocol"].dropna()) if "quality_protocol" in runs else set()
     assert len(protocols) <= 1, f"scores of {len(protocols)} quality protocols cannot be ranked together"
-    if margin is None and metric.unit == "share":
-        margin = SHARE_MARGIN
+    margin = margin_of(metric) if margin is None else margin
     sign = -1.0 if metric.direction == "lower" else 1.0
     by_run, notes = scores_by_run(runs, examples)
     groups = _groups(runs, by_run, notes)
-    outcomes = outcomes_in({g.title: g.all_runs for g in groups}, by_run, _bases(groups, base), sign=sign)
+    trainings = trainings_in({g.title: g.all_runs for g in groups}, by_run)
+    bases = [title for title in _bases(groups, base) if title in trainings]
+    outcomes = outcomes_of(trainings, fixed=bases, sign=sign) if trainings else None
     pairs: tuple[Pair, ...] = ()
     tiers: tuple[tuple[str, ...], ...] = ()
     intervals: dict[str, Estimate] = {}
@@ -98,12 +103,18 @@ def judge(
         gains = _gains(crossed, sign=sign, level=level)
         draws = pooled(crossed, np.random.default_rng(seed))
         if draws is not None:
-            pairs = pairs_of(outcomes, draws, sign=sign, margin=margin, level=level)
+            seen = [] if looks is None else looks_at(trainings, looks, fixed=bases, sign=sign)
+            pairs = pairs_of(
+                outcomes, draws, sign=sign, margin=margin, level=level, looks=seen,
+                next_share=Looks(seeds=((),)).share_of_the_next if looks is None else looks.share_of_the_next,
+            )  # fmt: skip
             if len(outcomes.comparable) > crossed.fixed.sum():
                 told = crossed.among(outcomes.comparable)
-                tiers = tiers_of(told, sign=sign, level=level, generator=np.random.default_rng(seed))
+                strict = 1.0 - (1.0 - level) * (PLANNED if looks is None else min(looks.shares))
+                tiers = tiers_of(told, sign=sign, level=strict, generator=np.random.default_rng(seed))
             errors = dict(zip(crossed.names, map(float, np.sqrt(np.diag(crossed.covariance)))))
         notes += _notes(outcomes, {g.title: len(g.all_runs) for g in groups})
+        notes += [] if looks is None else _look_notes(crossed, looks, level)
     tuned = {tuning.method: tuning for tuning in tunings if tuning.edge is not None or tuning.is_bracketed}
     understated = {g.title for g in groups if (t := tuned.get(g.title)) is not None and t.edge is not None}
     pairs = tuple(_spared(pair, understated) for pair in pairs)
@@ -155,10 +166,21 @@ def scores_by_run(runs: pd.DataFrame, examples: pd.DataFrame) -> tuple[dict[str,
     return {str(run_id): row for run_id, row in common.iterrows()}, notes
 
 
+def margin_of(metric: MetricSpec) -> float | None:
+    """Difference of scores that does not matter where the user has not said one."""
+    return SHARE_MARGIN if metric.unit == "share" else None
+
+
 def outcomes_in(
     runs: Mapping[str, pd.DataFrame], by_run: Mapping[str, pd.Series[float]], bases: Sequence[str], *, sign: float
 ) -> Outcomes | None:
     """Outcomes of candidates by title, those without scores left out; None where none has any."""
+    trainings = trainings_in(runs, by_run)
+    return outcomes_of(trainings, fixed=[n for n in bases if n in trainings], sign=sign) if trainings else None
+
+
+def trainings_in(runs: Mapping[str, pd.DataFrame], by_run: Mapping[str, pd.Series[float]]) -> dict[str, list[Training]]:
+    """Trainings of candidates by title, those without scores left out."""
     trainings: dict[str, list[Training]] = {}
     for title, rows in runs.items():
         found = []
@@ -169,7 +191,7 @@ def outcomes_in(
                 found.append(Training(seed=int(seed), scores=None))
         if any(training.scores is not None for training in found):
             trainings[title] = found
-    return outcomes_of(trainings, fixed=[n for n in bases if n in trainings], sign=sign) if trainings else None
+    return trainings
 
 
 def final_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -290,6 +312,26 @@ def _gains(crossed: Crossed, *, sign: float, level: float) -> dict[str, Estimate
     if not crossed.fixed.any() or crossed.num_examples < 2:
         return {}
     return gains_of(crossed, crossed.names[int(crossed.fixed.argmax())], sign=sign, level=level)
+
+
+def _look_notes(crossed: Crossed, looks: Looks, level: float) -> list[str]:
+    """Of seeds that grew by plan or by hand; nothing of a study with one list of them."""
+    notes = []
+    if looks.num_planned > 1:
+        counts = [len(seeds) for seeds in looks.seeds[: looks.num_planned]]
+        most = int(crossed.num_seeds[~crossed.fixed].max(initial=0))
+        if most <= counts[0]:
+            notes.append(f"none was given more than {counts[0]} seeds: up to {counts[-1]} would hardly decide more")
+        else:
+            notes.append(
+                f"more seeds went where they decide, {most} at most; a false verdict at any of the "
+                f"{looks.num_planned} looks has a probability of at most {1.0 - level:.0%} in all"
+            )
+    added = len(looks.seeds) - looks.num_planned
+    if added:
+        times = "once" if added == 1 else f"{added} times"
+        notes.append(f"seeds were added {times} after a verdict, so what they add is held to a stricter level")
+    return notes
 
 
 def _notes(outcomes: Outcomes, num_runs: Mapping[str, int]) -> list[str]:

@@ -5,13 +5,17 @@ Equivalence is two one-sided tests (Schuirmann, Journal of Pharmacokinetics and 
 Holm. The base's pairs are in the same family: where it is clearly beaten they come first and cost nothing, and the
 promise covers them where it is not. A technique trained once is in no pair: nothing is known of its other trainings.
 
+At several looks (``looks``) each has its share of the error, and p-values are over all of them: the smallest, each
+divided by its look's share.
+
 A pair that is surely inside the margin is equivalent, even if its difference is surely not zero: the margin says
 what matters to the user.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +24,12 @@ from scipy import stats
 from peftscope.analysis.crossed import Crossed, Differences, differences
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.familywise import all_pairs, holm
+from peftscope.analysis.looks import Look
 from peftscope.analysis.outcomes import Outcomes
 from peftscope.analysis.pooling import Pooled
 from peftscope.analysis.power import more_seeds
 from peftscope.analysis.verdict import Pair, PairVerdict
+from peftscope.spec.seeds import PLANNED
 
 __all__ = [
     "Tested",
@@ -45,18 +51,53 @@ class Tested:
     of: Differences
     p_values: Floats
     p_adjusted: Floats
+    """Over all pairs and all looks."""
     p_equivalent: Floats
-    """NaN without a margin."""
+    """Likewise; NaN without a margin."""
     by_steady: NDArray[np.bool_]
     """The difference is of the trainings that went right."""
 
 
-def compared(outcomes: Outcomes, *, sign: float, margin: float | None) -> Tested:
+def compared(outcomes: Outcomes, *, sign: float, margin: float | None, looks: Sequence[Look] = ()) -> Tested:
     """Test every pair of comparable techniques, the first being the one of the better mean.
 
     Differences are of all outcomes; of the steady ones where those say more clearly that the first is better, and it
     goes wrong no more often than the second.
+
+    Args:
+        outcomes: All there are.
+        sign: 1 where more is better, -1 where less is.
+        margin: Of equivalence; None for none.
+        looks: Those the study is judged by; none for a single planned one.
     """
+    tested = _tested(outcomes, sign=sign, margin=margin)
+    looks = looks or [Look(outcomes=outcomes, in_play=frozenset(outcomes.whole.names), share=PLANNED)]
+    place = {names: i for i, names in enumerate(_named(outcomes, tested.of))}
+    p_adjusted, p_equivalent = np.ones(len(place)), np.ones(len(place))
+    for look in looks:
+        seen = tested if look.outcomes is outcomes else _tested(look.outcomes, sign=sign, margin=margin)
+        for index, names in enumerate(_named(look.outcomes, seen.of)):
+            kept = place.get(names, place.get(names[::-1], -1))
+            if kept < 0 or not look.in_play.issuperset(names):
+                continue
+            turned = -1.0 if names not in place else 1.0
+            same_side = turned * seen.of.centres[index] * tested.of.centres[kept] > 0.0
+            if same_side:  # what later looks turned round is not upheld
+                p_adjusted[kept] = min(p_adjusted[kept], seen.p_adjusted[index] / look.share)
+            if margin is not None and abs(tested.of.centres[kept]) < margin:
+                p_equivalent[kept] = min(p_equivalent[kept], seen.p_equivalent[index] / look.share)
+    return replace(
+        tested, p_adjusted=p_adjusted, p_equivalent=p_equivalent if margin is not None else tested.p_equivalent
+    )
+
+
+def _named(outcomes: Outcomes, of: Differences) -> list[tuple[str, str]]:
+    names = outcomes.whole.names
+    return [(names[first], names[second]) for first, second in zip(of.first, of.second)]
+
+
+def _tested(outcomes: Outcomes, *, sign: float, margin: float | None) -> Tested:
+    """All pairs at one look, with all of the error."""
     crossed = outcomes.whole
     comparable = outcomes.comparable
     order = comparable[np.argsort(-sign * crossed.means[comparable], kind="stable")]
@@ -93,18 +134,36 @@ def verdicts_of(tested: Tested, level: float, sign: float) -> list[PairVerdict]:
 
 
 def pairs_of(
-    outcomes: Outcomes, pooled: Pooled, *, sign: float, margin: float | None, level: float
+    outcomes: Outcomes,
+    pooled: Pooled,
+    *,
+    sign: float,
+    margin: float | None,
+    level: float,
+    looks: Sequence[Look] = (),
+    next_share: float = 1.0,
 ) -> tuple[Pair, ...]:
-    """The verdict on every two comparable techniques; intervals are of each pair alone, p-values over all."""
+    """The verdict on every two comparable techniques; intervals are of each pair alone, p-values over all.
+
+    Args:
+        outcomes: All there are.
+        pooled: Draws of the true scores.
+        sign: 1 where more is better, -1 where less is.
+        margin: Of equivalence; None for none.
+        level: Of intervals and verdicts.
+        looks: Those the study is judged by; none for a single planned one.
+        next_share: Of the error, for a look after more seeds.
+    """
     if len(outcomes.comparable) < 2:
         return ()
     crossed = outcomes.whole
-    tested = compared(outcomes, sign=sign, margin=margin)
+    tested = compared(outcomes, sign=sign, margin=margin, looks=looks)
     of, verdicts = tested.of, verdicts_of(tested, level, sign)
     estimates = difference_estimates(of, sign=sign, level=level, bounded=crossed.bounded)
     chance = superiority(crossed, of, pooled, sign)
     open_pairs = np.array([verdict == "undecided" for verdict in verdicts])
-    more = more_seeds(crossed, of, pooled, margin=margin, level=level, among=open_pairs)
+    later = 1.0 - (1.0 - level) * next_share
+    more = more_seeds(crossed, of, pooled, margin=margin, level=later, among=open_pairs)
     result = []
     for index, verdict in enumerate(verdicts):
         known = of.errors[index] > 0.0

@@ -18,7 +18,15 @@ from peftscope.analysis.crossed import Crossed, Differences
 from peftscope.analysis.moderated import CAP
 from peftscope.analysis.pooling import Pooled
 
-__all__ = ["AFFORDABLE", "POWER", "More", "more_seeds", "seeds_for_difference", "seeds_for_equivalence"]
+__all__ = [
+    "AFFORDABLE",
+    "POWER",
+    "More",
+    "chances_to_decide",
+    "more_seeds",
+    "seeds_for_difference",
+    "seeds_for_equivalence",
+]
 
 Floats = NDArray[np.float64]
 
@@ -110,37 +118,70 @@ def more_seeds(
     asked = np.flatnonzero(among)
     if not len(asked) or not crossed.degrees.any():
         return answers
-    rest = np.where(crossed.fixed, 0.0, np.nan_to_num(crossed.rest) / crossed.num_examples)
-    one_training = crossed.seed_variance + rest
-    trained = np.where(crossed.fixed, 0, crossed.num_seeds)
-    num_trained = int((~crossed.fixed).sum())
     draws = pooled.draws[:: max(len(pooled.draws) // 500, 1)]
     for index in map(int, asked):
-        first, second = int(of.first[index]), int(of.second[index])
-        have = int(max(trained[first], trained[second]))
-        per_seed = float(one_training[first] + one_training[second])
-        fixed = max(float(of.errors[index]) ** 2 - per_seed / max(have, 1), 0.0)
+        have = _seeds_of(crossed, of, index)
         counts = np.arange(have + 1, AFFORDABLE + 1)
-        known = np.minimum(2.0 * (CAP + counts - 1.0), num_trained * (counts - 1.0))
-        error = np.sqrt(per_seed / counts + fixed)
-        true = draws[:, first] - draws[:, second]
-        seen = float(of.values[index])
-        # seeds at hand keep their weight; the new ones bring the true difference and their own luck
-        expected = (have * seen + (counts - have) * true[:, None]) / counts
-        luck = np.sqrt(np.maximum((counts - have) * per_seed, 1e-300)) / counts
-        room = stats.t.isf((1.0 - level) / 2.0 / len(asked), known) * error
-        apart = (stats.norm.sf((room - expected) / luck) + stats.norm.cdf((-room - expected) / luck)).mean(axis=0)
-        same = np.zeros(len(counts))
-        if margin is not None:
-            inside = margin - stats.t.isf((1.0 - level) / len(asked), known) * error
-            between = stats.norm.cdf((inside - expected) / luck) - stats.norm.cdf((-inside - expected) / luck)
-            same = np.where(inside > 0.0, between.mean(axis=0), 0.0)
+        true = draws[:, of.first[index]] - draws[:, of.second[index]]
+        apart, same = chances_to_decide(
+            crossed, of, index, true, counts, margin=margin, level=level, num_pairs=len(asked)
+        )
         passed = apart + same >= POWER
         if passed.any():
             place = int(passed.argmax())
             shows: Literal["apart", "equivalent"] = "apart" if apart[place] >= same[place] else "equivalent"
             answers[index] = More(seeds=int(counts[place] - have), shows=shows)
     return answers
+
+
+def chances_to_decide(
+    crossed: Crossed,
+    of: Differences,
+    index: int,
+    true: Floats,
+    counts: NDArray[np.int64],
+    *,
+    margin: float | None,
+    level: float,
+    num_pairs: int,
+) -> tuple[Floats, Floats]:
+    """Chances that a pair is told apart, and is called equivalent, by numbers of seeds; each of their shape.
+
+    Args:
+        crossed: The techniques.
+        of: Differences of pairs.
+        index: The pair.
+        true: What its difference may truly be, draws.
+        counts: Seeds of each, more than there are.
+        margin: Of equivalence; None for none.
+        level: Of the verdict.
+        num_pairs: Pairs the correction is over.
+    """
+    rest = np.where(crossed.fixed, 0.0, np.nan_to_num(crossed.rest) / crossed.num_examples)
+    one_training = crossed.seed_variance + rest
+    first, second, have = int(of.first[index]), int(of.second[index]), _seeds_of(crossed, of, index)
+    per_seed = float(one_training[first] + one_training[second])
+    fixed = max(float(of.errors[index]) ** 2 - per_seed / max(have, 1), 0.0)
+    known = np.minimum(2.0 * (CAP + counts - 1.0), int((~crossed.fixed).sum()) * (counts - 1.0))
+    error = np.sqrt(per_seed / counts + fixed)
+    seen = float(of.values[index])
+    # seeds at hand keep their weight; the new ones bring the true difference and their own luck
+    expected = (have * seen + (counts - have) * true[:, None]) / counts
+    luck = np.sqrt(np.maximum((counts - have) * per_seed, 1e-300)) / counts
+    room = stats.t.isf((1.0 - level) / 2.0 / num_pairs, known) * error
+    apart = (stats.norm.sf((room - expected) / luck) + stats.norm.cdf((-room - expected) / luck)).mean(axis=0)
+    same = np.zeros(len(counts))
+    if margin is not None:
+        inside = margin - stats.t.isf((1.0 - level) / num_pairs, known) * error
+        between = stats.norm.cdf((inside - expected) / luck) - stats.norm.cdf((-inside - expected) / luck)
+        same = np.where(inside > 0.0, between.mean(axis=0), 0.0)
+    return apart, same
+
+
+def _seeds_of(crossed: Crossed, of: Differences, index: int) -> int:
+    """Seeds of the one of the pair that has more."""
+    trained = np.where(crossed.fixed, 0, crossed.num_seeds)
+    return int(max(trained[of.first[index]], trained[of.second[index]]))
 
 
 def _first(

@@ -112,9 +112,9 @@ class Pair:
     p_value: float | None
     """Two-sided, of no difference."""
     p_adjusted: float | None
-    """The same, corrected over all pairs (``familywise``)."""
+    """The same, corrected over all pairs (``familywise``) and looks (``looks``)."""
     p_equivalent: float | None
-    """Of a difference as large as the margin (two one-sided tests), after Holm's correction over all pairs."""
+    """Of a difference as large as the margin (two one-sided tests), corrected over all pairs and looks."""
     verdict: PairVerdict
     superiority: float | None
     """Probability that a new training of the first scores higher than one of the second, on the same examples."""

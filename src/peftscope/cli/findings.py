@@ -19,6 +19,7 @@ from peftscope.spec.metric import MetricSpec
 from peftscope.spec.record import RunRecord
 from peftscope.spec.study import StudySpec
 from peftscope.store.files import read_record, read_records
+from peftscope.store.looks import looks_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,6 +96,7 @@ def findings_of(place: Path, *, margin: float | None = None, across: bool = Fals
     else:
         _blank_other_machines(runs, metrics, notes)
     examples = examples_of(judged)
+    looks = None if study is None else looks_of(folder, study)
     return Findings(
         folder=folder,
         name=study.name if study else folder.resolve().name,
@@ -104,7 +106,7 @@ def findings_of(place: Path, *, margin: float | None = None, across: bool = Fals
         examples=examples,
         metric=metric,
         metrics=metrics,
-        verdict=judge(runs, examples, metric, base=BASE, tunings=tunings, margin=margin),
+        verdict=judge(runs, examples, metric, base=BASE, tunings=tunings, margin=margin, looks=looks),
         tunings=tuple(tunings),
         fairness=fairness(records, tunings, study, traits=traits_by_name()),
         differing=tuple(protocol_differences(finals)),
@@ -215,7 +217,7 @@ def _of_study(
     """Records the study asks for, and what its tuning came to."""
     if study is None:
         return list(found), []
-    from peftscope.plan.agenda import standing_of
+    from peftscope.plan.standing import standing_of
 
     try:
         standing = standing_of(study, {record.run_id: record for record in found})

@@ -17,13 +17,14 @@ from pydantic import ValidationError
 from peftscope.analysis.tuning import Tuning
 from peftscope.cli.tally import NOT_FAILED
 from peftscope.errors import SpecError
-from peftscope.plan.agenda import Standing
+from peftscope.plan.standing import Standing
 from peftscope.run.eta import Eta, remaining
 from peftscope.run.history import STUDY_FILE
 from peftscope.run.launch import FINISHED
 from peftscope.spec.live import RunState
 from peftscope.spec.record import RunRecord
 from peftscope.spec.run import RunSpec
+from peftscope.spec.seeds import SeedPlan
 from peftscope.spec.study import StudySpec
 from peftscope.store.running import read_states
 
@@ -95,7 +96,8 @@ def overview(folder: Path) -> Overview:
     is_running = is_held(folder / ".lock")  # before the states: what ends in between is then seen as ended
     study = _study(folder, notes)
     states = {state.run_id: state for state in read_states(folder)}
-    records = _records(folder, notes)
+    grows = study is not None and isinstance(study.seeds, SeedPlan)  # scores tell where more seeds go
+    records = _records(folder, notes, with_examples=grows)
     standing = _standing(study, records, notes)
     wanted = {run.run_id: run for run in standing.runs} if standing else {}
     rows = []
@@ -149,7 +151,7 @@ def _study(folder: Path, notes: list[str]) -> StudySpec | None:
 
 
 def _standing(study: StudySpec | None, records: dict[str, RunRecord], notes: list[str]) -> Standing | None:
-    from peftscope.plan.agenda import standing_of
+    from peftscope.plan.standing import standing_of
 
     if study is None:
         return None
@@ -160,14 +162,15 @@ def _standing(study: StudySpec | None, records: dict[str, RunRecord], notes: lis
         return None
 
 
-def _records(folder: Path, notes: list[str]) -> dict[str, RunRecord]:
+def _records(folder: Path, notes: list[str], *, with_examples: bool) -> dict[str, RunRecord]:
     """Records by id, without what makes them large; a trial's curve tells which rungs it reached."""
     found = {}
     for path in sorted((folder / "records").glob("[!.]*.json")):
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
             rungs = [point for point in raw.get("curve", ()) if point.get("valid_loss") is not None]
-            record = RunRecord.model_validate({**raw, "examples": (), "curve": rungs, "foreign": None})
+            examples = raw.get("examples", ()) if with_examples else ()
+            record = RunRecord.model_validate({**raw, "examples": examples, "curve": rungs, "foreign": None})
         except (OSError, ValueError, TypeError, AttributeError, ValidationError) as error:
             notes.append(f"{path} cannot be read: {str(error).splitlines()[0]}")
             continue

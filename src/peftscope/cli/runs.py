@@ -17,11 +17,13 @@ from peftscope.cli.output import print_event, print_json, show_warnings
 from peftscope.cli.progress import progress_for
 from peftscope.cli.recommend_document import fairness_document
 from peftscope.errors import SpecError
+from peftscope.methods.catalog import BASE
 from peftscope.plan.checked import Checked
 from peftscope.plan.start import Start
 from peftscope.run.events import Listener
 from peftscope.spec.metric import MetricSpec
 from peftscope.spec.record import RunRecord
+from peftscope.spec.seeds import SeedPlan
 from peftscope.spec.study import StudySpec
 
 __all__ = ["Manner", "Outcome", "conclude", "do_runs"]
@@ -95,6 +97,7 @@ def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner
         if study is not None:
             _print_plan(checked, console)
             say(tuning_lines(study))
+            say(seed_lines(study))
         say(room.warnings)
         say(outdated([what.run] if isinstance(what, Start) else known_runs(folder, what), folder, checked))
         if study is not None:
@@ -131,6 +134,19 @@ def tuning_lines(study: StudySpec) -> list[str]:
         f"{seeds}; costs about {effort.price:.1f} full trainings each. In simulated studies equally good techniques "
         f"were told apart in {effort.false_difference:.0%}, and tuning lost {effort.points_lost:.1f} points on "
         f"average, {effort.worst_lost:.1f} for the worst of eight"
+    ]
+
+
+def seed_lines(study: StudySpec) -> list[str]:
+    """What more seeds where they decide may cost, told before it starts; nothing of a study with a list of seeds."""
+    plan = study.seeds
+    if not isinstance(plan, SeedPlan):
+        return []
+    count = sum(len(method.learning_rates or (None,)) for method in study.methods if method.name != BASE)
+    return [
+        f"seeds: {plan.first} of each technique ({count * plan.first} final runs), then more for those between which "
+        f"they decide, up to {plan.most} of each ({count * plan.most} final runs at most); looked at with "
+        f"{', '.join(map(str, plan.counts[:-1]))} and {plan.counts[-1]} seeds, with one error for all looks"
     ]
 
 
@@ -181,7 +197,7 @@ def _tunings(outcome: Outcome) -> Sequence[Tuning]:
     """What the tuning of a study came to."""
     if outcome.study is None:
         return ()
-    from peftscope.plan.agenda import standing_of
+    from peftscope.plan.standing import standing_of
 
     return standing_of(outcome.study, {record.run_id: record for record in outcome.records}).tunings
 

@@ -6,9 +6,8 @@ offers it says the same, so that a study that was stopped goes on where it stood
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any, Protocol
 
 from peftscope.analysis.tuning import Tuning
 from peftscope.methods.catalog import BASE, card
-from peftscope.plan.expand import base_run, expand, run_of
+from peftscope.plan.expand import base_run, rates_of, run_of
+from peftscope.plan.final_runs import Candidate, FinalRuns
 from peftscope.plan.space import Space
 from peftscope.plan.start import Start
 from peftscope.spec.record import RunRecord
@@ -26,13 +26,10 @@ from peftscope.spec.study import MethodSpec, StudySpec, TuningSpec
 __all__ = [
     "Agenda",
     "FixedAgenda",
-    "Standing",
     "TunedAgenda",
+    "UntunedAgenda",
     "agenda_of",
-    "came_so_far",
-    "replay",
     "rungs_of",
-    "standing_of",
 ]
 
 
@@ -101,6 +98,35 @@ class FixedAgenda:
         return []
 
 
+class UntunedAgenda:
+    """The base and the final runs of a study without tuning, more of them where seeds go where they decide."""
+
+    def __init__(self, study: StudySpec) -> None:
+        base = base_run(study)
+        self._due = [Start(run=base)] if base is not None else []
+        self._num_base = len(self._due)
+        candidates = (_candidate(study, m, r) for m in study.methods if m.name != BASE for r in rates_of(m))
+        self._finals = FinalRuns(study.seeds, candidates, base=base)
+
+    @property
+    def num_runs(self) -> int:
+        """The base, and the final runs known by now."""
+        return self._num_base + self._finals.num_runs
+
+    def due(self) -> list[Start]:
+        """All at once, or as more seeds are needed."""
+        base, self._due = self._due, []
+        return base + self._finals.due()
+
+    def tell(self, record: RunRecord) -> None:
+        """More seeds may follow from it."""
+        self._finals.tell(record)
+
+    def foreseen(self) -> list[Start]:
+        """What follows nobody can tell."""
+        return []
+
+
 class TunedAgenda:
     """Every technique is tuned; when all configurations are frozen, each runs with fresh seeds.
 
@@ -125,16 +151,18 @@ class TunedAgenda:
         spaces = {title: space for title, method in self.methods.items() if (space := _space(method, width))}
         self.searches = _searches(study, self.methods, spaces, higher_is_better=higher_is_better, storage=storage)
         self._owners: dict[str, AnySearch] = {}
-        self._finals: list[Start] | None = None
+        self._finals: FinalRuns | None = None
         base = base_run(study)
         self._due = [Start(run=base)] if base is not None else []
         self._num_base = len(self._due)
+        self._base_record: RunRecord | None = None
 
     @property
     def num_runs(self) -> int:
         """The base, all trials that are offered, all final runs."""
         trials = sum(search.num_trials for search in self.searches.values())
-        finals = len(self._finals) if self._finals is not None else len(self.methods) * len(self.study.seeds)
+        expected = len(self.methods) * len(self.study.first_seeds)
+        finals = expected if self._finals is None else self._finals.num_runs
         return self._num_base + trials + finals
 
     def due(self) -> list[Start]:
@@ -145,15 +173,22 @@ class TunedAgenda:
                 self._owners[start.run.run_id] = search
                 given.append(start)
         if self._finals is None and all(search.is_over for search in self.searches.values()) and not given:
-            self._finals = [Start(run=run) for run in self._frozen_runs()]
-            given += self._finals
+            self._finals = FinalRuns(self.study.seeds, self._frozen(), base=base_run(self.study))
+            if self._base_record is not None:
+                self._finals.tell(self._base_record)
+        if self._finals is not None:
+            given += self._finals.due()
         return given
 
     def tell(self, record: RunRecord) -> None:
-        """Pass a trial's record to its search."""
+        """Pass a trial's record to its search, that of a final run to those."""
         owner = self._owners.get(record.run_id)
         if owner is not None:
             owner.tell(record)
+        elif self._finals is not None:
+            self._finals.tell(record)
+        elif record.spec.method.name == BASE:
+            self._base_record = record
 
     def foreseen(self) -> list[Start]:
         """Trials that follow, those that go on from the next rung, and final runs."""
@@ -161,7 +196,7 @@ class TunedAgenda:
         if self._finals is None:
             starts += [
                 Start(run=run_of(self.study, method, _default_rate(method), seed))
-                for seed in self.study.seeds
+                for seed in self.study.first_seeds
                 for method in self.methods.values()
             ]
         return starts
@@ -170,19 +205,19 @@ class TunedAgenda:
         """What tuning came to so far, a technique each."""
         return [search.result() for search in self.searches.values()]
 
-    def _frozen_runs(self) -> list[RunSpec]:
-        """Every method once before any twice; one that fits no model gets a run that records why."""
-        runs = []
-        for index, seed in enumerate(self.study.seeds):
-            for title, method in self.methods.items():
-                search = self.searches.get(title)
-                tuned = search.result() if search is not None else None
-                if tuned is not None and tuned.chosen is not None:
-                    frozen = method.model_copy(update={"knobs": {**method.knobs, **tuned.chosen.knobs}})
-                    runs.append(run_of(self.study, frozen, tuned.learning_rate, seed))
-                elif index == 0 and (search is None or search.is_refused):
-                    runs.append(run_of(self.study, method, _default_rate(method), seed))
-        return runs
+    def _frozen(self) -> list[Candidate]:
+        """Every technique whose configuration is frozen, and those that fit no model."""
+        found = []
+        for title, method in self.methods.items():
+            search = self.searches.get(title)
+            tuned = search.result() if search is not None else None
+            if tuned is not None and tuned.chosen is not None:
+                frozen = method.model_copy(update={"knobs": {**method.knobs, **tuned.chosen.knobs}})
+                found.append(replace(_candidate(self.study, frozen, tuned.learning_rate), title=title))
+            elif search is None or search.is_refused:
+                refused = _candidate(self.study, method, _default_rate(method))
+                found.append(replace(refused, title=title, is_refused=True))
+        return found
 
 
 def agenda_of(
@@ -194,78 +229,8 @@ def agenda_of(
         SpecError: A method is not known.
     """
     if study.tuning is None:
-        return FixedAgenda(Start(run=run) for run in expand(study))
+        return UntunedAgenda(study)
     return TunedAgenda(study, higher_is_better=higher_is_better, width=width, storage=storage)
-
-
-def replay(agenda: Agenda, done: Callable[[Start], RunRecord | None]) -> tuple[dict[str, RunRecord], list[Start]]:
-    """Tell an agenda of everything that is done already.
-
-    Args:
-        agenda: Told of records until nothing more follows.
-        done: The record of a start that need not be made again; None where it has to be made.
-
-    Returns:
-        Records by run, and the starts that have to be made now.
-    """
-    found: dict[str, RunRecord] = {}
-    pending: list[Start] = []
-    while due := deque(agenda.due()):
-        for start in due:
-            record = done(start)
-            if record is None:
-                pending.append(start)
-            else:
-                found[record.run_id] = record
-                agenda.tell(record)
-    return found, pending
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """A study as its records tell it."""
-
-    agenda: Agenda
-    runs: tuple[RunSpec, ...]
-    """Runs that are known: those done, and those to be started now."""
-    pending: tuple[Start, ...]
-    """What is to be started now."""
-
-    @property
-    def tunings(self) -> list[Tuning]:
-        """What tuning came to, a technique each; none in a study without."""
-        return self.agenda.tunings() if isinstance(self.agenda, TunedAgenda) else []
-
-
-def standing_of(study: StudySpec, records: Mapping[str, RunRecord]) -> Standing:
-    """Where a study stands by its records; nothing is started or written.
-
-    Args:
-        study: The study.
-        records: By the ids of their runs; curves are needed for trials that paused.
-
-    Raises:
-        SpecError: A method is not known.
-    """
-    metric = next((record.metric for record in records.values() if record.metric is not None), None)
-    width = next((record.base_width for record in records.values() if record.base_width is not None), None)
-    agenda = agenda_of(study, higher_is_better=metric is None or metric.direction != "lower", width=width)
-
-    def done(start: Start) -> RunRecord | None:
-        record = records.get(start.run.run_id)
-        return record if record is not None and came_so_far(record, start) else None
-
-    found, pending = replay(agenda, done)
-    runs = {run_id: record.spec for run_id, record in found.items()}
-    runs |= {start.run.run_id: start.run for start in pending}
-    return Standing(agenda=agenda, runs=tuple(runs.values()), pending=tuple(pending))
-
-
-def came_so_far(record: RunRecord, start: Start) -> bool:
-    """Whether a run came as far as a start would bring it, well or not; what was killed did not."""
-    if record.status == "eliminated" and start.until is not None:
-        return any(point.step == start.until for point in record.curve)
-    return record.status not in ("eliminated", "killed")
 
 
 def rungs_of(tuning: TuningSpec, max_steps: int) -> tuple[int, ...]:
@@ -334,6 +299,13 @@ def _trial_of(
     tried = method.model_copy(update={"knobs": {**method.knobs, **knobs}})
     rungs = rungs_of(study.tuning, study.train.max_steps) if has_rungs else ()
     return run_of(study, tried, rate, seed).model_copy(update={"purpose": "trial", "rungs": rungs})
+
+
+def _candidate(study: StudySpec, method: MethodSpec, rate: float | None) -> Candidate:
+    """Final runs of one method at one learning rate."""
+    several = method.learning_rates is not None and len(method.learning_rates) > 1
+    title = f"{method.title} lr {rate:g}" if several else method.title
+    return Candidate(title=title, run=partial(run_of, study, method, rate))
 
 
 def _default_rate(method: MethodSpec) -> float | None:

@@ -8,21 +8,21 @@ from peftscope.methods.catalog import BASE, card
 from peftscope.spec.run import RunSpec
 from peftscope.spec.study import MethodSpec, StudySpec
 
-__all__ = ["base_run", "expand", "one_of_each", "run_of"]
+__all__ = ["base_run", "expand", "one_of_each", "rates_of", "run_of"]
 
 
 def expand(study: StudySpec) -> list[RunSpec]:
-    """Methods × learning rates × seeds, the untouched base first.
+    """Methods × learning rates × seeds, the untouched base first; of a plan of seeds the first ones.
 
     Seeds go round last, so that a study stopped half-way has every method once before any twice. A method that
     cannot run gets a run all the same, which records why.
     """
     base = base_run(study)
     runs = [base] if base is not None else []
-    for seed in study.seeds:
+    for seed in study.first_seeds:
         for method in study.methods:
             if method.name != BASE:
-                runs += [run_of(study, method, rate, seed) for rate in _rates(method)]
+                runs += [run_of(study, method, rate, seed) for rate in rates_of(method)]
     return runs
 
 
@@ -36,7 +36,7 @@ def base_run(study: StudySpec) -> RunSpec | None:
     asked = [method for method in study.methods if method.name == BASE]
     if not study.include_base and not asked:
         return None
-    return run_of(study, MethodSpec(name=BASE), None, study.seeds[0])
+    return run_of(study, MethodSpec(name=BASE), None, study.first_seeds[0])
 
 
 def run_of(study: StudySpec, method: MethodSpec, learning_rate: float | None, seed: int) -> RunSpec:
@@ -54,7 +54,8 @@ def run_of(study: StudySpec, method: MethodSpec, learning_rate: float | None, se
     )
 
 
-def _rates(method: MethodSpec) -> tuple[float | None, ...]:
+def rates_of(method: MethodSpec) -> tuple[float | None, ...]:
+    """Learning rates a method runs with: those given, or its card's."""
     if method.learning_rates is not None:
         return method.learning_rates
     rate = card(method.name).rate

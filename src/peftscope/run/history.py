@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.errors import PeftscopeError
-from peftscope.plan.agenda import standing_of
 from peftscope.plan.checked import Checked
+from peftscope.plan.standing import standing_of
 from peftscope.run.launch import FINISHED
 from peftscope.spec.difference import differences
 from peftscope.spec.record import RunRecord
 from peftscope.spec.run import RunSpec
 from peftscope.spec.study import StudySpec
 from peftscope.store.files import existing_record, write_text
+from peftscope.store.looks import add_look
 
 __all__ = ["STUDY_FILE", "changes_of_study", "known_runs", "outdated", "remember_study"]
 
@@ -25,17 +26,23 @@ STUDY_FILE = "study.json"
 def remember_study(folder: Path, study: StudySpec) -> None:
     """Keep the study beside its records, for later starts and for ``peftscope status``.
 
+    Where its seeds are others than those of a former form that ended, that one's verdict counts as a look.
+
     Raises:
         StoreError: The folder is not writable or the disk is full.
     """
+    before = _before(folder)
+    if before is not None and before.seeds != study.seeds:
+        could_be_judged = len(before.first_seeds) > 1 and _has_ended(folder, before)
+        if could_be_judged:
+            add_look(folder, before)
     write_text(folder / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
 
 
 def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
     """What of a study's file has changed since its last run, and what that invalidates; nothing where nothing has."""
-    try:
-        before = StudySpec.model_validate_json((folder / STUDY_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # never run, or by another version
+    before = _before(folder)
+    if before is None:
         return []
     found = differences(_by_title(before), _by_title(study))
     if not found:
@@ -83,6 +90,22 @@ def outdated(runs: Sequence[RunSpec], folder: Path, checked: Checked) -> list[st
 def known_runs(folder: Path, study: StudySpec) -> Sequence[RunSpec]:
     """The runs a study asks for, as far as its records tell."""
     return standing_of(study, _records(folder)).runs
+
+
+def _before(folder: Path) -> StudySpec | None:
+    """The study as it was run last; None where it never was, or by another version."""
+    try:
+        return StudySpec.model_validate_json((folder / STUDY_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _has_ended(folder: Path, study: StudySpec) -> bool:
+    """Whether all its runs came to something, so that there was a verdict to read."""
+    try:
+        return not standing_of(study, _records(folder)).pending
+    except PeftscopeError:  # of a technique that is no longer there
+        return False
 
 
 def _records(folder: Path) -> dict[str, RunRecord]:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.errors import PeftscopeError, StoreError
-from peftscope.plan.agenda import Agenda, came_so_far, replay
+from peftscope.plan.agenda import Agenda
 from peftscope.plan.checked import Checked
+from peftscope.plan.standing import came_so_far, replay
 from peftscope.plan.start import Start
 from peftscope.run.child import Child
 from peftscope.run.events import Listener

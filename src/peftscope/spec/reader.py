@@ -167,6 +167,8 @@ def _task_problems(task: Any, vocabulary: Vocabulary) -> list[str]:
 def _dotted(loc: tuple[int | str, ...]) -> str:
     text = ""
     for part in loc:
+        if " " in str(part):  # says which of several forms was taken for given
+            continue
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else part)
     return text
 

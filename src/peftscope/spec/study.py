@@ -5,12 +5,14 @@ No torch here: a study is read and checked in milliseconds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from peftscope.spec.base import Frozen
 from peftscope.spec.effort import EFFORTS, Effort, EffortName
+from peftscope.spec.seeds import SeedPlan
 
 __all__ = [
     "MeasureSpec",
@@ -26,6 +28,10 @@ __all__ = [
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[
+    Annotated[tuple[Seed, ...], Field(min_length=1), Tag("a list")] | Annotated[SeedPlan, Tag("a plan")],
+    Discriminator(lambda given: "a plan" if isinstance(given, (SeedPlan, Mapping)) else "a list"),
+]
 
 
 class ModelSpec(Frozen):
@@ -216,8 +222,9 @@ class StudySpec(Frozen):
     """The techniques to compare."""
     tuning: TuningSpec | None = None
     """How each technique's learning rate is chosen; None takes the card's default or the rates given."""
-    seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1)
-    """One final run per seed; a seed sets the adapter's initialisation and the order of the data together."""
+    seeds: Seeds = (0, 1, 2)
+    """One final run per seed, which sets the adapter's initialisation and the order of the data together; or
+    ``{first: 3, most: 10}``: so many for every technique, then more for those between which they decide."""
     vary_split: bool = False
     """Let the seed decide the cut between training and validation data, too; the test split stays."""
     train: TrainSpec = TrainSpec()
@@ -226,6 +233,16 @@ class StudySpec(Frozen):
     """What is measured."""
     include_base: bool = True
     """Score the untouched base model as the zero line."""
+
+    @property
+    def first_seeds(self) -> tuple[int, ...]:
+        """Seeds that every technique has."""
+        return self.seeds.seeds[: self.seeds.first] if isinstance(self.seeds, SeedPlan) else self.seeds
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """Seeds that a technique may have."""
+        return self.seeds.seeds if isinstance(self.seeds, SeedPlan) else self.seeds
 
     @field_validator("methods")
     @classmethod
@@ -238,8 +255,8 @@ class StudySpec(Frozen):
 
     @field_validator("seeds")
     @classmethod
-    def _seeds_are_unique(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds):
+    def _seeds_are_unique(cls, seeds: tuple[int, ...] | SeedPlan) -> tuple[int, ...] | SeedPlan:
+        if not isinstance(seeds, SeedPlan) and len(set(seeds)) < len(seeds):
             raise ValueError("a seed stands more than once")
         return seeds
 
@@ -264,7 +281,7 @@ class StudySpec(Frozen):
                 f"{', '.join(given)}: learning_rates and tuning; with tuning every technique's rate is searched with "
                 "the same number of trials; take one of the two away"
             )
-        shared = [seed for seed in self.tuning.seeds if seed in self.seeds]
+        shared = [seed for seed in self.tuning.seeds if seed in self.all_seeds]
         if shared:
             raise ValueError(
                 f"seed {shared[0]} is the tuning's, too: a run would be scored on the seed it was tuned with; "

@@ -1,0 +1,74 @@
+"""Promises about verdicts at several looks: one error for all, and seeds go where they decide."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from peftscope.analysis.contenders import contenders
+from peftscope.analysis.looks import looks_at
+from peftscope.analysis.outcomes import Training, outcomes_of
+from peftscope.analysis.pairs import compared, verdicts_of
+from peftscope.spec.seeds import PLANNED, Looks, SeedPlan
+
+PLAN = SeedPlan(first=3, most=6)
+
+
+def _trainings(accuracies: dict[str, float], seeds: int, sd: float = 0.01) -> dict[str, list[Training]]:
+    draw = np.random.default_rng(0)
+    hard = draw.random(500)
+    return {
+        name: [
+            Training(seed=seed, scores=(hard < accuracy + sd * draw.standard_normal()).astype(float))
+            for seed in range(seeds)
+        ]
+        for name, accuracy in accuracies.items()
+    }
+
+
+def _next(trainings: dict[str, list[Training]]) -> tuple[str, ...]:
+    looks = looks_at(trainings, PLAN.looks)
+    return contenders(outcomes_of(trainings), looks, sign=1.0, margin=0.02, level=0.95, most=PLAN.most)
+
+
+def test_shares_of_all_looks_never_come_to_more_than_the_whole() -> None:
+    looks = Looks(seeds=((0, 1, 2), (0, 1, 2, 3), (0, 1, 2, 3, 4)))
+    assert looks.shares[0] == PLANNED
+    assert sum(looks.shares) + looks.share_of_the_next < 1.0
+    assert sum(PLAN.looks.shares) == pytest.approx(PLANNED)
+
+
+def test_more_seeds_go_to_the_best_and_to_what_they_can_tell_from_it() -> None:
+    found = _next(_trainings({"a": 0.60, "b": 0.575, "far": 0.2, "farther": 0.1}, 3, sd=0.02))
+    assert set(found) == {"a", "b"}
+
+
+def test_nothing_more_is_run_where_all_is_decided() -> None:
+    assert _next(_trainings({"a": 0.9, "b": 0.5, "c": 0.4}, 3)) == ()
+
+
+def test_a_verdict_of_an_early_look_stands_and_later_ones_judge_only_who_went_on() -> None:
+    trainings = _trainings({"a": 0.60, "b": 0.58, "far": 0.2, "near far": 0.22}, 4)
+    trainings["far"] = trainings["far"][:3]
+    trainings["near far"] = trainings["near far"][:3]
+    looks = looks_at(trainings, PLAN.looks)
+    assert [look.in_play for look in looks] == [{"a", "b", "far", "near far"}, {"a", "b"}]
+    tested = compared(outcomes_of(trainings), sign=1.0, margin=0.02, looks=looks)
+    names = outcomes_of(trainings).whole.names
+    verdicts = {
+        (names[first], names[second]): verdict
+        for first, second, verdict in zip(tested.of.first, tested.of.second, verdicts_of(tested, 0.95, 1.0))
+    }
+    assert verdicts["a", "far"] == "better"
+
+
+def test_a_study_that_is_looked_at_again_is_held_to_a_stricter_level() -> None:
+    trainings = _trainings({"a": 0.60, "b": 0.56, "c": 0.5}, 4)
+    outcomes = outcomes_of(trainings)
+    once = compared(outcomes, sign=1.0, margin=None)
+    again = looks_at(trainings, Looks(seeds=((0, 1), (0, 1, 2, 3))))
+    assert (compared(outcomes, sign=1.0, margin=None, looks=again[1:]).p_adjusted >= once.p_adjusted).all()
+
+
+def test_looks_of_which_a_study_has_no_seeds_yet_are_left_out() -> None:
+    assert len(looks_at(_trainings({"a": 0.6, "b": 0.5}, 3), PLAN.looks)) == 1
