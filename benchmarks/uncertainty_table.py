@@ -321,8 +321,8 @@ def report(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[str
                pair_rows(found)),
         "",
         "**Seeds where they decide.** Three seeds each, then more for the best and what they may tell from it; an "
-        "error of 5 % over all looks. *Seeds*: of a technique on average; *equivalent*: share of studies in which two that "
-        f"differ by more than {100 * MARGIN:g} points are called so; intervals are those told at the end.",
+        "error of 5 % over all looks. *Seeds*: of a technique on average; *equivalent*: share of studies in which two "
+        f"that differ by more than {100 * MARGIN:g} points are called so; intervals are those told at the end.",
         "",
         *table(("world: seeds", "seeds", "false %", "false equivalent %", "found %", "answered %", "covers %",
                 "of differences %", "the picked %"), planned_rows(found)),

@@ -52,6 +52,9 @@ def recommend(
     have: Annotated[
         str | None, typer.Option(help="Technique you have; relatives of it are cheap to try. LoRA by default.")
     ] = None,
+    confirm: Annotated[
+        int | None, typer.Option(min=2, help="Then train the choice with so many fresh seeds; what they alone say.")
+    ] = None,
     across: options.Across = False,
     json_output: options.Json = False,
 ) -> None:
@@ -77,7 +80,7 @@ def recommend(
     known = have or default_have()
     request.check_technique(known)
     request.end()
-    _tell(study, limits, preferences, known, width, across=across, json_output=json_output)
+    _tell(study, limits, preferences, known, width, confirm=confirm, across=across, json_output=json_output)
 
 
 def default_have() -> str:
@@ -141,10 +144,13 @@ def _tell(
     have: str,
     margin: float | None,
     *,
+    confirm: int | None,
     across: bool,
     json_output: bool,
 ) -> None:
+    from peftscope.cli.confirm import confirm as run_again
     from peftscope.cli.findings import findings_of
+    from peftscope.views.choice import confirmed_lines
     from peftscope.views.fairness import fairness_lines, unfinished_lines
     from peftscope.views.recommendation import recommendation_topics
     from peftscope.views.report.material import Topic
@@ -161,9 +167,16 @@ def _tell(
     if json_output:
         from peftscope.cli.recommend_document import document_of
 
-        print_json("recommend", document_of(found, told, front, topics))
+        document = document_of(found, told, front, topics)
+        if confirm is not None and told.choice is not None:
+            document["confirmed"] = run_again(found, told.choice, confirm).document
+        print_json("recommend", document)
     else:
         _print(found, topics, fairness_lines(found.fairness), across=across)
+        if confirm is not None and told.choice is not None:
+            confirmed = run_again(found, told.choice, confirm)
+            told_of = confirmed_lines(found.metric, confirmed.choice, confirmed.fresh, confirmed.seeds)
+            _print_lines(Console(highlight=False), "With fresh seeds alone", told_of)
     if told.choice is None or told.failures or unfinished:
         raise typer.Exit(1)
 

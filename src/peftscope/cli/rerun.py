@@ -40,7 +40,7 @@ def rerun(
 
     at_home = record_path(folder, record.run_id).is_file()  # else a loose copy, with no study around it
     with tempfile.TemporaryDirectory(dir=ensure_folder(folder) if at_home else None, prefix=".rerun-") as place:
-        (second,), _ = do_runs(Start.of(record), Path(place), title=record.spec.title, manner=manner)
+        (second,), _ = do_runs([Start.of(record)], Path(place), title=record.spec.title, manner=manner)
     from peftscope.run.launch import study_held
     from peftscope.run.repeat import compare_records
 

@@ -47,7 +47,7 @@ def run(
     manner = Manner(
         workers=1, threads=threads, track=track, json_output=json_output, json_lines=json_lines, quiet=quiet
     )
-    records, metric = do_runs(Start(run=spec), place, title=name, manner=manner)
+    records, metric = do_runs([Start(run=spec)], place, title=name, manner=manner)
     conclude(Outcome(command="run", title=name, folder=place, records=records, metric=metric), manner)
 
 

@@ -23,6 +23,7 @@ from peftscope.plan.start import Start
 from peftscope.run.events import Listener
 from peftscope.spec.metric import MetricSpec
 from peftscope.spec.record import RunRecord
+from peftscope.spec.run import RunSpec
 from peftscope.spec.seeds import SeedPlan
 from peftscope.spec.study import StudySpec
 
@@ -60,14 +61,16 @@ class Outcome:
     """None where one run was done by itself."""
 
 
-def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner) -> tuple[list[RunRecord], MetricSpec]:
-    """Check model and data, then do a study or a run with progress shown; gives the records and the task's metric.
+def do_runs(
+    what: StudySpec | Sequence[Start], folder: Path, *, title: str, manner: Manner
+) -> tuple[list[RunRecord], MetricSpec]:
+    """Check model and data, then do a study or some runs with progress shown; gives the records and the task's metric.
 
     Raises:
         PeftscopeError: The data, the model or the folder is not as it should be; nothing was trained.
     """
     from peftscope.plan.agenda import FixedAgenda, agenda_of
-    from peftscope.plan.expand import expand, one_of_each
+    from peftscope.plan.expand import one_of_each
     from peftscope.run.history import changes_of_study, known_runs, outdated, remember_study
     from peftscope.run.launch import inspect, launch, study_held
     from peftscope.run.room import room_for
@@ -91,7 +94,7 @@ def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner
         study = what if isinstance(what, StudySpec) else None
         say(changes_of_study(folder, study) if study is not None else [])
         with console.status("reading model and data"):
-            checked = inspect([what.run] if isinstance(what, Start) else one_of_each(expand(what)), folder)
+            checked = inspect(one_of_each(_runs_of(what)), folder)
         share = share_out(checked.machine, workers=manner.workers, threads=manner.threads)
         room = room_for(checked, share, try_all=manner.try_all)
         if study is not None:
@@ -99,12 +102,12 @@ def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner
             say(tuning_lines(study))
             say(seed_lines(study))
         say(room.warnings)
-        say(outdated([what.run] if isinstance(what, Start) else known_runs(folder, what), folder, checked))
+        say(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))
         if study is not None:
             remember_study(folder, study)
         agenda = (
-            FixedAgenda([what])
-            if isinstance(what, Start)
+            FixedAgenda(what)
+            if not isinstance(what, StudySpec)
             else agenda_of(
                 what,
                 higher_is_better=checked.metric.direction != "lower",
@@ -115,6 +118,12 @@ def do_runs(what: StudySpec | Start, folder: Path, *, title: str, manner: Manner
         progress = progress_for(title=title, quiet=manner.quiet, json_lines=manner.json_lines, metric=checked.metric)
         listeners.insert(0, progress)  # a tracker may take its time to close
         return launch(agenda, folder, checked=checked, share=share, room=room, listeners=listeners), checked.metric
+
+
+def _runs_of(what: StudySpec | Sequence[Start]) -> list[RunSpec]:
+    from peftscope.plan.expand import expand
+
+    return expand(what) if isinstance(what, StudySpec) else [start.run for start in what]
 
 
 def tuning_lines(study: StudySpec) -> list[str]:

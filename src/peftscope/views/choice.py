@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from peftscope.analysis.verdict import Candidate
+from peftscope.spec.metric import MetricSpec
 from peftscope.store.upstream_figures import UPSTREAM_METRICS
 from peftscope.views.report.quantities import estimate_text
 from peftscope.views.teller import LABELS, Teller
 from peftscope.views.units import bracket_text, rate_text
 
-__all__ = ["gone_wrong", "risk_of", "standing_of", "worth_of_the_picked"]
+__all__ = ["confirmed_lines", "gone_wrong", "risk_of", "standing_of", "worth_of_the_picked"]
 
 
 def risk_of(choice: Candidate) -> str:
@@ -56,3 +59,25 @@ def worth_of_the_picked(teller: Teller) -> list[str]:
         f"The best of {count} is in part the luckiest: with that allowed for, expect {worth}; it is the best of all "
         f"with a probability of {100 * choice.best_chance:.0f} %. Pairs are compared as measured."
     ]
+
+
+def confirmed_lines(metric: MetricSpec, choice: Candidate, fresh: Candidate, seeds: Sequence[int]) -> list[str]:
+    """What fresh seeds of the choice alone came to, beside what the study said.
+
+    Args:
+        metric: The task's score.
+        choice: As the study found it.
+        fresh: The same technique with the fresh seeds alone.
+        seeds: Those.
+    """
+    named = f"{choice.method} with {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+    name = metric.name.replace("_", " ")
+    lines = [f"{named}: no {name}" if fresh.score is None else f"{named}: {name} {estimate_text(metric, fresh.score)}."]
+    if fresh.num_wrong:
+        lines.append(f"Of these, {gone_wrong(fresh)}.")
+    if choice.score is not None:
+        said = f"The study said {estimate_text(metric, choice.score)}"
+        if choice.pooled is not None:
+            said += f"; with its having been picked allowed for, {estimate_text(metric, choice.pooled)}"
+        lines.append(f"{said}.")
+    return lines

@@ -1,0 +1,75 @@
+"""The choice of a study run with fresh seeds, told by those alone: what no picking has touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from peftscope.analysis.verdict import Candidate
+from peftscope.cli.findings import Findings
+from peftscope.cli.runs import Manner, do_runs
+from peftscope.errors import SpecError
+from peftscope.plan.start import Start
+from peftscope.spec.record import RunRecord
+
+__all__ = ["Confirmed", "confirm"]
+
+FOLDER = "confirmed"
+"""Under the study's own: these runs are none of the study's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """What fresh seeds of the choice came to."""
+
+    choice: Candidate
+    seeds: tuple[int, ...]
+    fresh: Candidate
+    """Of these seeds alone; its score has an interval of its own."""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As plain data."""
+        score = self.fresh.score
+        return {
+            "method": self.choice.method,
+            "seeds": list(self.seeds),
+            "score": None if score is None else [score.value, score.low, score.high],
+            "num_diverged": self.fresh.num_diverged,
+        }
+
+
+def confirm(found: Findings, choice: Candidate, count: int) -> Confirmed:
+    """Run the choice with seeds that neither the study nor its tuning used; those that ran before are not run again.
+
+    Raises:
+        SpecError: There is nothing to be trained.
+        PeftscopeError: Model or data are not as they were.
+    """
+    from peftscope.analysis.judge import judge
+    from peftscope.methods.catalog import BASE
+    from peftscope.store.frame import examples_of, frame_of
+
+    spec = next(r.spec for r in found.records if r.run_id in _runs_of(found, choice))
+    if choice.is_base or any(record.origin == "foreign" for record in found.records):
+        raise SpecError("recommend --confirm", ["the choice is the untouched base, or a result of others: none to run"])
+    seeds = _fresh(found, count)
+    starts = [Start(run=spec.model_copy(update={"seed": seed})) for seed in seeds]
+    folder = found.folder / FOLDER
+    records, metric = do_runs(starts, folder, title=f"{found.name}, {choice.method} with fresh seeds", manner=Manner())
+    base = [r for r in found.records if r.spec.method.name == BASE and r.spec.purpose == "final"]
+    together: list[RunRecord] = [*base, *records]
+    verdict = judge(frame_of(together), examples_of(together), metric, base=BASE)
+    return Confirmed(choice=choice, seeds=seeds, fresh=verdict.candidate(spec.method.title))
+
+
+def _runs_of(found: Findings, choice: Candidate) -> set[str]:
+    return set(found.runs.loc[found.runs["method"] == choice.method, "run_id"])
+
+
+def _fresh(found: Findings, count: int) -> tuple[int, ...]:
+    used = {record.spec.seed for record in found.records}
+    if found.study is not None:
+        used |= set(found.study.all_seeds)
+    free = (seed for seed in range(len(used) + count) if seed not in used)
+    return tuple(next(free) for _ in range(count))
