@@ -148,3 +148,13 @@ def test_what_is_tied_and_not_advised_as_cheaper_is_named_with_the_reason() -> N
     text = _told(recommend(verdict))["What cannot be told from it"]
     assert "The cheapest of the choice and these: b in training memory" in text
     assert "Left out of that, since trainings diverged or the base is not detectably beaten: c." in text
+
+
+def test_where_intervals_overlap_and_a_pair_is_called_better_the_page_says_why() -> None:
+    wide = a_candidate("a", 0.6, half=0.06), a_candidate("b", 0.57, half=0.06)
+    verdict = a_verdict(BASE, *wide)
+    pairs = tuple(replace(p, verdict="better") if (p.first, p.second) == ("a", "b") else p for p in verdict.pairs)
+    text = _text(recommend(replace(verdict, pairs=pairs)))
+    assert "Though intervals of the scores overlap (b): both answered the same examples" in text
+    apart = a_verdict(BASE, a_candidate("a", 0.6, half=0.01), a_candidate("b", 0.4, half=0.01))
+    assert "overlap" not in _text(recommend(apart))

@@ -40,10 +40,12 @@ class Confirmed:
 
 
 def confirm(found: Findings, choice: Candidate, count: int) -> Confirmed:
-    """Run the choice with seeds that neither the study nor its tuning used; those that ran before are not run again.
+    """Run the choice, a technique that is trained, with seeds that neither the study nor its tuning used.
+
+    Those that ran before are not run again.
 
     Raises:
-        SpecError: There is nothing to be trained.
+        SpecError: Others ran it.
         PeftscopeError: Model or data are not as they were.
     """
     from peftscope.analysis.judge import judge
@@ -51,8 +53,10 @@ def confirm(found: Findings, choice: Candidate, count: int) -> Confirmed:
     from peftscope.store.frame import examples_of, frame_of
 
     spec = next(r.spec for r in found.records if r.run_id in _runs_of(found, choice))
-    if choice.is_base or any(record.origin == "foreign" for record in found.records):
-        raise SpecError("recommend --confirm", ["the choice is the untouched base, or a result of others: none to run"])
+    if any(record.origin == "foreign" for record in found.records):
+        raise SpecError(
+            "recommend --confirm", ["results of others cannot be run again from here; run a study of your own"]
+        )
     seeds = _fresh(found, count)
     starts = [Start(run=spec.model_copy(update={"seed": seed})) for seed in seeds]
     folder = found.folder / FOLDER

@@ -161,6 +161,7 @@ def _tell(
         told = answer(found, limits=limits, prefer=prefer, have=have)
         front = memory_front(found)
     topics = recommendation_topics(told, front, found.metrics)
+    trained = None if told.choice is None or told.choice.is_base else told.choice
     unfinished = unfinished_lines(found.fairness)
     if unfinished:
         topics.append(Topic(title="Not judged, for want of a final run", lines=unfinished))
@@ -168,13 +169,15 @@ def _tell(
         from peftscope.cli.recommend_document import document_of
 
         document = document_of(found, told, front, topics)
-        if confirm is not None and told.choice is not None:
-            document["confirmed"] = run_again(found, told.choice, confirm).document
+        if confirm is not None and trained is not None:
+            document["confirmed"] = run_again(found, trained, confirm).document
         print_json("recommend", document)
     else:
         _print(found, topics, fairness_lines(found.fairness), across=across)
-        if confirm is not None and told.choice is not None:
-            confirmed = run_again(found, told.choice, confirm)
+        if confirm is not None and trained is None:
+            _print_lines(Console(highlight=False), "Nothing to confirm", ["No technique that is trained was chosen."])
+        if confirm is not None and trained is not None:
+            confirmed = run_again(found, trained, confirm)
             told_of = confirmed_lines(found.metric, confirmed.choice, confirmed.fresh, confirmed.seeds)
             _print_lines(Console(highlight=False), "With fresh seeds alone", told_of)
     if told.choice is None or told.failures or unfinished:

@@ -174,6 +174,14 @@ def _beaten(teller: Teller) -> Topic | None:
     rows += [(p.second, teller.difference(p).lstrip("+"), _p_text(p.p_adjusted), _chance(p)) for p in pairs[:SHOWN]]
     if len(pairs) > SHOWN:
         lines.append(f"and {len(pairs) - SHOWN} more, by more than these")
+    own = found.choice.score if found.choice is not None else None
+    scores = {p.second: found.verdict.candidate(p.second).score for p in pairs}
+    alike = [name for name, score in scores.items() if own and score and own.shares_much_with(score)]
+    if alike:
+        lines.append(
+            f"Though intervals of the scores overlap ({', '.join(alike[:SHOWN])}): both answered the same examples, so "
+            "that their difference is known better than either score."
+        )
     return Topic(title=f"It detectably beats {len(pairs)} of {_num_others(found)}", lines=lines, rows=rows)
 
 
