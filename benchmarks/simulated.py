@@ -99,7 +99,7 @@ def outcomes_in(study: Study, seeds: int | None = None) -> Outcomes:
         name: [Training(seed=seed, scores=scores) for seed, scores in enumerate(rows[:seeds])]
         for name, rows in study.answers.items()
     }
-    return outcomes_of(trainings, fixed=["base"] if "base" in trainings else [])
+    return outcomes_of(trainings, fixed=["base"] if "base" in trainings else [], groups=study.groups)
 
 
 def found_at_best(*, accuracy: float, seed_sd: float, gap: float, seeds: int, studies: int) -> float:

@@ -51,6 +51,16 @@ class World:
     """Probability that a training diverges."""
     base: float | None = None
     """Accuracy of the untouched base, where it is in the study."""
+    per_group: int = 1
+    """Examples of a document."""
+    own_by_group: float = 0.0
+    """Of what a technique finds hard for itself, that it does of whole documents."""
+    hard_by_group: float = 0.0
+    """Of what all find hard, that is of whole documents."""
+    copies: int = 1
+    """Times that each example stands in the test, with the same answers."""
+    told: bool = True
+    """Whether the study knows what hangs together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +73,8 @@ class Study:
     """Expected score of one training."""
     right: dict[str, float] = field(default_factory=dict)
     """The same of a training that goes right."""
+    groups: NDArray[np.int64] | None = None
+    """Number of each example's document or original, where the study knows it."""
 
 
 @cache
@@ -77,12 +89,30 @@ def latent_correlation(accuracy: float, wanted: float = CORRELATION) -> float:
     return float(optimize.brentq(miss, 0.01, 0.99, xtol=1e-6))
 
 
-def answers(generator: np.random.Generator, accuracies: Floats, *, latent: float, examples: int) -> NDArray[np.bool_]:
-    """Right or wrong, of trainings of these accuracies: any shape, with the examples added as the last axis."""
+def answers(
+    generator: np.random.Generator, accuracies: Floats, *, latent: float, world: World, owners: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Right or wrong, of trainings of these accuracies, shape (trainings, examples).
+
+    Args:
+        owners: Technique of each training: what one finds hard for itself, it does with every seed.
+    """
     own = np.clip(accuracies, 0.001, 0.999)
-    shared = np.sqrt(latent) * generator.standard_normal(examples, dtype=np.float32)
-    rest = generator.standard_normal((*own.shape, examples), dtype=np.float32)
-    cut = stats.norm.ppf(own).astype(np.float32)[..., None] - shared.astype(np.float32)
+    examples = world.examples
+    documents = np.arange(examples) // world.per_group
+    kinds = int(documents[-1]) + 1
+
+    def normal(*shape: int) -> NDArray[np.float32]:
+        return generator.standard_normal(shape, dtype=np.float32)
+
+    shared, rest = normal(examples), normal(len(own), examples)
+    if world.hard_by_group:
+        part = world.hard_by_group
+        shared = np.sqrt(1 - part) * shared + np.sqrt(part) * normal(kinds)[documents]
+    if world.own_by_group:
+        part = world.own_by_group
+        rest = np.sqrt(1 - part) * rest + np.sqrt(part) * normal(int(owners.max()) + 1, kinds)[owners][:, documents]
+    cut = stats.norm.ppf(own).astype(np.float32)[..., None] - np.float32(np.sqrt(latent)) * shared
     return np.asarray(rest * np.float32(np.sqrt(1.0 - latent)) < cut)
 
 
@@ -99,9 +129,13 @@ def a_study(world: World, generator: np.random.Generator) -> Study:
     gone = generator.random((count, most)) < np.array(world.diverge)[:, None]
     latent = latent_correlation(round(float(np.mean(world.accuracies)), 2))
     levels = np.append(own.ravel(), world.base if world.base is not None else 0.5)
-    given = answers(generator, levels, latent=latent, examples=world.examples).astype(np.float64)
-    rows = given[:-1].reshape(count, most, world.examples)
-    study = Study()
+    owners = np.append(np.repeat(np.arange(count), most), count)
+    given = answers(generator, levels, latent=latent, world=world, owners=owners).astype(np.float64)
+    given = np.repeat(given, world.copies, axis=-1)
+    rows = given[:-1].reshape(count, most, -1)
+    together = world.per_group * world.copies
+    known = world.told and together > 1
+    study = Study(groups=np.arange(given.shape[-1]) // together if known else None)
     for i in range(count):
         study.answers[str(i)] = [None if gone[i, s] else rows[i, s] for s in range(world.seeds[i])]
         study.right[str(i)] = float(around[i])

@@ -132,16 +132,44 @@ def test_two_protocols_are_never_ranked_together() -> None:
         _verdict(runs, examples)
 
 
-def test_examples_that_some_run_lacks_are_left_out_and_a_run_that_lacks_many_is() -> None:
+def test_answers_that_a_run_lacks_count_as_wrong_and_a_run_that_lacks_many_is_left_out() -> None:
     runs, examples = study({"base": 0.1, "lora": 0.5, "oft": 0.4})
     number = examples["example_id"].astype(int)
     few = (examples["run_id"] == "lora-0") & (number < 5)
     many = (examples["run_id"] == "oft-1") & (number < 150)
     verdict = _verdict(runs, examples[~few & ~many])
-    assert verdict.candidate("base").num_examples == 195
+    assert verdict.candidate("base").num_examples == 200
+    whole = _verdict(runs, examples).candidate("lora").score
+    charged = verdict.candidate("lora").score
+    assert whole is not None
+    assert charged is not None
+    assert whole.value - 5 / 600 <= charged.value <= whole.value
     assert verdict.candidate("oft").num_seeds == 2
     assert any("oft-1 is left out" in note for note in verdict.notes)
-    assert any("5 test examples" in note for note in verdict.notes)
+    assert any("lora: 0.8% of its answers are missing, each counts as 0: had all been right" in note
+               for note in verdict.notes)  # fmt: skip
+
+
+def test_a_method_gains_nothing_by_failing_on_what_is_hard() -> None:
+    runs, examples = study({"base": 0.1, "lora": 0.5, "oft": 0.5})
+    hard = (examples["score"] == 0.0) & examples["run_id"].str.startswith("lora")
+    dropped = examples[~(hard & (examples["example_id"].astype(int) % 6 == 0))]
+    with_all, without = (_verdict(runs, e).candidate("lora").score for e in (examples, dropped))
+    assert with_all == without
+
+
+def test_examples_of_a_group_count_together_and_are_told() -> None:
+    runs, examples = study({"base": 0.1, "lora": 0.5, "oft": 0.4})
+    copies = pd.concat([examples.assign(example_id=examples["example_id"] + f"-{n}") for n in range(3)])
+    copies["group"] = copies["example_id"].str.split("-").str[0]
+    plain, once = _verdict(runs, copies.drop(columns="group")), _verdict(runs, examples)
+    together = _verdict(runs, copies)
+    assert together.candidate("lora").num_examples == 600
+    for name in ("base", "lora"):
+        widths = [v.candidate(name).score.high - v.candidate(name).score.low for v in (plain, once, together)]
+        assert widths[2] == pytest.approx(widths[1], rel=0.02)
+        assert widths[0] < widths[1]
+    assert any("600 test examples in 200 groups" in note for note in together.notes)
 
 
 def test_one_seed_gives_an_interval_over_examples_and_says_so() -> None:

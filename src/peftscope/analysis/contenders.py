@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from peftscope.analysis.answers import answers_in
 from peftscope.analysis.estimates import LEVEL
-from peftscope.analysis.judge import margin_of, scores_by_run, trainings_in
+from peftscope.analysis.judge import margin_of, trainings_in
 from peftscope.analysis.looks import Look, looks_at
 from peftscope.analysis.outcomes import Outcomes, outcomes_of
 from peftscope.analysis.pairs import compared, verdicts_of
@@ -30,13 +31,13 @@ def contenders_among(
 ) -> tuple[str, ...]:
     """The same from final runs; arguments as for ``judge``."""
     sign = -1.0 if metric.direction == "lower" else 1.0
-    by_run, _ = scores_by_run(runs, examples)
-    trainings = trainings_in({str(title): rows for title, rows in runs.groupby("method", sort=False)}, by_run)
+    answers = answers_in(runs, examples, bounded=metric.unit == "share", sign=sign)
+    trainings = trainings_in({str(title): rows for title, rows in runs.groupby("method", sort=False)}, answers.by_run)
     fixed = [title for title in runs.loc[runs["technique"] == base, "method"].unique() if title in trainings]
     if len(trainings) <= len(fixed):
         return ()
-    seen = looks_at(trainings, looks, fixed=fixed, sign=sign)
-    outcomes = outcomes_of(trainings, fixed=fixed, sign=sign)
+    seen = looks_at(trainings, looks, fixed=fixed, sign=sign, groups=answers.groups)
+    outcomes = outcomes_of(trainings, fixed=fixed, sign=sign, groups=answers.groups)
     return contenders(outcomes, seen, sign=sign, margin=margin_of(metric), level=LEVEL, most=most)
 
 

@@ -18,6 +18,8 @@ Seeds of the same number share the order of the data, and may lift or lower all 
 is one correlation over all pairs of techniques, from four techniques on; with equal variances that is the analysis of
 a design blocked by seeds. A pair's difference then carries that much less of the seeds.
 
+Where examples hang together, groups of them stand for examples (``clusters``); everything below then is of groups.
+
 Scores between 0 and 1 get Wilson's interval at the effective number of answers (Franco et al., Journal of Survey
 Statistics and Methodology 7, 2019), with the t-quantile: it stays sound near 0 and 1, and with one run it is
 Wilson's interval as it stands in books. A plain percentile bootstrap is known to fail here: over examples it misses
@@ -34,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from peftscope.analysis.clusters import parts_of_groups
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.moderated import moderated
 
@@ -56,7 +59,9 @@ class Crossed:
     fixed: NDArray[np.bool_]
     """Shape (T,): has no seed variance, because it is not trained."""
     example_means: Floats
-    """Shape (T, E): mean over the seeds."""
+    """Shape (T, E): mean over the seeds; of groups of examples that hang together, their parts of the mean."""
+    num_answers: int
+    """Test examples that all answered."""
     means: Floats
     """Shape (T,)."""
     bounded: bool
@@ -82,8 +87,13 @@ class Crossed:
 
     @property
     def num_examples(self) -> int:
-        """Test examples that all answered."""
+        """E: test examples, or groups of them that hang together."""
         return int(self.example_means.shape[1])
+
+    @property
+    def grouped(self) -> bool:
+        """Whether examples hang together: their variance is then estimated, and does not follow from the mean."""
+        return self.num_examples < self.num_answers
 
     @property
     def seed_variance(self) -> Floats:
@@ -143,6 +153,7 @@ def fit(
     fixed: Sequence[str] = (),
     seeds: Mapping[str, Sequence[int]] | None = None,
     alone: Sequence[str] = (),
+    groups: Ints | None = None,
 ) -> Crossed:
     """Fit the crossed model to scores of shape (seeds, examples) by technique.
 
@@ -151,18 +162,22 @@ def fit(
         fixed: Techniques that are not trained: a second run would give the same.
         seeds: Numbers of the seeds, in the order of the rows; 0, 1, 2 and so on where not said.
         alone: Techniques whose seed variance is of another kind, and stays their own.
+        groups: Number of each example's group, shape (examples,); None where every example stands for itself.
     """
     assert scores
+    bounded = all(values.min() >= 0.0 and values.max() <= 1.0 for values in scores.values())
+    num_answers = next(iter(scores.values())).shape[1]
+    if groups is not None:
+        scores = {name: parts_of_groups(values, groups) for name, values in scores.items()}
     names = tuple(scores)
     numbers = [tuple(range(len(v))) if seeds is None else tuple(seeds[n]) for n, v in scores.items()]
     still = np.array([name in fixed for name in names])
     counts = np.array([len(values) for values in scores.values()])
     by_example = np.stack([values.mean(axis=0) for values in scores.values()])
     means = by_example.mean(axis=1)
-    bounded = all(values.min() >= 0.0 and values.max() <= 1.0 for values in scores.values())
     weight = np.ones(len(names))
     if bounded:  # half an answer of each kind, so that no weight is zero
-        answers = counts * by_example.shape[1]
+        answers = counts * num_answers
         share = (means * answers + 0.5) / (answers + 1.0)
         weight = share * (1.0 - share)
     squares, rest = np.array([_mean_squares(values) for values in scores.values()]).T
@@ -181,6 +196,7 @@ def fit(
         num_seeds=counts,
         fixed=still,
         example_means=by_example,
+        num_answers=num_answers,
         means=means,
         bounded=bounded,
         weight=weight,
@@ -213,7 +229,7 @@ def mean_intervals(crossed: Crossed, level: float) -> list[Estimate]:
             for m, h in zip(crossed.means, quantiles * np.sqrt(variance))
         ]
     return [
-        _wilson(float(mean), own, seeds, float(quantile), crossed.num_examples)
+        _wilson(float(mean), own, seeds, float(quantile), crossed)
         for mean, own, seeds, quantile in zip(
             crossed.means, of_examples, share * crossed.scale, np.asarray(quantiles, np.float64)
         )
@@ -249,7 +265,7 @@ def differences(crossed: Crossed, first: Ints, second: Ints) -> Differences:
     part = np.where(apart > 0.0, left / np.where(apart > 0.0, apart, 1.0), 1.0)
     noise = share * crossed.weight * crossed.noise
     wobble = part**2 * _wobble(crossed, noise[first], noise[second], first, second) * _blocked(crossed)
-    if not crossed.bounded:
+    if not crossed.bounded or crossed.grouped:
         wobble = wobble + of_examples**2 / max(count - 1, 1)
     errors = np.sqrt(variance) if count > 1 else np.zeros(len(variance))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -276,7 +292,7 @@ def against_the_rest(crossed: Crossed, among: Sequence[int]) -> tuple[Floats, Fl
     noise = np.where(crossed.fixed, 0.0, crossed.weight * crossed.noise / crossed.num_seeds)[list(among)]
     degrees = np.where(crossed.degrees > 0, crossed.degrees, np.inf)[list(among)]
     wobble = part**2 * (weights**4 @ (noise**2 / degrees)) * _blocked(crossed)
-    if not crossed.bounded:
+    if not crossed.bounded or crossed.grouped:
         count = max(crossed.num_examples, 2)
         of_examples = np.cov(weights @ crossed.example_means[list(among)])
         wobble += (np.diag(of_examples) / count) ** 2 / (count - 1)
@@ -333,16 +349,19 @@ def _blocked(crossed: Crossed) -> float:
 
 def _satterthwaite(crossed: Crossed, variance: Floats, of_examples: Floats, of_seeds_squared: Floats) -> Floats:
     wobble = of_seeds_squared / np.where(crossed.degrees > 0, crossed.degrees, np.inf)
-    if not crossed.bounded:  # Wilson's variance follows from the mean, others are estimated
+    if not crossed.bounded or crossed.grouped:  # Wilson's variance follows from the mean, others are estimated
         wobble = wobble + of_examples**2 / (crossed.num_examples - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.maximum(np.where(wobble > 0.0, variance**2 / wobble, np.inf), 1.0)
 
 
-def _wilson(mean: float, of_examples: float, of_seeds: float, quantile: float, examples: int) -> Estimate:
+def _wilson(mean: float, of_examples: float, of_seeds: float, quantile: float, crossed: Crossed) -> Estimate:
     """``of_seeds`` is over p (1 - p) already."""
-    spread = mean * (1.0 - mean)
-    per_answer = min(of_examples * (examples - 1) / spread, 1.0) / examples if spread > 0.0 else 1.0 / examples
+    spread, examples = mean * (1.0 - mean), crossed.num_examples
+    if crossed.grouped:  # groups of several sizes may scatter more than answers can
+        per_answer = of_examples / spread if spread > 0.0 else 1.0 / examples
+    else:
+        per_answer = min(of_examples * (examples - 1) / spread, 1.0) / examples if spread > 0.0 else 1.0 / examples
     inverse = quantile**2 * (per_answer + of_seeds)
     centre = (mean + inverse / 2.0) / (1.0 + inverse)
     half = np.sqrt(inverse * spread + inverse**2 / 4.0) / (1.0 + inverse)

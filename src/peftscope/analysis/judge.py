@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from peftscope.analysis.answers import Answers, answers_in
 from peftscope.analysis.crossed import Crossed, mean_intervals
 from peftscope.analysis.estimates import LEVEL, Estimate
 from peftscope.analysis.looks import looks_at
@@ -22,13 +23,13 @@ from peftscope.analysis.verdict import Candidate, Failure, Figure, Pair, Verdict
 from peftscope.spec.metric import MetricSpec
 from peftscope.spec.seeds import PLANNED, Looks
 
-__all__ = ["SHARE_MARGIN", "final_runs", "judge", "margin_of", "outcomes_in", "scores_by_run", "trainings_in"]
+__all__ = ["SHARE_MARGIN", "final_runs", "judge", "margin_of", "outcomes_in", "trainings_in"]
 
 SHARE_MARGIN = 0.02
 """Margin of equivalence where the metric is a share and the user names none."""
 
-COMPLETE = 0.9
-"""Share of the test examples a run must have answered to be counted."""
+FEW_GROUPS = 20
+"""Of examples that hang together, below which a word of caution is said."""
 
 DIVERGED = "diverged"
 """Status of a run whose training gave no numbers: an outcome of the technique."""
@@ -86,11 +87,12 @@ def judge(
     assert len(protocols) <= 1, f"scores of {len(protocols)} quality protocols cannot be ranked together"
     margin = margin_of(metric) if margin is None else margin
     sign = -1.0 if metric.direction == "lower" else 1.0
-    by_run, notes = scores_by_run(runs, examples)
+    answers = answers_in(runs, examples, bounded=metric.unit == "share", sign=sign)
+    by_run, notes = answers.by_run, list(answers.notes)
     groups = _groups(runs, by_run, notes)
     trainings = trainings_in({g.title: g.all_runs for g in groups}, by_run)
     bases = [title for title in _bases(groups, base) if title in trainings]
-    outcomes = outcomes_of(trainings, fixed=bases, sign=sign) if trainings else None
+    outcomes = outcomes_of(trainings, fixed=bases, sign=sign, groups=answers.groups) if trainings else None
     pairs: tuple[Pair, ...] = ()
     tiers: tuple[tuple[str, ...], ...] = ()
     intervals: dict[str, Estimate] = {}
@@ -103,7 +105,7 @@ def judge(
         gains = _gains(crossed, sign=sign, level=level)
         draws = pooled(crossed, np.random.default_rng(seed))
         if draws is not None:
-            seen = [] if looks is None else looks_at(trainings, looks, fixed=bases, sign=sign)
+            seen = [] if looks is None else looks_at(trainings, looks, fixed=bases, sign=sign, groups=answers.groups)
             pairs = pairs_of(
                 outcomes, draws, sign=sign, margin=margin, level=level, looks=seen,
                 next_share=Looks(seeds=((),)).share_of_the_next if looks is None else looks.share_of_the_next,
@@ -143,40 +145,18 @@ def judge(
     )
 
 
-def scores_by_run(runs: pd.DataFrame, examples: pd.DataFrame) -> tuple[dict[str, pd.Series[float]], list[str]]:
-    """Run id -> score per example, mean over draws, on the examples that all of the runs answered; and notes.
-
-    A run that answered less than nine tenths of them is left out, so that it does not take the others' away.
-    """
-    wanted = runs.loc[runs["status"] == "ok", "run_id"]
-    known = examples[examples["run_id"].isin(wanted)]
-    if known.empty:
-        return {}, []
-    table = known.pivot_table(index="run_id", columns="example_id", values="score", aggfunc="mean", sort=True)
-    share = table.notna().mean(axis=1)
-    table = table[share >= COMPLETE]
-    notes = [f"run {name} is left out: {1 - part:.0%} of the examples are missing" for name, part in share.items()]
-    notes = [note for note, part in zip(notes, share) if part < COMPLETE]
-    common = table.dropna(axis="columns")
-    lost = known["example_id"].nunique() - common.shape[1]
-    if lost and common.shape[1]:
-        notes.append(f"{lost} test examples that not every run answered are left out")
-    if not common.shape[1]:
-        return {}, [*notes, "no test example was answered by every run"]
-    return {str(run_id): row for run_id, row in common.iterrows()}, notes
-
-
 def margin_of(metric: MetricSpec) -> float | None:
     """Difference of scores that does not matter where the user has not said one."""
     return SHARE_MARGIN if metric.unit == "share" else None
 
 
 def outcomes_in(
-    runs: Mapping[str, pd.DataFrame], by_run: Mapping[str, pd.Series[float]], bases: Sequence[str], *, sign: float
+    runs: Mapping[str, pd.DataFrame], answers: Answers, bases: Sequence[str], *, sign: float
 ) -> Outcomes | None:
     """Outcomes of candidates by title, those without scores left out; None where none has any."""
-    trainings = trainings_in(runs, by_run)
-    return outcomes_of(trainings, fixed=[n for n in bases if n in trainings], sign=sign) if trainings else None
+    trainings = trainings_in(runs, answers.by_run)
+    fixed = [name for name in bases if name in trainings]
+    return outcomes_of(trainings, fixed=fixed, sign=sign, groups=answers.groups) if trainings else None
 
 
 def trainings_in(runs: Mapping[str, pd.DataFrame], by_run: Mapping[str, pd.Series[float]]) -> dict[str, list[Training]]:
@@ -241,7 +221,7 @@ def _candidate(
         assert outcomes is not None
         place = outcomes.whole.names.index(group.title)
         seeds = int(outcomes.steady.num_seeds[place] + outcomes.collapsed[place])
-        examples, collapsed = outcomes.whole.num_examples, int(outcomes.collapsed[place])
+        examples, collapsed = outcomes.whole.num_answers, int(outcomes.collapsed[place])
     single = False
     if score is None and "test_score" in group.runs and group.runs["test_score"].notna().any():
         values = group.runs["test_score"].dropna()
@@ -340,6 +320,13 @@ def _notes(outcomes: Outcomes, num_runs: Mapping[str, int]) -> list[str]:
     notes = ["intervals are conditional on the frozen configuration: they do not say what another tuning would give"]
     if crossed.num_examples < 2:
         return [*notes, "one test example: no interval"]
+    if crossed.grouped:
+        notes.append(
+            f"{crossed.num_answers:,} test examples in {crossed.num_examples:,} groups that hang together: intervals "
+            "and verdicts count groups"
+        )
+    if crossed.grouped and crossed.num_examples < FEW_GROUPS:
+        notes.append(f"so few groups say little of others: with fewer than {FEW_GROUPS} intervals are rough")
     once = [name for i, name in enumerate(crossed.names) if i not in outcomes.comparable]
     if trained.any() and not crossed.degrees.any():
         notes.append("one seed each: intervals are over the test examples only, not over other trainings")

@@ -13,10 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
 from peftscope.spec.seeds import Looks
 
 __all__ = ["Look", "looks_at"]
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +37,12 @@ class Look:
 
 
 def looks_at(
-    trainings: Mapping[str, Sequence[Training]], looks: Looks, *, fixed: Sequence[str] = (), sign: float = 1.0
+    trainings: Mapping[str, Sequence[Training]],
+    looks: Looks,
+    *,
+    fixed: Sequence[str] = (),
+    sign: float = 1.0,
+    groups: Ints | None = None,
 ) -> list[Look]:
     """What each look sees, as far as seeds are there; arguments as for ``outcomes_of``."""
     seen, before = [], frozenset[int]()
@@ -41,7 +51,7 @@ def looks_at(
         scored = {n: runs for n, runs in known.items() if any(t.scores is not None for t in runs)}
         in_play = frozenset(n for n in scored if n in fixed or any(t.seed not in before for t in scored[n]))
         if in_play - set(fixed):
-            outcomes = outcomes_of(scored, fixed=[n for n in fixed if n in scored], sign=sign)
+            outcomes = outcomes_of(scored, fixed=[n for n in fixed if n in scored], sign=sign, groups=groups)
             seen.append(Look(outcomes=outcomes, in_play=in_play, share=share))
         before = frozenset(seeds)
     return seen

@@ -82,7 +82,11 @@ class Outcomes:
 
 
 def outcomes_of(
-    trainings: Mapping[str, Sequence[Training]], *, fixed: Sequence[str] = (), sign: float = 1.0
+    trainings: Mapping[str, Sequence[Training]],
+    *,
+    fixed: Sequence[str] = (),
+    sign: float = 1.0,
+    groups: Ints | None = None,
 ) -> Outcomes:
     """The outcomes of techniques of which each has a training with scores.
 
@@ -91,6 +95,7 @@ def outcomes_of(
         fixed: Techniques that are not trained; the first is what a diverged training leaves its user with. Without
             one a diverged training is counted in ``diverged``, and in no score.
         sign: 1 where more is better, -1 where less is.
+        groups: Number of each example's group; None where every example stands for itself.
     """
     scored = {name: [t for t in runs if t.scores is not None] for name, runs in trainings.items()}
     base = _stacked(scored[fixed[0]]).mean(axis=0) if fixed else None
@@ -109,19 +114,21 @@ def outcomes_of(
         counted = {n: [t if t.scores is not None else Training(seed=t.seed, scores=base) for t in r]
                    for n, r in trainings.items()}  # fmt: skip
     gone = [n for n, d, c in zip(trainings, num_diverged, num_collapsed) if c or (d and base is not None)]
-    whole = _fitted(counted, fixed, gone)
+    whole = _fitted(counted, fixed, gone, groups)
     return Outcomes(
         whole=whole,
-        steady=_fitted(right, fixed, ()) if gone else whole,
+        steady=_fitted(right, fixed, (), groups) if gone else whole,
         diverged=num_diverged,
         collapsed=num_collapsed,
     )
 
 
-def _fitted(trainings: Mapping[str, Sequence[Training]], fixed: Sequence[str], alone: Sequence[str]) -> Crossed:
+def _fitted(
+    trainings: Mapping[str, Sequence[Training]], fixed: Sequence[str], alone: Sequence[str], groups: Ints | None
+) -> Crossed:
     scores = {name: _stacked(runs) for name, runs in trainings.items()}
     seeds = {name: [t.seed for t in runs if t.scores is not None] for name, runs in trainings.items()}
-    return fit(scores, fixed=fixed, alone=alone, seeds=seeds)
+    return fit(scores, fixed=fixed, alone=alone, seeds=seeds, groups=groups)
 
 
 def _stacked(trainings: Sequence[Training]) -> Floats:

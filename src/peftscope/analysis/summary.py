@@ -11,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from peftscope.analysis.answers import answers_in
 from peftscope.analysis.crossed import mean_intervals
 from peftscope.analysis.estimates import LEVEL, Estimate
-from peftscope.analysis.judge import final_runs, outcomes_in, scores_by_run
+from peftscope.analysis.judge import final_runs, outcomes_in
 from peftscope.analysis.pairs import gains_of
 
 __all__ = ["COSTS", "FIGURES", "summarise"]
@@ -99,9 +100,11 @@ def _estimates(
     groups: Sequence[pd.DataFrame], examples: pd.DataFrame, *, base: str, sign: float
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
     """Score and gain by place of the group: those of the verdict, so that no two pages disagree."""
-    by_run, _ = scores_by_run(pd.concat(groups), examples)
+    rows = pd.concat(groups)
+    shares = examples["score"].between(0.0, 1.0).all()
+    answers = answers_in(rows, examples, bounded=bool(shares), sign=sign)
     bases = [str(place) for place, group in enumerate(groups) if group["technique"].iloc[0] == base]
-    outcomes = outcomes_in({str(place): group for place, group in enumerate(groups)}, by_run, bases, sign=sign)
+    outcomes = outcomes_in({str(place): group for place, group in enumerate(groups)}, answers, bases, sign=sign)
     if outcomes is None:
         return {}, {}
     crossed = outcomes.whole

@@ -172,6 +172,7 @@ def _score_test(built: Built, task: Task, generate: TextGenerator, spec: RunSpec
             score=o.score,
             draw=o.draw,
             truncated=o.truncated,
+            group=o.group,
             output=o.output if index < spec.measure.keep_outputs else None,
         )
         for index, o in enumerate(outcomes)

@@ -75,6 +75,8 @@ class ExampleOutcome(Frozen):
     draw: int = 0
     output: str | None = None
     truncated: bool | None = None
+    group: str | None = None
+    """What it shares with other examples, such as a document; None where it stands for itself."""
 
 
 class RunRecord(Frozen):

@@ -41,6 +41,7 @@ def frame_of(records: Iterable[RunRecord]) -> pd.DataFrame:
 
 
 def examples_of(records: Iterable[RunRecord]) -> pd.DataFrame:
-    """One row per run, example and draw: ``run_id``, ``example_id``, ``draw``, ``score``, ``truncated``."""
-    rows = [(record.run_id, e.example_id, e.draw, e.score, e.truncated) for record in records for e in record.examples]
-    return pd.DataFrame(rows, columns=["run_id", "example_id", "draw", "score", "truncated"])
+    """One row per run, example and draw: ``run_id``, ``example_id``, ``group``, ``draw``, ``score``, ``truncated``."""
+    columns = ["run_id", "example_id", "group", "draw", "score", "truncated"]
+    rows = [(r.run_id, e.example_id, e.group, e.draw, e.score, e.truncated) for r in records for e in r.examples]
+    return pd.DataFrame(rows, columns=columns)

@@ -56,6 +56,8 @@ class Outcome:
     draw: int = 0
     output: str | None = None
     truncated: bool | None = None
+    group: str | None = None
+    """What it shares with other examples, such as a document; None where it stands for itself."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,8 @@ class TextExample:
     target: str
     solution: str
     """What a generated answer is compared with; the target itself where nothing else is."""
+    group: str | None = None
+    """What it shares with other examples, such as a document; None where it stands for itself."""
     extra: dict[str, Any] = field(default_factory=dict)
     """More to show; JSON values where the task is to be kept."""
 

@@ -27,7 +27,7 @@ from peftscope.tasks.base import Retention, Task, TaskContext
 __all__ = ["keep", "load"]
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 """Raised whenever what is written for the same task changes its form."""
 
 

@@ -60,7 +60,7 @@ def digests_of(examples: Sequence[TextExample], encoded: Encoded) -> Digests:
     return Digests(
         texts=content_hash([[e.prompt, e.target, e.solution] for e in examples]),
         token_ids=encoded.sha256(),
-        shown=content_hash([[e.example_id, repr(e.extra)] for e in examples]),
+        shown=content_hash([[e.example_id, e.group, repr(e.extra)] for e in examples]),
     )
 
 
@@ -153,7 +153,7 @@ def _write_texts(path: Path, examples: Iterable[TextExample]) -> np.ndarray:
     lengths = [0]
     with path.open("wb") as file:
         for e in examples:
-            line = json.dumps([e.example_id, e.prompt, e.target, e.solution, e.extra]) + "\n"
+            line = json.dumps([e.example_id, e.prompt, e.target, e.solution, e.group, e.extra]) + "\n"
             lengths.append(file.write(line.encode("ascii")))
     return np.cumsum(lengths, dtype=np.int64)
 
@@ -164,5 +164,5 @@ def _read_texts(folder: Path, split: Split) -> list[TextExample]:
 
 
 def _parse(line: bytes) -> TextExample:
-    example_id, prompt, target, solution, extra = json.loads(line)
-    return TextExample(example_id=example_id, prompt=prompt, target=target, solution=solution, extra=extra)
+    example_id, prompt, target, solution, group, extra = json.loads(line)
+    return TextExample(example_id=example_id, prompt=prompt, target=target, solution=solution, group=group, extra=extra)

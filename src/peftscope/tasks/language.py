@@ -147,7 +147,13 @@ class LanguageTask(Task):
             assert output.num_tokens <= limit, f"{output.num_tokens} tokens generated, the limit is {limit}"
             score = self.grade(example, output.text)
             outcomes.append(
-                Outcome(example_id=example.example_id, score=score, output=output.text, truncated=output.truncated)
+                Outcome(
+                    example_id=example.example_id,
+                    score=score,
+                    output=output.text,
+                    truncated=output.truncated,
+                    group=example.group,
+                )
             )
         return outcomes
 
@@ -341,7 +347,7 @@ class LanguageTask(Task):
                 logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
                 for index, mean in zip(indices, _mean_losses(logits, batch["labels"]).tolist()):
                     losses[index] = mean
-        return [Outcome(example_id=e.example_id, score=loss) for e, loss in zip(examples, losses)]
+        return [Outcome(example_id=e.example_id, score=loss, group=e.group) for e, loss in zip(examples, losses)]
 
 
 def _mean_losses(logits: Tensor, labels_BT: Tensor) -> Tensor:

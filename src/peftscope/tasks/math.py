@@ -20,11 +20,13 @@ from peftscope.spec.metric import MetricSpec
 from peftscope.tasks.answers import extract_solution, extract_text, is_correct, parse_number
 from peftscope.tasks.base import Retention, Split, TaskContext
 from peftscope.tasks.examples import SPLITS, Prepared, TextExample
+from peftscope.tasks.groups import grouped
 from peftscope.tasks.kept_splits import KeptSplits, read_splits
 from peftscope.tasks.language import LanguageTask
 from peftscope.tasks.math_sources import Problem, read_problems
 from peftscope.tasks.options import MathOptions
 from peftscope.tasks.procedural import Check, read_checks, write_checks
+from peftscope.tasks.splits import same_key
 from peftscope.tasks.template import fill_template
 
 __all__ = ["MathTask", "strip_calculator_marks"]
@@ -98,7 +100,7 @@ def _prepared(options: MathOptions) -> tuple[Prepared, dict[str, Check]]:
             for problem, example in zip(problems.splits[split], examples):
                 if problem.check is not None and parse_number(example.solution) is None:
                     checks[problem.problem_id] = problem.check
-    return Prepared(splits=splits, notes=tuple(problems.notes)), checks
+    return grouped(Prepared(splits=splits, notes=tuple(problems.notes))), checks
 
 
 def _example(problem: Problem, options: MathOptions, split: Split) -> TextExample:
@@ -113,4 +115,5 @@ def _example(problem: Problem, options: MathOptions, split: Split) -> TextExampl
         prompt=fill_template(options.query_template, {"query": problem.query}),
         target=response,
         solution=solution or "",
+        group=None if problem.original is None else same_key(problem.original),
     )

@@ -188,6 +188,9 @@ class OwnDataOptions(LanguageOptions):
     white space. May be empty with metric ``loss``: plain text is learned."""
     target: str
     """Column with the answer to learn."""
+    group: str | None = None
+    """Column that tells what hangs together, such as a document, a patient or a template: rows of equal value stay in
+    one split, and intervals and verdicts count groups, not rows."""
     metric: Literal["exact_match", "contains", "numeric", "regex", "rouge_l", "loss"] = "exact_match"
     """How an answer is scored; ``loss`` generates nothing and takes the held-out loss per token."""
     pattern: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
@@ -14,6 +15,7 @@ from peftscope.tasks import text_metrics
 from peftscope.tasks.answers import extract_number
 from peftscope.tasks.base import Retention, Split, TaskContext
 from peftscope.tasks.examples import SPLITS, Prepared, TextExample
+from peftscope.tasks.groups import grouped, near_duplicates_note
 from peftscope.tasks.kept_splits import KeptSplits, read_splits
 from peftscope.tasks.language import LanguageTask
 from peftscope.tasks.options import OwnDataOptions
@@ -109,16 +111,19 @@ def _prepared(options: OwnDataOptions) -> Prepared:
             found = _examples(_read(options, place), options)
             chosen = sample(len(found), num_wanted(size, len(found), default=len(found)), options.split_seed)
             given[split] = [found[i] for i in chosen]
-    parts, rest = seeded_split([_key(e) for e in train], list(wanted.values()), options.split_seed)
+    parts, rest = seeded_split([_together(e) for e in train], list(wanted.values()), options.split_seed)
     notes = []
+    what = "equal prompts" if options.group is None else f"rows of equal {options.group!r}"
     for (split, size), part in zip(wanted.items(), parts):
         given[split] = [train[i] for i in part]
         if len(part) < size:
-            notes.append(f"{split} has {len(part)} rows instead of {size}: equal prompts stay in one split")
+            notes.append(f"{split} has {len(part)} rows instead of {size}: {what} stay in one split")
     num_train = num_wanted(options.train_size, num_rows, default=len(rest))
     given["train"] = [train[rest[i]] for i in sample(len(rest), num_train, options.split_seed)]
     _require_rows(given, options, num_rows)
-    return Prepared(splits=given, notes=(*notes, *_overlaps(given)))
+    notes += [*_overlaps(given), *_shared_groups(given)]
+    prepared = grouped(Prepared(splits=given, notes=tuple(notes)))
+    return replace(prepared, notes=(*prepared.notes, *near_duplicates_note(prepared.splits["test"])))
 
 
 def _read(options: OwnDataOptions, place: str) -> Table:
@@ -134,7 +139,7 @@ def _examples(table: Table, options: OwnDataOptions) -> list[TextExample]:
         DataError: A column is missing, a cell is empty, or a target has no number where one is compared.
     """
     columns = template_fields(options.prompt)
-    table.require([*columns, options.target])
+    table.require([*columns, options.target, *([] if options.group is None else [options.group])])
     examples = []
     for i in range(len(table.rows)):
         target = table.text(i, options.target)
@@ -149,9 +154,23 @@ def _examples(table: Table, options: OwnDataOptions) -> list[TextExample]:
                 prompt=fill_template(options.prompt, {c: table.text(i, c) for c in columns}),
                 target=target,
                 solution=target,
+                group=None if options.group is None else table.text(i, options.group),
             )
         )
     return examples
+
+
+def _together(example: TextExample) -> str:
+    """Rows for which it is the same stay in one split."""
+    return _key(example) if example.group is None else f"group {example.group}"
+
+
+def _shared_groups(given: dict[Split, list[TextExample]]) -> Sequence[str]:
+    """What to say of groups that stand in training and test, from files the user gave apart."""
+    shared = {e.group for e in given["train"] if e.group is not None} & {e.group for e in given["test"]}
+    return (
+        [f"{len(shared)} groups of test stand in train too: its score may be too high for new ones"] if shared else []
+    )
 
 
 def _key(example: TextExample) -> str:
