@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from simulated import EXAMPLES, LOOKS, MARGIN, TECHNIQUES, Look, found_at_best, named_seeds, run_cell
 from worlds import CORRELATION, DEMO_SDS, World, eight
-from worlds_judged import Seen, answers_seen, more_seen, pairs_seen, planned_seen
+from worlds_judged import Seen, answers_seen, missing_seen, more_seen, pairs_seen, planned_seen, tails_seen
 
 from peftscope.spec.seeds import SeedPlan
 
@@ -62,6 +62,20 @@ PAIRS: Mapping[str, World] = {
         seeds=(5, 2, 3, 4, 2, 5, 3, 2),
     ),
 }  # fmt: skip
+GROUPED: Mapping[str, World] = {
+    "a fifth of what one finds hard is by document": World(per_group=10, own_by_group=0.2),
+    "a half of it": World(per_group=10, own_by_group=0.5),
+    "half of what all find hard is by document": World(per_group=10, hard_by_group=0.5),
+    "100 rows in triplicate": World(examples=100, copies=3),
+    "20 documents of 25, a fifth and a half": World(examples=500, per_group=25, own_by_group=0.2, hard_by_group=0.5),
+    "one 5 points better, nothing hangs together": World(per_group=10, accuracies=eight(0.55, 0.5)),
+}
+GROUPS: Mapping[str, World] = {
+    f"{cell}{': not told' if not told else ''}": replace(world, told=told)
+    for cell, world in GROUPED.items() for told in (True, False)
+}  # fmt: skip
+TAILS: Mapping[str, int] = {f"{count} examples": count for count in (100, 200, 400, 1_000)}
+MISSING: Mapping[str, World] = {"one lacks its hardest 8 % of answers": World()}
 ANSWERS: Mapping[str, World] = {
     "demo's noise, spread 5": replace(DEMO, spread=0.05, base=0.2),
     "one collapsed in 1 of 3": replace(WITH_BASE, planned=(1, *[0] * 7)),
@@ -90,14 +104,19 @@ PLANNED: Mapping[str, tuple[World, SeedPlan]] = {
 }
 BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0001)
 
-ASKED = {"pairs": pairs_seen, "answers": answers_seen, "more": more_seen}
+ASKED: Mapping[str, Any] = {
+    "pairs": pairs_seen, "answers": answers_seen, "more": more_seen, "groups": pairs_seen, "tails": tails_seen,
+    "missing": missing_seen,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """A part of a cell."""
 
-    kind: Literal["pairs", "answers", "more", "planned", "identical", "planted", "equivalence"]
+    kind: Literal[
+        "pairs", "answers", "more", "planned", "groups", "tails", "missing", "identical", "planted", "equivalence"
+    ]
     cell: str
     part: int
     studies: int
@@ -111,7 +130,11 @@ class Job:
 
 def worlds_of(kind: str) -> Mapping[str, Any]:
     """World by cell."""
-    return {"pairs": PAIRS, "answers": ANSWERS, "more": MORE, "planned": PLANNED}[kind]
+    worlds: dict[str, Mapping[str, Any]] = {
+        "pairs": PAIRS, "answers": ANSWERS, "more": MORE, "planned": PLANNED, "groups": GROUPS, "tails": TAILS,
+        "missing": MISSING,
+    }  # fmt: skip
+    return worlds[kind]
 
 
 def do(job: Job) -> Any:
@@ -143,7 +166,7 @@ def jobs(studies: int) -> list[Job]:
     """All parts, the longest first."""
     cells = [f"{accuracy:g} {sd:g}" for accuracy in ACCURACIES for sd in SEED_SDS]
     found = [Job(kind="equivalence", cell=cell, part=0, studies=studies) for cell in reversed(cells)]
-    for kind in ("planned", "answers", "more", "pairs"):
+    for kind in ("planned", "answers", "more", "pairs", "groups", "tails", "missing"):
         each = max(studies // PARTS, 1)
         found += [Job(kind=kind, cell=c, part=p, studies=each) for c in worlds_of(kind) for p in range(PARTS)]
     found += [Job(kind="identical", cell=cell, part=0, studies=studies) for cell in cells]
@@ -211,6 +234,24 @@ def pair_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
             row[0] += f" (judged in {percent(counts['judged_once'])} %)"
         rows.append(row)
     return rows
+
+
+def group_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
+    """Worlds in which examples hang together."""
+    names = ("false_better", "found", "cover", "picked")
+    return [[cell, *(share(seen_of(found["groups", cell]).counts.get(name)) for name in names)] for cell in GROUPS]
+
+
+def tail_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
+    """Losses with a long tail."""
+    names = ("cover", "cover_students", "false_better")
+    return [[cell, *(share(seen_of(found["tails", cell]).counts.get(name)) for name in names)] for cell in TAILS]
+
+
+def missing_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
+    """Answers that are not there."""
+    names = ("false_better", "bounded", "off", "off_common")
+    return [[cell, *(share(seen_of(found["missing", cell]).counts.get(name)) for name in names)] for cell in MISSING]
 
 
 def planned_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
@@ -326,6 +367,22 @@ def report(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[str
         "",
         *table(("world: seeds", "seeds", "false %", "false equivalent %", "found %", "answered %", "covers %",
                 "of differences %", "the picked %"), planned_rows(found)),
+        "",
+        "**Examples that hang together.** Ten examples a document where nothing else is said; the study is told the "
+        "documents, or is not.",
+        "",
+        *table(("world", "false %", "found %", "covers %", "the picked %"), group_rows(found)),
+        "",
+        "**Long tails.** Losses that are lognormal over examples (sigma 1.5), eight identical techniques; the mean is "
+        "judged. *Covers*: 95 % intervals that hold it, as told and as Student's would.",
+        "",
+        *table(("losses", "covers %", "Student's %", "false %"), tail_rows(found)),
+        "",
+        "**Missing answers.** Eight identical techniques. *Bounded*: share of studies in which the score with all "
+        "answers lies between what is told and what is told that it could be; *off*: what is told, less the score with "
+        "all answers; *as common*: the same of the score on what all answered.",
+        "",
+        *table(("world", "false %", "bounded %", "off, points", "as common, points"), missing_rows(found)),
         "",
         "**What is recommended.** *Takes one*: share of studies in which a technique is recommended; *names a "
         "cheaper*: in which another is named that takes less memory. *Claims*: share of studies in which a cheaper "

@@ -189,6 +189,62 @@ def _judged(study: Study, generator: np.random.Generator) -> tuple[Verdict, Mapp
     return judge(pd.DataFrame(rows), examples, ACCURACY, base="base", margin=MARGIN), costs
 
 
+def tails_seen(examples: int, studies: int, *, source: Sequence[int]) -> Seen:
+    """Losses of eight identical techniques, lognormal over examples with sigma 1.5."""
+    generator, seen = np.random.default_rng(source), Seen()
+    truth, parts = np.exp(1.5**2 / 2.0), np.sqrt([0.8, 0.15, 0.05])
+    for _ in range(studies):
+        hard = parts[0] * generator.standard_normal(examples)
+        trainings = {}
+        for technique in range(8):
+            own = hard + parts[1] * generator.standard_normal(examples)
+            logs = own + parts[2] * generator.standard_normal((3, examples))
+            losses = np.exp(1.5 * logs) + 0.02 * generator.standard_normal((3, 1))
+            trainings[str(technique)] = [Training(seed=seed, scores=row) for seed, row in enumerate(losses)]
+        outcomes = outcomes_of(trainings, sign=-1.0)
+        crossed, tested = outcomes.whole, compared(outcomes, sign=-1.0, margin=None)
+        half = stats.t.isf(0.025, examples - 1) * np.sqrt(np.diag(crossed.covariance))
+        seen.add(
+            cover=float(np.mean(_covered(mean_intervals(crossed, LEVEL), np.full(8, truth)))),
+            cover_students=float((np.abs(crossed.means - truth) <= half).mean()),
+            false_better=bool((tested.p_adjusted <= 1.0 - LEVEL).any()),
+        )
+    return seen
+
+
+def missing_seen(world: World, studies: int, *, source: Sequence[int]) -> Seen:
+    """The first technique lacks the answers to what is hardest for all, as far as it is 8 %."""
+    generator, seen = np.random.default_rng(source), Seen()
+    part = 0.08
+    for _ in range(studies):
+        study = a_study(world, generator)
+        rows, scores = [], []
+        solved = np.mean([row for runs in study.answers.values() for row in runs if row is not None], axis=0)
+        hardest = np.argsort(solved, kind="stable")[: int(part * world.examples)]
+        for name, runs in study.answers.items():
+            for seed, row in enumerate(runs):
+                assert row is not None
+                run = f"{name}-{seed}"
+                given = np.setdiff1d(np.arange(len(row)), hardest) if name == "0" else np.arange(len(row))
+                rows.append({"run_id": run, "method": name, "technique": name, "learning_rate": None, "seed": seed,
+                             "purpose": "final", "status": "ok", "reason": None})  # fmt: skip
+                scores.append(pd.DataFrame({"run_id": run, "example_id": given, "draw": 0, "score": row[given]}))
+        verdict = judge(pd.DataFrame(rows), pd.concat(scores, ignore_index=True), ACCURACY, base="base", margin=MARGIN)
+        told = verdict.candidate("0").score
+        assert told is not None
+        whole = float(np.mean([row for row in study.answers["0"] if row is not None]))
+        common = np.setdiff1d(np.arange(world.examples), hardest)
+        others = float(np.mean([row[common] for row in study.answers["0"] if row is not None]))
+        seen.add(
+            # the method that lacks answers may be called worse for it; no other pair differs
+            false_better=any(p.verdict in ("better", "worse") for p in verdict.pairs if "0" not in (p.first, p.second)),
+            bounded=told.value - 1e-9 <= whole <= told.value + part + 1e-9,
+            off=told.value - whole,
+            off_common=others - whole,
+        )
+    return seen
+
+
 def planned_seen(world: World, studies: int, *, plan: SeedPlan, source: Sequence[int]) -> Seen:
     """Verdicts where more seeds go to those between which they decide; the world has the most there may be."""
     generator, seen = np.random.default_rng(source), Seen()

@@ -28,6 +28,9 @@ __all__ = ["SHARE_MARGIN", "final_runs", "judge", "margin_of", "outcomes_in", "t
 SHARE_MARGIN = 0.02
 """Margin of equivalence where the metric is a share and the user names none."""
 
+MUCH_OF_THE_MEAN = 0.1
+"""Part of a mean that the largest hundredth of the examples make up, from which it is said."""
+
 FEW_GROUPS = 20
 """Of examples that hang together, below which a word of caution is said."""
 
@@ -294,6 +297,22 @@ def _gains(crossed: Crossed, *, sign: float, level: float) -> dict[str, Estimate
     return gains_of(crossed, crossed.names[int(crossed.fixed.argmax())], sign=sign, level=level)
 
 
+def _tail_notes(crossed: Crossed) -> list[str]:
+    """Where a few examples carry a mean, which is what is judged: how far, and the medians beside it."""
+    sizes = np.sort(np.abs(crossed.example_means), axis=1)[:, ::-1]
+    few = max(crossed.num_examples // 100, 1)
+    carried = sizes[:, :few].sum(axis=1) / np.maximum(sizes.sum(axis=1), 1e-300)
+    worst = int(carried.argmax())
+    if carried[worst] < MUCH_OF_THE_MEAN or crossed.num_examples < 100:
+        return []
+    medians = np.median(crossed.example_means, axis=1)
+    beside = ", ".join(f"{name} {value:.3g}" for name, value in zip(crossed.names, medians))
+    return [
+        f"means are judged, and a few examples carry them: the largest {few} of {crossed.num_examples:,} make up "
+        f"{carried[worst]:.0%} of that of {crossed.names[worst]}; medians over examples: {beside}"
+    ]
+
+
 def _look_notes(crossed: Crossed, looks: Looks, level: float) -> list[str]:
     """Of seeds that grew by plan or by hand; nothing of a study with one list of them."""
     notes = []
@@ -325,6 +344,8 @@ def _notes(outcomes: Outcomes, num_runs: Mapping[str, int]) -> list[str]:
             f"{crossed.num_answers:,} test examples in {crossed.num_examples:,} groups that hang together: intervals "
             "and verdicts count groups"
         )
+    if not crossed.bounded:
+        notes += _tail_notes(crossed)
     if crossed.grouped and crossed.num_examples < FEW_GROUPS:
         notes.append(f"so few groups say little of others: with fewer than {FEW_GROUPS} intervals are rough")
     once = [name for i, name in enumerate(crossed.names) if i not in outcomes.comparable]

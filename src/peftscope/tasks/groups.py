@@ -11,11 +11,19 @@ from peftscope.tasks.base import Split
 from peftscope.tasks.examples import Prepared, TextExample
 from peftscope.tasks.splits import same_key
 
-__all__ = ["grouped", "near_duplicates_note"]
+__all__ = ["grouped", "near_duplicates_note", "together_key"]
 
 HELD_OUT: tuple[Split, ...] = ("valid", "test")
 WORTH_SAYING = 0.02
 """Share of the rows from which near duplicates are told."""
+
+
+def together_key(example: TextExample) -> str:
+    """Rows for which it is the same stay in one split: of one group, else with the same prompt.
+
+    Plain text has no prompt; there the text itself must not stand in two splits.
+    """
+    return same_key(example.prompt or example.target) if example.group is None else f"group {example.group}"
 
 
 def grouped(prepared: Prepared) -> Prepared:

@@ -29,10 +29,11 @@ from peftscope.tasks.base import (
     to_device,
 )
 from peftscope.tasks.examples import SPLITS, Prepared, TextExample
+from peftscope.tasks.groups import together_key
 from peftscope.tasks.kept_splits import Digests, KeptSplits, digests_of, write_splits
 from peftscope.tasks.options import LanguageOptions
 from peftscope.tasks.order import epoch_batches
-from peftscope.tasks.splits import same_key, seeded_split
+from peftscope.tasks.splits import seeded_split
 from peftscope.tasks.tokens import IGNORED, Encoded, collate, encode
 
 __all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample", "causal_lm_loss"]
@@ -180,7 +181,10 @@ class LanguageTask(Task):
         return print_
 
     def recut(self, seed: int) -> None:
-        """Cut training and validation rows anew; rows with equal prompts stay together, the test split stays."""
+        """Cut training and validation rows anew; rows of a group or with equal prompts stay together.
+
+        The test split stays.
+        """
         if reason := self.options.fixed_split():
             raise DataError(
                 f"task {self.name}: {reason}, so the split cannot vary with the seed; set vary_split: false"
@@ -188,7 +192,7 @@ class LanguageTask(Task):
         self.fingerprint()  # of the data as they were cut first, before they are cut again
         examples = [*self._examples["train"], *self._examples["valid"]]
         encoded = self._encoded["train"].followed_by(self._encoded["valid"])
-        keys = [same_key(example.prompt or example.target) for example in examples]
+        keys = [together_key(example) for example in examples]
         (valid,), train = seeded_split(keys, [self.size("valid")], seed)
         parts: dict[Split, list[int]] = {"train": train, "valid": valid}
         for split, rows in parts.items():

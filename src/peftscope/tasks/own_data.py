@@ -15,7 +15,7 @@ from peftscope.tasks import text_metrics
 from peftscope.tasks.answers import extract_number
 from peftscope.tasks.base import Retention, Split, TaskContext
 from peftscope.tasks.examples import SPLITS, Prepared, TextExample
-from peftscope.tasks.groups import grouped, near_duplicates_note
+from peftscope.tasks.groups import grouped, near_duplicates_note, together_key
 from peftscope.tasks.kept_splits import KeptSplits, read_splits
 from peftscope.tasks.language import LanguageTask
 from peftscope.tasks.options import OwnDataOptions
@@ -111,7 +111,7 @@ def _prepared(options: OwnDataOptions) -> Prepared:
             found = _examples(_read(options, place), options)
             chosen = sample(len(found), num_wanted(size, len(found), default=len(found)), options.split_seed)
             given[split] = [found[i] for i in chosen]
-    parts, rest = seeded_split([_together(e) for e in train], list(wanted.values()), options.split_seed)
+    parts, rest = seeded_split([together_key(e) for e in train], list(wanted.values()), options.split_seed)
     notes = []
     what = "equal prompts" if options.group is None else f"rows of equal {options.group!r}"
     for (split, size), part in zip(wanted.items(), parts):
@@ -158,11 +158,6 @@ def _examples(table: Table, options: OwnDataOptions) -> list[TextExample]:
             )
         )
     return examples
-
-
-def _together(example: TextExample) -> str:
-    """Rows for which it is the same stay in one split."""
-    return _key(example) if example.group is None else f"group {example.group}"
 
 
 def _shared_groups(given: dict[Split, list[TextExample]]) -> Sequence[str]:
