@@ -11,9 +11,11 @@ import pytest
 from judged import failures
 from peftscope.analysis.front import front_of
 from peftscope.analysis.judge import judge
+from peftscope.analysis.summary import summarise
 from peftscope.analysis.tuning import Edge, Trial, Tuning
 from peftscope.analysis.verdict import Verdict
 from peftscope.spec.metric import MetricSpec
+from peftscope.views.table import failure_lines
 
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="")
 LOSS = MetricSpec(name="held_out_loss", unit="nats/token", direction="lower", window="")
@@ -221,3 +223,11 @@ def test_a_study_of_fifty_techniques_is_judged_in_seconds() -> None:
     verdict = _verdict(*frames)
     assert len(verdict.pairs) == 50 * 49 // 2
     assert time.perf_counter() - start < 5.0
+
+
+def test_collapsed_trainings_are_told_beside_the_table() -> None:
+    runs, examples = study({"base": 0.1, "lora": 0.7, "oft": 0.6})
+    examples.loc[examples["run_id"] == "lora-1", "score"] = 0.0
+    rows = summarise(runs, examples, base="base")
+    assert {row["method"]: row["num_collapsed"] for row in rows}["lora"] == 1
+    assert any("lora: 1 of 3 trainings collapsed" in line for line in failure_lines(rows))

@@ -81,9 +81,12 @@ def _with_protocols(runs: pd.DataFrame, across: bool) -> pd.DataFrame:
 
 def _ranked(runs: pd.DataFrame, examples: pd.DataFrame, *, base: str, sign: float) -> list[dict[str, Any]]:
     groups = [group for _, group in runs.groupby(["method", "learning_rate"], sort=False, dropna=False)]
-    scores, gains = _estimates(groups, examples, base=base, sign=sign)
+    scores, gains, collapsed = _estimates(groups, examples, base=base, sign=sign)
     rows = [
-        _row(group, scores.get(str(place)), gains.get(str(place)), is_base=group["technique"].iloc[0] == base)
+        {
+            **_row(group, scores.get(str(place)), gains.get(str(place)), is_base=group["technique"].iloc[0] == base),
+            "num_collapsed": collapsed.get(str(place), 0),
+        }
         for place, group in enumerate(groups)
     ]
     return sorted(
@@ -98,19 +101,20 @@ def _ranked(runs: pd.DataFrame, examples: pd.DataFrame, *, base: str, sign: floa
 
 def _estimates(
     groups: Sequence[pd.DataFrame], examples: pd.DataFrame, *, base: str, sign: float
-) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
-    """Score and gain by place of the group: those of the verdict, so that no two pages disagree."""
+) -> tuple[dict[str, Estimate], dict[str, Estimate], dict[str, int]]:
+    """Score, gain and collapsed trainings by place of the group: the verdict's, so that no two pages disagree."""
     rows = pd.concat(groups)
     shares = examples["score"].between(0.0, 1.0).all()
     answers = answers_in(rows, examples, bounded=bool(shares), sign=sign)
     bases = [str(place) for place, group in enumerate(groups) if group["technique"].iloc[0] == base]
     outcomes = outcomes_in({str(place): group for place, group in enumerate(groups)}, answers, bases, sign=sign)
     if outcomes is None:
-        return {}, {}
+        return {}, {}, {}
     crossed = outcomes.whole
     scored = [name for name in bases if name in crossed.names]
     gains = gains_of(crossed, scored[0], sign=sign, level=LEVEL) if scored else {}
-    return dict(zip(crossed.names, mean_intervals(crossed, LEVEL))), gains
+    collapsed = dict(zip(crossed.names, map(int, outcomes.collapsed)))
+    return dict(zip(crossed.names, mean_intervals(crossed, LEVEL))), gains, collapsed
 
 
 def _row(group: pd.DataFrame, score: Estimate | None, gain: Estimate | None, *, is_base: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.verdict import Verdict
 from peftscope.spec.record import RunRecord, timestamp
+from peftscope.views.choice import gone_wrong
 from peftscope.views.report.conditions import environments, failures, protocols, run_table, stopped_text
 from peftscope.views.report.curves import best_data, learning_rate_data, training_data
 from peftscope.views.report.fronts import axes_of, front_data, is_single, metrics_with_values
@@ -150,6 +151,7 @@ def _scores(material: Material) -> list[dict[str, Any]]:
                     "single": is_single(c),
                     "text": read.text,
                     "spread": read.spread,
+                    "risk": f"\n{gone_wrong(c)}" if c.num_wrong else "",
                 }
             )
     last = max((c.tier or 0 for c in material.verdict.candidates), default=0) + 1

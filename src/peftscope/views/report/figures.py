@@ -78,12 +78,13 @@ def _forest(data: Mapping[str, Any]) -> Figure:
                 "arrayminus": [p["value"] - p["low"]], "color": mark["color"], "thickness": 2, "width": 4,
             }  # fmt: skip
         tier = f"tier {p['tier']}" if p["tier"] else "no tier"
+        told = f"{p['method']}\n{p['text']}\n{tier}, {p['spread']}{p['risk']}"
         traces.append(
             {
                 "type": "scatter", "mode": "markers", "x": [p["value"]], "y": [row], "error_x": error,
                 "marker": {"color": mark["color"], "symbol": _symbol(mark, hollow=p["single"]), "size": 11,
                            "line": {"width": 2 if p["single"] else 0, "color": mark["color"]}},
-                "hovertemplate": html_text(f"{p['method']}\n{p['text']}\n{tier}, {p['spread']}") + "<extra></extra>",
+                "hovertemplate": html_text(told) + "<extra></extra>",
             }
         )  # fmt: skip
     shapes, notes = _tier_lines(points)
@@ -93,8 +94,9 @@ def _forest(data: Mapping[str, Any]) -> Figure:
             {"type": "line", "x0": base, "x1": base, "yref": "paper", "y0": 0, "y1": 1, "layer": "below",
              "line": {"color": "#848b94", "dash": "dot", "width": 1}}
         )  # fmt: skip
-    labels = [html_text(shorten(p["method"], LABEL_CELLS)) for p in points]
-    narrow = [html_text(shorten(p["method"], NARROW_CELLS)) for p in points]
+    wrong = [" ⚠" if p["risk"] else "" for p in points]
+    labels = [html_text(shorten(p["method"], LABEL_CELLS) + mark) for p, mark in zip(points, wrong)]
+    narrow = [html_text(shorten(p["method"], NARROW_CELLS) + mark) for p, mark in zip(points, wrong)]
     layout = _layout(
         meta={"narrow": narrow},
         height=70 + ROW_PX * len(points),
