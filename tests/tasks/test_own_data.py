@@ -7,6 +7,7 @@ import datasets
 import pytest
 
 from peftscope.errors import DataError, SpecError
+from peftscope.models.generation import Generated
 from peftscope.spec.study import TaskSpec
 from peftscope.tasks.base import TaskContext
 from peftscope.tasks.registry import create
@@ -164,3 +165,17 @@ def test_the_fingerprint_follows_content_and_not_places(tiny_tokenizer, tmp_path
     changed = write(tmp_path / "changed.jsonl", [{**row, "country": "Land 0"} for row in ROWS])
     prints = [own_data(tiny_tokenizer, train=path).fingerprint() for path in (train, moved, changed)]
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_macro_f1_is_the_mean_of_the_outcomes_and_counts_rare_classes_as_much(tiny_tokenizer, tmp_path):
+    rows = [{"question": f"q {n}", "answer": "rare" if n % 10 == 0 else "common"} for n in range(60)]
+    options = {"train": write(tmp_path / "rows.jsonl", rows), "metric": "macro_f1", "test_size": 30, "valid_size": 5}
+    task = own_data(tiny_tokenizer, prompt="{question}", target="answer", max_new_tokens=4, **options)
+
+    def generate(model, prompts, **settings):
+        return [Generated(text=" common", num_tokens=2, truncated=False) for _ in prompts]
+
+    outcomes = task.score(None, generate, "test")
+    share = sum(example.solution == "common" for example in task._examples["test"]) / 30
+    assert sum(outcome.score for outcome in outcomes) / 30 == pytest.approx(share / (1 + share))
+    assert task.metric.name == "macro_f1"

@@ -191,8 +191,9 @@ class OwnDataOptions(LanguageOptions):
     group: str | None = None
     """Column that tells what hangs together, such as a document, a patient or a template: rows of equal value stay in
     one split, and intervals and verdicts count groups, not rows."""
-    metric: Literal["exact_match", "contains", "numeric", "regex", "rouge_l", "loss"] = "exact_match"
-    """How an answer is scored; ``loss`` generates nothing and takes the held-out loss per token."""
+    metric: Literal["exact_match", "macro_f1", "contains", "numeric", "regex", "rouge_l", "loss"] = "exact_match"
+    """How an answer is scored; ``macro_f1`` takes targets for classes, each counting as much however rare it is;
+    ``loss`` generates nothing and takes the held-out loss per token."""
     pattern: str | None = None
     """metric regex: what it captures in the answer has to be what it captures in the target."""
     ignore_case: bool = True

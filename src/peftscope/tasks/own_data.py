@@ -9,15 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
+from torch import nn
+
 from peftscope.errors import DataError
 from peftscope.spec.metric import MetricSpec
 from peftscope.tasks import text_metrics
 from peftscope.tasks.answers import extract_number
-from peftscope.tasks.base import Retention, Split, TaskContext
+from peftscope.tasks.base import Generate, Outcome, Retention, Split, TaskContext
 from peftscope.tasks.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.groups import grouped, near_duplicates_note, together_key
 from peftscope.tasks.kept_splits import KeptSplits, read_splits
 from peftscope.tasks.language import LanguageTask
+from peftscope.tasks.macro_f1 import macro_f1_parts
 from peftscope.tasks.options import OwnDataOptions
 from peftscope.tasks.rows import Table, read_file, read_hub
 from peftscope.tasks.splits import default_part, num_wanted, same_key, sample, seeded_split
@@ -38,6 +41,7 @@ class OwnDataTask(LanguageTask):
         self.generates = options.metric != "loss"
         self._metric_name = options.metric
         self._stop = options.stop
+        self._ignore_case = options.ignore_case
         self._grader = grader(options)
         super().__init__(options, context, kept or _prepared(options))
 
@@ -56,7 +60,23 @@ class OwnDataTask(LanguageTask):
         if not self.generates:
             window = "mean over the examples of the split of each one's mean loss per label"
             return MetricSpec(name="held_out_loss", unit="nats/token", direction="lower", window=window)
-        return MetricSpec(name=self._metric_name, unit="share", direction="higher", window="all examples of the split")
+        window = "all examples of the split"
+        if self._metric_name == "macro_f1":
+            window = "mean of each class's F1 over the classes among the targets of the split"
+        return MetricSpec(name=self._metric_name, unit="share", direction="higher", window=window)
+
+    def score(self, model: nn.Module, generate: Generate, split: Split) -> Sequence[Outcome]:
+        """One outcome per example; of macro-F1 what the example brings to it."""
+        outcomes = super().score(model, generate, split)
+        if self._metric_name != "macro_f1":
+            return outcomes
+        answers = [text_metrics.cut_at(outcome.output or "", self._stop) for outcome in outcomes]
+        targets = [example.solution for example in self._examples[split]]
+        told, truth = (
+            [text_metrics.normalised(text, ignore_case=self._ignore_case) for text in texts]
+            for texts in (answers, targets)
+        )
+        return [replace(outcome, score=part) for outcome, part in zip(outcomes, macro_f1_parts(truth, told))]
 
     def grade(self, example: TextExample, output: str) -> float:
         """Score of an answer, cut at the user's stops."""
@@ -70,7 +90,7 @@ def grader(options: OwnDataOptions) -> Grader:
         MissingExtra: ROUGE-L is asked for and not installed.
     """
     match options.metric:
-        case "exact_match":
+        case "exact_match" | "macro_f1":
             return partial(text_metrics.exact_match, ignore_case=options.ignore_case)
         case "contains":
             return partial(text_metrics.contains, ignore_case=options.ignore_case)
