@@ -181,6 +181,19 @@ def test_a_published_config_is_taken_as_it_is(make_base: Make, context: Make) ->
     assert built.adapted_modules == tuple(f"model.layers.{i}.self_attn.v_proj" for i in range(2))
 
 
+def test_what_peft_does_to_a_config_never_reaches_the_study(make_base: Make, context: Make) -> None:
+    raw = {"peft_type": "LORA", "target_modules": ["v_proj"], "modules_to_save": ["score"], "task_type": "SEQ_CLS"}
+    published = MethodSpec(name="lora", peft_config=raw)
+    own = MethodSpec(name="lora", knobs={"modules_to_save": ["lm_head"]})
+    before = [method.model_dump_json() for method in (published, own)]
+    heard: list[str] = []
+    built = [build(make_base(), method, context(warn=heard.append)) for method in (published, own)]
+    assert [method.model_dump_json() for method in (published, own)] == before
+    assert built[0].peft_config is not None
+    assert built[0].peft_config["task_type"] == "CAUSAL_LM"
+    assert any("SEQ_CLS is of another kind of model; trained as CAUSAL_LM" in line for line in heard)
+
+
 @pytest.mark.parametrize("name", ["lora", "dora", "pissa", "olora", "corda", "lora-ga", "mica", "lora-fa", "vera"])
 def test_parameters_are_counted_without_weights(name: str, make_base: Make, context: Make) -> None:
     spec = MethodSpec(name=name, knobs={"r": 8})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
@@ -39,8 +40,13 @@ def configure(base: nn.Module, method: MethodSpec, card: Card, context: BuildCon
     if method.peft_config is not None:
         from peftscope.methods.published import config_from_published
 
-        config = config_from_published(method.peft_config, getattr(base, "config", None), context.warn)
-        config.task_type = config.task_type or context.task_type
+        # copied: peft extends lists such as modules_to_save in place, and the study's own must stay what they are
+        config = config_from_published(deepcopy(method.peft_config), getattr(base, "config", None), context.warn)
+        if config.task_type not in (None, context.task_type):
+            context.warn(
+                f"its task type {config.task_type} is of another kind of model; trained as {context.task_type}"
+            )
+        config.task_type = context.task_type
         if card.peft_type == "ADALORA" and config.total_step != context.max_steps:
             _stretch_schedule(config, context)
         return config
@@ -60,7 +66,7 @@ def configure(base: nn.Module, method: MethodSpec, card: Card, context: BuildCon
     values.update(_seeds(known, method, context))
     values.update(_target_fields(base, method, card, known))
     values.update(_layout_fields(base, method, card, values, context))
-    return config_class(**values)
+    return config_class(**deepcopy(values))
 
 
 def _stretch_schedule(config: Any, context: BuildContext) -> None:

@@ -102,6 +102,7 @@ class _Run:
 
     def __init__(self, spec: RunSpec, folder: Path, on_event: Event, kept: Path | None, until: int | None) -> None:
         self.spec, self.folder, self.on_event, self.kept = spec, folder, on_event, kept
+        self.run_id = spec.run_id
         self.until = until
         self.stage_name = ""
         self.quality: dict[str, Any] | None = None
@@ -178,6 +179,7 @@ class _Run:
                 measured.put("units_per_s", fit_result.num_units / fit_result.train_time_s)
         if attempt.status == "ok" and built is not None and not built.card.trains:
             measured.missing = {**dict.fromkeys(OF_TRAINING, "the base is not trained"), **measured.missing}
+        assert self.spec.run_id == self.run_id, "what a run was told has been changed while it ran"
         unmeasured = (
             "a trial sees training and validation data alone" if self.spec.purpose == "trial" else "not measured"
         )
