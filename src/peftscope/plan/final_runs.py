@@ -45,6 +45,7 @@ class FinalRuns:
         self._titles: dict[str, str] = {}
         self._records: dict[str, RunRecord] = {}
         self._num_looks = 0
+        self._is_over = False
         first = seeds.seeds[: seeds.first] if isinstance(seeds, SeedPlan) else seeds
         self._due = self._starts(self.candidates, first)
 
@@ -56,8 +57,9 @@ class FinalRuns:
     def due(self) -> list[Start]:
         """Starts that can be made now; each is given once."""
         awaited = {*self._given, self._base_id} - {None}
-        if not self._due and self.plan is not None and awaited <= self._records.keys():
+        if self.plan is not None and not self._due and not self._is_over and awaited <= self._records.keys():
             self._due = self._more(self.plan)
+            self._is_over = not self._due
         given, self._due = self._due, []
         return given
 
