@@ -4,7 +4,7 @@ A verdict that may be given at any of several looks is wrong more often than one
 share of the error, and a verdict of any look stands: the error of all of them is at most the sum (Bonferroni's), by
 whatever rule techniques were given more seeds. Judged at a look are those that were given some since the last one,
 corrected over all techniques: those that go on are those that seem to differ, and a correction over them alone told
-equals apart in 13 % of simulated studies. What is known of the others was decided before. The shares of planned looks
+equals apart in 8 of 60 simulated studies. What is known of the others was decided before. The shares of planned looks
 are equal; a part is kept back for looks that a user adds, so that adding seeds after a verdict costs no validity.
 """
 
