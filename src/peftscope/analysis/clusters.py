@@ -1,13 +1,12 @@
-"""Examples that hang together: those of one document, patient, template or conversation count as one.
+"""Cluster-robust variances for examples of one document, patient, template or conversation.
 
-Answers to examples of a group err together, so a group is the unit that was drawn. Each group's part of the mean takes
-the place of its examples::
+Errors on examples of a group are correlated, so the group is the sampling unit. Each group's contribution to the mean
+replaces its examples::
 
     part[group] = mean + groups / examples * sum of (score - mean) over the group's examples
 
-The parts have the same mean as the scores, and their variance over groups is that of the ratio estimator, which is
-cluster-robust (Miller, arXiv 2411.00640) with the small-sample correction of as many groups as there are. The crossed
-model then holds for parts as it does for scores, of a technique as of differences.
+The contributions have the mean of the scores, and their sample variance over groups is that of the ratio estimator,
+which is cluster-robust (Miller, arXiv 2411.00640). The crossed model is fitted to contributions instead of scores.
 """
 
 from __future__ import annotations
