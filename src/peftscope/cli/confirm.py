@@ -61,7 +61,8 @@ def confirm(found: Findings, choice: Candidate, count: int) -> Confirmed:
     starts = [Start(run=spec.model_copy(update={"seed": seed})) for seed in seeds]
     folder = found.folder / FOLDER
     records, metric = do_runs(starts, folder, title=f"{found.name}, {choice.method} with fresh seeds", manner=Manner())
-    base = [r for r in found.records if r.spec.method.name == BASE and r.spec.purpose == "final"]
+    known = {record.quality_protocol for record in records}
+    base = [r for r in found.records if r.spec.method.name == BASE and r.quality_protocol in known]
     together: list[RunRecord] = [*base, *records]
     verdict = judge(frame_of(together), examples_of(together), metric, base=BASE)
     return Confirmed(choice=choice, seeds=seeds, fresh=verdict.candidate(spec.method.title))
