@@ -16,7 +16,7 @@ from peftscope.analysis.crossed import mean_intervals
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import front_of
 from peftscope.analysis.judge import judge
-from peftscope.analysis.looks import looks_at
+from peftscope.analysis.looks import Trained
 from peftscope.analysis.outcomes import Training, outcomes_of
 from peftscope.analysis.pairs import compared, pairs_of, verdicts_of
 from peftscope.analysis.pooling import pooled
@@ -154,8 +154,9 @@ def more_seen(world: World, studies: int, *, source: Sequence[int]) -> Seen:
             n: [Training(seed=seed, scores=row) for seed, row in enumerate(rows[: longer[n]])]
             for n, rows in study.answers.items()
         }
-        looks = looks_at(grown, Looks(seeds=((0, 1, 2), tuple(range(3 + more.seeds)))))
-        tested = compared(outcomes_of(grown), sign=1.0, margin=MARGIN, looks=looks)
+        longer_trained = Trained(trainings=grown)
+        looks = longer_trained.at(Looks(seeds=((0, 1, 2), tuple(range(3 + more.seeds)))))
+        tested = compared(longer_trained.outcomes, sign=1.0, margin=MARGIN, looks=looks)
         names = np.array(outcomes.whole.names)
         place = [
             {pair.first, pair.second} == {names[a], names[b]} for a, b in zip(tested.of.first, tested.of.second)
@@ -257,17 +258,17 @@ def planned_seen(world: World, studies: int, *, plan: SeedPlan, source: Sequence
         }
         given = {name: runs[: plan.first] for name, runs in all_runs.items()}
         for count in (*plan.counts[1:], None):
-            outcomes = outcomes_of(given, fixed=fixed)
-            at_looks = looks_at(given, plan.looks, fixed=fixed)
+            trained_so_far = Trained(trainings=given, fixed=fixed)
             if count is None:
                 break
-            more = contenders(outcomes, at_looks, sign=1.0, margin=MARGIN, level=LEVEL, most=plan.most)
+            more = contenders(trained_so_far, plan.looks, margin=MARGIN, level=LEVEL, most=plan.most)
             if not more:
                 break
             given |= {name: all_runs[name][:count] for name in more}
+        outcomes = trained_so_far.outcomes
         names = outcomes.whole.names
         truth = np.array([study.truths[name] for name in names])
-        tested = compared(outcomes, sign=1.0, margin=MARGIN, looks=at_looks)
+        tested = compared(outcomes, sign=1.0, margin=MARGIN, looks=trained_so_far.at(plan.looks))
         verdicts = np.array(verdicts_of(tested, LEVEL, 1.0))
         apart = truth[tested.of.first] - truth[tested.of.second]
         same = np.abs(apart) < 1e-12

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from peftscope.analysis.answers import Answers, answers_in
 from peftscope.analysis.crossed import Crossed, mean_intervals
 from peftscope.analysis.estimates import LEVEL, Estimate
-from peftscope.analysis.looks import looks_at
-from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
+from peftscope.analysis.looks import Trained
+from peftscope.analysis.outcomes import Outcomes, Training
 from peftscope.analysis.pairs import gains_of, pairs_of
 from peftscope.analysis.pooling import Pooled, pooled
 from peftscope.analysis.tiers import tiers_of
 from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Candidate, Failure, Figure, Pair, Verdict
 from peftscope.spec.metric import MetricSpec
-from peftscope.spec.seeds import PLANNED, Looks
+from peftscope.spec.seeds import Looks
 
-__all__ = ["SHARE_MARGIN", "final_runs", "judge", "margin_of", "outcomes_in", "trainings_in"]
+__all__ = ["SHARE_MARGIN", "final_runs", "judge", "margin_of", "trained_in"]
 
 SHARE_MARGIN = 0.02
 """Margin of equivalence where the metric is a share and the user names none."""
@@ -91,35 +91,34 @@ def judge(
     margin = margin_of(metric) if margin is None else margin
     sign = -1.0 if metric.direction == "lower" else 1.0
     answers = answers_in(runs, examples, bounded=metric.unit == "share", sign=sign)
-    by_run, notes = answers.by_run, list(answers.notes)
-    groups = _groups(runs, by_run, notes)
-    trainings = trainings_in({g.title: g.all_runs for g in groups}, by_run)
-    bases = [title for title in _bases(groups, base) if title in trainings]
-    outcomes = outcomes_of(trainings, fixed=bases, sign=sign, groups=answers.groups) if trainings else None
+    notes = list(answers.notes)
+    groups = _groups(runs, answers.by_run, notes)
+    looks = looks or Looks(seeds=(tuple(map(int, runs["seed"].unique())),))
+    trained = trained_in({g.title: g.all_runs for g in groups}, answers, _bases(groups, base), sign=sign)
+    outcomes = None if trained is None else trained.outcomes
     pairs: tuple[Pair, ...] = ()
     tiers: tuple[tuple[str, ...], ...] = ()
     intervals: dict[str, Estimate] = {}
     errors: dict[str, float] = {}
     draws: Pooled | None = None
     gains: dict[str, Estimate] = {}
-    crossed = None if outcomes is None else outcomes.whole
-    if outcomes is not None and crossed is not None:
+    if trained is not None and outcomes is not None:
+        crossed = outcomes.whole
         intervals = dict(zip(crossed.names, mean_intervals(crossed, level)))
         gains = _gains(crossed, sign=sign, level=level)
         draws = pooled(crossed, np.random.default_rng(seed))
         if draws is not None:
-            seen = [] if looks is None else looks_at(trainings, looks, fixed=bases, sign=sign, groups=answers.groups)
             pairs = pairs_of(
-                outcomes, draws, sign=sign, margin=margin, level=level, looks=seen,
-                next_share=Looks(seeds=((),)).share_of_the_next if looks is None else looks.share_of_the_next,
+                outcomes, draws, sign=sign, margin=margin, level=level, looks=trained.at(looks),
+                next_share=looks.share_of_the_next,
             )  # fmt: skip
             if len(outcomes.comparable) > crossed.fixed.sum():
                 told = crossed.among(outcomes.comparable)
-                strict = 1.0 - (1.0 - level) * (PLANNED if looks is None else min(looks.shares))
+                strict = 1.0 - (1.0 - level) * min(looks.shares)
                 tiers = tiers_of(told, sign=sign, level=strict, generator=np.random.default_rng(seed))
             errors = dict(zip(crossed.names, map(float, np.sqrt(np.diag(crossed.covariance)))))
         notes += _notes(outcomes, {g.title: len(g.all_runs) for g in groups})
-        notes += [] if looks is None else _look_notes(crossed, looks, level)
+        notes += _look_notes(crossed, looks, level)
     tuned = {tuning.method: tuning for tuning in tunings if tuning.edge is not None or tuning.is_bracketed}
     understated = {g.title for g in groups if (t := tuned.get(g.title)) is not None and t.edge is not None}
     pairs = tuple(_spared(pair, understated) for pair in pairs)
@@ -153,28 +152,24 @@ def margin_of(metric: MetricSpec) -> float | None:
     return SHARE_MARGIN if metric.unit == "share" else None
 
 
-def outcomes_in(
+def trained_in(
     runs: Mapping[str, pd.DataFrame], answers: Answers, bases: Sequence[str], *, sign: float
-) -> Outcomes | None:
-    """Outcomes of candidates by title, those without scores left out; None where none has any."""
-    trainings = trainings_in(runs, answers.by_run)
-    fixed = [name for name in bases if name in trainings]
-    return outcomes_of(trainings, fixed=fixed, sign=sign, groups=answers.groups) if trainings else None
-
-
-def trainings_in(runs: Mapping[str, pd.DataFrame], by_run: Mapping[str, pd.Series[float]]) -> dict[str, list[Training]]:
-    """Trainings of candidates by title, those without scores left out."""
+) -> Trained | None:
+    """Trainings of candidates by title, those without scores left out; None where none has any."""
     trainings: dict[str, list[Training]] = {}
     for title, rows in runs.items():
         found = []
         for run_id, seed, status in zip(rows["run_id"], rows["seed"], rows["status"]):
-            if run_id in by_run:
-                found.append(Training(seed=int(seed), scores=np.asarray(by_run[run_id], np.float64)))
+            if run_id in answers.by_run:
+                found.append(Training(seed=int(seed), scores=np.asarray(answers.by_run[run_id], np.float64)))
             elif status == DIVERGED:
                 found.append(Training(seed=int(seed), scores=None))
         if any(training.scores is not None for training in found):
             trainings[title] = found
-    return trainings
+    if not trainings:
+        return None
+    fixed = [name for name in bases if name in trainings]
+    return Trained(trainings=trainings, fixed=fixed, sign=sign, groups=answers.groups)
 
 
 def final_runs(runs: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
 from peftscope.spec.seeds import Looks
 
-__all__ = ["Look", "looks_at"]
+__all__ = ["Look", "Trained"]
 
 Ints = NDArray[np.int64]
 
@@ -36,22 +37,35 @@ class Look:
     """Of the error."""
 
 
-def looks_at(
-    trainings: Mapping[str, Sequence[Training]],
-    looks: Looks,
-    *,
-    fixed: Sequence[str] = (),
-    sign: float = 1.0,
-    groups: Ints | None = None,
-) -> list[Look]:
-    """What each look sees, as far as seeds are there; arguments as for ``outcomes_of``."""
-    seen, before = [], frozenset[int]()
-    for seeds, share in zip(looks.seeds, looks.shares):
-        known = {n: [t for t in runs if n in fixed or t.seed in seeds] for n, runs in trainings.items()}
-        scored = {n: runs for n, runs in known.items() if any(t.scores is not None for t in runs)}
-        in_play = frozenset(n for n in scored if n in fixed or any(t.seed not in before for t in scored[n]))
-        if in_play - set(fixed):
-            outcomes = outcomes_of(scored, fixed=[n for n in fixed if n in scored], sign=sign, groups=groups)
-            seen.append(Look(outcomes=outcomes, in_play=in_play, share=share))
-        before = frozenset(seeds)
-    return seen
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Trainings by technique, on the same examples; arguments as for ``outcomes_of``."""
+
+    trainings: Mapping[str, Sequence[Training]]
+    fixed: Sequence[str] = ()
+    sign: float = 1.0
+    groups: Ints | None = None
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """Of all trainings."""
+        return self._fitted(self.trainings)
+
+    def at(self, looks: Looks) -> list[Look]:
+        """What each look sees, as far as seeds are there."""
+        seen, before = [], frozenset[int]()
+        for seeds, share in zip(looks.seeds, looks.shares):
+            known = {n: [t for t in r if n in self.fixed or t.seed in seeds] for n, r in self.trainings.items()}
+            scored = {n: runs for n, runs in known.items() if any(t.scores is not None for t in runs)}
+            new = {n for n, runs in scored.items() if n not in self.fixed and any(t.seed not in before for t in runs)}
+            if new:
+                complete = all(len(runs) == len(scored.get(n, ())) for n, runs in self.trainings.items())
+                outcomes = self.outcomes if complete else self._fitted(scored)
+                in_play = frozenset(new | (scored.keys() & set(self.fixed)))
+                seen.append(Look(outcomes=outcomes, in_play=in_play, share=share))
+            before = frozenset(seeds)
+        return seen
+
+    def _fitted(self, trainings: Mapping[str, Sequence[Training]]) -> Outcomes:
+        fixed = [name for name in self.fixed if name in trainings]
+        return outcomes_of(trainings, fixed=fixed, sign=self.sign, groups=self.groups)

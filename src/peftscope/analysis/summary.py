@@ -14,7 +14,7 @@ import pandas as pd
 from peftscope.analysis.answers import answers_in
 from peftscope.analysis.crossed import mean_intervals
 from peftscope.analysis.estimates import LEVEL, Estimate
-from peftscope.analysis.judge import final_runs, outcomes_in
+from peftscope.analysis.judge import final_runs, trained_in
 from peftscope.analysis.pairs import gains_of
 
 __all__ = ["COSTS", "FIGURES", "summarise"]
@@ -107,9 +107,10 @@ def _estimates(
     shares = examples["score"].between(0.0, 1.0).all()
     answers = answers_in(rows, examples, bounded=bool(shares), sign=sign)
     bases = [str(place) for place, group in enumerate(groups) if group["technique"].iloc[0] == base]
-    outcomes = outcomes_in({str(place): group for place, group in enumerate(groups)}, answers, bases, sign=sign)
-    if outcomes is None:
+    trained = trained_in({str(place): group for place, group in enumerate(groups)}, answers, bases, sign=sign)
+    if trained is None:
         return {}, {}, {}
+    outcomes = trained.outcomes
     crossed = outcomes.whole
     scored = [name for name in bases if name in crossed.names]
     gains = gains_of(crossed, scored[0], sign=sign, level=LEVEL) if scored else {}
