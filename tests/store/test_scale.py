@@ -60,15 +60,15 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_5000_records_become_a_frame_in_under_3_seconds(many: Path) -> None:
     taken, plain = [], []
-    for _ in range(4):  # the best of some, in processor time: the machine may be busy with something else
-        started = time.process_time()
+    for _ in range(4):  # the best of some, in this thread's processor time: others may be at work
+        started = time.thread_time()
         frame = frame_of(read_records(many))
-        taken.append(time.process_time() - started)
+        taken.append(time.thread_time() - started)
         if taken[-1] < LIMIT_S:
             break
-        started = time.process_time()
+        started = time.thread_time()
         parsed = [json.loads(path.read_bytes()) for path in many.glob("records/*.json")]
-        plain.append(time.process_time() - started)
+        plain.append(time.thread_time() - started)
         del parsed
     assert frame.shape[0] == NUM_RUNS
     assert {"origin", "single", "quality_protocol", "cost_protocol"} <= set(frame.columns)

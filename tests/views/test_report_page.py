@@ -145,9 +145,7 @@ def _strings(value: Any, without: set[str]) -> list[str]:
 def test_what_is_no_number_is_null_in_the_page() -> None:
     study = a_study()
     run = next(r for r in study.records if r.curve)
-    broken = run.model_copy(
-        update={"curve": (*run.curve, run.curve[-1].model_copy(update={"step": 40, "train_loss": float("nan")}))}
-    )
+    broken = run.model_copy(update={"curve": (*run.curve, replace(run.curve[-1], step=40, train_loss=float("nan")))})
     trials = tuple(replace(t, valid_loss=float("inf")) for t in study.tunings[0].trials)
     tunings = (replace(study.tunings[0], trials=trials), *study.tunings[1:])
     data = embedded(made(replace(study, records=[broken], tunings=tunings)))

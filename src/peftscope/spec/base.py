@@ -8,13 +8,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["Frozen", "content_hash"]
+__all__ = ["STRICT", "Frozen", "content_hash"]
+
+
+STRICT = ConfigDict(extra="forbid", validate_default=True, ser_json_inf_nan="constants")
+"""What models of every sort here have in common, light dataclasses too."""
 
 
 class Frozen(BaseModel):
     """An immutable model that refuses fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, **STRICT)
 
 
 def content_hash(value: Any, *, length: int = 16) -> str:

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
-from peftscope.spec.base import Frozen
+from peftscope.spec.base import STRICT, Frozen
 from peftscope.spec.metric import MetricSpec
 from peftscope.spec.protocol import Protocol
 from peftscope.spec.run import RunSpec
@@ -53,7 +54,8 @@ class TechniqueFacts(Frozen):
     """As far as the run itself tells; whether tuning chose the rate of a final run, its study knows."""
 
 
-class CurvePoint(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class CurvePoint:
     """State of a training after a step."""
 
     step: int
@@ -67,8 +69,9 @@ class CurvePoint(Frozen):
     """Training steps only, from the start of the run."""
 
 
-class ExampleOutcome(Frozen):
-    """Score of one example (and draw)."""
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ExampleOutcome:
+    """Score of one example (and draw); a light class, as a study holds millions."""
 
     example_id: str
     score: float

@@ -145,7 +145,7 @@ def fit(
             result.curve.append(
                 CurvePoint(
                     step=step,
-                    learning_rate=rate,
+                    learning_rate=float(rate),
                     train_loss=result.final_loss,
                     valid_score=score,
                     valid_loss=loss,

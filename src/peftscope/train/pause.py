@@ -69,7 +69,7 @@ class TrainingState:
             "tensors": {name: t.detach().cpu() for name, t in self._changed().items()},
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "result": {**asdict(result), "curve": [point.model_dump() for point in result.curve]},
+            "result": asdict(result),
             "memory": dict(memory),
             "dice": _dice(next(self.model.parameters()).device),
         }
@@ -99,7 +99,7 @@ class TrainingState:
         self.schedule.load_state_dict(kept["schedule"])
         for field in fields(result):
             setattr(result, field.name, kept["result"][field.name])
-        result.curve = [CurvePoint.model_validate(point) for point in kept["result"]["curve"]]
+        result.curve = [CurvePoint(**point) for point in kept["result"]["curve"]]
         _throw(kept["dice"], next(self.model.parameters()).device)
         memory: dict[str, float] = kept["memory"]
         return memory
