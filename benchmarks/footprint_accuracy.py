@@ -29,11 +29,13 @@ import numpy as np
 import torch
 from scipy import stats
 
-from peftscope.plan.estimate import footprint
-from peftscope.plan.footprint import Footprint
-from peftscope.plan.published import question_of
-from peftscope.plan.subject import Subject, read_subject
-from peftscope.spec.experiment import read_experiment
+from peftscope.footprint.estimate import footprint
+from peftscope.footprint.experiment import question_of
+from peftscope.footprint.footprint import Footprint
+from peftscope.models.kinds.base import ShapeModel
+from peftscope.models.kinds.registry import shapes_of
+from peftscope.schema.study import ModelSpec
+from peftscope.upstream.experiment import read_experiment
 
 HERE = Path(__file__).resolve().parent
 CONFIGS = HERE.parent / "tests" / "configs"
@@ -99,7 +101,7 @@ class Row:
         return bool(0.99 * found.checkpoint_least_bytes <= size <= 1.01 * found.checkpoint_bytes)
 
 
-def predict(data: Path, task: str, name: str, subject: Subject, tokens: int | None, **changes: Any) -> Footprint:
+def predict(data: Path, task: str, name: str, subject: ShapeModel, tokens: int | None, **changes: Any) -> Footprint:
     """The footprint of an experiment folder in the circumstances of the benchmark."""
     question = question_of(read_experiment(data / "experiments" / task / name), subject)
     if tokens is not None:
@@ -115,7 +117,7 @@ def measured(data: Path, task: str) -> dict[str, dict[str, Any]]:
     return {file.stem.replace("--", "/", 1): json.loads(file.read_text())["train_info"] for file in files}
 
 
-def fitted_tokens(data: Path, subject: Subject, peak: int) -> int:
+def fitted_tokens(data: Path, subject: ShapeModel, peak: int) -> int:
     """Tokens at which the prediction for one experiment comes nearest to its peak; the allocator makes it jump."""
 
     def error(tokens: int) -> int:
@@ -203,7 +205,7 @@ def _line(row: Row) -> str:
     )
 
 
-def rows_of(data: Path, task: str, subject: Subject, tokens: int | None) -> list[Row]:
+def rows_of(data: Path, task: str, subject: ShapeModel, tokens: int | None) -> list[Row]:
     """Every published run of a benchmark, predicted."""
     rows = []
     for name, told in measured(data, task).items():
@@ -218,7 +220,7 @@ def main() -> None:
     """Fit, predict, write."""
     torch.set_num_threads(1)
     data = Path(sys.argv[1])
-    language, image = (read_subject(str(CONFIGS / BASES[task]), torch.bfloat16) for task in BASES)
+    language, image = (shapes_of(ModelSpec(source=str(CONFIGS / BASES[task])), torch.bfloat16) for task in BASES)
     tokens = fitted_tokens(data, language, measured(data, "MetaMathQA")[FITTED_ON]["accelerator_memory_max"])
     rows = rows_of(data, "MetaMathQA", language, tokens), rows_of(data, "image-gen", image, None)
     text = "\n".join(report(*rows, tokens)) + "\n"

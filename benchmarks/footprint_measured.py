@@ -18,32 +18,32 @@ from typing import Any
 import numpy as np
 import torch
 
+from peftscope.footprint.counter import LEARNING_RATE, MAX_STEPS
+from peftscope.footprint.estimate import footprint
+from peftscope.footprint.memory_peak import HEAP_SHARE
+from peftscope.footprint.question import Question, Workload
+from peftscope.measures.memory import PeakMeter, anonymous_bytes
+from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, Built, build
 from peftscope.methods.optimizers import OptimizerSettings
-from peftscope.models.empty import read_config
-from peftscope.models.load import load
-from peftscope.plan.counter import LEARNING_RATE, MAX_STEPS
-from peftscope.plan.estimate import footprint
-from peftscope.plan.memory_peak import HEAP_SHARE
-from peftscope.plan.question import Question, Workload
-from peftscope.plan.subject import TextSubject
-from peftscope.spec.study import MethodSpec, ModelSpec, TrainSpec
-from peftscope.train.loop import Hooks, train_step
-from peftscope.train.memory import PeakMeter, anonymous_bytes
-from peftscope.train.storage import LiveStorage, tensors_of
+from peftscope.models.kinds.causal_lm.empty import read_config
+from peftscope.models.kinds.causal_lm.loading import load
+from peftscope.models.kinds.causal_lm.shapes import CausalLMShapes
+from peftscope.schema.study import MethodSpec, ModelSpec, TrainSpec
+from peftscope.training.loop import Hooks, train_step
 
 HERE = Path(__file__).resolve().parent
 MODEL = ModelSpec(source="builtin:smollm2-135m", dtype="float32", device="cpu")
 BATCH, LENGTH, STEPS = 4, 192, 2
-TRAIN = TrainSpec(batch_size=BATCH, max_length=LENGTH)
+TRAIN = TrainSpec(batch_size=BATCH)
 METHODS = (
     "lora", "dora", "oft", "boft", "ia3", "lily", "miss", "vera", "fourierft", "beft", "prompt-tuning", "full",
 )  # fmt: skip
 
 
-def subject() -> TextSubject:
+def subject() -> CausalLMShapes:
     """The model by its shape."""
-    return TextSubject(config=read_config(MODEL.source), dtype=torch.float32)
+    return CausalLMShapes(config=read_config(MODEL.source), dtype=torch.float32)
 
 
 def predicted(name: str) -> dict[str, int]:
@@ -60,7 +60,9 @@ def measured(name: str) -> dict[str, int]:
     before = anonymous_bytes()
     loaded = load(MODEL)
     torch.manual_seed(0)
-    context = BuildContext(seed=0, max_steps=MAX_STEPS, learning_rate=LEARNING_RATE, warn=lambda line: None)
+    context = BuildContext(
+        seed=0, max_steps=MAX_STEPS, learning_rate=LEARNING_RATE, warn=lambda line: None, task_type="CAUSAL_LM"
+    )
     weights = sum(tensor.nbytes for tensor in {id(t): t for t in tensors_of(loaded.model)}.values())
     mapped = max(0, weights - (anonymous_bytes() - before))
     built = build(loaded.model, MethodSpec(name=name), context)

@@ -18,7 +18,7 @@ import yaml
 
 from peftscope.analysis.tuning import Tuning
 from peftscope.cli.findings import Findings, findings_of
-from peftscope.spec.reader import load_yaml
+from peftscope.schema.reader import load_yaml
 from peftscope.views.units import interval_text, rate_text
 
 HERE = Path(__file__).parent

@@ -78,14 +78,14 @@ def train(job: Job) -> dict[str, Any]:
     import torch
 
     from peftscope.cli.vocabulary import vocabulary
-    from peftscope.models.generation import TextGenerator
-    from peftscope.plan.expand import run_of
-    from peftscope.run.execute import _Run
-    from peftscope.run.measure import score_split
-    from peftscope.spec.reader import read_study
-    from peftscope.spec.study import MethodSpec, ModelSpec
+    from peftscope.execution.execute import _Run
+    from peftscope.execution.measure import score_split
+    from peftscope.models.kinds.causal_lm.generation import TextGenerator
+    from peftscope.schema.reader import read_study
+    from peftscope.schema.study import MethodSpec, ModelSpec
     from peftscope.tasks import registry
     from peftscope.tasks.base import TaskContext
+    from peftscope.tuning.expand import run_of
 
     torch.set_num_threads(1)
     study = read_study(DEMO, vocabulary())
@@ -123,8 +123,10 @@ def train(job: Job) -> dict[str, Any]:
             "valid": "".join(str(int(e.score)) for e in run.measured.examples),
         }
         if job.test and run.built is not None and run.loaded is not None:
-            task = registry.create(spec.task, TaskContext.of(spec.train, run.loaded.tokenizer))
-            generate = TextGenerator(run.loaded.tokenizer, run.loaded.device, lambda *_: None)
+            task = registry.create(
+                spec.task, TaskContext(processor=run.loaded.processor, batch_size=spec.train.batch_size)
+            )
+            generate = TextGenerator(run.loaded.processor, run.loaded.device, lambda *_: None)
             found["test"] = "".join(str(int(o.score)) for o in score_split(task, run.built.model, generate, "test"))
     except TimeoutError:
         found |= {"status": "timeout"}
@@ -392,7 +394,7 @@ def _chosen(found: dict[str, dict[int, list[dict[str, Any]]]]) -> list[str]:
     """The rule on the grid's own trainings: two seeds tune, the other two score; each pair once."""
     import numpy as np
 
-    from peftscope.spec.effort import EFFORTS
+    from peftscope.schema.effort import EFFORTS
 
     lines = [
         "## What the rule chooses, against the best fixed rate",
@@ -443,7 +445,7 @@ def _accuracy(cells: dict[tuple[int, int], dict[str, Any]], place: float, seeds:
 
 def _tuned(cells: dict[tuple[int, int], dict[str, Any]], effort: Any, seeds: Sequence[int]) -> float:
     """Lattice place that the rule chooses; what lies outside the grid counts as failed."""
-    from peftscope.plan.bracket import End, Seen, choose, next_asks
+    from peftscope.tuning.bracket import End, Seen, choose, next_asks
 
     rung: dict[int, float] = {}
     end: dict[tuple[int, int], Any] = {}

@@ -14,17 +14,17 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from peftscope.plan.agenda import FixedAgenda
-from peftscope.plan.expand import expand
-from peftscope.plan.start import Start
-from peftscope.run.events import Listener
-from peftscope.run.launch import inspect, launch, study_held
-from peftscope.run.share import share_out
-from peftscope.spec.live import RunState
-from peftscope.spec.record import RunRecord
-from peftscope.spec.run import RunSpec
-from peftscope.spec.study import StudySpec
+from peftscope.execution.events import Listener
+from peftscope.execution.launch import inspect, launch, study_held
+from peftscope.execution.share import share_out
+from peftscope.schema.live import RunState
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import StudySpec
 from peftscope.store.files import record_path
+from peftscope.tuning.agenda import FixedAgenda
+from peftscope.tuning.expand import expand
+from peftscope.tuning.start import Start
 
 HERE = Path(__file__).resolve().parent
 METHODS = ("lora", "ia3", "rslora", "ln-tuning", "oft", "lora", "vera", "dora")
@@ -39,10 +39,12 @@ STUDY = {
         "valid_size": 4,
         "test_size": 4,
         "max_new_tokens": 4,
+        "max_length": 64,
+        "general_tokens": 200,
     },
     "methods": [{"name": name, "label": f"{index} {name}"} for index, name in enumerate(METHODS)],
-    "train": {"max_steps": 2, "batch_size": 2, "max_length": 64},
-    "measure": {"general_tokens": 200, "latency": False, "metered_steps": 1},
+    "train": {"max_steps": 2, "batch_size": 2},
+    "measure": {"latency": False, "metered_steps": 1},
 }
 
 

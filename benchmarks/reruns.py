@@ -40,10 +40,10 @@ from scipy import stats
 from peftscope.analysis.front import Front
 from peftscope.cli.findings import Findings, findings_of
 from peftscope.cli.recommend import memory_front
-from peftscope.methods.published import method_name
-from peftscope.spec.difference import differences
-from peftscope.spec.record import RunRecord
-from peftscope.store.upstream_in import LATER_SETTINGS, Names, keep_imported, read_upstream
+from peftscope.methods.adapter_config import method_name
+from peftscope.schema.difference import differences
+from peftscope.schema.record import RunRecord
+from peftscope.upstream.results_in import LATER_SETTINGS, Names, keep_imported, read_upstream
 
 HERE = Path(__file__).resolve().parent
 RELEASES = ("published", "published-2026-08-21")

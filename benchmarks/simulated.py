@@ -20,7 +20,7 @@ from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
 from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.analysis.power import seeds_for_equivalence
 from peftscope.analysis.tiers import tiers_of
-from peftscope.spec.seeds import PLANNED
+from peftscope.schema.seeds import PLANNED
 
 TECHNIQUES = 8
 EXAMPLES = 1_000

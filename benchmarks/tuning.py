@@ -23,10 +23,10 @@ from tuned_worlds import FINAL_SEEDS, METHODS, TEST, VALID, WORLDS, Method, Worl
 
 from peftscope.analysis.outcomes import Training, outcomes_of
 from peftscope.analysis.pairs import compared, verdicts_of
-from peftscope.plan.bracket import End, Seen, choose, next_asks, rate_at
-from peftscope.plan.sampler import Point, grid, next_rate
-from peftscope.plan.search import survivors
-from peftscope.spec.effort import EFFORTS, Effort
+from peftscope.schema.effort import EFFORTS, Effort
+from peftscope.tuning.bracket import End, Seen, choose, next_asks, rate_at
+from peftscope.tuning.sampler import Point, grid, next_rate
+from peftscope.tuning.search import survivors
 
 HERE = Path(__file__).parent
 KEPT = HERE.parent / "results" / "tuning-benchmark"

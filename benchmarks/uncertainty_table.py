@@ -18,7 +18,7 @@ from simulated import EXAMPLES, LOOKS, MARGIN, TECHNIQUES, Look, found_at_best, 
 from worlds import CORRELATION, DEMO_SDS, World, eight
 from worlds_judged import Seen, answers_seen, missing_seen, more_seen, pairs_seen, planned_seen, tails_seen
 
-from peftscope.spec.seeds import SeedPlan
+from peftscope.schema.seeds import SeedPlan
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parent / "results" / "uncertainty-benchmark"

@@ -22,8 +22,8 @@ from peftscope.analysis.pairs import compared, pairs_of, verdicts_of
 from peftscope.analysis.pooling import pooled
 from peftscope.analysis.recommendation import recommend
 from peftscope.analysis.verdict import Verdict
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.seeds import Looks, SeedPlan
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.seeds import Looks, SeedPlan
 from peftscope.views.recommendation import recommendation_topics
 
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="")

@@ -9,9 +9,9 @@ import torch
 
 from nano_lm_corpus import HELD_OUT_PARAGRAPHS, SHARES
 from nano_lm_measures import copying, known_facts, prose_loss, solved_stories, unigram_loss
-from peftscope.models.load import load
-from peftscope.spec.study import ModelSpec
-from peftscope.tasks.stories import LARGEST
+from peftscope.models.kinds.causal_lm.loading import load
+from peftscope.schema.study import ModelSpec
+from peftscope.tasks.text.stories import LARGEST
 
 __all__ = ["write_card"]
 
@@ -86,7 +86,8 @@ def write_card(folder: Path, run: dict[str, Any], *, num_stories: int = 400) -> 
     """
     torch.manual_seed(0)
     loaded = load(ModelSpec(source=str(folder), device="cpu"), for_training=False)
-    model, tokenizer, config = loaded.model, loaded.tokenizer, loaded.model.config
+    model, tokenizer = loaded.model, loaded.processor
+    config: Any = model.config
     facts = {name: 100 * known_facts(model, tokenizer, sign) for name, sign in zip(("plus", "minus", "times"), "+-*")}
     card = CARD.format(
         params=loaded.num_params / 1e6,

@@ -1,7 +1,7 @@
 """What nano-lm reads: prose, sums, and stories that are worked out in other words than the task's.
 
 The stories are told in other sentences and worked out in words or signs behind the story. No sentence of
-``peftscope.tasks.stories`` stands in them, nor its form of worked answer: those are what fine-tuning is to teach.
+``peftscope.tasks.text.stories`` stands in them, nor its form of worked answer: those are what fine-tuning is to teach.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from peftscope.tasks.general_text import read_general_text
-from peftscope.tasks.stories import LARGEST, NAMES, PLACES, THINGS
+from peftscope.tasks.text.general_text import read_general_text
+from peftscope.tasks.text.stories import LARGEST, NAMES, PLACES, THINGS
 
 __all__ = ["SHARES", "draw_documents", "facts", "prose", "write_copy", "write_fact"]
 

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from nano_lm_corpus import facts, prose, write_copy, write_fact
-from peftscope.models.generation import TextGenerator
-from peftscope.spec.study import TaskSpec
+from peftscope.models.kinds.causal_lm.generation import TextGenerator
+from peftscope.schema.study import TaskSpec
 from peftscope.tasks.base import TaskContext
-from peftscope.tasks.general_text import GeneralText, token_losses
 from peftscope.tasks.registry import create
+from peftscope.tasks.text.general_text import GeneralText, token_losses
 
 __all__ = ["copying", "known_facts", "prose_loss", "solved_stories", "unigram_loss"]
 
@@ -59,7 +59,7 @@ def solved_stories(model: nn.Module, tokenizer: Any, num_problems: int = 400) ->
     """Share of the task's problems solved by the model as it is, without fine-tuning."""
     options = {"source": "stories", "query_template": "Question: {query}\nAnswer:", "max_new_tokens": 32}
     sizes = {"train_size": 1, "valid_size": 1, "test_size": num_problems, "eval_batch_size": 200}
-    task = create(TaskSpec(name="math", options={**options, **sizes}), TaskContext(tokenizer=tokenizer))
+    task = create(TaskSpec(name="math", options={**options, **sizes}), TaskContext(processor=tokenizer))
     generator = TextGenerator(tokenizer, device=torch.device("cpu"))
     return sum(outcome.score for outcome in task.score(model, generator, "test")) / num_problems
 

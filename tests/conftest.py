@@ -11,8 +11,8 @@ import pytest
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 import tiny
-from peftscope.spec.run import RunSpec
-from peftscope.spec.study import MeasureSpec, TrainSpec
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import MeasureSpec, TrainSpec
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -75,11 +75,9 @@ def make_run(tiny_folder: Path, sums_file: Path) -> Callable[..., RunSpec]:
             "test_size": 6,
             "max_new_tokens": 6,
             "eval_batch_size": 3,
-        }
-        measure = {
+            "max_length": 160,
             "general_tokens": 200,
             "general_text": str(sums_file.with_name("general.txt")),
-            "latency": False,
         }
         return RunSpec(
             model=str(tiny_folder),
@@ -87,8 +85,8 @@ def make_run(tiny_folder: Path, sums_file: Path) -> Callable[..., RunSpec]:
             method=method,
             learning_rate=rate,
             seed=seed,
-            train=TrainSpec(**{"max_steps": 3, "max_length": 160, **parts.get("train", {})}),
-            measure=MeasureSpec(**{**measure, **parts.get("measure", {})}),
+            train=TrainSpec(**{"max_steps": 3, **parts.get("train", {})}),
+            measure=MeasureSpec(**{"latency": False, **parts.get("measure", {})}),
         )
 
     return make

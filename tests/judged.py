@@ -9,7 +9,7 @@ from typing import Any
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.power import More
 from peftscope.analysis.verdict import Candidate, Failure, Figure, Pair, PairVerdict, Verdict
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 
 __all__ = ["ACCURACY", "LOSS", "a_candidate", "a_verdict", "failures"]
 

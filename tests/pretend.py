@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from peftscope.spec.live import RunState
-from peftscope.spec.record import Attempt, RunRecord
-from peftscope.spec.run import RunSpec
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.live import RunState
+from peftscope.schema.record import Attempt, RunRecord
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import MethodSpec
 from peftscope.store.files import write_record
 from peftscope.store.running import write_state
 

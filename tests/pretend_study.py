@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from peftscope.execution.history import remember_study
 from peftscope.methods.catalog import BASE
-from peftscope.plan.agenda import agenda_of
-from peftscope.plan.standing import replay
-from peftscope.plan.start import Start
-from peftscope.run.history import remember_study
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.protocol import Protocol
-from peftscope.spec.record import CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
-from peftscope.spec.study import StudySpec
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.protocol import Protocol
+from peftscope.schema.record import CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
+from peftscope.schema.study import StudySpec
 from peftscope.store.files import write_record
+from peftscope.tuning.agenda import agenda_of
+from peftscope.tuning.standing import replay
+from peftscope.tuning.start import Start
 from pretend import a_record
 
 __all__ = ["ACCURACY", "make_study"]

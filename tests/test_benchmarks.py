@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from peftscope.spec.effort import EFFORTS
+from peftscope.schema.effort import EFFORTS
 
 ROOT = Path(__file__).resolve().parents[1]
 

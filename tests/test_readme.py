@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from peftscope.cli.vocabulary import vocabulary
-from peftscope.spec.reader import load_yaml, study_from
+from peftscope.schema.reader import load_yaml, study_from
 
 ROOT = Path(__file__).resolve().parents[1]
 

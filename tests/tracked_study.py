@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from peftscope.run.trackers import tracker_for
-from peftscope.spec.live import RunState
-from peftscope.spec.record import RunRecord
-from peftscope.spec.run import RunSpec
+from peftscope.execution.trackers import tracker_for
+from peftscope.schema.live import RunState
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
 
 PROJECT = "demo study"
 RUNS = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.cli import app
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
 from peftscope.store.files import read_records
 
 from .sizes import Sizes
@@ -72,11 +72,11 @@ class Desk:
         base: dict[str, Any] = {
             "name": name,
             "model": {"source": NANO, "device": self.device, "dtype": "float32"},
-            "task": {**task, "eval_batch_size": 16},
+            "task": {**task, "eval_batch_size": 16, "max_length": 96, "general_tokens": 0},
             "methods": ["lora"],
             "seeds": [0],
-            "train": {"max_steps": self.sizes.demo_steps, "batch_size": 8, "max_length": 96},
-            "measure": {"general_tokens": 0, "latency": False, "metered_steps": 2},
+            "train": {"max_steps": self.sizes.demo_steps, "batch_size": 8},
+            "measure": {"latency": False, "metered_steps": 2},
         }
         for part, values in parts.items():
             merged = isinstance(values, Mapping) and isinstance(base.get(part), dict)

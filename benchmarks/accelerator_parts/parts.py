@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from peftscope.errors import MissingExtra
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
 from peftscope.store.running import read_states
 
 from . import random_model
@@ -122,7 +122,7 @@ def memory(desk: Desk, notes: Notes) -> None:
 def _large(desk: Desk, name: str, *, file: str = "long.jsonl", **parts: Any) -> dict[str, Any]:
     sizes = desk.sizes
     model = {"source": str(desk.model), "device": desk.device, "dtype": sizes.dtype, **parts.pop("model", {})}
-    train = {"max_steps": sizes.steps, "batch_size": sizes.batch_size, "max_length": sizes.length}
+    train = {"max_steps": sizes.steps, "batch_size": sizes.batch_size}
     study = desk.study(
         f"large-{name}",
         model=model,
@@ -132,7 +132,7 @@ def _large(desk: Desk, name: str, *, file: str = "long.jsonl", **parts: Any) -> 
         **parts,
     )
     task = {"name": "own-data", "train": str(desk.folder / file), "prompt": "", "target": "text", "metric": "loss"}
-    return {**study, "task": {**task, "valid_size": 4, "test_size": 4}}
+    return {**study, "task": {**task, "valid_size": 4, "test_size": 4, "max_length": sizes.length, "general_tokens": 0}}
 
 
 def _against_plan(desk: Desk, notes: Notes, record: RunRecord, planned: Mapping[str, Any], how: str) -> None:
@@ -314,7 +314,8 @@ def cpu(desk: Desk, notes: Notes) -> None:
             f"retention-{device}",
             model={"device": device},
             train={"max_steps": 5},
-            measure={"general_tokens": desk.sizes.general_tokens, "latency": True},
+            task={"general_tokens": desk.sizes.general_tokens},
+            measure={"latency": True},
         )
         found[device] = {r.spec.method.title: r for r in notes.check_ok(desk.compare(study))}
     here, there = found[desk.device], found["cpu"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from peftscope.errors import Diverged, PeftscopeError, Stopped, StoreError, TechniqueRefused
-from peftscope.spec.record import Status
+from peftscope.schema.record import Status
 
 __all__ = ["Failure", "capture", "is_out_of_memory"]
 

@@ -11,6 +11,7 @@
     ├── Stopped              the user asked a run to end before its end (status ``killed``)
     ├── SplitSealed          the test split was asked for before a configuration is frozen (status ``error``)
     ├── StoreError           a folder is not writable, a disk is full, a record is unreadable
+    ├── PlugInError          what another package added cannot be loaded, or does not keep its contract
     └── MissingExtra         an optional dependency is needed; names the extra to install
 
 All of them carry a message that says where, what was given, what is allowed and what to do.
@@ -27,6 +28,7 @@ __all__ = [
     "MissingExtra",
     "ModelError",
     "PeftscopeError",
+    "PlugInError",
     "SpecError",
     "SplitSealed",
     "Stopped",
@@ -84,6 +86,10 @@ class Stopped(PeftscopeError):
 
 class StoreError(PeftscopeError, OSError):
     """A folder is not writable, a disk is full, or a record cannot be read."""
+
+
+class PlugInError(PeftscopeError):
+    """What another package added cannot be loaded, or does not keep its contract; the message names the package."""
 
 
 class MissingExtra(PeftscopeError, ImportError):

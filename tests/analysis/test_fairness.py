@@ -9,10 +9,10 @@ import pytest
 from peftscope.analysis.fairness import Fairness, fairness
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.tuning import Trial, Tuning
-from peftscope.spec.protocol import Protocol
-from peftscope.spec.record import RunRecord, TechniqueFacts
-from peftscope.spec.run import RunSpec
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.protocol import Protocol
+from peftscope.schema.record import RunRecord, TechniqueFacts
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import MethodSpec
 from peftscope.views.fairness import fairness_lines
 from pretend import a_record
 

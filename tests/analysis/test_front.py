@@ -13,7 +13,7 @@ from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import _on_front, front_of
 from peftscope.analysis.pooling import Pooled
 from peftscope.analysis.verdict import Candidate, Figure, Verdict
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 
 SCORE = MetricSpec(name="accuracy", unit="share", direction="higher", window="")
 MEMORY = MetricSpec(name="memory_bytes", unit="bytes", direction="lower", window="")

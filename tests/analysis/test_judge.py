@@ -14,7 +14,7 @@ from peftscope.analysis.judge import judge
 from peftscope.analysis.summary import summarise
 from peftscope.analysis.tuning import Edge, Trial, Tuning
 from peftscope.analysis.verdict import Verdict
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 from peftscope.views.table import failure_lines
 
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="")

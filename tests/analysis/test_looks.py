@@ -9,7 +9,7 @@ from peftscope.analysis.contenders import contenders
 from peftscope.analysis.looks import Trained
 from peftscope.analysis.outcomes import Training, outcomes_of
 from peftscope.analysis.pairs import compared, verdicts_of
-from peftscope.spec.seeds import PLANNED, Looks, SeedPlan
+from peftscope.schema.seeds import PLANNED, Looks, SeedPlan
 
 PLAN = SeedPlan(first=3, most=6)
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from peftscope.analysis.protocols import protocol_differences
 from peftscope.analysis.summary import summarise
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.protocol import Protocol
-from peftscope.spec.record import ExampleOutcome, RunRecord
-from peftscope.spec.run import RunSpec
-from peftscope.spec.study import MethodSpec, ModelSpec, TaskSpec
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.protocol import Protocol
+from peftscope.schema.record import ExampleOutcome, RunRecord
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import MethodSpec, ModelSpec, TaskSpec
 from peftscope.store.frame import examples_of, frame_of
 from peftscope.views.table import quality_and_cost
 

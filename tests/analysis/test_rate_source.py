@@ -8,9 +8,9 @@ import pytest
 
 from peftscope.analysis.rate_source import known_source, with_rate_source
 from peftscope.analysis.tuning import Trial, Tuning
-from peftscope.spec.record import RunRecord, TechniqueFacts
-from peftscope.spec.run import RunSpec
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.record import RunRecord, TechniqueFacts
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import MethodSpec
 from pretend import a_record
 
 GIVEN = "given with the study"

@@ -12,9 +12,9 @@ from peftscope.analysis.limits import Breach, Limits
 from peftscope.analysis.recommendation import Recommendation, recommend
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.verdict import Candidate, Figure, PairVerdict
-from peftscope.spec.record import RunRecord, TechniqueFacts
-from peftscope.spec.run import RunSpec
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.record import RunRecord, TechniqueFacts
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import MethodSpec
 from pretend import a_record
 
 TRAITS = {

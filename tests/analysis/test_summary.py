@@ -7,7 +7,7 @@ import pytest
 
 from peftscope.analysis.judge import judge
 from peftscope.analysis.summary import summarise
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 
 
 def _frames() -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -30,11 +30,12 @@ def study(tmp_path: Path) -> Path:
         "task": {
             "name": "own-data", "train": "rows.jsonl", "prompt": "{text}:", "target": "label",
             "valid_size": 4, "test_size": 6, "max_new_tokens": 4,
+            "max_length": 64, "general_tokens": 0,
         },
         "methods": ["lora", "xlora"],
         "seeds": [0],
-        "train": {"max_steps": 2, "max_length": 64},
-        "measure": {"general_tokens": 0, "latency": False},
+        "train": {"max_steps": 2},
+        "measure": {"latency": False},
     }  # fmt: skip
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(document))
@@ -162,7 +163,7 @@ def test_run_takes_an_experiment_folder_as_it_is(call: Call, study: Path, tmp_pa
     (tmp_path / "sums.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     arguments = ["run", str(folder), "--model", "model", "--data", "sums.jsonl", "--json", "--quiet"]
     sizes = ["task.test_size=4", "task.valid_size=4", "task.max_new_tokens=4", "train.max_steps=2"]
-    cheap = ["measure.general_tokens=0", "measure.latency=false", "model.dtype=float32", "train.eval_every=null"]
+    cheap = ["task.general_tokens=0", "measure.latency=false", "model.dtype=float32", "train.eval_every=null"]
     code, out, err = call(*arguments, *(part for setting in sizes + cheap for part in ("--set", setting)))
     assert code == 0, err
     (run,) = json.loads(out)["runs"]

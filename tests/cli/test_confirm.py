@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from peftscope.spec.run import RunSpec
+from peftscope.schema.run import RunSpec
 from peftscope.store.files import read_records
 
 
@@ -22,12 +22,12 @@ def study(tmp_path_factory: pytest.TempPathFactory, make_run: Callable[..., RunS
     document = {
         "name": "grows",
         "model": run["model"]["source"],
-        "task": {"name": run["task"]["name"], **run["task"]["options"]},
+        "task": {"name": run["task"]["name"], **run["task"]["options"], "general_tokens": 0},
         "methods": ["lora", "ia3"],
         "include_base": False,
         "seeds": {"first": 2, "most": 3},
-        "train": {"max_steps": 2, "max_length": 160},
-        "measure": {"general_tokens": 0, "latency": False},
+        "train": {"max_steps": 2},
+        "measure": {"latency": False},
     }
     place = tmp_path_factory.mktemp("grows") / "study.yaml"
     place.write_text(json.dumps(document))

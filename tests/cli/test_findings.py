@@ -11,10 +11,10 @@ import yaml
 from peftscope.cli.figures import RETENTION
 from peftscope.cli.findings import findings_of, names_told_apart, traits_by_name
 from peftscope.errors import StoreError
-from peftscope.spec.protocol import Protocol
-from peftscope.spec.record import RunRecord
+from peftscope.schema.protocol import Protocol
+from peftscope.schema.record import RunRecord
 from peftscope.store.files import read_records, record_path, write_record
-from peftscope.tasks.general_text import GeneralText
+from peftscope.tasks.text.general_text import GeneralText
 from pretend import a_record, a_run, a_study_folder
 from pretend_study import ACCURACY, make_study
 

@@ -36,10 +36,10 @@ TRANSFORMER = {
 STUDY = """
 name: tickets
 model: {model}
-task: {{name: math, source: stories}}
+task: {{name: math, source: stories, max_length: 40}}
 methods: [lora, {{name: oft, label: mine}}]
 seeds: [0]
-train: {{batch_size: 3, max_length: 40}}
+train: {{batch_size: 3}}
 """
 
 

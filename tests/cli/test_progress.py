@@ -14,9 +14,9 @@ from rich.console import Console
 from peftscope.cli.event_lines import EventLines
 from peftscope.cli.live_lines import run_lines
 from peftscope.cli.progress import STOPPING, LiveProgress, LogProgress, progress_for
-from peftscope.plan.start import Start
-from peftscope.run.events import Listener
-from peftscope.spec.metric import MetricSpec
+from peftscope.execution.events import Listener
+from peftscope.schema.metric import MetricSpec
+from peftscope.tuning.start import Start
 from pretend import a_record, a_run, a_state
 
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="")

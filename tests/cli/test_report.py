@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
 from pretend import a_study_folder
 from published import text_result
 from views.report_study import a_study

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from peftscope.spec.record import RunRecord
-from peftscope.spec.run import RunSpec
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
 from peftscope.store.files import read_record, read_records, record_path
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
@@ -25,12 +25,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_run: Callable[..., Run
     document = {
         "name": "again",
         "model": run["model"]["source"],
-        "task": {"name": run["task"]["name"], **run["task"]["options"]},
+        "task": {"name": run["task"]["name"], **run["task"]["options"], "general_tokens": 0},
         "methods": ["lora"],
         "include_base": False,
         "seeds": [0],
-        "train": {"max_steps": 4, "max_length": 160},
-        "measure": {"general_tokens": 0, "latency": False},
+        "train": {"max_steps": 4},
+        "measure": {"latency": False},
     }
     place = tmp_path_factory.mktemp("again")
     (place / "study.yaml").write_text(json.dumps(document))

@@ -10,8 +10,8 @@ import pytest
 
 from peftscope.cli.place import find_record
 from peftscope.errors import SpecError
-from peftscope.spec.protocol import Protocol
-from peftscope.spec.record import CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
+from peftscope.schema.protocol import Protocol
+from peftscope.schema.record import CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
 from peftscope.store.files import read_records
 from pretend import a_record, a_run, a_state, a_study_folder
 from pretend_study import make_study
@@ -42,7 +42,7 @@ def _full() -> RunRecord:
             "units_per_s": 1001.0,
             "drift": None,
         },
-        missing={"drift": "measure.general_tokens is 0", "general_loss": "measure.general_tokens is 0"},
+        missing={"drift": "general_tokens is 0", "general_loss": "general_tokens is 0"},
         curve=tuple(
             CurvePoint(step=s, learning_rate=1e-4, train_loss=4.0 / s, valid_score=0.1 * s, train_time_s=s)
             for s in (1, 2, 4)
@@ -77,7 +77,7 @@ def test_everything_of_a_run_is_told(call: Call, tmp_path: Path) -> None:
         "75.2 s",
         "2.5 MB",
         "65,536",
-        "drift, general loss: measure.general_tokens is 0",
+        "drift, general loss: general_tokens is 0",
         "4.000 █",
         " 1.000, to step 4",
         '"answer 0',

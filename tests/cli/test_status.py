@@ -16,9 +16,9 @@ import pytest
 from filelock import FileLock
 
 from peftscope.cli.overview import is_held, overview
-from peftscope.plan.expand import expand
-from peftscope.spec.run import RunSpec
-from peftscope.spec.study import StudySpec
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import StudySpec
+from peftscope.tuning.expand import expand
 from pretend import a_record, a_run, a_state, a_study_folder
 
 STUDY = StudySpec(

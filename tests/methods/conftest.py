@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from peftscope.methods.build import BuildContext
+from peftscope.models.kinds.causal_lm.inputs import TextInputs
 
 NARROW: dict[str, dict[str, Any]] = {
     # The base is 64 wide with keys and values of 32: what must divide a width or stay below it is smaller.
@@ -68,7 +69,9 @@ def context(tiny_tokenizer: PreTrainedTokenizerFast) -> Callable[..., BuildConte
             "learning_rate": 1e-3,
             "warn": lambda line: None,
             "calibration": calibration,
-            "tokenizer": tiny_tokenizer,
+            "task_type": "CAUSAL_LM",
+            "inputs": TextInputs(tiny_tokenizer),
+            "processor": tiny_tokenizer,
         }
         settings.update({key: value for key, value in changes.items() if key != "data_seed"})
         return BuildContext(**settings)

@@ -13,7 +13,7 @@ from peftscope.errors import SpecError, TechniqueRefused
 from peftscope.methods import catalog
 from peftscope.methods.build import build
 from peftscope.methods.card import Card
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.study import MethodSpec
 
 Make = Callable[..., Any]
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from peftscope.errors import StoreError
 from peftscope.methods import catalog, checkpoint
 from peftscope.methods.build import Built, build
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.study import MethodSpec
 
 Make = Callable[..., Any]
 LORA = catalog.card("lora")

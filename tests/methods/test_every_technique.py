@@ -16,7 +16,7 @@ from peftscope.methods import catalog, checkpoint
 from peftscope.methods.build import Built, build
 from peftscope.methods.card import Card
 from peftscope.methods.optimizers import OptimizerSettings
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.study import MethodSpec
 
 TRAINABLE = [card for card in catalog.cards().values() if card.trains]
 LORA_VARIANTS = {

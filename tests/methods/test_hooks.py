@@ -13,7 +13,7 @@ from peftscope.methods import catalog, checkpoint
 from peftscope.methods.build import Built, build
 from peftscope.methods.hooks import adalora_schedule
 from peftscope.methods.optimizers import OptimizerSettings
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.study import MethodSpec
 
 Make = Callable[..., Any]
 

@@ -15,7 +15,7 @@ from peftscope.methods import catalog, checkpoint
 from peftscope.methods.build import BuildContext, Built, build
 from peftscope.methods.card import Card
 from peftscope.methods.shapes import shapes_only
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.study import MethodSpec
 
 Facts = tuple[tuple[int, ...], torch.dtype, bool]
 
@@ -176,7 +176,7 @@ def test_a_prompt_from_a_text_needs_no_tokenizer_for_its_shape(
         "tokenizer_name_or_path": "/nowhere",
     }
     method = MethodSpec(name="prompt-tuning", peft_config=config)
-    built = build(make_base().to("meta"), method, context(tokenizer=None))
+    built = build(make_base().to("meta"), method, context(inputs=None, processor=None))
     assert built.num_trainable_params == 5 * 64
     assert built.peft_config is not None
     assert built.peft_config["prompt_tuning_init"] == "TEXT"

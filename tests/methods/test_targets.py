@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from peftscope.errors import SpecError, TechniqueRefused
 from peftscope.methods import targets
 from peftscope.methods.build import build
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.study import MethodSpec
 
 Make = Callable[..., Any]
 LLAMA = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]

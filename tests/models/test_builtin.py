@@ -16,9 +16,9 @@ from peftscope.errors import ModelError
 from peftscope.models import builtin
 from peftscope.models.builtin import BUILTINS, Wheel
 from peftscope.models.device import choose_device
-from peftscope.models.generation import TextGenerator
-from peftscope.models.load import load
-from peftscope.spec.study import ModelSpec
+from peftscope.models.kinds.causal_lm.generation import TextGenerator
+from peftscope.models.kinds.causal_lm.loading import load
+from peftscope.schema.study import ModelSpec
 
 
 def make_wheel(folder: Path) -> bytes:
@@ -86,8 +86,8 @@ def test_a_broken_gguf_file_is_a_model_error(tmp_path: Path) -> None:
 
 CHILD = """
 import json, sys
-from peftscope.models.load import load
-from peftscope.spec.study import ModelSpec
+from peftscope.models.kinds.causal_lm.loading import load
+from peftscope.schema.study import ModelSpec
 loaded = load(ModelSpec(source="builtin:smollm2-135m", device="cpu"))
 print(json.dumps([loaded.weights_sha256, loaded.num_params]))
 """
@@ -114,11 +114,11 @@ def test_the_real_builtin_loads_answers_and_is_cached(cache: Path) -> None:
     assert loaded.num_params == 134_515_008
 
     sentence = "The train left the station at noon and reached the city two hours later."
-    ids = torch.tensor([loaded.tokenizer(sentence).input_ids])
+    ids = torch.tensor([loaded.processor(sentence).input_ids])
     with torch.no_grad():
         assert loaded.model(input_ids=ids, labels=ids).loss.item() < 5
 
-    generate = TextGenerator(loaded.tokenizer, choose_device("cpu"))
+    generate = TextGenerator(loaded.processor, choose_device("cpu"))
     answer = generate(loaded.model, ["The capital of France is"], max_new_tokens=8, max_length=None, batch_size=1)
     assert "Paris" in answer[0].text
 

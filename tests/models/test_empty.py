@@ -12,9 +12,9 @@ from transformers import CONFIG_MAPPING, LlamaForCausalLM
 
 from peftscope.errors import ModelError
 from peftscope.models import source as source_module
-from peftscope.models.empty import empty_model, read_config
-from peftscope.models.load import load
-from peftscope.spec.study import ModelSpec
+from peftscope.models.kinds.causal_lm.empty import empty_model, read_config
+from peftscope.models.kinds.causal_lm.loading import load
+from peftscope.schema.study import ModelSpec
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LLAMA_3B, LLAMA_70B = str(CONFIGS / "llama-3.2-3b.json"), str(CONFIGS / "llama-70b.json")

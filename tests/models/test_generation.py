@@ -19,8 +19,8 @@ from torch import nn
 from transformers import LlamaForCausalLM
 
 from peftscope.errors import DataError
-from peftscope.models.generation import Generated, TextGenerator
-from peftscope.models.latency import decode_latency
+from peftscope.models.kinds.causal_lm.generation import Generated, TextGenerator
+from peftscope.models.kinds.causal_lm.latency import decode_latency
 from tiny import tiny_tokenizer
 
 TECHNIQUES: dict[str, Callable[[], Any]] = {
@@ -187,5 +187,5 @@ def test_latency_is_the_time_of_one_decode_step(
 
 def test_latency_leaves_out_prefill_and_warm_up(llama: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 110.0, 120.0, 121.0, 122.0, 125.0])
-    monkeypatch.setattr("peftscope.models.latency.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("peftscope.models.kinds.causal_lm.latency.time.perf_counter", lambda: next(clock))
     assert decode_latency(llama, batch_size=1, prompt_tokens=4, steps=3, warmup=2) == 1.0

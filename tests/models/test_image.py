@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from peftscope.errors import ModelError
-from peftscope.models.image import empty_transformer, read_transformer_config
+from peftscope.models.kinds.text_to_image.transformer import empty_transformer, read_transformer_config
 
 CONFIG = Path(__file__).parents[1] / "configs" / "flux2-klein-base-4b.json"
 

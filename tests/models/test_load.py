@@ -11,15 +11,15 @@ from transformers import GenerationConfig, LlamaForCausalLM
 
 from peftscope.errors import MissingExtra, ModelError
 from peftscope.models import quantization
-from peftscope.models.load import load, load_tokenizer
-from peftscope.spec.study import ModelSpec
+from peftscope.models.kinds.causal_lm.loading import load, load_tokenizer
+from peftscope.schema.study import ModelSpec
 
 
 def test_a_local_folder_loads_as_it_was_saved(saved: Path, llama: LlamaForCausalLM, tokenizer: Any) -> None:
     loaded = load(ModelSpec(source=str(saved), device="cpu"))
     ids = torch.tensor([[5, 6, 7]])
     assert torch.equal(loaded.model(input_ids=ids).logits, llama(input_ids=ids).logits)
-    assert loaded.tokenizer("ab").input_ids == tokenizer("ab").input_ids
+    assert loaded.processor("ab").input_ids == tokenizer("ab").input_ids
     assert (loaded.dtype, loaded.device.type, loaded.quantization) == (torch.float32, "cpu", None)
     assert loaded.weight_files == ("model.safetensors",)
     assert loaded.num_params == sum(parameter.numel() for parameter in llama.parameters())
@@ -56,7 +56,7 @@ def test_dtype_and_attention_kernel_are_the_ones_asked_for(saved: Path) -> None:
 
 def test_the_pad_token_is_not_touched(saved: Path, tokenizer: Any) -> None:
     assert tokenizer.pad_token is None
-    assert load(ModelSpec(source=str(saved), device="cpu")).tokenizer.pad_token is None
+    assert load(ModelSpec(source=str(saved), device="cpu")).processor.pad_token is None
 
 
 def test_the_authors_decoding_defaults_do_not_stay(saved: Path) -> None:
@@ -89,7 +89,7 @@ def test_damaged_files_are_model_errors(saved: Path) -> None:
 
 def test_the_tokenizer_alone_is_the_models(saved: Path) -> None:
     spec = ModelSpec(source=str(saved), device="cpu")
-    assert load_tokenizer(spec)("a b").input_ids == load(spec).tokenizer("a b").input_ids
+    assert load_tokenizer(spec)("a b").input_ids == load(spec).processor("a b").input_ids
 
 
 def test_a_model_without_tokenizer_is_refused(saved: Path) -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from peftscope.execution.execute import execute
 from peftscope.models.builtin import fetch_builtin
-from peftscope.models.generation import TextGenerator
-from peftscope.models.load import LoadedModel, load
+from peftscope.models.kinds.causal_lm.generation import TextGenerator
+from peftscope.models.kinds.causal_lm.loading import LoadedModel, load
 from peftscope.models.weights import file_sha256
-from peftscope.run.execute import execute
-from peftscope.spec.run import RunSpec
-from peftscope.spec.study import MeasureSpec, MethodSpec, ModelSpec, TaskSpec, TrainSpec
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import MeasureSpec, MethodSpec, ModelSpec, TaskSpec, TrainSpec
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 MEGABYTE = 10**6
@@ -83,7 +83,7 @@ def test_two_loads_have_the_same_hash(nano):
 
 
 def test_its_tokenizer_keeps_small_numbers_whole_and_every_text(nano):
-    tokenizer = nano.tokenizer
+    tokenizer = nano.processor
     for number in range(100):
         assert len(tokenizer.tokenize(f"{number}")) == len(tokenizer.tokenize(f" {number}")) == 1
     text = "Zoë pays 1,234.50 € – “twice”\n\tand 007 times.\n#### 42"
@@ -97,7 +97,7 @@ def test_its_tokenizer_keeps_small_numbers_whole_and_every_text(nano):
 
 
 def test_padding_on_the_left_changes_no_answer(nano):
-    generator = TextGenerator(nano.tokenizer, device=torch.device("cpu"))
+    generator = TextGenerator(nano.processor, device=torch.device("cpu"))
     prompts = ["7 + 5 =", "Copy: Ann 7 cups Bob 12 pens =>", "The people of the United States have"]
     together = generator(nano.model, prompts, max_new_tokens=8, max_length=None, batch_size=3)
     alone = generator(nano.model, prompts, max_new_tokens=8, max_length=None, batch_size=1)
@@ -105,8 +105,8 @@ def test_padding_on_the_left_changes_no_answer(nano):
 
 
 def test_prose_is_predicted_far_better_than_by_word_frequencies_as_the_card_says(nano, measures):
-    loss = measures.prose_loss(nano.model, nano.tokenizer, num_tokens=5000)
-    unigram = measures.unigram_loss(nano.tokenizer, num_tokens=5000, num_paragraphs=1000)
+    loss = measures.prose_loss(nano.model, nano.processor, num_tokens=5000)
+    unigram = measures.unigram_loss(nano.processor, num_tokens=5000, num_paragraphs=1000)
     assert loss < unigram - 1.5
     assert loss == pytest.approx(claimed("loss on held-out prose"), abs=0.15)
     assert unigram == pytest.approx(claimed("loss of a unigram model"), abs=0.15)
@@ -116,19 +116,19 @@ def test_prose_is_predicted_far_better_than_by_word_frequencies_as_the_card_says
     ("figure", "sign"), [("additions known", "+"), ("subtractions known", "-"), ("multiplications known", "*")]
 )
 def test_sums_are_known_as_the_card_says(nano, measures, figure, sign):
-    share = measures.known_facts(nano.model, nano.tokenizer, sign)
+    share = measures.known_facts(nano.model, nano.processor, sign)
     assert share > 0.9
     assert 100 * share == pytest.approx(claimed(figure), abs=1)
 
 
 def test_lines_are_copied_as_the_card_says(nano, measures):
-    share = measures.copying(nano.model, nano.tokenizer)
+    share = measures.copying(nano.model, nano.processor)
     assert share > 0.7
     assert 100 * share == pytest.approx(claimed("lines copied"), abs=2)
 
 
 def test_stories_are_not_solved_before_fine_tuning_as_the_card_says(nano, measures):
-    share = measures.solved_stories(nano.model, nano.tokenizer, num_problems=100)
+    share = measures.solved_stories(nano.model, nano.processor, num_problems=100)
     assert share <= 0.05
     assert claimed("`stories` problems solved") <= 5
 
@@ -139,11 +139,11 @@ def test_lora_learns_to_solve_stories_in_sixty_steps(tmp_path):
     task = {"source": "stories", "query_template": "Question: {query}\nAnswer:", "max_new_tokens": 28}
     run = RunSpec(
         model=ModelSpec(source="builtin:nano-lm", device="cpu"),
-        task=TaskSpec(name="math", options={**task, "eval_batch_size": 200}),
+        task=TaskSpec(name="math", options={**task, "eval_batch_size": 200, "max_length": 96, "general_tokens": 0}),
         method=MethodSpec(name="lora"),
         learning_rate=1e-3,
-        train=TrainSpec(max_steps=60, batch_size=16, max_length=96, warmup_fraction=0.1),
-        measure=MeasureSpec(general_tokens=0, latency=False),
+        train=TrainSpec(max_steps=60, batch_size=16, warmup_fraction=0.1),
+        measure=MeasureSpec(latency=False),
     )
     record = execute(run, tmp_path)
     assert record.status == "ok", record.reason

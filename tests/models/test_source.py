@@ -11,7 +11,7 @@ from transformers import LlamaForCausalLM
 from peftscope.errors import ModelError
 from peftscope.models import source as sources
 from peftscope.models.source import locate
-from peftscope.spec.study import ModelSpec
+from peftscope.schema.study import ModelSpec
 
 
 @pytest.fixture

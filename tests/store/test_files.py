@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from peftscope.errors import StoreError
-from peftscope.spec.record import Attempt, ExampleOutcome, RunRecord
-from peftscope.spec.run import RunSpec
+from peftscope.schema.record import Attempt, ExampleOutcome, RunRecord
+from peftscope.schema.run import RunSpec
 from peftscope.store.files import read_record, read_records, record_path, write_record, write_text
 from peftscope.store.frame import examples_of, frame_of
 

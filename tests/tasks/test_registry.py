@@ -6,12 +6,13 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from peftscope import plugins
 from peftscope.errors import SpecError
-from peftscope.spec.study import TaskSpec
+from peftscope.schema.study import TaskSpec
 from peftscope.tasks import registry
 from peftscope.tasks.base import TaskContext
-from peftscope.tasks.options import MathOptions, OwnDataOptions
 from peftscope.tasks.registry import TaskEntry, create, options_model, task_names
+from peftscope.tasks.text.options import MathOptions, OwnDataOptions
 from tiny import tiny_tokenizer
 
 
@@ -38,17 +39,17 @@ def test_an_unknown_task_names_the_nearest():
 def test_every_wrong_option_is_named_at_once():
     spec = TaskSpec(name="math", options={"sorce": "files", "answer": "middle", "max_new_tokens": 0})
     with pytest.raises(SpecError) as caught:
-        create(spec, TaskContext(tokenizer=tiny_tokenizer()))
+        create(spec, TaskContext(processor=tiny_tokenizer()))
     assert len(caught.value.problems) == 3
     assert "did you mean 'source'" in str(caught.value)
 
 
 def test_a_plug_in_is_found_and_cannot_take_a_built_in_name(monkeypatch):
     points = [
-        EntryPoint("toy", "tasks.test_registry:TOY", registry.ENTRY_POINT_GROUP),
-        EntryPoint("math", "tasks.test_registry:TOY", registry.ENTRY_POINT_GROUP),
+        EntryPoint("toy", "tasks.test_registry:TOY", registry.TASKS.group),
+        EntryPoint("math", "tasks.test_registry:TOY", registry.TASKS.group),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
     with pytest.warns(UserWarning, match="'math' of .* is left out: the name is taken"):
         assert "toy" in task_names()
     with pytest.warns(UserWarning, match="left out"):
@@ -56,4 +57,4 @@ def test_a_plug_in_is_found_and_cannot_take_a_built_in_name(monkeypatch):
     assert options_model("math") is MathOptions
 
 
-TOY = TaskEntry(task="tasks.toy:RegressionTask", options="peftscope.tasks.options:MathOptions")
+TOY = TaskEntry(task="tasks.toy:RegressionTask", options="peftscope.tasks.text.options:MathOptions")

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from peftscope.spec.metric import MetricSpec
-from peftscope.tasks.base import Batch, Generate, Outcome, Shown, Split, Task
+from peftscope.schema.metric import MetricSpec
+from peftscope.tasks.base import Batch, Outcome, Predictor, Shown, Split, Task
 from peftscope.tasks.order import epoch_batches
 
 __all__ = ["DenoisingTask", "RegressionTask", "ToyTask"]
@@ -50,7 +50,7 @@ class ToyTask(Task):
         return (model(batch["x"]) - batch["y"]).square().sum(), batch["y"].numel()
 
     @torch.no_grad()
-    def score(self, model: nn.Module, generate: Generate, split: Split) -> Sequence[Outcome]:
+    def score(self, model: nn.Module, generate: Predictor, split: Split) -> Sequence[Outcome]:
         errors = (model(self.x) - self.y).square().mean(1)
         return [Outcome(example_id=str(i), score=float(error)) for i, error in enumerate(errors)]
 
@@ -82,7 +82,7 @@ class DenoisingTask(ToyTask):
         self.y = torch.randn(num_rows, 4, generator=source)
         self.x = torch.ones(num_rows, 4) + self.y
 
-    def score(self, model: nn.Module, generate: Generate, split: Split) -> Sequence[Outcome]:
+    def score(self, model: nn.Module, generate: Predictor, split: Split) -> Sequence[Outcome]:
         """Two draws per example, as image tasks have them."""
         once = super().score(model, generate, split)
         return [Outcome(example_id=o.example_id, score=o.score, draw=draw) for o in once for draw in (0, 1)]

@@ -15,11 +15,11 @@ from peftscope.analysis.front import Front
 from peftscope.analysis.power import More
 from peftscope.analysis.tuning import Trial, Tuning
 from peftscope.analysis.verdict import Candidate, Figure, Pair, Verdict
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.protocol import Protocol
-from peftscope.spec.record import Attempt, CurvePoint, ExampleOutcome, RunRecord
-from peftscope.spec.run import RunSpec
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.protocol import Protocol
+from peftscope.schema.record import Attempt, CurvePoint, ExampleOutcome, RunRecord
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import MethodSpec
 from peftscope.views.report.material import Material, Topic
 
 __all__ = ["ACCURACY", "METRICS", "a_front", "a_study", "many_singles"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from judged import ACCURACY, a_candidate, a_verdict
 from peftscope.analysis.front import Front
-from peftscope.train.metrics import RUN_METRICS
+from peftscope.measures.metrics import RUN_METRICS
 from peftscope.views.front import front_topic
 
 MEMORY = RUN_METRICS["peak_train_memory_bytes"]

@@ -10,7 +10,7 @@ from peftscope.analysis.limits import Limits
 from peftscope.analysis.recommendation import Recommendation, recommend
 from peftscope.analysis.verdict import Verdict
 from peftscope.cli.figures import RETENTION
-from peftscope.train.metrics import RUN_METRICS
+from peftscope.measures.metrics import RUN_METRICS
 from peftscope.views.recommendation import recommendation_topics
 
 SPECS = (*RUN_METRICS.values(), *RETENTION.values())

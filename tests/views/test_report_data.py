@@ -12,8 +12,8 @@ import pytest
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.fairness import Fairness, Share
 from peftscope.analysis.verdict import Candidate
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.record import CurvePoint
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.record import CurvePoint
 from peftscope.views.report.curves import LONGEST, training_data
 from peftscope.views.report.data import report_data
 from peftscope.views.report.identity import marks_of

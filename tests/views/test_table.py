@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 from peftscope.views.table import failure_lines, markdown_table, quality_and_cost, terminal_table
 
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="test")

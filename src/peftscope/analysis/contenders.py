@@ -12,8 +12,8 @@ from peftscope.analysis.judge import margin_of, trained_in
 from peftscope.analysis.looks import Trained
 from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.analysis.power import chances_to_decide
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.seeds import Looks
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.seeds import Looks
 
 __all__ = ["HOPELESS", "contenders", "contenders_among"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from peftscope.analysis.traits import Traits, setting_of
 from peftscope.analysis.tuning import Edge, Tuning
-from peftscope.spec.effort import Effort
-from peftscope.spec.record import RunRecord
-from peftscope.spec.seeds import SeedPlan
-from peftscope.spec.study import StudySpec
+from peftscope.schema.effort import Effort
+from peftscope.schema.record import RunRecord
+from peftscope.schema.seeds import SeedPlan
+from peftscope.schema.study import StudySpec
 
 __all__ = ["Difference", "Fairness", "Share", "fairness"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peftscope.analysis.verdict import Candidate, Verdict
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 
 __all__ = ["Front", "front_of"]
 

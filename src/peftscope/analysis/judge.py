@@ -20,8 +20,8 @@ from peftscope.analysis.pooling import Pooled, pooled
 from peftscope.analysis.tiers import tiers_of
 from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Candidate, Failure, Figure, Pair, Verdict
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.seeds import Looks
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.seeds import Looks
 
 __all__ = ["SHARE_MARGIN", "final_runs", "judge", "margin_of", "trained_in"]
 

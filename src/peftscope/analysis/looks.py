@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
-from peftscope.spec.seeds import Looks
+from peftscope.schema.seeds import Looks
 
 __all__ = ["Look", "Trained"]
 

@@ -29,7 +29,7 @@ from peftscope.analysis.outcomes import Outcomes
 from peftscope.analysis.pooling import Pooled
 from peftscope.analysis.power import more_seeds
 from peftscope.analysis.verdict import Pair, PairVerdict
-from peftscope.spec.seeds import PLANNED
+from peftscope.schema.seeds import PLANNED
 
 __all__ = [
     "Tested",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from peftscope.spec.difference import differences
-from peftscope.spec.record import RunRecord
+from peftscope.schema.difference import differences
+from peftscope.schema.record import RunRecord
 
 __all__ = ["protocol_differences"]
 

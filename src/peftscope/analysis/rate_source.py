@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from peftscope.analysis.tuning import Tuning
-from peftscope.spec.record import RunRecord
-from peftscope.spec.run import RunSpec
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
 
 __all__ = ["known_source", "with_rate_source"]
 

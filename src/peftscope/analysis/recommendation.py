@@ -23,7 +23,7 @@ from peftscope.analysis.limits import (
 )
 from peftscope.analysis.traits import Traits, setting_of
 from peftscope.analysis.verdict import Candidate, Failure, Pair, Verdict
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
 
 __all__ = ["Kin", "Recommendation", "Tie", "recommend"]
 

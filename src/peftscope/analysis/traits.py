@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
 
 __all__ = ["Traits", "setting_of"]
 

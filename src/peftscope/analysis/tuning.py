@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from peftscope.spec.effort import Effort
+from peftscope.schema.effort import Effort
 
 __all__ = ["Edge", "Trial", "Tuning"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.tuning import Edge
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 
 if TYPE_CHECKING:  # they take SciPy, which a look at a study's progress can do without
     from peftscope.analysis.pooling import Pooled

@@ -10,7 +10,7 @@ import typer
 from peftscope.cli import options
 from peftscope.cli.runs import Manner, Outcome, conclude, do_runs
 from peftscope.cli.vocabulary import vocabulary
-from peftscope.spec.reader import read_study
+from peftscope.schema.reader import read_study
 
 __all__ = ["compare"]
 

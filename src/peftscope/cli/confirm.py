@@ -9,8 +9,8 @@ from peftscope.analysis.verdict import Candidate
 from peftscope.cli.findings import Findings
 from peftscope.cli.runs import Manner, do_runs
 from peftscope.errors import SpecError
-from peftscope.plan.start import Start
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
+from peftscope.tuning.start import Start
 
 __all__ = ["Confirmed", "confirm"]
 

@@ -11,9 +11,9 @@ from typing import Any, TextIO
 
 from peftscope.cli.output import print_event
 from peftscope.cli.tally import Clock, Tally
-from peftscope.spec.live import RunState
-from peftscope.spec.record import RunRecord
-from peftscope.spec.run import RunSpec
+from peftscope.schema.live import RunState
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
 
 __all__ = ["EventLines"]
 

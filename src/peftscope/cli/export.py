@@ -12,7 +12,7 @@ from peftscope.cli.place import study_folder
 from peftscope.errors import SpecError, unknown_name
 
 if TYPE_CHECKING:
-    from peftscope.spec.record import RunRecord
+    from peftscope.schema.record import RunRecord
 
 __all__ = ["export"]
 
@@ -45,7 +45,7 @@ def export(
     finals = [record for record in records if record.spec.purpose == "final"]
     done: dict[str, Any] = {"num_records": len(records)}
     if to is not None:
-        from peftscope.store.upstream_out import export_upstream
+        from peftscope.upstream.results_out import export_upstream
 
         done["files"] = [str(path) for path in export_upstream(finals, to)]
     if csv is not None:

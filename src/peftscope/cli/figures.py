@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.record import RunRecord
-from peftscope.store.upstream_figures import SCORES, UPSTREAM_METRICS
-from peftscope.train.metrics import RUN_METRICS, SCORE_METRICS
+from peftscope.measures.metrics import RUN_METRICS, SCORE_METRICS
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.record import RunRecord
+from peftscope.upstream.figures import SCORES, UPSTREAM_METRICS
 
 if TYPE_CHECKING:
     import pandas as pd

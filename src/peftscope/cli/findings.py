@@ -15,9 +15,9 @@ from peftscope.analysis.verdict import Verdict
 from peftscope.cli.figures import example_count, figure_specs, score_spec
 from peftscope.cli.place import study_folder
 from peftscope.errors import SpecError, StoreError
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.record import RunRecord
-from peftscope.spec.study import StudySpec
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.record import RunRecord
+from peftscope.schema.study import StudySpec
 from peftscope.store.files import read_record, read_records
 from peftscope.store.looks import looks_of
 
@@ -187,7 +187,7 @@ def _readable(folder: Path, notes: list[str]) -> list[RunRecord]:
 
 def _study_in(folder: Path, notes: list[str]) -> StudySpec | None:
     """The study as it was run last."""
-    from peftscope.run.history import STUDY_FILE
+    from peftscope.execution.history import STUDY_FILE
 
     path = folder / STUDY_FILE
     try:
@@ -202,7 +202,7 @@ def _study_in(folder: Path, notes: list[str]) -> StudySpec | None:
 def _changed_since(file: Path, study: StudySpec) -> list[str]:
     """Whether the study's file says something else than what was run last."""
     from peftscope.cli.vocabulary import vocabulary
-    from peftscope.spec.reader import read_study
+    from peftscope.schema.reader import read_study
 
     try:
         same = read_study(file, vocabulary()) == study
@@ -217,7 +217,7 @@ def _of_study(
     """Records the study asks for, and what its tuning came to."""
     if study is None:
         return list(found), []
-    from peftscope.plan.standing import standing_of
+    from peftscope.tuning.standing import standing_of
 
     try:
         standing = standing_of(study, {record.run_id: record for record in found})

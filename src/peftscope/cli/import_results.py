@@ -12,7 +12,7 @@ from peftscope.cli.output import print_json, show_warnings
 from peftscope.cli.place import RESULTS
 
 if TYPE_CHECKING:
-    from peftscope.store.upstream_in import Imported, Names
+    from peftscope.upstream.results_in import Imported, Names
 
 __all__ = ["import_results"]
 
@@ -24,7 +24,7 @@ def import_results(
 ) -> None:
     """Read result files of the public PEFT benchmark, or exported ones; a second import adds nothing."""
     # Imported late: the names of techniques come from peft, which takes seconds.
-    from peftscope.store.upstream_in import keep_imported, read_upstream
+    from peftscope.upstream.results_in import keep_imported, read_upstream
 
     with Console(stderr=True).status("reading results"):
         found = read_upstream(folder, _names())
@@ -38,9 +38,9 @@ def import_results(
 
 
 def _names() -> Names:
-    from peftscope.methods.published import method_name
-    from peftscope.store.upstream_in import Names
-    from peftscope.train.metrics import OF_RETENTION, RUN_METRICS, SCORE_METRICS
+    from peftscope.measures.metrics import OF_RETENTION, RUN_METRICS, SCORE_METRICS
+    from peftscope.methods.adapter_config import method_name
+    from peftscope.upstream.results_in import Names
 
     return Names(method_name=method_name, metrics=(*SCORE_METRICS, *RUN_METRICS, *OF_RETENTION))
 

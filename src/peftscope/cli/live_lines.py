@@ -8,8 +8,8 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from peftscope.cli.tally import Tally, counts_text, eta_text
-from peftscope.spec.live import RunState
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.live import RunState
+from peftscope.schema.metric import MetricSpec
 from peftscope.views.columns import fitted
 from peftscope.views.line import one_line, shorten, value_text
 

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 
-from peftscope.spec.record import timestamp
+from peftscope.schema.record import timestamp
 
 __all__ = ["finite", "print_event", "print_json", "show_warnings"]
 

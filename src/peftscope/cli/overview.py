@@ -17,16 +17,16 @@ from pydantic import ValidationError
 from peftscope.analysis.tuning import Tuning
 from peftscope.cli.tally import NOT_FAILED
 from peftscope.errors import SpecError
-from peftscope.plan.standing import Standing
-from peftscope.run.eta import Eta, remaining
-from peftscope.run.history import STUDY_FILE
-from peftscope.run.launch import FINISHED
-from peftscope.spec.live import RunState
-from peftscope.spec.record import RunRecord
-from peftscope.spec.run import RunSpec
-from peftscope.spec.seeds import SeedPlan
-from peftscope.spec.study import StudySpec
+from peftscope.execution.eta import Eta, remaining
+from peftscope.execution.history import STUDY_FILE
+from peftscope.execution.launch import FINISHED
+from peftscope.schema.live import RunState
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
+from peftscope.schema.seeds import SeedPlan
+from peftscope.schema.study import StudySpec
 from peftscope.store.running import read_states
+from peftscope.tuning.standing import Standing
 
 __all__ = ["LOST", "RUNNING", "WAITING", "Overview", "Row", "age_s", "is_held", "overview"]
 
@@ -151,7 +151,7 @@ def _study(folder: Path, notes: list[str]) -> StudySpec | None:
 
 
 def _standing(study: StudySpec | None, records: dict[str, RunRecord], notes: list[str]) -> Standing | None:
-    from peftscope.plan.standing import standing_of
+    from peftscope.tuning.standing import standing_of
 
     if study is None:
         return None

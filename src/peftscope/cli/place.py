@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from peftscope.errors import SpecError, StoreError
-from peftscope.spec.reader import load_yaml
-from peftscope.spec.record import RunRecord
+from peftscope.schema.reader import load_yaml
+from peftscope.schema.record import RunRecord
 from peftscope.store.files import read_record
 from peftscope.store.running import read_states
 from peftscope.views.line import one_line

@@ -14,12 +14,12 @@ from peftscope.cli.amounts import bytes_of
 from peftscope.cli.output import print_json, show_warnings
 from peftscope.cli.questions import DEFAULT_LENGTH, Given, about_experiments, about_methods, about_study
 from peftscope.cli.request import Request
-from peftscope.spec.study import TrainSpec
+from peftscope.schema.study import TrainSpec
 from peftscope.views.footprints import footprint_table
 
 if TYPE_CHECKING:
-    from peftscope.plan.footprint import Forecast
-    from peftscope.plan.question import Question
+    from peftscope.footprint.footprint import Forecast
+    from peftscope.footprint.question import Question
 
     Answer = tuple[Question, Forecast]
 
@@ -73,8 +73,8 @@ def plan(
     quiet: options.Quiet = False,
 ) -> None:
     """Predict parameters, checkpoint and peak memory of techniques on a model, from its config alone."""
+    from peftscope.execution.forking import warm_up
     from peftscope.methods.optimizers import GENERAL
-    from peftscope.run.forking import warm_up
 
     request = Request("peftscope plan")
     limit = request.amount("--max-memory", max_memory, bytes_of)
@@ -133,8 +133,8 @@ def _count(questions: Sequence[Question], limit: int | None, *, quiet: bool) -> 
     """Forecasts, smallest first."""
     from joblib import cpu_count
 
-    from peftscope.plan.forecast import forecasts
-    from peftscope.run.forking import warm_up
+    from peftscope.execution.forking import warm_up
+    from peftscope.footprint.forecast import forecasts
 
     found = []
     console = Console(stderr=True, quiet=quiet)

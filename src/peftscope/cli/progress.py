@@ -15,12 +15,12 @@ from rich.text import Text
 from peftscope.cli.event_lines import EventLines
 from peftscope.cli.live_lines import attempt_text, loss_text, run_lines, study_line, valid_text
 from peftscope.cli.tally import NOT_FAILED, Clock, Tally, eta_text, found_text
-from peftscope.plan.start import Start
-from peftscope.run.events import Listener
-from peftscope.spec.live import RunState
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.record import RunRecord
-from peftscope.spec.run import RunSpec
+from peftscope.execution.events import Listener
+from peftscope.schema.live import RunState
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
+from peftscope.tuning.start import Start
 from peftscope.views.line import one_line, score_text, shorten, span_text
 
 __all__ = ["LiveProgress", "LogProgress", "progress_for"]

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from peftscope.errors import ModelError, SpecError
-from peftscope.spec.study import MethodSpec, ModelSpec, TrainSpec
+from peftscope.schema.study import MethodSpec, ModelSpec, TrainSpec
 
 if TYPE_CHECKING:
-    from peftscope.plan.question import Question
-    from peftscope.plan.subject import Subject
+    from peftscope.footprint.question import Question
+    from peftscope.models.kinds.base import ShapeModel
 
 __all__ = ["DEFAULT_LENGTH", "Given", "about_experiments", "about_methods", "about_study"]
 
@@ -54,7 +54,7 @@ class Given:
         )
         return replace(question, workload=load)
 
-    def subject(self, own: ModelSpec | None = None) -> Subject:
+    def subject(self, own: ModelSpec | None = None) -> ShapeModel:
         """The base that was given, or a study's own.
 
         Raises:
@@ -62,7 +62,7 @@ class Given:
         """
         import torch
 
-        from peftscope.plan.subject import read_subject
+        from peftscope.models.kinds.registry import shapes_of
 
         source = self.model or (own.source if own else "")
         dtype = self.dtype or (own.dtype if own and own.dtype != "auto" else None)
@@ -72,7 +72,10 @@ class Given:
             raise ModelError(
                 "model.quantization: a mapping's sizes are not predicted; nf4 and int8 are (--quantization)"
             )
-        subject = read_subject(source, getattr(torch, dtype), quantization)
+        own = own or ModelSpec(source=source)
+        own = own.model_copy(update={"source": source, "quantization": quantization})
+        own = own.model_copy(update={"revision": None}) if self.model else own
+        subject = shapes_of(own, getattr(torch, dtype))
         subject.base()  # a config no model can be built from is said once, not for every technique
         return subject
 
@@ -80,16 +83,19 @@ class Given:
 def about_study(path: Path, given: Given) -> list[Question]:
     """Every technique of a study, on its model and as it would train there."""
     from peftscope.cli.vocabulary import vocabulary
-    from peftscope.plan.question import questions_of
-    from peftscope.spec.reader import read_study
+    from peftscope.footprint.question import questions_of
+    from peftscope.schema.reader import read_study
+    from peftscope.tasks.registry import kind_of
 
     spec = read_study(path, vocabulary())
-    return [given.laid_over(question) for question in questions_of(spec, given.subject(spec.model))]
+    kind = kind_of(spec.model, spec.task).name
+    subject = given.subject(spec.model.model_copy(update={"kind": kind}))
+    return [given.laid_over(question) for question in questions_of(spec, subject)]
 
 
 def about_methods(methods: Sequence[str], given: Given) -> list[Question]:
     """Techniques by name, with their cards' settings."""
-    from peftscope.plan.question import Question, Workload
+    from peftscope.footprint.question import Question, Workload
 
     subject = given.subject()
     workload = Workload(batch_size=DEFAULT_BATCH, length=DEFAULT_LENGTH, train=TrainSpec())
@@ -104,8 +110,8 @@ def about_experiments(folder: Path, given: Given) -> list[Question]:
     Raises:
         SpecError: There is none, or a folder is of one benchmark and the others of the other.
     """
-    from peftscope.plan.published import question_of
-    from peftscope.spec.experiment import read_experiment
+    from peftscope.footprint.experiment import question_of
+    from peftscope.upstream.experiment import read_experiment
 
     inside = {file.parent for name in ("adapter_config.json", "training_params.json") for file in folder.rglob(name)}
     if not inside:

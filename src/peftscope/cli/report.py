@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from peftscope.analysis.front import Front
     from peftscope.analysis.verdict import Verdict
     from peftscope.cli.findings import Findings
-    from peftscope.spec.metric import MetricSpec
+    from peftscope.schema.metric import MetricSpec
     from peftscope.views.report.material import Material, Topic
 
 __all__ = ["report"]

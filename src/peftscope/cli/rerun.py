@@ -13,8 +13,8 @@ from peftscope.cli.output import print_json
 from peftscope.cli.place import find_record
 from peftscope.cli.runs import Manner, do_runs
 from peftscope.errors import SpecError
-from peftscope.plan.start import Start
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
+from peftscope.tuning.start import Start
 
 __all__ = ["rerun"]
 
@@ -41,8 +41,8 @@ def rerun(
     at_home = record_path(folder, record.run_id).is_file()  # else a loose copy, with no study around it
     with tempfile.TemporaryDirectory(dir=ensure_folder(folder) if at_home else None, prefix=".rerun-") as place:
         (second,), _ = do_runs([Start.of(record)], Path(place), title=record.spec.title, manner=manner)
-    from peftscope.run.launch import study_held
-    from peftscope.run.repeat import compare_records
+    from peftscope.execution.launch import study_held
+    from peftscope.execution.repeat import compare_records
 
     found = compare_records(record, second)
     again = second.attempts[-1].model_copy(update={"kind": "rerun", "agrees": found.agrees})

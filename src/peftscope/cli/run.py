@@ -10,11 +10,11 @@ import typer
 from peftscope.cli import options
 from peftscope.cli.output import show_warnings
 from peftscope.cli.runs import Manner, Outcome, conclude, do_runs
-from peftscope.plan.start import Start
-from peftscope.spec.experiment import read_experiment, to_run_spec
-from peftscope.spec.override import override
-from peftscope.spec.run import RunSpec
-from peftscope.spec.study import TaskSpec
+from peftscope.schema.override import override
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import TaskSpec
+from peftscope.tuning.start import Start
+from peftscope.upstream.experiment import read_experiment, to_run_spec
 
 __all__ = ["run"]
 
@@ -60,7 +60,7 @@ def _spec_of(
     seed: int | None,
     notes: list[str],
 ) -> tuple[RunSpec, str]:
-    from peftscope.methods.published import method_name
+    from peftscope.methods.adapter_config import method_name
 
     experiment = read_experiment(folder)
     task = None

@@ -17,15 +17,15 @@ from peftscope.cli.output import print_event, print_json, show_warnings
 from peftscope.cli.progress import progress_for
 from peftscope.cli.recommend_document import fairness_document
 from peftscope.errors import SpecError
+from peftscope.execution.events import Listener
 from peftscope.methods.catalog import BASE
-from peftscope.plan.checked import Checked
-from peftscope.plan.start import Start
-from peftscope.run.events import Listener
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.record import RunRecord
-from peftscope.spec.run import RunSpec
-from peftscope.spec.seeds import SeedPlan
-from peftscope.spec.study import StudySpec
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
+from peftscope.schema.seeds import SeedPlan
+from peftscope.schema.study import StudySpec
+from peftscope.tuning.checked import Checked
+from peftscope.tuning.start import Start
 
 __all__ = ["Manner", "Outcome", "conclude", "do_runs"]
 
@@ -69,17 +69,17 @@ def do_runs(
     Raises:
         PeftscopeError: The data, the model or the folder is not as it should be; nothing was trained.
     """
-    from peftscope.plan.agenda import FixedAgenda, agenda_of
-    from peftscope.plan.expand import one_of_each
-    from peftscope.run.history import changes_of_study, known_runs, outdated, remember_study
-    from peftscope.run.launch import inspect, launch, study_held
-    from peftscope.run.room import room_for
-    from peftscope.run.share import share_out
+    from peftscope.execution.history import changes_of_study, known_runs, outdated, remember_study
+    from peftscope.execution.launch import inspect, launch, study_held
+    from peftscope.execution.room import room_for
+    from peftscope.execution.share import share_out
+    from peftscope.tuning.agenda import FixedAgenda, agenda_of
+    from peftscope.tuning.expand import one_of_each
 
     console = Console(stderr=True, quiet=manner.quiet, soft_wrap=True, highlight=False)
     listeners: list[Listener] = []
     if manner.track is not None:  # first of all: a tracker that is not installed should be told at once
-        from peftscope.run.trackers import tracker_for
+        from peftscope.execution.trackers import tracker_for
 
         listeners.append(tracker_for(manner.track, project=title))
 
@@ -121,7 +121,7 @@ def do_runs(
 
 
 def _runs_of(what: StudySpec | Sequence[Start]) -> list[RunSpec]:
-    from peftscope.plan.expand import expand
+    from peftscope.tuning.expand import expand
 
     return expand(what) if isinstance(what, StudySpec) else [start.run for start in what]
 
@@ -206,7 +206,7 @@ def _tunings(outcome: Outcome) -> Sequence[Tuning]:
     """What the tuning of a study came to."""
     if outcome.study is None:
         return ()
-    from peftscope.plan.standing import standing_of
+    from peftscope.tuning.standing import standing_of
 
     return standing_of(outcome.study, {record.run_id: record for record in outcome.records}).tunings
 

@@ -18,7 +18,7 @@ from peftscope.cli.output import print_json
 from peftscope.cli.overview import overview
 from peftscope.cli.place import find_record
 from peftscope.cli.tally import NOT_FAILED
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
 from peftscope.store.files import record_path
 from peftscope.views.line import one_line
 from peftscope.views.sheet import Section, sheet

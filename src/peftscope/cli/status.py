@@ -19,7 +19,7 @@ from peftscope.cli.overview import LOST, RUNNING, WAITING, Overview, Row, age_s,
 from peftscope.cli.place import study_folder
 from peftscope.cli.tally import NOT_FAILED, eta_text
 from peftscope.errors import SpecError
-from peftscope.run.eta import wall_time
+from peftscope.execution.eta import wall_time
 from peftscope.views.columns import fitted
 from peftscope.views.line import one_line, shorten, span_text, value_text
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from peftscope.plan.start import Start
-from peftscope.run.eta import Eta, remaining
-from peftscope.run.events import Listener
-from peftscope.spec.live import RunState
-from peftscope.spec.record import RunRecord, Status
-from peftscope.spec.run import RunSpec
+from peftscope.execution.eta import Eta, remaining
+from peftscope.execution.events import Listener
+from peftscope.schema.live import RunState
+from peftscope.schema.record import RunRecord, Status
+from peftscope.schema.run import RunSpec
+from peftscope.tuning.start import Start
 from peftscope.views.line import span_text
 
 __all__ = ["NOT_FAILED", "Counts", "Tally", "UnderWay", "counts_text", "eta_text", "found_text"]

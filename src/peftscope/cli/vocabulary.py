@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from peftscope.methods.catalog import cards, knob_names
-from peftscope.spec.reader import Vocabulary
+from peftscope.schema.reader import Vocabulary
 from peftscope.tasks.registry import options_model, task_names
 
 __all__ = ["vocabulary"]

@@ -21,7 +21,7 @@ from peftscope.methods.hooks import PENALTIES, STEP_HOOKS, without_own_loss_term
 from peftscope.methods.initialisation import attach
 from peftscope.methods.optimizers import OptimizerSettings, freeze_for, make_optimizer
 from peftscope.methods.targets import adapted_modules
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.study import MethodSpec
 
 __all__ = ["BuildContext", "Built", "build", "starts_from_data"]
 

@@ -17,7 +17,7 @@ from peftscope.methods.card import Card
 from peftscope.methods.catalog import knob_names
 from peftscope.methods.context import BuildContext
 from peftscope.methods.hooks import adalora_schedule
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.study import MethodSpec
 
 __all__ = ["INIT_KNOBS", "configure", "plain_config"]
 
@@ -38,7 +38,7 @@ def configure(base: nn.Module, method: MethodSpec, card: Card, context: BuildCon
         ValueError: ``peft`` refuses the values (and other errors of ``peft``'s).
     """
     if method.peft_config is not None:
-        from peftscope.methods.published import config_from_published
+        from peftscope.methods.adapter_config import config_from_published
 
         # copied: peft extends lists such as modules_to_save in place, and the study's own must stay what they are
         config = config_from_published(deepcopy(method.peft_config), getattr(base, "config", None), context.warn)
@@ -193,7 +193,7 @@ def _marker_tokens(base: nn.Module, context: BuildContext) -> list[int]:
     """Ids of the tokens that open and close a text."""
     found: list[int] = []
     for source in (
-        context.tokenizer,
+        context.processor,
         getattr(base, "generation_config", None),
         getattr(base, "config", None),
     ):

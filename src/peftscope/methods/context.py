@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-__all__ = ["BuildContext", "device_of", "quantization_of"]
+__all__ = ["BuildContext", "Inputs", "device_of", "quantization_of"]
 
 ADAPTER = "default"
 """Name peft gives the one adapter of a model."""
+
+
+class Inputs(Protocol):
+    """What techniques that start from data or from a text need to know of a kind's inputs."""
+
+    def samples(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Each sample of a training batch on its own and without padding, as the base takes it: ``model(**sample)``."""
+        ...
+
+    def num_positions(self, batch: dict[str, Any], *, ignored_label: int | None = None) -> int:
+        """Positions of a batch that are not padding; with a label to ignore, those of them with another one."""
+        ...
+
+    def cache_of(self, base: nn.Module, text: str, least: int) -> Any:
+        """Keys and values the base computes for a text, repeated until it has ``least`` positions."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +40,14 @@ class BuildContext:
     learning_rate: float | None
     warn: Callable[[str], None]
     """Takes one line for every setting that is changed or not used."""
-    task_type: str | None = "CAUSAL_LM"
+    task_type: str | None = None
     """Member of ``peft.TaskType``; None for a model that is not one of transformers' task classes."""
     calibration: Callable[[], Iterator[dict[str, Tensor]]] | None = None
     """Starts over the batches for data-driven initialisation, as the base takes them: ``model(**batch)``."""
-    tokenizer: Any = None
+    inputs: Inputs | None = None
+    """What an initialisation that starts from data or a text needs; None where the kind of model has no such thing."""
+    processor: Any = None
+    """Of the base: its tokenizer, image processor, …."""
     autocast_adapter_dtype: bool = True
     """Keep adapter weights in float32 when the base is in a half type."""
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from peftscope.errors import TechniqueRefused
 from peftscope.methods.card import Card
-from peftscope.methods.context import ADAPTER, BuildContext, device_of
+from peftscope.methods.context import ADAPTER, BuildContext, Inputs, device_of
 from peftscope.methods.shapes import shapes_only
-from peftscope.spec.study import MethodSpec
+from peftscope.schema.study import MethodSpec
 
 __all__ = ["INITIALISATIONS", "attach"]
 
@@ -24,7 +24,7 @@ def attach(base: nn.Module, config: Any, card: Card, method: MethodSpec, context
     """Put the technique of a config on a base, with the initialisation its card asks for.
 
     Raises:
-        TechniqueRefused: The initialisation needs data or a tokenizer that are not there or do not suffice.
+        TechniqueRefused: The initialisation needs data or a text that are not there or do not suffice.
         ValueError: ``peft`` refuses (and other errors of ``peft``'s).
     """
     if device_of(base) == "meta":
@@ -66,6 +66,12 @@ def _plain_start(config: Any) -> tuple[str | None, Any]:
     return ("init_lora_weights", start if start == "mica" else True) if isinstance(start, str) else (None, None)
 
 
+def _inputs(name: str, context: BuildContext) -> Inputs:
+    if context.inputs is None:
+        raise TechniqueRefused(f"{name}: its initialisation is not defined for this kind of model")
+    return context.inputs
+
+
 def _batches(name: str, base: nn.Module, context: BuildContext) -> list[Batch]:
     if context.calibration is None:
         raise TechniqueRefused(f"{name}: the initialisation needs batches of training data")
@@ -74,14 +80,6 @@ def _batches(name: str, base: nn.Module, context: BuildContext) -> list[Batch]:
     if not batches:
         raise TechniqueRefused(f"{name}: the initialisation got no batch of training data")
     return batches
-
-
-def _samples(batches: list[Batch]) -> Iterator[Batch]:
-    """Each sequence on its own, without padding."""
-    for batch in batches:
-        for row in range(len(batch["input_ids"])):
-            mask = batch["attention_mask"][row].bool() if "attention_mask" in batch else slice(None)
-            yield {"input_ids": batch["input_ids"][row][mask].unsqueeze(0)}
 
 
 @contextmanager
@@ -99,12 +97,12 @@ def _eva(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildCont
     from peft import initialize_lora_eva_weights
     from peft.tuners.tuners_utils import cast_adapter_dtype
 
-    batches = _batches("eva", base, context)
+    inputs, batches = _inputs("eva", context), _batches("eva", base, context)
     needed = round(config.r * config.eva_config.rho)
     # peft repeats the batches until every SVD has converged: with too few tokens in each that is for ever.
-    enough = [batch for batch in batches if _usable_tokens(batch, config) >= needed]
+    enough = [batch for batch in batches if _usable_positions(batch, inputs, config) >= needed]
     if not enough:
-        most = max(_usable_tokens(batch, config) for batch in batches)
+        most = max(_usable_positions(batch, inputs, config) for batch in batches)
         raise TechniqueRefused(
             f"eva: a batch needs {needed} labelled tokens (r × rho) and the longest has {most}; "
             "lower r or rho, or take larger batches"
@@ -117,23 +115,22 @@ def _eva(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildCont
     return model
 
 
-def _usable_tokens(batch: Batch, config: Any) -> int:
-    mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"])).bool()
-    if config.eva_config.use_label_mask and "labels" in batch:
-        mask = mask & (batch["labels"] != config.eva_config.label_mask_value)
-    return int(mask.sum())
+def _usable_positions(batch: Batch, inputs: Inputs, config: Any) -> int:
+    eva = config.eva_config
+    return inputs.num_positions(batch, ignored_label=eva.label_mask_value if eva.use_label_mask else None)
 
 
 def _corda(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildContext) -> Any:
     """SVD of each weight times the covariance of its inputs (CorDA, section 3.2)."""
-    batches = _batches("corda", base, context)
+    inputs, batches = _inputs("corda", context), _batches("corda", base, context)
     from peft.tuners.lora.corda import preprocess_corda
 
     def run() -> None:
         with torch.no_grad():
             # peft's hook takes one sequence at a time, and padding would enter the covariance.
-            for sample in _samples(batches):
-                base(**sample)
+            for batch in batches:
+                for sample in inputs.samples(batch):
+                    base(**sample)
 
     with _evaluating(base):
         preprocess_corda(base, config, run_model=run)
@@ -165,17 +162,9 @@ def _kv_prefix(base: nn.Module, config: Any, knobs: dict[str, Any], context: Bui
     """Keys and values the base computes for a text, as the start of a trained prefix."""
     from peft.tuners.cartridge.utils import initialize_kv_prefix_from_past_key_values
 
-    text = knobs.get("init_kv_cache_prefix")
-    if context.tokenizer is None:
-        raise TechniqueRefused("the prefix starts from a text, which needs the model's tokenizer")
-    ids = list(context.tokenizer(text)["input_ids"])
-    if not ids:
-        raise TechniqueRefused("the text a prefix starts from (init_kv_cache_prefix) has no tokens")
-    # A text that is too short is repeated: every virtual token needs a position to start from.
-    ids = (ids * (config.num_virtual_tokens // len(ids) + 1))[: max(len(ids), config.num_virtual_tokens)]
-    device = next(base.parameters()).device
-    with _evaluating(base), torch.no_grad():
-        cache = base(input_ids=torch.tensor([ids], device=device), use_cache=True).past_key_values
+    if context.inputs is None or context.processor is None:
+        raise TechniqueRefused("the prefix starts from a text, which this base cannot read")
+    cache = context.inputs.cache_of(base, str(knobs.get("init_kv_cache_prefix")), config.num_virtual_tokens)
     model = _attached(base, config, context)
     initialize_kv_prefix_from_past_key_values(model, adapter_name=ADAPTER, past_key_values=cache)
     return model

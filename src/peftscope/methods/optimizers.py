@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from peftscope.errors import MissingExtra, SpecError
-from peftscope.spec.run import RunSpec
+from peftscope.schema.run import RunSpec
 
 __all__ = ["GENERAL", "OPTIMIZERS", "OptimizerSettings", "freeze_for", "make_optimizer", "settings_of"]
 

@@ -1,1 +1,1 @@
-"""Base models: finding, loading and hashing them, quantized or not; decoding text, timing a decode step."""
+"""Base models: finding, loading and hashing them, quantized or not."""

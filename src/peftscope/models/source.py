@@ -24,8 +24,8 @@ from peftscope.errors import ModelError, StoreError
 from peftscope.models.builtin import BUILTINS, PREFIX, fetch_builtin
 from peftscope.models.gguf import convert_gguf
 from peftscope.models.weights import INDEX, SINGLE, hash_weights, shard_names, weight_files
-from peftscope.spec.base import content_hash
-from peftscope.spec.study import ModelSpec
+from peftscope.schema.base import content_hash
+from peftscope.schema.study import ModelSpec
 
 __all__ = ["Located", "fetch_configs", "find_local", "locate", "refuse_other_folders", "refuse_revision"]
 

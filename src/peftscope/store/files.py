@@ -13,8 +13,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from peftscope.errors import StoreError
-from peftscope.spec.reader import problems_of
-from peftscope.spec.record import Attempt, RunRecord
+from peftscope.schema.reader import problems_of
+from peftscope.schema.record import Attempt, RunRecord
 
 __all__ = [
     "add_attempt",

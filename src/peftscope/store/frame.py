@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
 
 __all__ = ["examples_of", "frame_of"]
 

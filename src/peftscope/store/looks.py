@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from peftscope.spec.seeds import Looks, SeedPlan
-from peftscope.spec.study import StudySpec
+from peftscope.schema.seeds import Looks, SeedPlan
+from peftscope.schema.study import StudySpec
 from peftscope.store.files import write_text
 
 __all__ = ["add_look", "looks_of"]

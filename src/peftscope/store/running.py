@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from peftscope.errors import StoreError
-from peftscope.spec.live import RunState
+from peftscope.schema.live import RunState
 from peftscope.store.files import ensure_folder, write_text
 
 __all__ = ["clear_state", "held", "paused_folder", "read_states", "state_path", "write_state"]

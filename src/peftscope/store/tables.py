@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
 from peftscope.store.frame import frame_of
 
 __all__ = ["csv_of"]

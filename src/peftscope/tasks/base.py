@@ -7,7 +7,7 @@ Padding, labels, cross-entropy, decoding and answer parsing live behind this con
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -16,35 +16,38 @@ import torch
 from torch import Tensor, nn
 
 from peftscope.errors import DataError
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.study import MeasureSpec, TrainSpec
+from peftscope.models.kinds.base import Batch
+from peftscope.schema.metric import MetricSpec
 
-__all__ = ["Batch", "Generate", "HasLoss", "Outcome", "Retention", "Shown", "Split", "Task", "TaskContext", "to_device"]
-
-Batch = dict[str, Any]
-"""Whatever the task's own ``loss`` understands; tensors in it are on the CPU until the loop moves them."""
+__all__ = [
+    "Batch",
+    "HasLoss",
+    "Outcome",
+    "Predictor",
+    "Retention",
+    "Shown",
+    "Split",
+    "Task",
+    "TaskContext",
+    "to_device",
+]
 
 Split = Literal["train", "valid", "test"]
 
-Generate = Callable[..., Any]
-"""How a trained model produces output; made by ``models.generation`` for text, by the image room for images.
-A task that only needs a forward pass ignores it."""
+Predictor = Any
+"""What a task scores with beside the model, as the kind of model makes it (``ModelKind.predictor``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskContext:
     """What a study fixes for a task, the same for every technique."""
 
-    tokenizer: Any
-    """Tokenizer of the base model; None for tasks without text."""
+    processor: Any
+    """Of the base model: a tokenizer, an image processor, …; None where it has none."""
+    kind: str = ""
+    """Kind of the base model, by its name."""
     batch_size: int = 4
-    max_length: int = 768
-    loss_on: Literal["completion", "full"] = "completion"
-
-    @classmethod
-    def of(cls, train: TrainSpec, tokenizer: Any) -> Self:
-        """What the training of a study fixes."""
-        return cls(tokenizer=tokenizer, batch_size=train.batch_size, max_length=train.max_length, loss_on=train.loss_on)
+    """Samples in a micro-batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +139,13 @@ class Task(ABC):
     def longest_batch(self) -> Batch:
         """The batch with the largest memory need that ``batches`` can give; for metering."""
 
+    def largest_training(self) -> tuple[int, int] | None:
+        """Samples at once and their largest length in training, in the unit of the kind of model; None where the task
+        cannot tell."""
+        return None
+
     def largest_scoring(self) -> tuple[int, int] | None:
-        """Samples at once and their largest length in scoring, answers included; None where the task cannot tell."""
+        """Samples at once and their largest length in scoring, outputs included; None where the task cannot tell."""
         return None
 
     @abstractmethod
@@ -145,7 +153,7 @@ class Task(ABC):
         """Sum of the loss over the batch's labels (scalar, with graph) and the number of labels."""
 
     @abstractmethod
-    def score(self, model: nn.Module, generate: Generate, split: Split) -> Sequence[Outcome]:
+    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[Outcome]:
         """One outcome per example (and draw) of the split, in the split's order."""
 
     @abstractmethod
@@ -156,7 +164,7 @@ class Task(ABC):
     def fingerprint(self) -> dict[str, Any]:
         """Version, options, split sizes and content hashes: what makes two runs' data the same."""
 
-    def retention(self, spec: MeasureSpec) -> Retention | None:
+    def retention(self) -> Retention | None:
         """What the base could do before and should not lose; None where the task has no such measure."""
         return None
 
@@ -181,7 +189,7 @@ class Task(ABC):
 
         Args:
             folder: Files lie here and in folders of it; never pickles, which can run code when they are read.
-            retention: What ``retention`` of the kept task is to give for the same measure.
+            retention: What ``retention`` of the kept task is to give.
 
         Raises:
             OSError, SafetensorError: The disk is full or not writable.

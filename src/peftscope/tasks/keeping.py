@@ -19,8 +19,7 @@ from safetensors import SafetensorError
 from peftscope.errors import DataError, StoreError
 from peftscope.models.cache import build_once
 from peftscope.models.weights import file_sha256
-from peftscope.spec.base import content_hash
-from peftscope.spec.study import MeasureSpec
+from peftscope.schema.base import content_hash
 from peftscope.store.files import ensure_folder
 from peftscope.tasks.base import Retention, Task, TaskContext
 
@@ -31,14 +30,14 @@ FORMAT = 2
 """Raised whenever what is written for the same task changes its form."""
 
 
-def keep(task: Task, cache: Path, measure: MeasureSpec | None = None) -> Path:
+def keep(task: Task, cache: Path) -> Path:
     """Write a task, and its measure of retention, into a folder of the cache unless it is there and whole.
 
     Raises:
         StoreError: The cache cannot be written to.
-        DataError: The text retention is measured on cannot be read.
+        DataError: The data retention is measured on cannot be read.
     """
-    retention = None if measure is None else task.retention(measure)
+    retention = task.retention()
     folder = cache / _name(task, retention)
     ensure_folder(cache)
     try:

@@ -3,44 +3,43 @@
 A plug-in is an entry point whose object is a ``TaskEntry``, in a module that imports no torch::
 
     [project.entry-points."peftscope.tasks"]
-    my-task = "my_package.entry:ENTRY"
+    my-task = "my_package.entry:TASK"
 
-    ENTRY = TaskEntry(task="my_package.task:MyTask", options="my_package.entry:MyOptions")
+    TASK = TaskEntry(task="my_package.task:MyTask", options="my_package.entry:MyOptions", kinds=("my-kind",))
 
-The task's class is called with ``(options, context)``: its own pydantic options and a ``TaskContext``.
+The task's class is called with ``(options, context)``: its own options and a ``TaskContext``.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from peftscope.errors import SpecError, unknown_name
-from peftscope.spec.reader import problems_of
-from peftscope.spec.study import MeasureSpec, TaskSpec
+from peftscope.errors import SpecError
+from peftscope.models.kinds import registry as kinds
+from peftscope.plugins import Registry, load_target
+from peftscope.schema.reader import problems_of
+from peftscope.schema.study import ModelSpec, TaskSpec
+from peftscope.tasks.options import TaskOptions
 
 if TYPE_CHECKING:  # torch comes with the contract, and names must be listed without it
+    from peftscope.models.kinds.base import ModelKind
     from peftscope.tasks.base import Task, TaskContext
 
 __all__ = [
-    "ENTRY_POINT_GROUP",
+    "TASKS",
     "TaskEntry",
     "create",
     "import_built_in",
     "keep",
-    "load_target",
+    "kind_of",
     "options_model",
+    "options_of",
     "task_names",
 ]
-
-ENTRY_POINT_GROUP = "peftscope.tasks"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +49,24 @@ class TaskEntry:
     task: str
     """``module:class`` of the task."""
     options: str
-    """``module:class`` of its options, a pydantic model in a module that imports no torch."""
+    """``module:class`` of its options, a ``TaskOptions`` in a module that imports no torch."""
+    kinds: tuple[str, ...] = ("causal-lm",)
+    """Kinds of models it is learned on."""
 
 
-_BUILT_IN: Mapping[str, TaskEntry] = {
-    "math": TaskEntry(task="peftscope.tasks.math:MathTask", options="peftscope.tasks.options:MathOptions"),
-    "own-data": TaskEntry(
-        task="peftscope.tasks.own_data:OwnDataTask", options="peftscope.tasks.options:OwnDataOptions"
-    ),
-}
+TASKS = Registry(
+    "task",
+    "peftscope.tasks",
+    TaskEntry,
+    {
+        "math": TaskEntry(
+            task="peftscope.tasks.text.math:MathTask", options="peftscope.tasks.text.options:MathOptions"
+        ),
+        "own-data": TaskEntry(
+            task="peftscope.tasks.text.own_data:OwnDataTask", options="peftscope.tasks.text.options:OwnDataOptions"
+        ),
+    },
+)
 
 
 def task_names() -> tuple[str, ...]:
@@ -67,24 +75,48 @@ def task_names() -> tuple[str, ...]:
     >>> task_names()[:2]
     ('math', 'own-data')
     """
-    return tuple(sorted({*_BUILT_IN, *_plug_ins()}))
+    return TASKS.names()
 
 
 def import_built_in() -> None:
     """Import the built-in tasks, for a process that others are forked from."""
-    for entry in _BUILT_IN.values():
+    for entry in TASKS.built_in.values():
         load_target(entry.task)
 
 
-def options_model(name: str) -> type[BaseModel]:
-    """The pydantic model of a task's options.
+def options_model(name: str) -> type[TaskOptions]:
+    """The model of a task's options.
 
     Raises:
         SpecError: There is no such task.
+        PlugInError: It is another package's and cannot be loaded.
     """
-    model = load_target(_entry(name).options)
-    assert issubclass(model, BaseModel), f"the options of {name!r} are no pydantic model"
-    return cast("type[BaseModel]", model)
+    return cast("type[TaskOptions]", TASKS.load(name, TASKS.get(name).options, TaskOptions))
+
+
+def options_of(spec: TaskSpec) -> TaskOptions:
+    """A task's options, checked.
+
+    Raises:
+        SpecError: There is no such task, or with every problem in its options.
+        PlugInError: The task is another package's and cannot be loaded.
+    """
+    model = options_model(spec.name)
+    try:
+        return model.model_validate(spec.options)
+    except ValidationError as error:
+        raise SpecError(f"task {spec.name}", problems_of(error, model)) from None
+
+
+def kind_of(model: ModelSpec, task: TaskSpec) -> ModelKind:
+    """The kind of model a task is learned on, as the user says or as the source is.
+
+    Raises:
+        ModelError: The task is not learned on the kind the user says, or the source is of none it is learned on.
+        SpecError: There is no such kind or task.
+        PlugInError: One of them is another package's and cannot be loaded.
+    """
+    return kinds.choose(model, TASKS.get(task.name).kinds)
 
 
 def create(spec: TaskSpec, context: TaskContext, *, kept: Path | None = None) -> Task:
@@ -98,64 +130,30 @@ def create(spec: TaskSpec, context: TaskContext, *, kept: Path | None = None) ->
     Raises:
         SpecError: There is no such task, or with every problem in its options.
         DataError: Its data is missing, empty, unreadable or does not fit the limits.
+        PlugInError: The task is another package's and cannot be loaded.
     """
-    model = options_model(spec.name)
-    try:
-        options = model.model_validate(spec.options)
-    except ValidationError as error:
-        raise SpecError(f"task {spec.name}", problems_of(error, model)) from None
-    task_class: type[Task] = load_target(_entry(spec.name).task)
+    from peftscope.tasks import keeping  # torch comes with these
+    from peftscope.tasks.base import Task
+
+    options = options_of(spec)
+    task_class: type[Task] = TASKS.load(spec.name, TASKS.get(spec.name).task, Task)
     if kept is None:
         task: Task = task_class(options, context)  # type: ignore[call-arg]
         return task
-    from peftscope.tasks import keeping  # torch comes with it
-
     return keeping.load(task_class, options, context, kept)
 
 
-def keep(task: Task, cache: Path, *, measure: MeasureSpec | None = None) -> Path:
+def keep(task: Task, cache: Path) -> Path:
     """Write a task into a folder of its own, once: the folder that ``create`` loads it from again.
 
     Args:
         task: As ``create`` made it.
         cache: The folder's parent, such as ``cache`` in a study's folder.
-        measure: What is measured beside the task's metric; the text for it is kept as well.
 
     Raises:
         StoreError: The cache cannot be written to.
-        DataError: The text that forgetting and drift are measured on cannot be read or is too short.
+        DataError: The data that forgetting and drift are measured on cannot be read or are too few.
     """
     from peftscope.tasks import keeping  # torch comes with it
 
-    return keeping.keep(task, cache, measure)
-
-
-def load_target(target: str) -> Any:
-    """The object behind ``module:object``.
-
-    >>> load_target("math:pi") > 3
-    True
-    """
-    module, _, name = target.partition(":")
-    return getattr(import_module(module), name)
-
-
-def _entry(name: str) -> TaskEntry:
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
-    plug_ins = _plug_ins()
-    if name not in plug_ins:
-        raise SpecError("task", [unknown_name("task", name, task_names())])
-    entry = plug_ins[name].load()
-    assert isinstance(entry, TaskEntry), f"entry point {plug_ins[name].value!r} is no TaskEntry"
-    return entry
-
-
-def _plug_ins() -> dict[str, EntryPoint]:
-    found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name in _BUILT_IN or point.name in found:
-            warnings.warn(f"task {point.name!r} of {point.value} is left out: the name is taken", stacklevel=3)
-        else:
-            found[point.name] = point
-    return found
+    return keeping.keep(task, cache)

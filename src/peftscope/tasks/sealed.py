@@ -2,85 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
-
 from peftscope.errors import SplitSealed
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.study import MeasureSpec
-from peftscope.tasks.base import Batch, Generate, Outcome, Retention, Shown, Split, Task
+from peftscope.tasks.base import Task
 
-__all__ = ["SealedTask"]
+__all__ = ["sealed"]
 
 
-class SealedTask(Task):
-    """Passes everything on to a task, but nothing that reads its test split.
+def sealed(task: Task) -> Task:
+    """A task that passes everything on to another, but nothing that is asked of its test split.
 
+    Whatever the contract has is passed on, new methods too: no default of the contract can take the task's place.
     Its fingerprint, a hash, stays: it says that trials and final runs had the same data.
     """
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        # the contract has these on the class; here they are those of whatever task is sealed
-        self.name, self.version, self.unit = task.name, task.version, task.unit  # type: ignore[misc]
-
-    @property
-    def metric(self) -> MetricSpec:
-        """The task's."""
-        return self._task.metric
-
-    def size(self, split: Split) -> int:
-        """Number of examples in a split."""
-        return self._task.size(_opened(split))
-
-    def batches(self, seed: int) -> Iterator[Batch]:
-        """Training batches."""
-        return self._task.batches(seed)
-
-    def eval_batches(self, split: Split) -> Iterator[Batch]:
-        """Training or validation split once."""
-        return self._task.eval_batches(_opened(split))
-
-    def num_samples(self, batch: Batch) -> int:
-        """Number of samples in a batch."""
-        return self._task.num_samples(batch)
-
-    def num_units(self, batch: Batch) -> int:
-        """How much a batch trains on."""
-        return self._task.num_units(batch)
-
-    def longest_batch(self) -> Batch:
-        """The batch with the largest memory need."""
-        return self._task.longest_batch()
-
-    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
-        """The task's loss on a batch, which came from a split that may be read."""
-        return self._task.loss(model, batch)
-
-    def score(self, model: nn.Module, generate: Generate, split: Split) -> Sequence[Outcome]:
-        """Outcomes of training or validation examples."""
-        return self._task.score(model, generate, _opened(split))
-
-    def show(self, split: Split, index: int) -> Shown:
-        """An example of training or validation."""
-        return self._task.show(_opened(split), index)
-
-    def fingerprint(self) -> dict[str, Any]:
-        """The task's."""
-        return self._task.fingerprint()
-
-    def retention(self, spec: MeasureSpec) -> Retention | None:
-        """The task's."""
-        return self._task.retention(spec)
-
-    def warnings(self) -> Sequence[str]:
-        """The task's."""
-        return self._task.warnings()
+    passing: dict[str, Any] = {name: _member(name, member) for name, member in vars(Task).items() if name[0] != "_"}
+    passing["__module__"] = type(task).__module__
+    passing |= {name: getattr(task, name) for name in Task.__annotations__}
+    kept_from: type[Task] = type("SealedTask", (Task,), passing)
+    wrapper = kept_from()
+    wrapper._sealed = task  # type: ignore[attr-defined]
+    return wrapper
 
 
-def _opened(split: Split) -> Split:
-    if split == "test":
-        raise SplitSealed("the test split was asked for in a trial, before its technique's configuration is frozen")
-    return split
+def _member(name: str, member: Any) -> Any:
+    if isinstance(member, property):
+        return property(lambda self: getattr(self._sealed, name))
+    return _passed_on(name)
+
+
+def _passed_on(name: str) -> Callable[..., Any]:
+    def passed_on(self: Any, *args: Any, **named: Any) -> Any:
+        if any(isinstance(value, str) and value == "test" for value in (*args, *named.values())):
+            raise SplitSealed("the test split was asked for in a trial, before its technique's configuration is frozen")
+        return getattr(self._sealed, name)(*args, **named)
+
+    return passed_on

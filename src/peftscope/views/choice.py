@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from peftscope.analysis.verdict import Candidate
-from peftscope.spec.metric import MetricSpec
-from peftscope.store.upstream_figures import UPSTREAM_METRICS
+from peftscope.schema.metric import MetricSpec
+from peftscope.upstream.figures import UPSTREAM_METRICS
 from peftscope.views.report.quantities import estimate_text
 from peftscope.views.teller import LABELS, Teller
 from peftscope.views.units import bracket_text, rate_text

@@ -10,12 +10,12 @@ from rich.table import Table
 from peftscope.views.units import bytes_text, count_text
 
 if TYPE_CHECKING:
-    from peftscope.plan.footprint import Footprint, Forecast
+    from peftscope.footprint.footprint import Footprint, Forecast
 
 __all__ = ["footprint_table"]
 
 BRIEF = ("trained", "file", "train mem", "eval mem")
-COLUMNS = (*BRIEF, "activations", "logits", "TFLOP/step")
+COLUMNS = (*BRIEF, "activations", "outputs", "TFLOP/step")
 
 
 def footprint_table(
@@ -53,7 +53,7 @@ def _cells(found: Footprint, tflops: float | None) -> list[str]:
         bytes_text(found.peak_train_bytes),
         bytes_text(found.peak_eval_bytes),
         bytes_text(parts.activations if parts else None),
-        bytes_text(parts.logits if parts else None),
+        bytes_text(parts.outputs if parts else None),
         "–" if found.flops_per_step is None else f"{found.flops_per_step / 1e12:.3g}",
         "–" if seconds is None else f"{seconds:.3g}",
     ]

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from rich.cells import cell_len, set_cell_size
 
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 
 __all__ = ["one_line", "score_text", "shorten", "span_text", "sparkline", "value_text"]
 

@@ -10,7 +10,7 @@ from peftscope.analysis.limits import SCORE, Breach
 from peftscope.analysis.power import POWER
 from peftscope.analysis.recommendation import Kin, Recommendation, Tie
 from peftscope.analysis.verdict import Pair, Verdict
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 from peftscope.views.choice import gone_wrong, risk_of, standing_of, worth_of_the_picked
 from peftscope.views.front import front_topic
 from peftscope.views.report.material import Topic

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
 from peftscope.views.table import TextTable
 from peftscope.views.units import DASH, bytes_text, count_text, loss_text, rate_text, seconds_text
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from peftscope.run.eta import wall_time
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.record import Attempt, RunRecord
-from peftscope.train.metrics import OF_RETENTION, RUN_METRICS, SCORE_METRICS
+from peftscope.execution.eta import wall_time
+from peftscope.measures.metrics import OF_RETENTION, RUN_METRICS, SCORE_METRICS
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.record import Attempt, RunRecord
 from peftscope.views.line import one_line, shorten, span_text, sparkline, value_text
 from peftscope.views.units import bytes_text, seconds_text
 
@@ -86,7 +86,7 @@ def _what(record: RunRecord) -> list[tuple[str, str]]:
         ("task", spec.task.name + (f": {_pairs(spec.task.options)}" if spec.task.options else "")),
         ("data", _pairs(record.data.get("sizes") or {})),
         ("seed", str(spec.seed)),
-        ("training", f"{steps}, at most {train.max_length} tokens, loss on {train.loss_on}, {train.schedule} schedule"),
+        ("training", f"{steps}, {train.schedule} schedule"),
         ("origin", "imported from results that others made" if record.origin == "foreign" else ""),
     ]
     return [(name, one_line(text)) for name, text in lines if text]

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 from peftscope.views.units import bytes_text, count_text, interval_text, loss_text, rate_text, seconds_text
 
 __all__ = ["TextTable", "failure_lines", "markdown_table", "quality_and_cost", "terminal_table"]

@@ -9,7 +9,7 @@ from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.limits import SCORE
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.verdict import Candidate, Pair, Verdict
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 from peftscope.views.report.quantities import difference_text, figure_text, reading
 
 __all__ = ["LABELS", "Teller"]

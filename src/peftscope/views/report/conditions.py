@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
 from peftscope.views.report.tables import cell, flat
 from peftscope.views.units import DASH
 

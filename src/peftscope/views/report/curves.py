@@ -8,7 +8,7 @@ from typing import Any
 
 from peftscope.analysis.best_so_far import best_so_far
 from peftscope.analysis.tuning import Trial, Tuning
-from peftscope.spec.record import RunRecord
+from peftscope.schema.record import RunRecord
 from peftscope.views.report.quantities import plain
 from peftscope.views.units import rate_text
 

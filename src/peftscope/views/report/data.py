@@ -7,7 +7,7 @@ from typing import Any
 
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.verdict import Verdict
-from peftscope.spec.record import RunRecord, timestamp
+from peftscope.schema.record import RunRecord, timestamp
 from peftscope.views.choice import gone_wrong
 from peftscope.views.report.conditions import environments, failures, protocols, run_table, stopped_text
 from peftscope.views.report.curves import best_data, learning_rate_data, training_data

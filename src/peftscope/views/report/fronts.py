@@ -7,7 +7,7 @@ from typing import Any
 
 from peftscope.analysis.front import Front
 from peftscope.analysis.verdict import Candidate, Verdict
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 from peftscope.views.report.material import Material
 from peftscope.views.report.quantities import Axis, axis_of, plain, reading
 

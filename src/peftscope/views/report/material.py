@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from peftscope.analysis.front import Front
 from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Verdict
-from peftscope.spec.metric import MetricSpec
-from peftscope.spec.record import RunRecord
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.record import RunRecord
 
 __all__ = ["Material", "Topic"]
 

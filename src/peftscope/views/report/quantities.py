@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.verdict import Candidate, Pair
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 from peftscope.views.units import DASH, bytes_text, count_text, loss_text, seconds_text
 
 __all__ = ["Axis", "Reading", "axis_of", "difference_text", "figure_text", "label_of", "plain", "reading"]

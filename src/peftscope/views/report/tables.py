@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peftscope.analysis.verdict import Candidate, Pair, PairVerdict, Verdict
-from peftscope.spec.metric import MetricSpec
+from peftscope.schema.metric import MetricSpec
 from peftscope.views.report.fronts import is_single
 from peftscope.views.report.quantities import Axis, difference_text, figure_text, label_of, more_seeds_text, reading
 from peftscope.views.units import DASH, rate_text

@@ -1,0 +1,1 @@
+"""One run -> one record; many runs: scheduler, recovery, trackers."""

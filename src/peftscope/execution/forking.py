@@ -1,0 +1,52 @@
+"""The process children are forked from: it has imported everything, runs no torch op and touches no accelerator."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["warm_up"]
+
+PRELOADED = ["peftscope.execution.preload"]
+ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""NumPy's and SciPy's linear algebra would start threads on import, and a process with threads must not fork; nor may
+one that has begun to use CUDA, as the plain question whether it is there does."""
+
+
+def warm_up() -> Any:
+    """Begin to import in the process children are forked from; gives the ``multiprocessing`` context for them.
+
+    Returns at once. Systems without ``forkserver`` import in every child.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver, resource_tracker
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    # It inherits the mask, and so do runs: these signals go to the whole group, and the process the user started
+    # decides what they mean for the others.
+    resource_tracker.ensure_running()  # it would lift the mask when it starts
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        with _environment(ENVIRONMENT):
+            forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return context
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Variables set for a process about to start; what the user has set stays."""
+    added = [name for name in variables if name not in os.environ]
+    os.environ.update({name: variables[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]

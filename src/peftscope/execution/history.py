@@ -1,0 +1,123 @@
+"""What has changed since a study was run last, and what that makes of the records that are there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from peftscope.errors import PeftscopeError
+from peftscope.execution.launch import FINISHED
+from peftscope.schema.difference import differences
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import StudySpec
+from peftscope.store.files import existing_record, write_text
+from peftscope.store.looks import add_look
+from peftscope.tuning.checked import Checked
+from peftscope.tuning.standing import standing_of
+
+__all__ = ["STUDY_FILE", "changes_of_study", "known_runs", "outdated", "remember_study"]
+
+STUDY_FILE = "study.json"
+
+
+def remember_study(folder: Path, study: StudySpec) -> None:
+    """Keep the study beside its records, for later starts and for ``peftscope status``.
+
+    Where its seeds are others than those of a former form that ended, that one's verdict counts as a look.
+
+    Raises:
+        StoreError: The folder is not writable or the disk is full.
+    """
+    before = _before(folder)
+    if before is not None and before.seeds != study.seeds:
+        could_be_judged = len(before.first_seeds) > 1 and _has_ended(folder, before)
+        if could_be_judged:
+            add_look(folder, before)
+    write_text(folder / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
+
+
+def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
+    """What of a study's file has changed since its last run, and what that invalidates; nothing where nothing has."""
+    before = _before(folder)
+    if before is None:
+        return []
+    found = differences(_by_title(before), _by_title(study))
+    if not found:
+        return []
+    records = _records(folder)
+    wanted = {run.run_id for run in standing_of(study, records).runs}
+    try:
+        former = standing_of(before, records).runs
+    except PeftscopeError:  # of a technique that is no longer there
+        former = ()
+    left = [run for run in former if run.run_id not in wanted and run.run_id in records]
+    return [
+        "the study has changed since it was run last:",
+        *(f"  {line}" for line in found),
+        f"  {_runs(len(left))} of the former study stay in {folder / 'records'} and are not part of this one"
+        if left
+        else "  every record there is still counts",
+    ]
+
+
+def outdated(runs: Sequence[RunSpec], folder: Path, checked: Checked) -> list[str]:
+    """One line for each change of conditions (data, weights, …) because of which finished runs are done again.
+
+    Args:
+        runs: Those the study asks for, as far as they are known.
+        folder: The study's.
+        checked: The conditions that hold now.
+    """
+    reasons: Counter[str] = Counter()
+    for run in runs:
+        record = existing_record(folder, run.run_id)
+        if record is None or record.status not in (*FINISHED, "eliminated"):
+            continue
+        if record.quality_protocol == checked.quality_protocol:
+            continue
+        before = record.protocol.quality if record.protocol is not None else {}
+        reasons["; ".join(differences(before, checked.quality))] += 1
+    return [
+        f"{_runs(count)} done under other conditions start again; their figures stay under "
+        f"{folder / 'superseded'}. What changed: {reason}"
+        for reason, count in reasons.items()
+    ]
+
+
+def known_runs(folder: Path, study: StudySpec) -> Sequence[RunSpec]:
+    """The runs a study asks for, as far as its records tell."""
+    return standing_of(study, _records(folder)).runs
+
+
+def _before(folder: Path) -> StudySpec | None:
+    """The study as it was run last; None where it never was, or by another version."""
+    try:
+        return StudySpec.model_validate_json((folder / STUDY_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _has_ended(folder: Path, study: StudySpec) -> bool:
+    """Whether all its runs came to something, so that there was a verdict to read."""
+    try:
+        return not standing_of(study, _records(folder)).pending
+    except PeftscopeError:  # of a technique that is no longer there
+        return False
+
+
+def _records(folder: Path) -> dict[str, RunRecord]:
+    ids = [path.stem for path in sorted((folder / "records").glob("[!.]*.json"))]
+    return {run_id: record for run_id in ids if (record := existing_record(folder, run_id)) is not None}
+
+
+def _by_title(study: StudySpec) -> dict[str, Any]:
+    """The study with its methods by title, so that one more or less is told as such."""
+    raw = study.model_dump(mode="json")
+    return {**raw, "methods": {method.title: method.model_dump(mode="json") for method in study.methods}}
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"

@@ -1,0 +1,29 @@
+"""Imports all that a run needs, for the process runs are forked from.
+
+But for bitsandbytes: where there is an accelerator, importing it begins to use it, and what has used CUDA cannot be
+forked. Runs on a quantized base import it for themselves.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+
+from peftscope.execution.later import imported_later
+
+# it asks at every import for a package that only 4-bit models on a CPU would gain by
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+with imported_later("bitsandbytes"):
+    from peftscope.execution import execute
+    from peftscope.tasks import registry
+    from peftscope.tuning import preflight
+
+    registry.import_built_in()
+
+__all__ = ["execute", "preflight"]
+
+# What is imported stays: the garbage collectors of the processes forked from here need not walk through it again
+# and again, nor copy its pages.
+gc.collect()
+gc.freeze()

@@ -1,0 +1,81 @@
+"""Memory shared out over runs: what does not fit at all, and what fits beside what already goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from peftscope.execution.share import Share
+from peftscope.footprint.footprint import Forecast
+from peftscope.schema.run import RunSpec
+from peftscope.tuning.checked import Checked
+
+__all__ = ["Room", "room_for"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What there is on each device, and what each method takes of it."""
+
+    memory_bytes: int | None = None
+    """Of a device; None where it does not tell, and then everything fits."""
+    num_devices: int = 1
+    needs: Mapping[str, int] = field(default_factory=dict)
+    """Predicted bytes by a method's title; what is not in it is unknown and taken for nothing."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """By a method's title, why it is not tried."""
+    warnings: tuple[str, ...] = ()
+    """What the user is to be told before anything starts."""
+
+    def refusal(self, run: RunSpec) -> str | None:
+        """Why a run is not to be tried; None where it is."""
+        return self.reasons.get(run.method.title)
+
+    def has(self, run: RunSpec, worker: int, going: Mapping[int, RunSpec]) -> bool:
+        """Whether a run fits on a worker's device beside the runs that go on there; alone it always does.
+
+        Args:
+            run: To be started.
+            worker: Its place among the workers, from 0.
+            going: Runs that go on, by their workers.
+        """
+        here = [other for at, other in going.items() if at % self.num_devices == worker % self.num_devices]
+        if not here or self.memory_bytes is None or self.refusal(run) is not None:
+            return True
+        return sum(self.needs.get(each.method.title, 0) for each in (*here, run)) <= self.memory_bytes
+
+
+def room_for(checked: Checked, share: Share, *, try_all: bool) -> Room:
+    """The room a study has, by what was foreseen of its methods.
+
+    Args:
+        checked: What the study's check found.
+        share: How many devices its runs go to.
+        try_all: Refuse nothing.
+    """
+    memory = checked.machine.memory_bytes
+    known = {f.footprint.technique: f.footprint.peak_bytes for f in checked.forecasts}
+    too_large = {f.footprint.technique: _reason(f, memory) for f in checked.forecasts if f.fits is False}
+    what_then = "tried all the same" if try_all else "not tried; --try-all tries it"
+    return Room(
+        memory_bytes=memory,
+        num_devices=max(1, share.num_devices),
+        needs={title: need for title, need in known.items() if need is not None},
+        reasons={} if try_all else too_large,
+        warnings=tuple(f"{title}: {reason} ({what_then})" for title, reason in too_large.items()),
+    )
+
+
+def _reason(forecast: Forecast, memory: int | None) -> str:
+    found = forecast.footprint
+    assert found.peak_bytes is not None
+    assert memory is not None
+    if found.peak_bytes == found.peak_train_bytes:
+        where = "training"
+        ways = [f"train.batch_size: {forecast.largest_batch}"] if forecast.largest_batch else []
+        if forecast.checkpointed_bytes is not None and forecast.checkpointed_bytes <= memory:
+            ways.append("train.checkpointing: true")
+    else:
+        where, ways = "scoring", ["a smaller eval_batch_size of the task"]
+    help_with = f"; {' or '.join(ways)} would fit" if ways else ""
+    return f"{where} is predicted to take {found.peak_bytes / 1e9:.3g} GB of {memory / 1e9:.3g} GB{help_with}"

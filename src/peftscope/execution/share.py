@@ -1,0 +1,73 @@
+"""Cores and devices shared out over workers, so that none slows another down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from peftscope.errors import SpecError
+from peftscope.tuning.checked import Machine
+
+__all__ = ["Share", "share_out"]
+
+_VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "xpu": "ZE_AFFINITY_MASK"}
+"""Environment variable by which a process is given some of the accelerators alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """How many runs go on at once, and what each may use."""
+
+    num_workers: int
+    num_threads: int
+    """Threads of each worker."""
+    variable: str | None = None
+    """Environment variable that gives a worker its accelerator; None on the CPU."""
+    num_devices: int = 0
+
+    def environment(self, worker: int, visible: str | None) -> dict[str, str]:
+        """What a worker's environment is to hold.
+
+        Args:
+            worker: Place among the workers, from 0.
+            visible: The variable's value where the user has set it: the devices to choose from.
+
+        >>> Share(num_workers=2, num_threads=1, variable="CUDA_VISIBLE_DEVICES", num_devices=2).environment(1, "4,6")
+        {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '6'}
+        """
+        own = {"OMP_NUM_THREADS": str(self.num_threads)}
+        if self.variable is None or self.num_devices == 0:
+            return own
+        devices = visible.split(",") if visible else [str(index) for index in range(self.num_devices)]
+        return {**own, self.variable: devices[worker % len(devices)]}
+
+
+def share_out(machine: Machine, *, workers: int | None = None, threads: int | None = None) -> Share:
+    """Share a machine out: one worker per accelerator, one on the CPU, and as many threads as leave no core twice.
+
+    Args:
+        machine: What there is.
+        workers: Runs at once; None takes the default.
+        threads: Threads of each worker; None takes the default.
+
+    Raises:
+        SpecError: threads × workers would be more than the cores.
+
+    >>> share_out(Machine(device="cpu", num_devices=0, num_cores=8, num_threads=8), workers=4).num_threads
+    2
+    """
+    num_workers = workers or max(1, min(machine.num_devices, machine.num_cores))
+    num_threads = threads or max(1, min(machine.num_threads, machine.num_cores // num_workers))
+    if num_threads * num_workers > machine.num_cores:
+        raise SpecError(
+            "--workers, --threads",
+            [
+                f"{num_workers} workers × {num_threads} threads are more than the {machine.num_cores} cores here; "
+                f"they would slow each other down several times. Give at most {machine.num_cores} in all"
+            ],
+        )
+    return Share(
+        num_workers=num_workers,
+        num_threads=num_threads,
+        variable=_VISIBLE.get(machine.device),
+        num_devices=machine.num_devices,
+    )

@@ -1,0 +1,1 @@
+"""Memory, parameters, checkpoint and work, predicted from a config: counting on the meta device."""

@@ -1,0 +1,176 @@
+"""What training and scoring with a technique will take, before anything is downloaded or run.
+
+The model is built from its config on the ``meta`` device, the technique is put on it, and one step of the real
+training loop is done there: nothing is computed, and every storage that would come and go is noted in order. What
+an accelerator would reserve for them its caching allocator decides, of which :mod:`peftscope.footprint.allocator` is a
+model. Where blocks repeat, a few of them are counted for all (:mod:`peftscope.footprint.layers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from peftscope.capture import capture
+from peftscope.footprint.counter import Counter, Model
+from peftscope.footprint.footprint import Footprint
+from peftscope.footprint.layers import Depths, deepened, depths_of
+from peftscope.footprint.memory_peak import Peak
+from peftscope.footprint.question import Question
+from peftscope.methods.checkpoint import saved_bytes, saved_entries
+from peftscope.methods.layers import picks_layers
+from peftscope.methods.sizes import Entry
+
+__all__ = ["Estimate", "footprint"]
+
+
+def footprint(question: Question) -> Footprint:
+    """Predict what a technique takes; what fails becomes the reason for what is missing."""
+    found = _Found(question.method.title, question.experiment)
+    failure = capture(lambda: _predict(question, found))
+    if failure is not None:
+        found.values["reason"] = failure.reason
+        found.values["refused"] = failure.status == "refused"
+    return found.footprint()
+
+
+@dataclass
+class _Found:
+    """What is known so far."""
+
+    technique: str
+    experiment: str | None
+    values: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def footprint(self) -> Footprint:
+        notes = tuple(dict.fromkeys(self.notes))
+        return Footprint(technique=self.technique, experiment=self.experiment, notes=notes, **self.values)
+
+
+def _predict(question: Question, found: _Found) -> None:
+    estimate = Estimate(question, warn=found.notes.append)
+    workload, values = question.workload, found.values
+    values["num_trainable_params"] = estimate.model.num_trainable_params
+    values["num_total_params"] = estimate.model.num_total_params
+    values["checkpoint_least_bytes"], values["checkpoint_bytes"] = saved_bytes(estimate.built, estimate.entries)
+    if estimate.built.card.trains:
+        peak, flops = estimate.training(workload.batch_size, workload.length)
+        values["peak_train_bytes"] = peak.reserved_bytes
+        values["live_train_bytes"] = peak.live_bytes
+        values["breakdown"] = peak.breakdown
+        values["flops_per_step"] = flops
+        values["layers_counted"] = estimate.layers_counted
+    if workload.scoring:
+        scored = estimate.scoring(workload.batch_size, workload.length)
+        values["peak_eval_bytes"] = scored.reserved_bytes
+        values["eval_breakdown"] = scored.breakdown
+
+
+class Estimate:
+    """Peaks of a technique on a base, for any batch size and length.
+
+    Args:
+        question: What is asked about.
+        warn: Takes one line for every setting that is changed or not used.
+
+    Raises:
+        TechniqueRefused: The technique does not fit the base.
+    """
+
+    def __init__(self, question: Question, warn: Callable[[str], None]) -> None:
+        self.workload = question.workload
+        self.layers_counted: tuple[int, ...] | None = None
+        """Numbers of blocks the last training step was counted on; None for all there are."""
+        self._question, self._warn = question, warn
+        self._shallow = None if question.workload.every_layer else _shallow(question, warn)
+        if self._shallow is None:
+            self.built, self.model = self._whole.built, self._whole.model
+            self.entries = saved_entries(self.built)
+        else:
+            self.built, self.model, self.entries = self._shallow.less.built, self._shallow.model, self._shallow.entries
+
+    @cached_property
+    def _whole(self) -> Counter:
+        return Counter(self._question, self._warn)
+
+    def training(self, batch_size: int, length: int) -> tuple[Peak, int]:
+        """Peak of a training step in its steady state, and its floating-point operations."""
+        if (shallow := self._shallow) is not None:
+            less, flops = shallow.less.training_peak(batch_size, length)
+            more, more_flops = shallow.more.training_peak(batch_size, length)
+            peak = shallow.depths.peak(less, more)
+            if peak is not None:
+                self.layers_counted = (shallow.depths.less, shallow.depths.more)
+                return peak, shallow.depths.line(flops, more_flops)
+        self.layers_counted = None
+        return self._whole.training_peak(batch_size, length)
+
+    def scoring(self, batch_size: int, length: int) -> Peak:
+        """Peak of scoring at its longest, in batches of the training's size and length where it has none of its own."""
+        at = self.workload.eval_batch_size or batch_size, self.workload.eval_length or length
+        if (shallow := self._shallow) is not None:
+            recording = deepened(*shallow.less.scoring(*at), shallow.depths)
+            if recording is not None:
+                return shallow.less.peak(recording, model=shallow.model)
+        return self._whole.peak(self._whole.scoring(*at)[0])
+
+    def peak_bytes(self, batch_size: int, length: int) -> int:
+        """The larger of both."""
+        trained = self.training(batch_size, length)[0].reserved_bytes if self.built.card.trains else 0
+        return max(trained, self.scoring(batch_size, length).reserved_bytes if self.workload.scoring else 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shallow:
+    """A technique on few blocks, and what follows for all."""
+
+    depths: Depths
+    less: Counter
+    more: Counter
+    model: Model
+    entries: dict[str, Entry]
+
+
+def _shallow(question: Question, warn: Callable[[str], None]) -> _Shallow | None:
+    """A technique on two small depths; None where a third one does not have what would follow from them."""
+    depths = depths_of(question.subject)
+    if depths is None:
+        return None
+    notes: list[list[str]] = [[], []]
+    counts = (depths.less, depths.more, depths.next.whole)
+    asked = [replace(question, subject=question.subject.with_layers(count)) for count in counts]
+    less, more = (Counter(each, told.append) for each, told in zip(asked[:2], notes, strict=True))
+    if picks_layers(less.built):
+        return None
+    third = Counter(asked[2], lambda line: None)
+    entries = [saved_entries(counter.built) for counter in (less, more, third)]
+    further = _model(depths.next, less, more)
+    if _sums(further) != _sums(third.model) or depths.next.entries(*entries[:2]) != entries[2]:
+        return None
+    for line in notes[0]:
+        if line in notes[1]:  # others speak of the depth
+            warn(line)
+    return _Shallow(
+        depths=depths,
+        less=less,
+        more=more,
+        model=_model(depths, less, more),
+        entries=depths.entries(*entries[:2]),
+    )
+
+
+def _model(depths: Depths, less: Counter, more: Counter) -> Model:
+    few, many = less.model, more.model
+    return Model(
+        base_sizes=depths.sizes(few.base_sizes, many.base_sizes),
+        adapter_sizes=depths.sizes(few.adapter_sizes, many.adapter_sizes),
+        num_trainable_params=depths.line(few.num_trainable_params, many.num_trainable_params),
+        num_total_params=depths.line(few.num_total_params, many.num_total_params),
+    )
+
+
+def _sums(model: Model) -> tuple[int, ...]:
+    return model.num_trainable_params, model.num_total_params, sum(model.base_sizes), sum(model.adapter_sizes)

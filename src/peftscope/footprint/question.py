@@ -1,0 +1,62 @@
+"""What is asked of a prediction: a technique, a base, and the circumstances of the training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from peftscope.footprint.meta_kernels import Target
+from peftscope.models.kinds.base import ShapeModel
+from peftscope.schema.study import MethodSpec, StudySpec, TrainSpec
+from peftscope.tasks.registry import options_of
+
+DEFAULT_LENGTH = 512
+"""Tokens, or pixels, where nothing says more."""
+
+__all__ = ["DEFAULT_LENGTH", "Question", "Workload", "questions_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """The circumstances of the training."""
+
+    batch_size: int
+    length: int
+    """Tokens in a sequence; of images the side in pixels."""
+    train: TrainSpec = field(default_factory=TrainSpec)
+    """Checkpointing, clipping, accumulation, the adapter's type; steps and batch size do not matter here."""
+    target: Target = "accelerator"
+    optimizer: str | None = None
+    """One of ``methods.optimizers.GENERAL`` instead of what runs take; techniques with one of their own keep it."""
+    eval_batch_size: int | None = None
+    """None scores in batches of the training's size …"""
+    eval_length: int | None = None
+    """… up to its length, prompt and answer together."""
+    scoring: bool = True
+    """Predict what scoring takes, too."""
+    every_layer: bool = False
+    """Count all blocks, where a few would stand for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked about: a technique on a base under some circumstances."""
+
+    method: MethodSpec
+    subject: ShapeModel
+    workload: Workload
+    experiment: str | None = None
+    """Name of the experiment folder behind it."""
+
+    def described(self) -> str:
+        """Base and circumstances, in a line."""
+        load = self.workload
+        words = [self.subject.described(), f"batch {load.batch_size} × {load.length} {self.subject.unit}", load.target]
+        return ", ".join([*words, "checkpointing"] if load.train.checkpointing else words)
+
+
+def questions_of(study: StudySpec, subject: ShapeModel) -> list[Question]:
+    """Every technique of a study, in its training's batches at their longest."""
+    train = study.train
+    length = options_of(study.task).longest or DEFAULT_LENGTH
+    workload = Workload(batch_size=train.batch_size, length=length, train=train)
+    return [Question(method=method, subject=subject, workload=workload) for method in study.methods]

@@ -1,0 +1,1 @@
+"""What is measured on every run, and how: time, memory, scores."""

@@ -1,0 +1,1 @@
+"""Kinds of base models, behind one contract."""

@@ -1,0 +1,1 @@
+"""Causal language models: loading, greedy decoding, decode latency, shapes."""

@@ -1,0 +1,226 @@
+"""Greedy decoding of text, the same for plain models, adapters and prompt learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from peftscope.errors import DataError
+from peftscope.models.evaluating import evaluating
+from peftscope.models.kinds.causal_lm.prompts import prompt_token_ids
+
+__all__ = ["Generated", "TextGenerator", "greedy_tokens"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """What a model wrote after a prompt."""
+
+    text: str
+    """Without the prompt and without special tokens."""
+    num_tokens: int
+    """Tokens generated, the end-of-sequence token included."""
+    truncated: bool
+    """No end of sequence came within the limit."""
+
+
+class TextGenerator:
+    """Greedy decoding; make it once per base model and use it for every technique.
+
+    Prompts are tokenized as in training, batched by length, padded on the left whatever the tokenizer says,
+    and their answers are given back in the order of the prompts.
+
+    Args:
+        tokenizer: The base model's.
+        device: Where the models are.
+        on_progress: Told after every batch how many prompts are answered, and of how many.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        device: torch.device,
+        on_progress: Callable[[int, int], None] = lambda num_done, num_all: None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.device = device
+        self.on_progress = on_progress
+
+    def __call__(
+        self,
+        model: nn.Module,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        max_length: int | None,
+        batch_size: int,
+    ) -> list[Generated]:
+        """Decode one answer per prompt.
+
+        Args:
+            model: The plain model or a ``PeftModel``; left in the mode it was in.
+            prompts: Texts to go on from.
+            max_new_tokens: Most tokens in an answer.
+            max_length: Most tokens in prompt and answer together, virtual tokens not counted, so that
+                every technique has the same room; None sets no such limit.
+            batch_size: Prompts decoded together. Keep it the same within a comparison: padding moves
+                floating-point sums by a last bit, and a near tie can then fall the other way.
+
+        Raises:
+            DataError: A prompt is empty, or leaves no room for an answer.
+        """
+        if not prompts:
+            return []
+        ids = prompt_token_ids(self.tokenizer, prompts)
+        limits = [_limit(index, len(row), max_new_tokens, max_length) for index, row in enumerate(ids)]
+        # Longest first: similar lengths waste no padding, and what does not fit into memory fails at once.
+        order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
+        answers: dict[int, Generated] = {}
+        with evaluating(model):
+            for start in range(0, len(order), batch_size):
+                batch = order[start : start + batch_size]
+                rows = self._decode(model, [ids[i] for i in batch], [limits[i] for i in batch])
+                answers.update(zip(batch, rows, strict=True))
+                self.on_progress(len(answers), len(order))
+        return [answers[index] for index in range(len(ids))]
+
+    def _decode(self, model: nn.Module, prompts: list[list[int]], limits: list[int]) -> list[Generated]:
+        ends = _end_ids(model, self.tokenizer)
+        room = torch.tensor(limits, device=self.device)
+        tokens = greedy_tokens(
+            model,
+            *pad_left(prompts, self._pad_id(), self.device),
+            max_new_tokens=max(limits),
+            stopping=[_RowLimits(room)],
+            eos_token_id=sorted(ends) or None,
+            pad_token_id=self._pad_id(),
+        )
+        return [self._finish(row, ends, limit) for row, limit in zip(tokens.tolist(), limits, strict=True)]
+
+    def _finish(self, row: list[int], ends: set[int], limit: int) -> Generated:
+        row = row[:limit]
+        end = next((index for index, token in enumerate(row) if token in ends), None)
+        kept = row if end is None else row[: end + 1]
+        assert len(kept) <= limit, "a generation limit was not kept"
+        text = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return Generated(text=text, num_tokens=len(kept), truncated=end is None)
+
+    def _pad_id(self) -> int:
+        # Never seen by the model: padding is masked, so any id will do where the tokenizer has none.
+        for candidate in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
+            if candidate is not None:
+                return int(candidate)
+        return 0
+
+
+def greedy_tokens(
+    model: nn.Module,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    *,
+    max_new_tokens: int,
+    stopping: Sequence[StoppingCriteria] = (),
+    **options: Any,
+) -> Tensor:
+    """New tokens only, of shape ``(batch, new)``, padded on the right where a row ended early.
+
+    Args:
+        model: A causal language model of ``transformers``, plain or as a ``PeftModel``.
+        input_ids: Padded on the left, of shape ``(batch, prompt)``.
+        attention_mask: 1 on the prompt and 0 on padding, of the same shape.
+        max_new_tokens: Most new tokens of any row.
+        stopping: When a row is done, beside its end-of-sequence token.
+        options: Anything else ``transformers`` takes for generating.
+    """
+    options |= {"do_sample": False, "num_beams": 1, "use_cache": True, "max_new_tokens": max_new_tokens}
+    options["stopping_criteria"] = StoppingCriteriaList(stopping)
+    generator: Any = model
+    with torch.no_grad():
+        virtual = _virtual_embeddings(model, len(input_ids))
+        if virtual is not None:
+            # peft puts the virtual tokens before the padding and drops the position ids, so that a prompt's
+            # distance to them depends on the longest prompt in its batch. Here the padding comes first.
+            words = generator.word_embeddings(input_ids)  # the very embedding peft's forward pass takes
+            embeds, attention_mask = _put_before_prompts(virtual, words, attention_mask)
+            tokens = generator.base_model.generate(inputs_embeds=embeds, attention_mask=attention_mask, **options)
+        else:
+            tokens = generator.generate(input_ids=input_ids, attention_mask=attention_mask, **options)
+            tokens = tokens[:, input_ids.shape[1] :]
+    assert isinstance(tokens, Tensor)
+    assert tokens.shape[1] <= max_new_tokens, "a generation limit was not kept"
+    return tokens
+
+
+def pad_left(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask, each of shape ``(rows, longest row)``, with padding on the left.
+
+    >>> pad_left([[5, 6], [7]], 0, torch.device("cpu"))[0].tolist()
+    [[5, 6], [0, 7]]
+    """
+    longest = max(len(row) for row in rows)
+    ids = [[pad_id] * (longest - len(row)) + list(row) for row in rows]
+    mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+class _RowLimits(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped
+    """Ends each row at its own limit."""
+
+    def __init__(self, limits: Tensor) -> None:
+        self.limits = limits
+        self.num_new = 0
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        self.num_new += 1  # counted here, because input_ids has no prompt when embeddings were given
+        return self.num_new >= self.limits
+
+
+def _virtual_embeddings(model: nn.Module, batch_size: int) -> Tensor | None:
+    """Embeddings that prompt learning puts before a prompt, of shape ``(batch, virtual, width)``.
+
+    None where there are none, or where keys and values are prepended instead: ``peft`` positions these right.
+    """
+    if not isinstance(model, PeftModel) or not model.active_peft_config.is_prompt_learning:
+        return None
+    prompt = model.get_prompt(batch_size=batch_size)
+    return prompt if isinstance(prompt, Tensor) else None
+
+
+def _put_before_prompts(virtual: Tensor, words: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings in the order padding, virtual tokens, prompt; and the mask that goes with it."""
+    num_virtual, num_padding = virtual.shape[1], (attention_mask == 0).sum(dim=1, keepdim=True)
+    joined = torch.cat([virtual.to(device=words.device, dtype=words.dtype), words], dim=1)
+    mask = torch.cat([attention_mask.new_ones(virtual.shape[:2]), attention_mask], dim=1)
+    # Where each place of the result is taken from: padding, which stood behind the virtual tokens, moves up
+    # by their number, and they move back by the number of paddings; prompts stay where they are.
+    place = torch.arange(joined.shape[1], device=words.device).expand(mask.shape)
+    source = torch.where(place < num_padding + num_virtual, place - num_padding, place)
+    source = torch.where(place < num_padding, place + num_virtual, source)
+    return joined.gather(1, source.unsqueeze(-1).expand_as(joined)), mask.gather(1, source)
+
+
+def _limit(index: int, prompt_length: int, max_new_tokens: int, max_length: int | None) -> int:
+    """Most new tokens for one prompt: both limits hold."""
+    room = max_new_tokens if max_length is None else min(max_new_tokens, max_length - prompt_length)
+    if prompt_length == 0:
+        raise DataError(f"prompt {index} is empty; a model needs at least one token to go on from")
+    if room < 1:
+        raise DataError(
+            f"prompt {index} has {prompt_length} tokens; max_length {max_length} and "
+            f"max_new_tokens {max_new_tokens} leave no room for an answer"
+        )
+    return room
+
+
+def _end_ids(model: nn.Module, tokenizer: Any) -> set[int]:
+    """Ids that end an answer: what training labels as the end, and what the model's author lists."""
+    config = getattr(model, "generation_config", None)
+    listed = getattr(config, "eos_token_id", None)
+    ends = set(listed) if isinstance(listed, list) else {listed}
+    return {int(token) for token in (*ends, tokenizer.eos_token_id) if token is not None}

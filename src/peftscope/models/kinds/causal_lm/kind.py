@@ -1,0 +1,90 @@
+"""Causal language models: the kind of base model that continues a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from peftscope.capture import capture
+from peftscope.methods.context import Inputs
+from peftscope.models.device import choose_device, choose_dtype
+from peftscope.models.kinds.base import BaseFacts, LoadedModel, ModelKind, Scored, ShapeModel
+from peftscope.models.kinds.causal_lm.empty import read_config
+from peftscope.models.kinds.causal_lm.generation import TextGenerator
+from peftscope.models.kinds.causal_lm.inputs import TextInputs
+from peftscope.models.kinds.causal_lm.latency import decode_latency
+from peftscope.models.kinds.causal_lm.loading import load, load_tokenizer
+from peftscope.models.kinds.causal_lm.shapes import CausalLMShapes
+from peftscope.models.source import locate
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.study import ModelSpec
+
+__all__ = ["CausalLM"]
+
+LATENCY_BATCHES = (1, 8)
+FORMS: tuple[Literal["adapter", "merged"], ...] = ("adapter", "merged")
+
+
+class CausalLM(ModelKind):
+    """Causal language models of ``transformers``, decoded greedily."""
+
+    name: ClassVar[str] = "causal-lm"
+    task_type: ClassVar[str | None] = "CAUSAL_LM"
+    prediction: ClassVar[str] = "greedy"
+    inference_metrics: ClassVar[tuple[MetricSpec, ...]] = tuple(
+        MetricSpec(
+            name=f"decode_latency_{form}_b{batch}_s",
+            unit="s",
+            direction="lower",
+            repeats=False,
+            window=f"median decode step at batch {batch} after warm-up, {form}",
+        )
+        for form in FORMS
+        for batch in LATENCY_BATCHES
+    )
+
+    def inspect(self, spec: ModelSpec) -> BaseFacts:
+        """Tokenizer and hashes; a model that is not on this machine yet is fetched whole."""
+        tokenizer, located = load_tokenizer(spec), locate(spec)
+        widths: list[int] = []
+        capture(lambda: widths.append(int(read_config(str(located.folder)).get_text_config().hidden_size)))
+        return BaseFacts(
+            processor=tokenizer,
+            weights_sha256=located.weights_sha256,
+            settings_sha256=located.settings_sha256,
+            dtype=choose_dtype(spec.dtype, choose_device(spec.device)),
+            width=widths[0] if widths else None,
+            folder=located.folder,
+        )
+
+    def load(self, spec: ModelSpec) -> LoadedModel:
+        """The model and its tokenizer."""
+        return load(spec)
+
+    def predictor(self, loaded: LoadedModel, scored: Scored) -> TextGenerator:
+        """Greedy decoding."""
+        return TextGenerator(loaded.processor, loaded.device, scored)
+
+    def inference_cost(self, model: nn.Module, form: Literal["adapter", "merged"]) -> Mapping[str, float]:
+        """Seconds of a decode step."""
+        return {
+            f"decode_latency_{form}_b{batch}_s": decode_latency(model, batch_size=batch) for batch in LATENCY_BATCHES
+        }
+
+    def shapes(self, spec: ModelSpec, dtype: torch.dtype) -> ShapeModel | None:
+        """From the model's config."""
+        if isinstance(spec.quantization, dict):
+            return None
+        return CausalLMShapes(
+            config=read_config(spec.source, spec.revision),
+            dtype=dtype,
+            attn_implementation=spec.attn_implementation,
+            quantization=spec.quantization,
+        )
+
+    def inputs(self, processor: Any) -> Inputs:
+        """Token ids."""
+        return TextInputs(processor)

@@ -1,0 +1,97 @@
+"""Causal language models by their shapes alone."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from peftscope.models.kinds.base import Batch, ShapeModel
+from peftscope.models.kinds.causal_lm.empty import empty_model
+from peftscope.models.kinds.causal_lm.loss import causal_lm_loss
+
+__all__ = ["CausalLMShapes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CausalLMShapes(ShapeModel):
+    """A causal language model; ``length`` is in tokens."""
+
+    config: Any
+    """As transformers holds it."""
+    dtype: torch.dtype
+    attn_implementation: str | None = None
+    quantization: Literal["nf4", "int8"] | None = None
+
+    task_type = "CAUSAL_LM"
+    unit = "tokens"
+
+    @property
+    def output_width(self) -> int | None:  # type: ignore[override]
+        """Width of the logits."""
+        return int(self.config.get_text_config().vocab_size)
+
+    @property
+    def num_layers(self) -> int | None:
+        """Decoder blocks."""
+        count = getattr(self.config.get_text_config(), "num_hidden_layers", None)
+        return count if isinstance(count, int) else None
+
+    @property
+    def period(self) -> int:
+        """From the config's lists with an entry for each block (kinds of attention, …)."""
+        kinds = list(zip(*_of_layers(self.config.get_text_config()).values(), strict=True))
+        return next((p for p in range(1, len(kinds)) if kinds[p:] == kinds[:-p]), max(1, len(kinds)))
+
+    def with_layers(self, count: int) -> CausalLMShapes:
+        """The first blocks alone."""
+        config = copy.deepcopy(self.config)
+        text = config.get_text_config()
+        for name, kinds in _of_layers(text).items():
+            setattr(text, name, kinds[:count])
+        text.num_hidden_layers = count
+        return replace(self, config=config)
+
+    def described(self) -> str:
+        """Kind of model and type of its weights."""
+        dtype = str(self.dtype).removeprefix("torch.")
+        packed = "" if self.quantization is None else f"{self.quantization}, "
+        return f"{self.config.model_type}, {packed}{dtype}"
+
+    def base(self) -> nn.Module:
+        """The model of the config, as ``models.kinds`` would prepare it."""
+        model: nn.Module = empty_model(
+            self.config,
+            dtype=self.dtype,
+            attn_implementation=self.attn_implementation,
+            quantization=self.quantization,
+        )
+        return model
+
+    def batch(self, batch_size: int, length: int) -> Batch:
+        """Token ids, mask and labels, each of shape (batch_size, length)."""
+        ids = torch.empty(batch_size, length, dtype=torch.long, device="meta")
+        return {"input_ids": ids, "attention_mask": torch.empty_like(ids), "labels": torch.empty_like(ids)}
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+        """The loss of every language task."""
+        return causal_lm_loss(model, batch)
+
+    def score(self, model: nn.Module, batch_size: int, length: int) -> None:
+        """The longest prompt, and the last token of an answer behind a full cache."""
+        ids = torch.empty(batch_size, max(1, length - 1), dtype=torch.long, device="meta")
+        mask = torch.empty(batch_size, length, dtype=torch.long, device="meta")
+        read = model(input_ids=ids, attention_mask=mask[:, :-1], use_cache=True, logits_to_keep=1)
+        cache = read.past_key_values
+        del read
+        model(input_ids=ids[:, :1], attention_mask=mask, past_key_values=cache, use_cache=True)
+
+
+def _of_layers(config: Any) -> dict[str, list[Any]]:
+    """Settings of a config that are lists with an entry for each block."""
+    count = getattr(config, "num_hidden_layers", None)
+    values = {name: value for name, value in vars(config).items() if isinstance(value, list | tuple)}
+    return {name: list(value) for name, value in values.items() if len(value) == count and not name.startswith("_")}

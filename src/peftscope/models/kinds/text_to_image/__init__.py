@@ -1,0 +1,1 @@
+"""Diffusion transformers that draw images from text: their shapes and their loss."""

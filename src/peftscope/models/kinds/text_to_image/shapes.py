@@ -1,0 +1,68 @@
+"""Models that draw images from text, by their transformer's shapes alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from peftscope.models.kinds.base import Batch, ShapeModel
+from peftscope.models.kinds.text_to_image.flow_matching import flow_matching_loss
+from peftscope.models.kinds.text_to_image.transformer import TransformerConfig, empty_transformer
+
+__all__ = ["TextToImageShapes"]
+
+POSITION_AXES = 4
+"""Coordinates of a token in FLUX.2: time, row, column, layer."""
+PIXELS_PER_TOKEN = 16
+"""On a side: the autoencoder makes 8 × 8 pixels one, and patches of 2 × 2 of those become a token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextToImageShapes(ShapeModel):
+    """A diffusion transformer that learns by flow matching; ``length`` is an image's side in pixels."""
+
+    config: TransformerConfig
+    dtype: torch.dtype
+    prompt_tokens: int = 512
+    """Prompts are padded to it."""
+    beside_bytes: tuple[int, ...] = ()
+
+    task_type = None
+    output_width = None
+    unit = "px"
+    length_step = PIXELS_PER_TOKEN
+    alike = True
+    moves = True
+
+    def described(self) -> str:
+        """Class of the transformer and type of its weights."""
+        return f"{self.config.class_name}, {str(self.dtype).removeprefix('torch.')}"
+
+    def base(self) -> nn.Module:
+        """The transformer of the config."""
+        return empty_transformer(self.config, dtype=self.dtype)
+
+    def batch(self, batch_size: int, length: int) -> Batch:
+        """Latents (B, S, C), prompts (B, T, D) and what ``flow_matching_loss`` needs beside."""
+        settings, meta = self.config.settings, torch.device("meta")
+        tokens = (length // PIXELS_PER_TOKEN) ** 2
+        latents = torch.empty(batch_size, tokens, settings["in_channels"], dtype=self.dtype, device=meta)
+        prompts = (batch_size, self.prompt_tokens)
+        return {
+            "latents": latents,
+            "noise": torch.empty_like(latents),
+            "sigmas": torch.empty(batch_size, dtype=self.dtype, device=meta),
+            "prompts": torch.empty(*prompts, settings["joint_attention_dim"], dtype=self.dtype, device=meta),
+            "image_places": torch.empty(batch_size, tokens, POSITION_AXES, dtype=torch.long, device=meta),
+            "prompt_places": torch.empty(*prompts, POSITION_AXES, dtype=torch.long, device=meta),
+        }
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+        """The loss of learning a concept."""
+        return flow_matching_loss(model, batch)
+
+    def score(self, model: nn.Module, batch_size: int, length: int) -> None:
+        """A step of drawing."""
+        self.loss(model, self.batch(batch_size, length))

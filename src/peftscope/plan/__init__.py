@@ -1,1 +1,0 @@
-"""A study -> its runs, checked before anything is trained."""

@@ -1,1 +1,0 @@
-"""Executing one run, launching many."""

@@ -1,0 +1,205 @@
+"""A study file -> a ``StudySpec``, or every error in it at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from peftscope.errors import SpecError, unknown_name
+from peftscope.schema.study import StudySpec
+
+__all__ = ["Vocabulary", "load_yaml", "problems_of", "read_study", "study_from"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """The names a study may use; handed in, because the rooms that know them lie below this one."""
+
+    methods: Collection[str]
+    """Names of all cards."""
+    tasks: Mapping[str, Callable[[], type[BaseModel]]]
+    """Task name -> its options model, imported on call."""
+    knobs: Callable[[str], Collection[str]]
+    """Method name -> the settings it takes."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which ``1e-4`` is a number: YAML 1.1 wants ``1.0e-4`` and reads the former as a text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
+    list("-+0123456789."),
+)
+
+
+def _unique_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    merge = "tag:yaml.org,2002:merge"
+    keys = [loader.construct_object(k, deep=deep) for k, _ in node.value if k.tag != merge]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+    return yaml.SafeLoader.construct_mapping(loader, node, deep=deep)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def load_yaml(text: str) -> Any:
+    """Read YAML in which ``1e-4`` is a number and no key stands twice.
+
+    Raises:
+        yaml.YAMLError: It is not YAML.
+
+    >>> load_yaml("rate: 1e-4")
+    {'rate': 0.0001}
+    """
+    return yaml.load(text, Loader=_Loader)
+
+
+def read_study(path: Path, vocabulary: Vocabulary) -> StudySpec:
+    """Read and check a study file.
+
+    Args:
+        path: A YAML file.
+        vocabulary: The methods, tasks and settings there are.
+
+    Raises:
+        SpecError: The file is missing or not YAML, or with every problem found in it.
+    """
+    try:
+        raw = load_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], n=1)
+        hint = f"did you mean {path.with_name(near[0])}? " if near else ""
+        raise SpecError(str(path), [f"no such file; {hint}'peftscope init' writes one to start from"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(str(path), [f"cannot be read: {error}"]) from error
+    except yaml.YAMLError as error:
+        raise SpecError(str(path), [f"not valid YAML: {' '.join(str(error).split())}"]) from error
+    if not isinstance(raw, dict):
+        raise SpecError(str(path), [f"a study is a mapping with 'name', 'model', 'task', 'methods'; got {_shown(raw)}"])
+    return study_from(raw, vocabulary, source=str(path))
+
+
+def study_from(raw: Mapping[str, Any], vocabulary: Vocabulary, *, source: str) -> StudySpec:
+    """Check a study given as a mapping.
+
+    Raises:
+        SpecError: With every problem found, of form and of names alike.
+    """
+    problems: list[str] = []
+    study: StudySpec | None = None
+    try:
+        study = StudySpec.model_validate(raw)
+    except ValidationError as error:
+        problems += problems_of(error, StudySpec)
+    problems += _name_problems(raw, vocabulary)
+    if problems or study is None:
+        raise SpecError(source, problems)
+    return study
+
+
+def problems_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Pydantic's errors as lines that say where, what was given, what is allowed and the nearest match."""
+    lines = []
+    for item in error.errors():
+        where = prefix + _dotted(item["loc"])
+        if item["type"] == "extra_forbidden":
+            fields = _fields_at(model, item["loc"][:-1])
+            lines.append(f"{where}: {unknown_name('setting', str(item['loc'][-1]), fields)}")
+        elif item["type"] == "missing":
+            lines.append(f"{where}: missing; it has no default")
+        else:
+            text = item["msg"][0].lower() + item["msg"][1:]
+            hint = _literal_hint(item)
+            given = "" if item["type"] == "value_error" else f"; given {_shown(item['input'])}"
+            lines.append(f"{where or 'study'}: {text.removeprefix('value error, ')}{given}{hint}")
+    return lines
+
+
+def _name_problems(raw: Mapping[str, Any], vocabulary: Vocabulary) -> list[str]:
+    """Problems with the names of methods, their settings, the task and its options."""
+    problems = []
+    methods = raw.get("methods")
+    for index, entry in enumerate(methods if isinstance(methods, list) else []):
+        name = entry.get("name") if isinstance(entry, dict) else entry
+        if not isinstance(name, str):
+            continue
+        if name not in vocabulary.methods:
+            problems.append(f"methods[{index}]: {unknown_name('method', name, vocabulary.methods)}")
+            continue
+        for place in ("knobs", "search"):
+            given = entry.get(place) if isinstance(entry, dict) else None
+            for knob in given if isinstance(given, dict) else ():
+                allowed = vocabulary.knobs(name)
+                if knob not in allowed:
+                    told = unknown_name(f"setting of {name}", str(knob), allowed)
+                    problems.append(f"methods[{index}].{place}: {told}")
+    return problems + _task_problems(raw.get("task"), vocabulary)
+
+
+def _task_problems(task: Any, vocabulary: Vocabulary) -> list[str]:
+    entry = {"name": task} if isinstance(task, str) else dict(task) if isinstance(task, dict) else {}
+    name = entry.pop("name", None)
+    if not isinstance(name, str):
+        return []
+    if name not in vocabulary.tasks:
+        return [f"task: {unknown_name('task', name, vocabulary.tasks)}"]
+    nested = entry.pop("options", None)
+    options = {**(nested if isinstance(nested, dict) else {}), **entry}
+    model = vocabulary.tasks[name]()
+    try:
+        model.model_validate(options)
+    except ValidationError as error:
+        return problems_of(error, model, prefix="task.")
+    return []
+
+
+def _dotted(loc: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in loc:
+        if " " in str(part):  # says which of several forms was taken for given
+            continue
+        text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else part)
+    return text
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """Field names of the model that ``loc`` leads to."""
+    current: type[BaseModel] = model
+    for part in loc:
+        field = current.model_fields.get(str(part))
+        if field is None:
+            continue
+        found = _models_in(field.annotation)
+        if found:
+            current = found[0]
+    return list(current.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for arg in get_args(annotation) for m in _models_in(arg)]
+
+
+def _literal_hint(item: Any) -> str:
+    if item["type"] != "literal_error" or not isinstance(item["input"], str):
+        return ""
+    allowed = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+    near = get_close_matches(item["input"], allowed, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,129 @@
+"""What a run leaves behind: one record, also when it fails."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from peftscope.schema.base import STRICT, Frozen
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.protocol import Protocol
+from peftscope.schema.run import RunSpec
+
+__all__ = ["Attempt", "CurvePoint", "ExampleOutcome", "RunRecord", "Status", "TechniqueFacts", "timestamp"]
+
+Status = Literal["ok", "refused", "oom", "diverged", "error", "killed", "pruned", "eliminated"]
+
+
+def timestamp() -> str:
+    """The time now, as records hold it: UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Attempt(Frozen):
+    """One start of a run."""
+
+    started_at: str
+    ended_at: str
+    status: Status
+    reason: str | None = None
+    traceback: str | None = None
+    environment: dict[str, Any] = Field(default_factory=dict)
+    """Versions, commit and dirty flag, hardware, threads."""
+    reached: str | None = None
+    """How far a start came that did not end by itself, such as ``train, step 12 of 32``."""
+    kind: Literal["run", "rerun"] = "run"
+    """``rerun``: a repetition, made to be compared; the record's figures are not of it."""
+    agrees: bool | None = None
+    """Whether a repetition gave the same figures, as far as they can repeat."""
+
+
+class TechniqueFacts(Frozen):
+    """What was really built."""
+
+    tuner_class: str
+    """Class of the tuner, such as ``peft.tuners.lora.model.LoraModel``."""
+    adapted_modules: tuple[str, ...]
+    """Full names of the base's modules the technique touches."""
+    peft_config: dict[str, Any] | None
+    """The config as ``peft`` holds it."""
+    learning_rate_source: str | None = None
+    """As far as the run itself tells; whether tuning chose the rate of a final run, its study knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class CurvePoint:
+    """State of a training after a step."""
+
+    step: int
+    learning_rate: float
+    train_loss: float
+    """Mean loss per label since the last point."""
+    valid_score: float | None = None
+    valid_loss: float | None = None
+    """At the rungs of a trial."""
+    train_time_s: float
+    """Training steps only, from the start of the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
+class ExampleOutcome:
+    """Score of one example (and draw); a light class, as a study holds millions."""
+
+    example_id: str
+    score: float
+    draw: int = 0
+    output: str | None = None
+    truncated: bool | None = None
+    group: str | None = None
+    """What it shares with other examples, such as a document; None where it stands for itself."""
+
+
+class RunRecord(Frozen):
+    """One run, whatever came of it."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    schema_: Literal["peftscope.record/1"] = Field(default="peftscope.record/1", alias="schema")
+    run_id: str
+    spec: RunSpec
+    status: Status
+    reason: str | None = None
+    """Why the run is not ``ok``."""
+    attempts: tuple[Attempt, ...] = ()
+    technique: TechniqueFacts | None = None
+    base_width: int | None = None
+    """Hidden size of the base, by which a search of learning rates begins; None where it is not known."""
+    weights_sha256: str | None = None
+    """Hash of the weight files that were really loaded."""
+    data: dict[str, Any] = Field(default_factory=dict)
+    """Task version, fingerprints and sizes of the splits."""
+    metric: MetricSpec | None = None
+    """What ``test_score`` and ``valid_score`` are: the task's metric."""
+    metrics: dict[str, float | int | None] = Field(default_factory=dict)
+    missing: dict[str, str] = Field(default_factory=dict)
+    """For every metric that is None: why."""
+    curve: tuple[CurvePoint, ...] = ()
+    examples: tuple[ExampleOutcome, ...] = ()
+    """Of the test split; of a trial, of the validation split."""
+    warnings: tuple[str, ...] = ()
+    protocol: Protocol | None = None
+    """The conditions the figures were taken under; None where the run did not come so far."""
+    quality_protocol: str | None = None
+    """Hash of the conditions that decide quality: scores are ranked within one alone."""
+    cost_protocol: str | None = None
+    """Hash of the conditions that decide time and memory: these are ranked within one alone."""
+    origin: Literal["own", "foreign"] = "own"
+    """``foreign``: imported from results that others made."""
+    single: bool = False
+    """One training, no score per example: no interval can be given."""
+    foreign: dict[str, Any] | None = None
+    """The document a foreign record was read from, whole."""
+
+    @property
+    def num_starts(self) -> int:
+        """Attempts at the run itself; repetitions made to be compared are not among them."""
+        return sum(attempt.kind == "run" for attempt in self.attempts)

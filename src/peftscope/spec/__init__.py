@@ -1,1 +1,0 @@
-"""What the user writes and what one run is: input specs, output records. No torch."""

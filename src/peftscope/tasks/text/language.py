@@ -1,0 +1,363 @@
+"""What language-model tasks share: tokens, batches, the loss, scoring by generation or by held-out loss."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from peftscope.errors import DataError
+from peftscope.models.evaluating import evaluating
+from peftscope.models.kinds.causal_lm.loss import IGNORED, causal_lm_loss
+from peftscope.schema.base import content_hash
+from peftscope.tasks.base import (
+    Batch,
+    Outcome,
+    Predictor,
+    Retention,
+    Shown,
+    Split,
+    Task,
+    TaskContext,
+    to_device,
+)
+from peftscope.tasks.order import epoch_batches
+from peftscope.tasks.splits import seeded_split
+from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
+from peftscope.tasks.text.groups import together_key
+from peftscope.tasks.text.kept_splits import Digests, KeptSplits, digests_of, write_splits
+from peftscope.tasks.text.options import LanguageOptions
+from peftscope.tasks.text.tokens import Encoded, collate, encode
+
+__all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample"]
+
+GENERAL = "general.safetensors"
+OF_RETENTION = ("general_tokens", "general_text")
+"""Options that decide nothing but what forgetting and drift are measured on, which has a fingerprint of its own."""
+
+
+class LanguageTask(Task):
+    """A task of prompts and answers for a causal language model.
+
+    A subclass prepares the examples and grades an answer; the rest is here. One whose examples are all it has
+    read can be kept: its ``keep`` calls ``keep_splits``, its ``kept`` hands on what ``read_splits`` gives.
+
+    Args:
+        options: The task's own options.
+        context: Tokenizer and batch size.
+        prepared: The examples, or all that was made of them when they were kept.
+
+    Raises:
+        DataError: A split is empty, the tokenizer has no EOS, or a prompt leaves no room for an answer.
+    """
+
+    unit: ClassVar[str] = "tokens"
+    generates: bool = True
+    """Whether scoring generates text; otherwise the score is the held-out loss."""
+
+    def __init__(self, options: LanguageOptions, context: TaskContext, prepared: Prepared | KeptSplits) -> None:
+        assert context.processor is not None, "a language task needs the base model's tokenizer"
+        self.options = options
+        self.context = context
+        self._notes = list(prepared.notes)
+        self._examples: dict[Split, Sequence[TextExample]] = {}
+        self._encoded: dict[Split, Encoded] = {}
+        self._digests: dict[Split, Digests] = {}
+        self._folder: Path | None = None
+        if isinstance(prepared, KeptSplits):
+            assert prepared.settings == content_hash(self._settings()), "kept with other options or limits"
+            self._examples.update(prepared.examples)
+            self._encoded.update(prepared.encoded)
+            self._digests.update(prepared.digests)
+            self._folder = prepared.folder
+            return
+        for split in SPLITS:
+            self._prepare(split, list(prepared.splits[split]))
+
+    @abstractmethod
+    def grade(self, example: TextExample, output: str) -> float:
+        """Score of a generated answer."""
+
+    def size(self, split: Split) -> int:
+        """Number of examples in a split."""
+        return len(self._examples[split])
+
+    def batches(self, seed: int) -> Iterator[Batch]:
+        """Training batches without end, bucketed by length; ``order.epoch_batches`` says how."""
+        lengths = self._encoded["train"].lengths.tolist()
+        for indices in epoch_batches(lengths, self.context.batch_size, seed):
+            yield self._batch("train", indices)
+
+    def eval_batches(self, split: Split) -> Iterator[Batch]:
+        """A split once, longest sequences first, in batches of the training's size."""
+        for indices in self._eval_order(split):
+            yield self._batch(split, indices)
+
+    def num_samples(self, batch: Batch) -> int:
+        """Number of sequences."""
+        return len(batch["input_ids"])
+
+    def num_units(self, batch: Batch) -> int:
+        """Number of tokens, padding left out."""
+        return int(batch["attention_mask"].sum())
+
+    def longest_batch(self) -> Batch:
+        """The longest training sequences in one batch: ``batches`` can draw it, and none is larger."""
+        order = np.argsort(-self._encoded["train"].lengths, kind="stable")
+        return self._batch("train", order[: self.context.batch_size].tolist())
+
+    def largest_training(self) -> tuple[int, int]:
+        """Sequences in a batch and tokens in the longest."""
+        length = int(self._encoded["train"].lengths.max())
+        return min(self.context.batch_size, self.size("train")), length
+
+    def largest_scoring(self) -> tuple[int, int] | None:
+        """Prompts answered at once, and the longest with an answer of the most tokens it may have."""
+        scored: tuple[Split, ...] = ("valid", "test")
+        if not self.generates:
+            return self.context.batch_size, max(int(self._encoded[split].lengths.max()) for split in scored)
+        ends = [self._encoded[split].prompt_lengths + self._answer_limits(split) for split in scored]
+        return self.options.eval_batch_size, max(int(lengths.max()) for lengths in ends)
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+        """The model's own loss: sum over the labels, and their number."""
+        return causal_lm_loss(model, batch)
+
+    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[Outcome]:
+        """One outcome per example: its graded answer, or its mean loss per label."""
+        if not self.generates:
+            return self._held_out_losses(model, split)
+        examples = self._examples[split]
+        outputs = predictor(
+            model,
+            [example.prompt for example in examples],
+            max_new_tokens=self.options.max_new_tokens,
+            max_length=self.options.max_generation_length,
+            batch_size=self.options.eval_batch_size,
+        )
+        assert len(outputs) == len(examples), f"{len(outputs)} answers to {len(examples)} prompts"
+        outcomes = []
+        for example, output, limit in zip(examples, outputs, self._answer_limits(split).tolist()):
+            assert output.num_tokens <= limit, f"{output.num_tokens} tokens generated, the limit is {limit}"
+            score = self.grade(example, output.text)
+            outcomes.append(
+                Outcome(
+                    example_id=example.example_id,
+                    score=score,
+                    output=output.text,
+                    truncated=output.truncated,
+                    group=example.group,
+                )
+            )
+        return outcomes
+
+    def show(self, split: Split, index: int) -> Shown:
+        """Prompt and target of an example."""
+        example = self._examples[split][index]
+        return Shown(
+            example_id=example.example_id,
+            prompt=example.prompt,
+            target=example.target,
+            extra={"solution": example.solution, **example.extra},
+        )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Version, options, limits, sizes, and per split a hash of the texts and one of the token ids."""
+        print_: dict[str, Any] = {
+            **self._settings(),
+            "sizes": self._sizes,
+            "texts": {split: self._digest(split).texts for split in SPLITS},
+            "token_ids": {split: self._digest(split).token_ids for split in SPLITS},
+        }
+        if self.generates:
+            print_["answer_tokens_allowed"] = self._answers_allowed
+        return print_
+
+    def recut(self, seed: int) -> None:
+        """Cut training and validation rows anew; rows of a group or with equal prompts stay together.
+
+        The test split stays.
+        """
+        if reason := self.options.fixed_split():
+            raise DataError(
+                f"task {self.name}: {reason}, so the split cannot vary with the seed; set vary_split: false"
+            )
+        self.fingerprint()  # of the data as they were cut first, before they are cut again
+        examples = [*self._examples["train"], *self._examples["valid"]]
+        encoded = self._encoded["train"].followed_by(self._encoded["valid"])
+        keys = [together_key(example) for example in examples]
+        (valid,), train = seeded_split(keys, [self.size("valid")], seed)
+        parts: dict[Split, list[int]] = {"train": train, "valid": valid}
+        for split, rows in parts.items():
+            self._examples[split], self._encoded[split] = [examples[i] for i in rows], encoded.take(rows)
+
+    def warnings(self) -> Sequence[str]:
+        """Rows dropped and sequences cut off."""
+        return tuple(self._notes)
+
+    def retention(self) -> Retention | None:
+        """Forgetting and drift on general text."""
+        from peftscope.tasks.text.general_text import GeneralText  # only runs that measure it need its text
+
+        if self.options.general_tokens == 0:
+            return None
+        tokenizer, source, num_tokens = self.context.processor, self.options.general_text, self.options.general_tokens
+        found = None
+        if self._folder is not None and (self._folder / GENERAL).exists():
+            found = GeneralText.kept(self._folder / GENERAL, tokenizer, source=source, num_tokens=num_tokens)
+        return found or GeneralText(tokenizer, source=source, num_tokens=num_tokens)
+
+    def kept_key(self) -> dict[str, Any]:
+        """The fingerprint and the names of the examples, which it leaves out."""
+        return {**super().kept_key(), "shown": {split: self._digest(split).shown for split in SPLITS}}
+
+    def keep_splits(self, folder: Path, retention: Retention | None) -> None:
+        """Write the splits, tokenised, and the token ids of general text; what a subclass's ``keep`` calls.
+
+        Raises:
+            OSError, SafetensorError: The disk is full or not writable.
+        """
+        from peftscope.tasks.text.general_text import GeneralText
+
+        write_splits(
+            KeptSplits(
+                folder=folder,
+                settings=content_hash(self._settings()),
+                notes=tuple(self._notes),
+                examples=self._examples,
+                encoded=self._encoded,
+                digests={split: self._digest(split) for split in SPLITS},
+            )
+        )
+        if isinstance(retention, GeneralText):
+            retention.keep(folder / GENERAL)
+
+    def _settings(self) -> dict[str, Any]:
+        """What decides examples and token ids beside the data and the tokenizer."""
+        return {
+            "task": self.name,
+            "version": self.version,
+            "options": self.options.model_dump(mode="json", exclude={*self.options.places, *OF_RETENTION}),
+        }
+
+    @cached_property
+    def _sizes(self) -> dict[Split, int]:
+        return {split: self.size(split) for split in SPLITS}
+
+    @cached_property
+    def _answers_allowed(self) -> dict[str, list[int]]:
+        """Fewest and most tokens an answer may have."""
+        limits = {split: self._answer_limits(split) for split in ("valid", "test")}
+        return {split: [int(v.min()), int(v.max())] for split, v in limits.items()}
+
+    def _digest(self, split: Split) -> Digests:
+        if split not in self._digests:
+            self._digests[split] = digests_of(self._examples[split], self._encoded[split])
+        return self._digests[split]
+
+    def _prepare(self, split: Split, examples: list[TextExample]) -> None:
+        """Tokenise a split; refuse or drop prompts that are too long, and say what was cut off."""
+        if not examples:
+            raise DataError(f"task {self.name}: the {split} split is empty")
+        encoded = self._encode(examples)
+        fits = encoded.prompt_lengths < self._room(split)
+        if not fits.all():
+            self._complain(split, examples, encoded)
+            self._prepare(split, [example for example, fit in zip(examples, fits) if fit])
+            return
+        self._check_model_limit(split, encoded)
+        if encoded.num_cut:
+            self._notes.append(
+                f"{encoded.num_cut} of {len(examples)} {split} sequences are longer than "
+                f"{self.options.max_length} tokens and were cut off; they have no end-of-sequence label"
+            )
+        self._examples[split], self._encoded[split] = examples, encoded
+
+    def _check_model_limit(self, split: Split, encoded: Encoded) -> None:
+        """Refuse sequences the model has no positions for; the tokenizer knows its model's limit."""
+        limit = self.context.processor.model_max_length
+        longest = int(encoded.lengths.max())
+        if longest > limit:
+            raise DataError(
+                f"task {self.name}: the longest {split} sequence has {longest} tokens, the model takes {limit}; "
+                f"set task.max_length: {limit}"
+            )
+
+    def _room(self, split: Split) -> int:
+        """Tokens a prompt must stay below so that one is left for the answer."""
+        total = self.options.max_generation_length
+        if total is None or split == "train" or not self.generates:
+            return self.options.max_length
+        return min(self.options.max_length, total)
+
+    def _complain(self, split: Split, examples: Sequence[TextExample], encoded: Encoded) -> None:
+        lengths, room = encoded.prompt_lengths, self._room(split)
+        longest = int(np.argmax(lengths))
+        problem = (
+            f"{int((lengths >= room).sum())} of {len(examples)} {split} prompts leave no room for an answer "
+            f"within {room} tokens (longest: {examples[longest].example_id} with {lengths[longest]})"
+        )
+        if self.options.long_prompts == "refuse":
+            raise DataError(
+                f"task {self.name}: {problem}; raise task.max_length (and max_generation_length), "
+                "or set long_prompts: drop"
+            )
+        self._notes.append(f"dropped: {problem}")
+
+    def _encode(self, examples: Sequence[TextExample]) -> Encoded:
+        return encode(
+            self.context.processor,
+            [example.prompt for example in examples],
+            [example.target for example in examples],
+            separator=self.options.separator,
+            max_length=self.options.max_length,
+        )
+
+    def _batch(self, split: Split, indices: Sequence[int]) -> Batch:
+        # Padded with EOS: the one token that is there for certain and surely has an embedding.
+        pad_id = self.context.processor.eos_token_id
+        return collate(self._encoded[split], indices, pad_id=pad_id, loss_on=self.options.loss_on)
+
+    def _eval_order(self, split: Split) -> list[list[int]]:
+        order = np.argsort(-self._encoded[split].lengths, kind="stable").tolist()
+        size = self.context.batch_size
+        return [order[i : i + size] for i in range(0, len(order), size)]
+
+    def _answer_limits(self, split: Split) -> np.ndarray:
+        """Tokens each example's answer may have: the smaller of the two limits."""
+        lengths = self._encoded[split].prompt_lengths
+        total = self.options.max_generation_length
+        allowed = np.full(len(lengths), self.options.max_new_tokens)
+        return allowed if total is None else np.minimum(allowed, total - lengths)
+
+    @torch.no_grad()
+    def _held_out_losses(self, model: nn.Module, split: Split) -> list[Outcome]:
+        """Mean loss per label of each example, by a forward pass."""
+        device = next(model.parameters()).device
+        examples = self._examples[split]
+        losses = [0.0] * len(examples)
+        with evaluating(model):
+            for indices in self._eval_order(split):
+                batch = to_device(self._batch(split, indices), device)
+                logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+                for index, mean in zip(indices, _mean_losses(logits, batch["labels"]).tolist()):
+                    losses[index] = mean
+        return [Outcome(example_id=e.example_id, score=loss, group=e.group) for e, loss in zip(examples, losses)]
+
+
+def _mean_losses(logits: Tensor, labels_BT: Tensor) -> Tensor:
+    """Mean loss per label of each sequence: (B,).
+
+    Virtual tokens of prompt learning come first and have logits too; the last T are the text's.
+    """
+    logits_BTV = logits[:, -labels_BT.shape[1] : -1].float()
+    next_BT = labels_BT[:, 1:]
+    nll_BT = F.cross_entropy(logits_BTV.transpose(1, 2), next_BT, ignore_index=IGNORED, reduction="none")
+    return nll_BT.sum(1) / (next_BT != IGNORED).sum(1)

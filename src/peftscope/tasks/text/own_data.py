@@ -1,0 +1,216 @@
+"""The user's own rows: a prompt template over their columns, a target column, a metric of choice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Self
+
+from torch import nn
+
+from peftscope.errors import DataError
+from peftscope.schema.metric import MetricSpec
+from peftscope.tasks.base import Outcome, Predictor, Retention, Split, TaskContext
+from peftscope.tasks.splits import default_part, num_wanted, same_key, sample, seeded_split
+from peftscope.tasks.text import text_metrics
+from peftscope.tasks.text.answers import extract_number
+from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
+from peftscope.tasks.text.groups import grouped, near_duplicates_note, together_key
+from peftscope.tasks.text.kept_splits import KeptSplits, read_splits
+from peftscope.tasks.text.language import LanguageTask
+from peftscope.tasks.text.macro_f1 import macro_f1_parts
+from peftscope.tasks.text.options import OwnDataOptions
+from peftscope.tasks.text.rows import Table, read_file, read_hub
+from peftscope.tasks.text.template import fill_template, template_fields
+
+__all__ = ["OwnDataTask", "grader"]
+
+Grader = Callable[[str, str], float]
+
+
+class OwnDataTask(LanguageTask):
+    """The user's own rows."""
+
+    name: ClassVar[str] = "own-data"
+    version: ClassVar[int] = 1
+
+    def __init__(self, options: OwnDataOptions, context: TaskContext, kept: KeptSplits | None = None) -> None:
+        self.generates = options.metric != "loss"
+        self._metric_name = options.metric
+        self._stop = options.stop
+        self._ignore_case = options.ignore_case
+        self._grader = grader(options)
+        super().__init__(options, context, kept or _prepared(options))
+
+    def keep(self, folder: Path, retention: Retention | None = None) -> None:
+        """Write the splits."""
+        self.keep_splits(folder, retention)
+
+    @classmethod
+    def kept(cls, options: OwnDataOptions, context: TaskContext, folder: Path) -> Self:
+        """The task with its splits as they were kept."""
+        return cls(options, context, read_splits(folder))
+
+    @property
+    def metric(self) -> MetricSpec:
+        """The metric the user chose; shares from 0 to 1, but the loss in nats per token."""
+        if not self.generates:
+            window = "mean over the examples of the split of each one's mean loss per label"
+            return MetricSpec(name="held_out_loss", unit="nats/token", direction="lower", window=window)
+        window = "all examples of the split"
+        if self._metric_name == "macro_f1":
+            window = "mean of each class's F1 over the classes among the targets of the split"
+        return MetricSpec(name=self._metric_name, unit="share", direction="higher", window=window)
+
+    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[Outcome]:
+        """One outcome per example; of macro-F1 what the example brings to it."""
+        outcomes = super().score(model, predictor, split)
+        if self._metric_name != "macro_f1":
+            return outcomes
+        answers = [text_metrics.cut_at(outcome.output or "", self._stop) for outcome in outcomes]
+        targets = [example.solution for example in self._examples[split]]
+        told, truth = (
+            [text_metrics.normalised(text, ignore_case=self._ignore_case) for text in texts]
+            for texts in (answers, targets)
+        )
+        return [replace(outcome, score=part) for outcome, part in zip(outcomes, macro_f1_parts(truth, told))]
+
+    def grade(self, example: TextExample, output: str) -> float:
+        """Score of an answer, cut at the user's stops."""
+        return self._grader(text_metrics.cut_at(output, self._stop), example.solution)
+
+
+def grader(options: OwnDataOptions) -> Grader:
+    """The function that scores an output against a target.
+
+    Raises:
+        MissingExtra: ROUGE-L is asked for and not installed.
+    """
+    match options.metric:
+        case "exact_match" | "macro_f1":
+            return partial(text_metrics.exact_match, ignore_case=options.ignore_case)
+        case "contains":
+            return partial(text_metrics.contains, ignore_case=options.ignore_case)
+        case "numeric":
+            return partial(text_metrics.numeric, which=options.answer)
+        case "rouge_l":
+            return text_metrics.rouge_l_scorer()
+        case "regex":
+            assert options.pattern is not None, "the options see to it"
+            return partial(
+                text_metrics.regex_match,
+                pattern=re.compile(options.pattern),
+                which=options.answer,
+                ignore_case=options.ignore_case,
+            )
+        case "loss":
+            return _no_grade
+
+
+def _no_grade(output: str, target: str) -> float:
+    raise AssertionError("the held-out loss grades no text")
+
+
+def _prepared(options: OwnDataOptions) -> Prepared:
+    """Examples of all splits, cut off the training rows where no own file is given."""
+    train = _examples(_read(options, options.train or "train"), options)
+    num_rows = len(train)
+    given: dict[Split, list[TextExample]] = {}
+    wanted: dict[Split, int] = {}
+    places: tuple[tuple[Split, str | None, int | float | None], ...] = (
+        ("test", options.test, options.test_size),
+        ("valid", options.valid, options.valid_size),
+    )
+    for split, place, size in places:
+        if place is None:
+            wanted[split] = num_wanted(size, num_rows, default=default_part(num_rows))
+        else:
+            found = _examples(_read(options, place), options)
+            chosen = sample(len(found), num_wanted(size, len(found), default=len(found)), options.split_seed)
+            given[split] = [found[i] for i in chosen]
+    parts, rest = seeded_split([together_key(e) for e in train], list(wanted.values()), options.split_seed)
+    notes = []
+    what = "equal prompts" if options.group is None else f"rows of equal {options.group!r}"
+    for (split, size), part in zip(wanted.items(), parts):
+        given[split] = [train[i] for i in part]
+        if len(part) < size:
+            notes.append(f"{split} has {len(part)} rows instead of {size}: {what} stay in one split")
+    num_train = num_wanted(options.train_size, num_rows, default=len(rest))
+    given["train"] = [train[rest[i]] for i in sample(len(rest), num_train, options.split_seed)]
+    _require_rows(given, options, num_rows)
+    notes += [*_overlaps(given), *_shared_groups(given)]
+    prepared = grouped(Prepared(splits=given, notes=tuple(notes)))
+    return replace(prepared, notes=(*prepared.notes, *near_duplicates_note(prepared.splits["test"])))
+
+
+def _read(options: OwnDataOptions, place: str) -> Table:
+    if options.dataset is None:
+        return read_file(place)
+    return read_hub(options.dataset, split=place, config=options.config, revision=options.revision)
+
+
+def _examples(table: Table, options: OwnDataOptions) -> list[TextExample]:
+    """One example per row.
+
+    Raises:
+        DataError: A column is missing, a cell is empty, or a target has no number where one is compared.
+    """
+    columns = template_fields(options.prompt)
+    table.require([*columns, options.target, *([] if options.group is None else [options.group])])
+    examples = []
+    for i in range(len(table.rows)):
+        target = table.text(i, options.target)
+        if options.metric == "numeric" and extract_number(target, options.answer) is None:
+            raise DataError(
+                f"{table.source}: row {i + 1}: column {options.target!r} has no number, which metric "
+                f"'numeric' compares: {target[:60]!r}"
+            )
+        examples.append(
+            TextExample(
+                example_id=f"{table.label}:{i}",
+                prompt=fill_template(options.prompt, {c: table.text(i, c) for c in columns}),
+                target=target,
+                solution=target,
+                group=None if options.group is None else table.text(i, options.group),
+            )
+        )
+    return examples
+
+
+def _shared_groups(given: dict[Split, list[TextExample]]) -> Sequence[str]:
+    """What to say of groups that stand in training and test, from files the user gave apart."""
+    shared = {e.group for e in given["train"] if e.group is not None} & {e.group for e in given["test"]}
+    return (
+        [f"{len(shared)} groups of test stand in train too: its score may be too high for new ones"] if shared else []
+    )
+
+
+def _key(example: TextExample) -> str:
+    # Plain text has no prompt; there the text itself must not stand in two splits.
+    return same_key(example.prompt or example.target)
+
+
+def _require_rows(given: dict[Split, list[TextExample]], options: OwnDataOptions, num_rows: int) -> None:
+    empty = [split for split in SPLITS if not given[split]]
+    if empty:
+        num_different = len({_key(e) for examples in given.values() for e in examples})
+        sizes = ", ".join(f"{split} {len(given[split])}" for split in SPLITS)
+        raise DataError(
+            f"{options.dataset or options.train}: the {' and '.join(empty)} split would be empty "
+            f"({num_rows} rows, {num_different} different prompts: {sizes}); give smaller valid_size and "
+            "test_size, or more rows"
+        )
+
+
+def _overlaps(given: dict[Split, list[TextExample]]) -> Sequence[str]:
+    """What to say of prompts that stand in two splits; only files the user gave apart can have them."""
+    keys = {split: {_key(e) for e in examples} for split, examples in given.items()}
+    notes = []
+    pairs: tuple[tuple[Split, Split], ...] = (("train", "valid"), ("train", "test"), ("valid", "test"))
+    for first, second in pairs:
+        if shared := len(keys[first] & keys[second]):
+            notes.append(f"{shared} prompts of {second} stand in {first} too: its score is too high")
+    return notes

@@ -1,1 +1,0 @@
-"""The one training loop, schedules, seeding, and measuring what a training costs."""

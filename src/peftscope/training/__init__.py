@@ -1,0 +1,1 @@
+"""The one training loop, memory settings, pausing, seeding."""

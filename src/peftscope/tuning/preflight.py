@@ -1,0 +1,109 @@
+"""What can be known to be wrong before anything is trained, and what is prepared once for all runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from peftscope.capture import capture
+from peftscope.footprint.footprint import Forecast
+from peftscope.footprint.forecast import forecasts
+from peftscope.footprint.question import Question, Workload
+from peftscope.models.device import choose_device, memory_bytes
+from peftscope.models.kinds.base import BaseFacts, ModelKind
+from peftscope.schema.run import RunSpec
+from peftscope.tasks import registry
+from peftscope.tasks.base import Task, TaskContext
+from peftscope.tuning.checked import Checked, Machine
+from peftscope.tuning.conditions import quality_conditions
+
+__all__ = ["check"]
+
+
+def check(runs: Sequence[RunSpec], cache: Path) -> Checked:
+    """Read and check model and data of a study by its runs (all of them share both), keep the data, foresee memory.
+
+    Args:
+        runs: One of the study's runs for every method.
+        cache: The study's cache folder; the prepared data are kept there by content hash.
+
+    Raises:
+        ModelError: The base model is not there, its tokenizer cannot be loaded, or the device is not there.
+        DataError: A file, column or split is missing or empty, or a prompt is over the limit.
+        SpecError: The task's options are wrong.
+        StoreError: The cache cannot be written to.
+    """
+    run = runs[0]
+    device = choose_device(run.model.device)
+    kind = registry.kind_of(run.model, run.task)
+    base = kind.inspect(run.model)
+    context = TaskContext(processor=base.processor, kind=kind.name, batch_size=run.train.batch_size)
+    task = registry.create(run.task, context)
+    retention = task.retention()
+    quality = quality_conditions(
+        run,
+        prediction=kind.prediction,
+        data=task.fingerprint(),
+        retention=retention.fingerprint() if retention is not None else None,
+        weights_sha256=base.weights_sha256,
+        settings_sha256=base.settings_sha256,
+        dtype=base.dtype,
+    )
+    kept = registry.keep(task, cache)
+    if run.vary_split:
+        task.recut(run.seed)  # whether it can
+    machine = _machine(device)
+    return Checked(
+        metric=task.metric,
+        quality=quality,
+        kept=kept,
+        machine=machine,
+        width=base.width,
+        forecasts=_foreseen(runs, task, kind, base, machine),
+    )
+
+
+def _foreseen(
+    runs: Sequence[RunSpec], task: Task, kind: ModelKind, base: BaseFacts, machine: Machine
+) -> tuple[Forecast, ...]:
+    """What each method would take; nothing where that cannot be told, which is no reason not to try."""
+    found: list[Forecast] = []
+    capture(lambda: found.extend(_forecasts(runs, task, kind, base, machine)))
+    return tuple(found)
+
+
+def _forecasts(
+    runs: Sequence[RunSpec], task: Task, kind: ModelKind, base: BaseFacts, machine: Machine
+) -> Iterator[Forecast]:
+    """From the shapes of the base that was found and the longest samples of the data."""
+    model, largest = runs[0].model, task.largest_training()
+    if base.folder is not None:  # what was found is there; nothing is to be fetched again
+        model = model.model_copy(update={"source": str(base.folder), "revision": None})
+    subject = None if largest is None else kind.shapes(model, base.dtype)
+    if largest is None or subject is None:
+        return
+    eval_batch_size, eval_length = task.largest_scoring() or (None, None)
+    workload = Workload(
+        batch_size=largest[0],
+        length=largest[1],
+        train=runs[0].train,
+        target="cpu" if machine.device == "cpu" else "accelerator",
+        eval_batch_size=eval_batch_size,
+        eval_length=eval_length,
+    )
+    asked = [Question(method=run.method, subject=subject, workload=workload) for run in runs]
+    yield from forecasts(asked, limit=machine.memory_bytes)
+
+
+def _machine(device: torch.device) -> Machine:
+    from joblib import cpu_count  # importing it sets an environment variable
+
+    return Machine(
+        device=device.type,
+        num_devices=0 if device.type == "cpu" else torch.accelerator.device_count(),
+        num_cores=cpu_count(),
+        num_threads=torch.get_num_threads(),
+        memory_bytes=memory_bytes(device),
+    )

@@ -1,0 +1,1 @@
+"""The public benchmark: its experiment folders and result files, in and out."""

@@ -1,0 +1,324 @@
+"""Experiment folders in the layout of the public benchmark, and the run each of them stands for.
+
+A folder holds ``adapter_config.json``, ``training_params.json`` or both (full fine-tuning has no adapter).
+The benchmark's ``default_training_params.json`` lies in a folder above. What a folder sets replaces the
+default as a whole, ``optimizer_kwargs`` included: so the benchmark reads it, and its results show it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from peftscope.errors import SpecError
+from peftscope.schema.base import Frozen
+from peftscope.schema.reader import problems_of
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import MethodSpec, ModelSpec, TaskSpec, TrainSpec
+
+__all__ = ["DEFAULT_PARAMS", "Benchmark", "Experiment", "method_and_training", "read_experiment", "to_run_spec"]
+
+Benchmark = Literal["MetaMathQA", "image-gen"]
+
+ADAPTER_FILE = "adapter_config.json"
+PARAMS_FILE = "training_params.json"
+DEFAULTS_FILE = "default_training_params.json"
+
+WARMUP_FRACTION = 0.1
+"""The benchmark's cosine schedule warms up over a tenth of the steps; no setting of its says so."""
+
+# What the benchmark's optimizers decay by when a folder gives kwargs without ``weight_decay``.
+_OWN_WEIGHT_DECAY = {"AdamW": 0.01, "riemannian": 0.01, "lora-fa": 0.0, "lora+": 0.0}
+
+DEFAULT_PARAMS: dict[str, Any] = {
+    "model_id": "meta-llama/Llama-3.2-3B",
+    "dtype": "bfloat16",
+    "max_seq_length": 768,
+    "batch_size": 4,
+    "batch_size_eval": 50,
+    "max_steps": 5000,
+    "eval_steps": 250,
+    "compile": False,
+    "use_gc": False,
+    "seed": 0,
+    "grad_norm_clip": 1.0,
+    "optimizer_type": "AdamW",
+    "optimizer_kwargs": {"lr": 1e-4, "weight_decay": 0.1},
+    "lr_scheduler": "cosine",
+    "use_amp": False,
+    "autocast_adapter_dtype": True,
+    "attn_implementation": None,
+    "generation_kwargs": {"max_length": 800, "max_new_tokens": 300},
+    "query_template": "Question: {query} Think step by step.\nAnswer:",
+    "init_kv_cache_prefix": None,
+}
+"""The text benchmark's defaults as of 2026-06, for a folder that has no defaults file above it."""
+
+
+class _CommonParams(BaseModel):
+    """Settings both benchmarks know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model_id: str
+    dtype: Literal["float32", "float16", "bfloat16", "int8", "int4"]
+    batch_size: int = Field(gt=0)
+    batch_size_eval: int = Field(gt=0)
+    max_steps: int = Field(gt=0)
+    eval_steps: int = Field(gt=0)
+    compile: bool
+    use_gc: bool
+    seed: int
+    grad_norm_clip: float = Field(ge=0)
+    optimizer_type: Literal["AdamW", "lora-fa", "lora+", "riemannian"]
+    optimizer_kwargs: dict[str, Any]
+    lr_scheduler: Literal["cosine"] | None
+    use_amp: bool
+    autocast_adapter_dtype: bool
+
+    @model_validator(mode="after")
+    def _has_a_rate(self) -> _CommonParams:
+        for name in ("lr", "weight_decay"):
+            value = self.optimizer_kwargs.get(name, 0.0)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise ValueError(f"optimizer_kwargs.{name}: a number of at least 0 is wanted; given {value!r}")
+        if "lr" not in self.optimizer_kwargs:
+            raise ValueError(
+                "optimizer_kwargs: 'lr' is missing (a folder's kwargs replace the default ones as a whole)"
+            )
+        return self
+
+
+class _TextParams(_CommonParams):
+    max_seq_length: int = Field(gt=1)
+    attn_implementation: str | None
+    generation_kwargs: dict[str, Any]
+    query_template: str
+    init_kv_cache_prefix: str | None = None
+
+
+class _ImageParams(_CommonParams):
+    dataset_id: str
+    dataset_split: str
+    resolution: int = Field(gt=0)
+    repeats: int = Field(gt=0)
+    image_column: str
+    valid_size: int = Field(gt=0)
+    test_size: int = Field(gt=0)
+    num_inference_steps: int = Field(gt=0)
+    guidance_scale: float
+    max_sequence_length: int = Field(gt=0)
+    text_encoder_out_layers: list[int]
+    weighting_scheme: str
+    logit_mean: float
+    logit_std: float
+    mode_scale: float
+    dino_model_id: str
+    dino_image_size: int = Field(gt=0)
+    instance_prompts: list[str]
+    sample_image_prompts: list[str]
+    drift_image_prompts: list[str]
+
+
+class Experiment(Frozen):
+    """One experiment folder, as it stands on disk."""
+
+    name: str
+    """Technique's folder and own folder: ``lora/llama-3.2-3B-rank32``."""
+    folder: str
+    benchmark: Benchmark
+    peft_config: dict[str, Any] | None
+    """``adapter_config.json`` as it is; None for full fine-tuning."""
+    training_params: dict[str, Any]
+    """Defaults with the folder's own settings laid over them."""
+    defaults: str
+    """Path of the defaults file, or ``built in``."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak learning rate."""
+        return float(self.training_params["optimizer_kwargs"]["lr"])
+
+
+def read_experiment(folder: Path) -> Experiment:
+    """Read an experiment folder.
+
+    Raises:
+        SpecError: With every problem found: missing folder or files, broken JSON, settings that don't exist
+            or have a wrong value.
+    """
+    if not folder.is_dir():
+        raise SpecError(str(folder), ["no such folder; an experiment is a folder with an adapter_config.json"])
+    problems: list[str] = []
+    peft_config = _read_json(folder / ADAPTER_FILE, problems)
+    own = _read_json(folder / PARAMS_FILE, problems)
+    if peft_config is None and own is None and not problems:
+        problems.append(f"neither {ADAPTER_FILE} nor {PARAMS_FILE} in it; give the folder of one experiment")
+    if peft_config is not None and not isinstance(peft_config.get("peft_type"), str):
+        problems.append(f"{ADAPTER_FILE}: peft_type is missing; it says which technique this is")
+    defaults_file = next((f for p in folder.resolve().parents if (f := p / DEFAULTS_FILE).is_file()), None)
+    defaults = DEFAULT_PARAMS if defaults_file is None else (_read_json(defaults_file, problems) or {})
+    params = {**defaults, **(own or {})}
+    benchmark: Benchmark = "image-gen" if "num_inference_steps" in params else "MetaMathQA"
+    if not problems:
+        problems += _param_problems(params, benchmark)
+    if problems:
+        raise SpecError(str(folder), problems)
+    resolved = folder.resolve()
+    return Experiment(
+        name=f"{resolved.parent.name}/{resolved.name}",
+        folder=str(folder),
+        benchmark=benchmark,
+        peft_config=peft_config,
+        training_params=params,
+        defaults=str(defaults_file or "built in"),
+    )
+
+
+def to_run_spec(
+    experiment: Experiment,
+    *,
+    method_name: str,
+    model: ModelSpec | None = None,
+    task: TaskSpec | None = None,
+    seed: int | None = None,
+    warn: Callable[[str], None] = lambda line: None,
+) -> RunSpec:
+    """The run an experiment stands for.
+
+    Args:
+        experiment: The folder's content.
+        method_name: Name of the card its config belongs to (``methods.adapter_config.method_name``).
+        model: Base model instead of the experiment's own.
+        task: Task instead of the experiment's own; options it leaves open come from the experiment.
+        seed: Seed instead of the experiment's own.
+        warn: Takes one line for every setting of the experiment that is not used.
+
+    Raises:
+        SpecError: The experiment is one of the image benchmark and no task is given.
+    """
+    checked = _checked(experiment)
+    if task is None and experiment.benchmark == "image-gen":
+        raise SpecError(experiment.folder, ["an experiment of the image benchmark: no task here draws images yet"])
+    if checked.compile:
+        warn(f"{experiment.name}: compile is not used")
+    method, train = method_and_training(experiment, method_name=method_name)
+    return RunSpec(
+        model=model or _model_spec(checked),
+        task=_task_spec(checked, task, experiment.name, warn),
+        method=method,
+        learning_rate=float(checked.optimizer_kwargs["lr"]),
+        seed=checked.seed if seed is None else seed,
+        train=train,
+    )
+
+
+def method_and_training(experiment: Experiment, *, method_name: str) -> tuple[MethodSpec, TrainSpec]:
+    """What an experiment of either benchmark trains, and how.
+
+    Args:
+        experiment: The folder's content.
+        method_name: Name of the card its config belongs to (``methods.adapter_config.method_name``).
+    """
+    checked = _checked(experiment)
+    return _method_spec(checked, experiment.peft_config, method_name), _train_spec(checked)
+
+
+def _checked(experiment: Experiment) -> _TextParams | _ImageParams:
+    model = _ImageParams if experiment.benchmark == "image-gen" else _TextParams
+    return model.model_validate(experiment.training_params)
+
+
+def _read_json(path: Path, problems: list[str]) -> dict[str, Any] | None:
+    """The mapping in a JSON file; None where there is no such file, or where a problem was added."""
+    if not path.exists():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{path.name}: cannot be read: {error}")
+        return None
+    except json.JSONDecodeError as error:
+        problems.append(f"{path.name}: not valid JSON: {error}")
+        return None
+    if not isinstance(value, dict):
+        problems.append(f"{path.name}: a mapping is wanted; given {type(value).__name__}")
+        return None
+    return value
+
+
+def _param_problems(params: Mapping[str, Any], benchmark: Benchmark) -> list[str]:
+    model = _ImageParams if benchmark == "image-gen" else _TextParams
+    try:
+        model.model_validate(params)
+    except ValidationError as error:
+        return [f"{PARAMS_FILE}: {line.removeprefix('study: ')}" for line in problems_of(error, model)]
+    return []
+
+
+def _model_spec(params: _CommonParams) -> ModelSpec:
+    if params.dtype == "int8":
+        return ModelSpec(source=params.model_id, quantization="int8", attn_implementation=_attention(params))
+    if params.dtype == "int4":
+        # The benchmark leaves the 4-bit type at bitsandbytes' default (fp4), which is not nf4.
+        settings = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+        return ModelSpec(source=params.model_id, quantization=settings, attn_implementation=_attention(params))
+    return ModelSpec(source=params.model_id, dtype=params.dtype, attn_implementation=_attention(params))
+
+
+def _attention(params: _CommonParams) -> str | None:
+    return params.attn_implementation if isinstance(params, _TextParams) else None
+
+
+def _method_spec(params: _CommonParams, peft_config: dict[str, Any] | None, name: str) -> MethodSpec:
+    prefix = params.init_kv_cache_prefix if isinstance(params, _TextParams) else None
+    return MethodSpec(
+        name=name,
+        peft_config=peft_config,
+        knobs={} if prefix is None else {"init_kv_cache_prefix": prefix},
+        optimizer={k: v for k, v in params.optimizer_kwargs.items() if k not in ("lr", "weight_decay")},
+    )
+
+
+def _train_spec(params: _CommonParams) -> TrainSpec:
+    cosine = params.lr_scheduler == "cosine"
+    decay = params.optimizer_kwargs.get("weight_decay", _OWN_WEIGHT_DECAY[params.optimizer_type])
+    return TrainSpec(
+        max_steps=params.max_steps,
+        batch_size=params.batch_size,
+        weight_decay=decay,
+        schedule="cosine" if cosine else "constant",
+        warmup_fraction=WARMUP_FRACTION if cosine else 0.0,
+        grad_norm_clip=params.grad_norm_clip or None,
+        eval_every=params.eval_steps,
+        checkpointing=params.use_gc,
+        autocast=params.use_amp,
+        autocast_adapter_dtype=params.autocast_adapter_dtype,
+    )
+
+
+def _task_spec(params: _CommonParams, given: TaskSpec | None, name: str, warn: Callable[[str], None]) -> TaskSpec:
+    """The math task as the experiment sets it, under what a user set."""
+    if not isinstance(params, _TextParams) or (given is not None and given.name != "math"):
+        assert given is not None, "an image experiment without a task was refused before"
+        return given
+    generation = {k: v for k, v in params.generation_kwargs.items() if v is not None}
+    total = generation.pop("max_length", None)
+    new = generation.pop("max_new_tokens", total)
+    for key in generation:
+        warn(f"{name}: generation_kwargs.{key} is not used; answers are decoded greedily")
+    options: dict[str, Any] = {
+        "max_length": params.max_seq_length,
+        "loss_on": "full",
+        "query_template": params.query_template,
+        "max_generation_length": total,
+        "eval_batch_size": params.batch_size_eval,
+    }
+    if new is not None:
+        options["max_new_tokens"] = new
+    own = given.options if given is not None else {"upstream": True}
+    return TaskSpec(name="math", options={**options, **own})

@@ -1,0 +1,212 @@
+"""Records -> result files in the layout of the public benchmark.
+
+A foreign record gives back its document. One of our own gives a document with the benchmark's keys: figures whose
+window is not the benchmark's are null there, as is all that we don't know, and the whole record stands beside.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from peftscope.schema.record import Attempt, CurvePoint, RunRecord
+from peftscope.schema.study import ModelSpec
+from peftscope.store.files import ensure_folder, write_text
+from peftscope.upstream.figures import SCORES
+from peftscope.upstream.results_in import OWN_KEY, benchmark_of
+
+__all__ = ["document_of", "export_upstream"]
+
+PACKAGES = ("transformers", "peft", "datasets", "bitsandbytes", "torch")
+"""Libraries the benchmark notes, in its order."""
+
+SCORED_AS = {"math": SCORES["MetaMathQA"], "image-gen": SCORES["image-gen"]}
+"""Task -> what the benchmark calls its score; tasks the benchmark does not have call it ``score``."""
+
+LONGEST_NAME = 200
+"""Bytes of a file's name, so that an id and the ending still fit into the 255 that file systems take."""
+
+
+def export_upstream(records: Collection[RunRecord], folder: Path) -> list[Path]:
+    """Write one file per record; several benchmarks or tasks get a sub-folder each.
+
+    Raises:
+        StoreError: The folder is not writable or the disk is full.
+    """
+    placed = []
+    for record in records:
+        document = document_of(record)
+        kind = benchmark_of(document) if record.origin == "foreign" else record.spec.task.name
+        placed.append((_file_safe(kind), _file_safe(str(document["run_info"]["experiment_name"])), record, document))
+    kinds = {kind for kind, _, _, _ in placed}
+    # file systems that know no case would let one take the other's place
+    taken = Counter((kind, stem.lower()) for kind, stem, _, _ in placed)
+    paths = []
+    for kind, stem, record, document in placed:
+        place = folder / kind if len(kinds) > 1 else folder
+        name = stem if taken[kind, stem.lower()] == 1 else f"{stem}--{record.run_id}"
+        ensure_folder(place)
+        path = place / f"{name}.json"
+        write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        paths.append(path)
+    return paths
+
+
+def document_of(record: RunRecord) -> dict[str, Any]:
+    """A record as a result document of the benchmark."""
+    if record.foreign is not None:
+        return record.foreign
+    return {
+        "run_info": _run_info(record),
+        "train_info": _train_info(record),
+        "meta_info": _meta_info(record),
+        OWN_KEY: json.loads(record.model_dump_json(by_alias=True)),
+    }
+
+
+def _run_info(record: RunRecord) -> dict[str, Any]:
+    spec, attempt = record.spec, _measured_attempt(record)
+    rate = "" if spec.learning_rate is None else f"-lr_{spec.learning_rate:g}"
+    built = record.technique.peft_config if record.technique else None
+    return {
+        "created_at": attempt.started_at if attempt else None,
+        "total_time": _seconds_between(attempt.started_at, attempt.ended_at) if attempt else None,
+        "experiment_name": f"{spec.method.name}/{spec.method.title}{rate}-seed_{spec.seed}",
+        "peft_branch": None,
+        "train_config": _train_config(record),
+        "peft_config": built if built is not None else spec.method.peft_config,
+        "error_msg": record.reason or "",
+    }
+
+
+def _measured_attempt(record: RunRecord) -> Attempt | None:
+    """The start the record's figures are of."""
+    return next((a for a in reversed(record.attempts) if a.kind == "run"), None)
+
+
+def _train_config(record: RunRecord) -> dict[str, Any]:
+    spec, train, options = record.spec, record.spec.train, record.spec.task.options
+    limits = {"max_length": options.get("max_generation_length"), "max_new_tokens": options.get("max_new_tokens")}
+    return {
+        "model_id": spec.model.source,
+        "dtype": _dtype(spec.model),
+        "max_seq_length": options.get("max_length"),
+        # samples in a step: the benchmark knows no accumulation
+        "batch_size": train.batch_size * train.accumulation,
+        "batch_size_eval": options.get("eval_batch_size"),
+        "max_steps": train.max_steps,
+        "eval_steps": train.eval_every,
+        "compile": False,
+        "use_gc": train.checkpointing,
+        "query_template": options.get("query_template"),
+        "seed": spec.seed,
+        "grad_norm_clip": train.grad_norm_clip or 0.0,  # the benchmark's word for no clipping
+        "optimizer_type": None,
+        "optimizer_kwargs": {"lr": spec.learning_rate, "weight_decay": train.weight_decay, **spec.method.optimizer},
+        "lr_scheduler": None if train.schedule == "constant" else train.schedule,
+        "use_amp": train.autocast,
+        "autocast_adapter_dtype": train.autocast_adapter_dtype,
+        "generation_kwargs": limits,
+        "attn_implementation": spec.model.attn_implementation,
+        "init_kv_cache_prefix": spec.method.knobs.get("init_kv_cache_prefix"),
+    }
+
+
+def _dtype(model: ModelSpec) -> str | None:
+    if model.quantization is not None:
+        return {"int8": "int8", "nf4": "int4"}.get(str(model.quantization))
+    return None if model.dtype == "auto" else model.dtype
+
+
+def _train_info(record: RunRecord) -> dict[str, Any]:
+    figures = record.metrics
+    reserved = [figures.get(f"peak_{phase}_reserved_bytes") for phase in ("train", "eval")]
+    known = [value for value in reserved if value is not None]
+    return {
+        "accelerator_memory_reserved_avg": None,
+        # over training and evaluation, as in the benchmark's text task
+        "accelerator_memory_max": max(known) if len(known) == len(reserved) else None,
+        "accelerator_memory_reserved_99th": None,
+        "train_time": None,  # the benchmark's holds data preparation and the test; ours stands in the metrics
+        "file_size": figures.get("checkpoint_bytes"),
+        "num_trainable_params": figures.get("num_trainable_params"),
+        "num_total_params": figures.get("num_total_params"),
+        "status": "success" if record.status == "ok" else "canceled",
+        "metrics": [*_points(record), *_last_point(record)],
+    }
+
+
+def _points(record: RunRecord) -> Iterator[dict[str, Any]]:
+    train, score = record.spec.train, SCORED_AS.get(record.spec.task.name, "score")
+    start = CurvePoint(step=0, learning_rate=0.0, train_loss=0.0, train_time_s=0.0)
+    for before, point in pairwise((start, *record.curve)):
+        yield {
+            "step": point.step,
+            f"valid {score}": point.valid_score,
+            "train loss": point.train_loss,
+            "train samples": point.step * train.batch_size * train.accumulation,
+            "train time": point.train_time_s - before.train_time_s,
+            "eval time": None,
+            "tokens / sec": None,
+            "mem allocated avg": None,
+            "mem reserved avg": None,
+            "elapsed time": None,
+        }
+
+
+def _last_point(record: RunRecord) -> Iterator[dict[str, Any]]:
+    """The test's entry; a run that was not tested has none, as in the benchmark."""
+    figures, score = record.metrics, SCORED_AS.get(record.spec.task.name, "score")
+    if figures.get("test_score") is None:
+        return
+    yield {
+        "step": figures.get("num_steps"),
+        f"test {score}": figures["test_score"],
+        "train loss": figures.get("train_loss"),
+        "train samples": figures.get("num_samples"),
+        "train total tokens": figures.get("num_units"),
+        "forgetting": None,  # ours is another quantity: shifted logits, the untouched base before
+    }
+
+
+def _meta_info(record: RunRecord) -> dict[str, Any]:
+    attempt = _measured_attempt(record)
+    environment: Mapping[str, Any] = attempt.environment if attempt else {}
+    packages = environment.get("packages") or {}
+    system, _, machine = str(environment.get("system") or "").partition(" ")
+    versions: dict[str, Any] = {}
+    for name in PACKAGES:
+        versions |= {f"{name}-version": packages.get(name), f"{name}-commit-hash": None}
+    return {
+        "model_info": {"sha": None, "created_at": None},
+        "dataset_info": {record.spec.task.name: {"sha": None, "created_at": None}},
+        "package_info": versions,
+        "system_info": {
+            "system": system or None,
+            "release": None,
+            "version": None,
+            "machine": machine or None,
+            "processor": environment.get("cpu"),
+            "accelerator": environment.get("accelerator"),
+        },
+        "pytorch_info": None,
+    }
+
+
+def _seconds_between(start: str, end: str) -> float | None:
+    try:
+        return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+
+
+def _file_safe(name: str) -> str:
+    """The benchmark's name of a file: ``--`` for a slash; nothing in it that leads elsewhere."""
+    plain = re.sub(r"[\x00-\x1f\x7f]", "_", re.sub(r"[/\\]+", "--", name))
+    return plain.lstrip(".").encode()[:LONGEST_NAME].decode(errors="ignore") or "unnamed"

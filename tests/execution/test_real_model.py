@@ -1,0 +1,61 @@
+"""Promises on the real embedded model: the demo's, and those of many runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from peftscope.analysis.summary import summarise
+from peftscope.cli.vocabulary import vocabulary
+from peftscope.execution.launch import inspect, launch, study_held
+from peftscope.execution.repeat import compare_records
+from peftscope.execution.share import share_out
+from peftscope.methods.catalog import BASE
+from peftscope.schema.override import override
+from peftscope.schema.reader import read_study
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
+from peftscope.store.frame import examples_of, frame_of
+from peftscope.tuning.agenda import FixedAgenda
+from peftscope.tuning.expand import expand
+from peftscope.tuning.start import Start
+
+SUMS = Path(__file__).resolve().parents[2] / "studies" / "sums.yaml"
+
+
+def _do(runs: list[RunSpec], folder: Path) -> list[RunRecord]:
+    with study_held(folder, lambda: None):
+        checked = inspect(runs[:1], folder)
+        agenda = FixedAgenda(Start(run=run) for run in runs)
+        return launch(agenda, folder, checked=checked, share=share_out(checked.machine))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_short_training_learns_something_beyond_doubt_on_the_real_model(tmp_path: Path) -> None:
+    study = read_study(SUMS, vocabulary())
+    runs = [run for run in expand(study) if run.method.name in (BASE, study.methods[0].name)]
+    records = _do(runs, tmp_path)
+    assert [record.status for record in records] == ["ok", "ok"], [r.reason for r in records]
+    rows = summarise(frame_of(records), examples_of(records), base=BASE)
+    assert rows[0]["is_base"]
+    assert rows[1]["gain_interval"][0] > 0.1
+    trained = records[1].metrics
+    assert trained["num_total_params"] - trained["num_trainable_params"] == 134_515_008
+    assert trained["peak_train_memory_bytes"] > trained["base_memory_bytes"]
+    assert records[0].weights_sha256 == records[1].weights_sha256
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_repetition_gives_every_loss_and_answer_again_at_the_same_thread_count(tmp_path: Path) -> None:
+    study = read_study(SUMS, vocabulary())
+    settings = ["train.max_steps=4", "task.test_size=8", "task.general_tokens=200", "measure.latency=false"]
+    run = override(next(run for run in expand(study) if run.method.name != BASE), settings)
+    (first,), (second,) = _do([run], tmp_path / "first"), _do([run], tmp_path / "second")
+    assert first.status == "ok", first.reason
+    found = compare_records(first, second)
+    assert found.num_losses == 4
+    assert found.same_losses
+    assert found.deviations == ()

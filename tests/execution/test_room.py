@@ -1,0 +1,82 @@
+"""What does not fit is not tried unless asked for, and runs share memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from peftscope.execution.events import Listener
+from peftscope.execution.launch import inspect, launch
+from peftscope.execution.room import Room, room_for
+from peftscope.execution.share import Share
+from peftscope.schema.live import RunState
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
+from peftscope.tuning.agenda import FixedAgenda
+from peftscope.tuning.start import Start
+
+MakeRun = Callable[..., RunSpec]
+ALONE = Share(num_workers=1, num_threads=1)
+
+
+class _Together(Listener):
+    """Counts runs under way."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    def started(self, run: RunSpec, state: RunState) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+
+    def ended(self, run: RunSpec, record: RunRecord) -> None:
+        self.now -= 1
+
+
+def _starts(runs: list[RunSpec]) -> FixedAgenda:
+    return FixedAgenda([Start(run=run) for run in runs])
+
+
+def test_what_is_predicted_not_to_fit_is_refused_with_what_would_help_and_the_rest_goes_on(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    runs = [make_run("lora"), make_run("full")]
+    checked = inspect(runs, tmp_path)
+    peaks = {f.footprint.technique: f.footprint.peak_bytes for f in checked.forecasts}
+    assert peaks["lora"] is not None
+    assert peaks["full"] is not None
+    assert peaks["lora"] < peaks["full"]
+    between = (peaks["lora"] + peaks["full"]) // 2
+    forecasts = tuple(replace(f, fits=(f.footprint.peak_bytes or 0) <= between) for f in checked.forecasts)
+    tight = replace(checked, forecasts=forecasts, machine=replace(checked.machine, memory_bytes=between))
+    records = launch(_starts(runs), tmp_path, checked=tight, share=ALONE, room=room_for(tight, ALONE, try_all=False))
+    assert [record.status for record in records] == ["ok", "refused"]
+    assert "predicted to take" in (records[1].reason or "")
+    again = launch(_starts(runs), tmp_path, checked=tight, share=ALONE, room=room_for(tight, ALONE, try_all=True))
+    assert [record.status for record in again] == ["ok", "ok"]
+
+
+def test_runs_that_do_not_fit_together_go_one_after_the_other(make_run: MakeRun, tmp_path: Path) -> None:
+    runs = [make_run("lora"), make_run("ia3")]
+    two = Share(num_workers=2, num_threads=1)
+    needs = {"lora": 60, "ia3": 50}
+    for memory, most in ((100, 1), (110, 2)):
+        watcher = _Together()
+        launch(
+            _starts(runs),
+            tmp_path / str(memory),
+            checked=inspect(runs, tmp_path / str(memory)),
+            share=two,
+            room=Room(memory_bytes=memory, needs=needs),
+            listeners=[watcher],
+        )
+        assert watcher.most == most
+
+
+def test_devices_have_their_own_room(make_run: MakeRun) -> None:
+    room = Room(memory_bytes=100, num_devices=2, needs={"lora": 60})
+    lora = make_run("lora")
+    assert room.has(lora, 1, {0: lora})
+    assert not room.has(lora, 2, {0: lora})
+    assert room.has(lora, 2, {1: lora})

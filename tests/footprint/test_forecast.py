@@ -1,0 +1,101 @@
+"""A forecast says what fits, and what would make the rest fit."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import LlamaConfig
+
+from peftscope.execution.forking import warm_up
+from peftscope.footprint.estimate import footprint
+from peftscope.footprint.forecast import _begin, forecasts
+from peftscope.footprint.question import Question, Workload
+from peftscope.models.kinds.causal_lm.shapes import CausalLMShapes
+from peftscope.schema.study import MethodSpec
+
+CONFIG = LlamaConfig(
+    hidden_size=256, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+    vocab_size=4000, tie_word_embeddings=True,
+)  # fmt: skip
+SUBJECT = CausalLMShapes(config=CONFIG, dtype=torch.float32)
+LOAD = Workload(batch_size=8, length=256)
+LORA = Question(method=MethodSpec(name="lora"), subject=SUBJECT, workload=LOAD)
+
+
+def _peak(batch_size: int) -> int:
+    found = footprint(replace(LORA, workload=Workload(batch_size=batch_size, length=256, scoring=False)))
+    assert found.peak_train_bytes is not None
+    return found.peak_train_bytes
+
+
+def test_what_is_under_the_limit_fits() -> None:
+    [found] = forecasts([LORA], limit=_peak(8))
+    assert found.fits
+    assert found.largest_batch is None
+
+
+def test_the_largest_batch_fits_and_one_more_does_not() -> None:
+    limit = (_peak(3) + _peak(4)) // 2
+    assert _peak(3) <= limit < _peak(4)
+    [found] = forecasts([LORA], limit=limit)
+    assert found.fits is False
+    assert found.largest_batch == 3
+
+
+def test_where_not_even_one_sample_fits_the_largest_batch_is_none() -> None:
+    [found] = forecasts([LORA], limit=1_000)
+    assert found.largest_batch == 0
+
+
+def test_checkpointing_is_offered_with_what_it_would_take() -> None:
+    train = LOAD.train.model_copy(update={"checkpointing": True})
+    [found] = forecasts([LORA], limit=1_000)
+    checkpointing = replace(LORA, workload=replace(LOAD, train=train))
+    assert found.checkpointed_bytes == footprint(checkpointing).peak_train_bytes
+    assert found.checkpointed_bytes < _peak(8)
+
+
+def test_without_a_limit_nothing_is_said_of_fitting() -> None:
+    [found] = forecasts([LORA])
+    assert found.fits is None
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_answers_come_in_the_order_asked_from_any_number_of_processes(workers: int) -> None:
+    asked = [replace(LORA, method=MethodSpec(name=name)) for name in ("ia3", "lora", "oft", "boft", "shira", "waveft")]
+    found = [f.footprint for f in forecasts(asked, workers=workers, context=warm_up())]
+    assert [f.technique for f in found] == ["ia3", "lora", "oft", "boft", "shira", "waveft"]
+    assert [f.reason for f in found] == [None] * 6
+    alone = [footprint(question) for question in asked]
+    assert [f.breakdown for f in found] == [f.breakdown for f in alone]
+
+
+def test_who_stops_waiting_leaves_no_process_behind() -> None:
+    before = set(multiprocessing.active_children())
+    answers = forecasts([LORA] * 6, workers=2, context=warm_up())
+    next(answers)
+    answers.close()  # type: ignore[attr-defined]
+    assert set(multiprocessing.active_children()) <= before
+
+
+def test_counting_processes_are_no_forks_of_this_one_and_see_no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has begun to use CUDA cannot be forked: every count ended in an initialization error on an H100."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr("peftscope.footprint.estimate.footprint", _no_footprint)
+    monkeypatch.setattr("peftscope.footprint.forecast.footprint", _no_footprint)
+    found = [f.footprint for f in forecasts([LORA] * 2, workers=2, context=warm_up())]
+    assert [f.reason for f in found] == [None, None]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    context = warm_up()
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_begin) as pool:
+        assert pool.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result() == ""
+        assert pool.submit(torch.cuda.device_count).result() == 0
+
+
+def _no_footprint(question: Question) -> None:
+    raise AssertionError("a fork of the asking process counts")

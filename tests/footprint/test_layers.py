@@ -1,0 +1,95 @@
+"""A few blocks stand for all where blocks repeat, and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from transformers import Gemma3TextConfig, LlamaConfig
+
+from peftscope.footprint.estimate import footprint
+from peftscope.footprint.footprint import Footprint
+from peftscope.footprint.layers import depths_of
+from peftscope.footprint.question import Question, Workload
+from peftscope.models.kinds.causal_lm.shapes import CausalLMShapes
+from peftscope.schema.study import MethodSpec, TrainSpec
+
+SIZES: dict[str, Any] = {
+    "hidden_size": 2048, "intermediate_size": 5632, "num_attention_heads": 32, "num_key_value_heads": 8,
+    "vocab_size": 32_000, "head_dim": 64,
+}  # fmt: skip
+LLAMA = CausalLMShapes(config=LlamaConfig(num_hidden_layers=15, **SIZES), dtype=torch.bfloat16)
+LOAD = Workload(batch_size=2, length=512, eval_batch_size=6, eval_length=400)
+
+
+def _both(method: MethodSpec, subject: CausalLMShapes = LLAMA, load: Workload = LOAD) -> tuple[Footprint, Footprint]:
+    asked = Question(method=method, subject=subject, workload=load)
+    return footprint(asked), footprint(replace(asked, workload=replace(load, every_layer=True)))
+
+
+def _same_scoring(few: Footprint, all_of_them: Footprint) -> None:
+    """The same storages; the allocator may lay the adapter's out in another order."""
+    assert few.eval_breakdown is not None
+    assert all_of_them.eval_breakdown is not None
+    assert replace(few.eval_breakdown, allocator=0) == replace(all_of_them.eval_breakdown, allocator=0)
+    assert few.peak_eval_bytes == pytest.approx(all_of_them.peak_eval_bytes, rel=0.005)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "name",
+    ["lora", "adalora", "dora", "vera", "vblora", "tinylora", "oft", "prefix-tuning", "prompt-tuning", "ia3", "full"],
+)
+def test_what_follows_from_few_blocks_is_what_all_of_them_have(name: str) -> None:
+    few, all_of_them = _both(MethodSpec(name=name))
+    assert few.reason is None
+    for figure in ("num_trainable_params", "num_total_params", "checkpoint_bytes", "checkpoint_least_bytes"):
+        assert getattr(few, figure) == getattr(all_of_them, figure)
+    assert few.live_train_bytes == all_of_them.live_train_bytes
+    assert few.flops_per_step == all_of_them.flops_per_step
+    _same_scoring(few, all_of_them)
+    assert few.peak_train_bytes == pytest.approx(all_of_them.peak_train_bytes, rel=0.02)
+    assert few.breakdown is not None
+    assert few.breakdown.total() == few.peak_train_bytes
+    assert all_of_them.layers_counted is None
+    if name != "full":
+        assert few.layers_counted == (7, 11)
+
+
+def test_checkpointing_is_counted_on_few_blocks_too() -> None:
+    load = replace(LOAD, train=TrainSpec(checkpointing=True), target="cpu")
+    few, all_of_them = _both(MethodSpec(name="lora"), load=load)
+    assert few.peak_train_bytes == all_of_them.peak_train_bytes
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [{"layers_to_transform": [0, 13]}, {"rank_pattern": {"layers.2.self_attn.q_proj": 4}}],
+)
+def test_a_technique_that_names_blocks_is_counted_on_all(knobs: dict[str, Any]) -> None:
+    few, all_of_them = _both(MethodSpec(name="lora", knobs=knobs))
+    assert few == all_of_them
+    assert few.reason is None
+
+
+def test_kinds_of_blocks_that_alternate_are_kept_in_their_order() -> None:
+    config = Gemma3TextConfig(num_hidden_layers=62, sliding_window=16, sliding_window_pattern=3, **SIZES)
+    gemma = CausalLMShapes(config=config, dtype=torch.float32)
+    assert gemma.period in (3, 6)
+    depths = depths_of(gemma)
+    assert depths is not None
+    assert (depths.whole - depths.less) % gemma.period == 0
+    assert gemma.with_layers(depths.less).config.layer_types == config.layer_types[: depths.less]
+    few, all_of_them = _both(MethodSpec(name="lora"), gemma)
+    assert few.layers_counted is not None
+    assert few.live_train_bytes == all_of_them.live_train_bytes
+    _same_scoring(few, all_of_them)
+
+
+def test_blocks_that_do_not_repeat_and_few_blocks_are_all_counted() -> None:
+    assert depths_of(replace(LLAMA, config=LlamaConfig(num_hidden_layers=8, **SIZES))) is None
+    kinds = ["full_attention"] * 9 + ["sliding_attention"] * 11
+    config = Gemma3TextConfig(num_hidden_layers=20, layer_types=kinds, **SIZES)
+    assert depths_of(CausalLMShapes(config=config, dtype=torch.float32)) is None

@@ -1,0 +1,96 @@
+"""A study with mistakes gets one message with all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from peftscope.cli.vocabulary import vocabulary
+from peftscope.errors import SpecError
+from peftscope.schema.reader import read_study
+
+GOOD = """
+name: good
+model: builtin:smollm2-135m
+task: {name: math, source: procedural, dataset: chain_sum}
+methods: [{name: lora, learning_rates: [2e-4, 3e-4]}, {name: oft, learning_rates: [1e-4, 5e-4]}]
+"""
+
+FIVE_MISTAKES = """
+name: five mistakes
+model: {source: builtin:smollm2-135m, dtype: bfloat}
+task: {name: math, source: procedural, datset: chain_sum}
+methods: [lorra, {name: oft, knobs: {block_size: 8}}]
+train: {max_step: 10}
+seeds: [1, 1]
+"""
+
+
+def _read(text: str, folder: Path) -> object:
+    path = folder / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_study(path, vocabulary())
+
+
+def test_a_good_study_is_read(tmp_path: Path) -> None:
+    study = _read(GOOD, tmp_path)
+    assert [m.title for m in study.methods] == ["lora", "oft"]  # type: ignore[attr-defined]
+    assert study.methods[1].learning_rates == (1e-4, 5e-4)  # type: ignore[attr-defined]
+
+
+def test_five_mistakes_get_one_message_with_where_what_and_the_nearest_match(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        _read(FIVE_MISTAKES, tmp_path)
+    message = str(caught.value)
+    assert len(caught.value.problems) == 7  # the name with a blank in it and the seeds are two more
+    for part in (
+        "model.dtype",
+        "given 'bfloat'; did you mean 'bfloat16'?",
+        "task.datset: unknown setting 'datset'; did you mean 'dataset'?",
+        "methods[0]: unknown method 'lorra'; did you mean 'lora'?",
+        "methods[1].knobs: unknown setting of oft 'block_size'; did you mean 'oft_block_size'?",
+        "train.max_step: unknown setting 'max_step'; did you mean 'max_steps'?",
+    ):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("[1, 2]", "a study is a mapping"),
+        ("name: [", "not valid YAML"),
+        ("name: a\nname: b", "stands twice"),
+        (GOOD + "seeds: [1, 1]", "seed stands more than once"),
+        (GOOD + "seeds: [-1]", "greater than or equal to 0"),
+        (GOOD.replace("[1e-4, 5e-4]", "[1e-4, 1e-4]"), "learning rate stands more than once"),
+        (GOOD.replace("[1e-4, 5e-4]", "[-1e-4]"), "greater than 0"),
+        (GOOD.replace("1e-4, 5e-4", ".nan"), "methods[1].learning_rates[0]"),
+        (GOOD.replace("{name: oft,", "{name: lora,"), "label"),
+        (GOOD.replace("methods: [", "methods: [lora, lora, "), "lora stands more than once"),
+        (GOOD.replace("name: math", "name: maths"), "did you mean 'math'?"),
+        (GOOD + "tuning: {}", "learning_rates and tuning"),
+        (
+            "name: s\nmodel: m\ntask: math\nmethods: [{name: lora, search: {rank: [8]}}]\ntuning: {}",
+            "setting of lora 'rank'",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_study_is_said(text: str, part: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"study\.yaml") as caught:
+        _read(text, tmp_path)
+    assert part in str(caught.value)
+
+
+def test_a_missing_study_names_the_nearest_file(tmp_path: Path) -> None:
+    (tmp_path / "demo.yaml").write_text(GOOD)
+    with pytest.raises(SpecError, match=r"did you mean .*demo\.yaml"):
+        read_study(tmp_path / "dmeo.yaml", vocabulary())
+
+
+def test_every_study_we_ship_is_read() -> None:
+    root = Path(__file__).resolve().parents[2]
+    shipped = [*root.glob("studies/*.yaml"), root / "src/peftscope/cli/study.yaml"]
+    assert len(shipped) >= 2
+    for path in shipped:
+        read_study(path, vocabulary())

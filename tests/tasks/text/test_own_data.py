@@ -1,0 +1,181 @@
+"""The user's own rows: columns, splits, metrics, and bad input refused before training."""
+
+import json
+from itertools import combinations
+
+import datasets
+import pytest
+
+from peftscope.errors import DataError, SpecError
+from peftscope.models.kinds.causal_lm.generation import Generated
+from peftscope.schema.study import TaskSpec
+from peftscope.tasks.base import TaskContext
+from peftscope.tasks.registry import create
+
+ROWS = [{"city": f"City {i}", "topic": "geography", "country": f"Land {i % 7}"} for i in range(40)]
+BASICS = {"prompt": "Where is {city} ({topic})?", "target": "country"}
+
+
+def own_data(tokenizer, *, max_length=200, **options):
+    spec = TaskSpec(name="own-data", options={**BASICS, "max_length": max_length, **options})
+    return create(spec, TaskContext(processor=tokenizer))
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def train(tmp_path):
+    return write(tmp_path / "train.jsonl", ROWS)
+
+
+def prompts(task, split):
+    return [task.show(split, i).prompt for i in range(task.size(split))]
+
+
+def test_one_file_is_split_by_seed(tiny_tokenizer, train):
+    task = own_data(tiny_tokenizer, train=train, valid_size=0.25, test_size=6)
+    assert [task.size(s) for s in ("train", "valid", "test")] == [24, 10, 6]
+    assert len({p for s in ("train", "valid", "test") for p in prompts(task, s)}) == 40
+    again = own_data(tiny_tokenizer, train=train, valid_size=0.25, test_size=6)
+    other = own_data(tiny_tokenizer, train=train, valid_size=0.25, test_size=6, split_seed=1)
+    assert task.fingerprint() == again.fingerprint()
+    assert prompts(task, "test") != prompts(other, "test")
+
+
+def test_equal_prompts_never_straddle_splits(tiny_tokenizer, tmp_path):
+    rows = [{"city": f"{' ' * (i % 2)}CITY {i % 9}", "topic": "x", "country": str(i)} for i in range(60)]
+    task = own_data(tiny_tokenizer, train=write(tmp_path / "d.jsonl", rows), valid_size=10, test_size=10)
+    found = [{p.replace(" ", "") for p in prompts(task, s)} for s in ("train", "valid", "test")]
+    assert not any(a & b for a, b in combinations(found, 2))
+    assert "valid has" in " ".join(task.warnings()), "ten rows cannot be had from groups of six or seven"
+
+
+def test_splits_from_files_and_shared_prompts_are_named(tiny_tokenizer, tmp_path, train):
+    valid, test = write(tmp_path / "valid.jsonl", ROWS[:3]), write(tmp_path / "test.jsonl", ROWS[2:6])
+    task = own_data(tiny_tokenizer, train=train, valid=valid, test=test, test_size=2)
+    assert [task.size(s) for s in ("train", "valid", "test")] == [40, 3, 2]
+    assert "3 prompts of valid stand in train too: its score is too high" in task.warnings()
+
+
+def test_a_hub_data_set_by_split_names(tiny_tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "cities"
+    folder.mkdir()
+    datasets.Dataset.from_list(ROWS).to_parquet(folder / "train-00000-of-00001.parquet")
+    datasets.Dataset.from_list(ROWS[:5]).to_parquet(folder / "test-00000-of-00001.parquet")
+    task = own_data(tiny_tokenizer, dataset=str(folder), test="test", valid_size=4)
+    assert [task.size(s) for s in ("train", "valid", "test")] == [36, 4, 5]
+    with pytest.raises(DataError, match="cities, split validation: cannot be loaded"):
+        own_data(tiny_tokenizer, dataset=str(folder), valid="validation")
+
+
+class Said:
+    num_tokens = 5
+    truncated = False
+
+    def __init__(self, text):
+        self.text = text
+
+
+def score(task, text):
+    """Mean score where ``{target}`` in the text is each example's target."""
+    said = [Said(text.format(target=task.show("test", i).target)) for i in range(task.size("test"))]
+    found = [o.score for o in task.score(None, lambda model, prompts, **_: said, "test")]
+    return sum(found) / len(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "right", "wrong"),
+    [
+        ({"metric": "exact_match"}, " {target}\n", "It is {target}"),
+        ({"metric": "exact_match", "stop": ["\n"]}, "\n{target}\nWhere is", "x {target}"),
+        ({"metric": "contains"}, "It is {target}, surely", "Land"),
+        ({"metric": "numeric"}, "It is {target}.", "{target}9"),
+        ({"metric": "regex", "pattern": r"Land \d"}, "from Land 9 to {target}", "Land"),
+        ({"metric": "rouge_l"}, "{target}", "nowhere"),
+    ],
+)
+def test_every_metric_tells_right_from_wrong(tiny_tokenizer, train, options, right, wrong):
+    if options["metric"] == "rouge_l":
+        pytest.importorskip("rouge_score", reason="the extra 'rouge' is not installed")
+    task = own_data(tiny_tokenizer, train=train, **options)
+    assert (score(task, right), score(task, wrong)) == (1.0, 0.0)
+    assert (task.metric.name, task.metric.direction) == (options["metric"], "higher")
+
+
+def test_the_held_out_loss_alone_is_a_metric_and_lower_is_better(tiny_tokenizer, tiny_llama, train):
+    task = own_data(tiny_tokenizer, train=train, metric="loss")
+    outcomes = task.score(tiny_llama(), None, "test")
+    assert (task.metric.unit, task.metric.direction) == ("nats/token", "lower")
+    assert len(outcomes) == task.size("test")
+    assert all(4 < o.score < 8 for o in outcomes), "near log(259) = 5.6 for random weights"
+
+
+def test_plain_text_can_be_learned_without_a_prompt(tiny_tokenizer, tmp_path):
+    path = write(tmp_path / "d.jsonl", [{"text": f"Line {i} of a book."} for i in range(30)])
+    task = own_data(tiny_tokenizer, train=path, prompt="", target="text", metric="loss")
+    labels = next(task.batches(0))["labels"]
+    assert (labels[:, 0] == -100).all()
+    assert (labels[:, 1:8] != -100).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"target": "contry"},
+            r"train.jsonl: unknown column 'contry'; did you mean 'country'\? Allowed: city, country",
+        ),
+        ({"prompt": "{town}"}, r"train.jsonl: unknown column 'town'"),
+        ({"train": "missing.jsonl"}, "missing.jsonl: no such file"),
+        ({"valid_size": 39, "test_size": 1}, "the train split would be empty"),
+        ({"max_length": 30}, "train prompts leave no room for an answer within 30 tokens"),
+        ({"metric": "numeric", "target": "topic"}, "row 1: column 'topic' has no number"),
+    ],
+)
+def test_bad_data_is_refused_before_training(tiny_tokenizer, train, options, message):
+    with pytest.raises(DataError, match=message):
+        own_data(tiny_tokenizer, **{"train": train, **options})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "needs 'train', the path of a file, or 'dataset'"),
+        ({"train": "x", "prompt": "city"}, "put column names in braces"),
+        ({"train": "x", "prompt": "{city!r}"}, "name of a column alone"),
+        ({"train": "x", "metric": "regex"}, "metric 'regex' needs 'pattern'"),
+        ({"train": "x", "metric": "regex", "pattern": "("}, "not a regular expression"),
+        ({"train": "x", "metric": "exact-match"}, "did you mean 'exact_match'"),
+        ({"train": "x", "valid_size": 1.5}, "valid_size"),
+        ({"train": "x", "revision": "main"}, "only used with 'dataset'"),
+    ],
+)
+def test_bad_options_are_refused(tiny_tokenizer, options, message):
+    with pytest.raises(SpecError, match=message):
+        own_data(tiny_tokenizer, **options)
+
+
+def test_the_fingerprint_follows_content_and_not_places(tiny_tokenizer, tmp_path, train):
+    (tmp_path / "elsewhere").mkdir()
+    moved = write(tmp_path / "elsewhere" / "other.jsonl", ROWS)
+    changed = write(tmp_path / "changed.jsonl", [{**row, "country": "Land 0"} for row in ROWS])
+    prints = [own_data(tiny_tokenizer, train=path).fingerprint() for path in (train, moved, changed)]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_macro_f1_is_the_mean_of_the_outcomes_and_counts_rare_classes_as_much(tiny_tokenizer, tmp_path):
+    rows = [{"question": f"q {n}", "answer": "rare" if n % 10 == 0 else "common"} for n in range(60)]
+    options = {"train": write(tmp_path / "rows.jsonl", rows), "metric": "macro_f1", "test_size": 30, "valid_size": 5}
+    task = own_data(tiny_tokenizer, prompt="{question}", target="answer", max_new_tokens=4, **options)
+
+    def generate(model, prompts, **settings):
+        return [Generated(text=" common", num_tokens=2, truncated=False) for _ in prompts]
+
+    outcomes = task.score(None, generate, "test")
+    share = sum(example.solution == "common" for example in task._examples["test"]) / 30
+    assert sum(outcome.score for outcome in outcomes) / 30 == pytest.approx(share / (1 + share))
+    assert task.metric.name == "macro_f1"

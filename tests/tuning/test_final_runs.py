@@ -1,0 +1,90 @@
+"""Promises about final runs: all at once, or more seeds where they decide, the same ones after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.record import ExampleOutcome, RunRecord
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import StudySpec
+from peftscope.tuning.agenda import UntunedAgenda, agenda_of
+from peftscope.tuning.standing import replay, standing_of
+from peftscope.tuning.start import Start
+
+STUDY = {
+    "name": "grow",
+    "model": "builtin:nano-lm",
+    "task": "math",
+    "methods": ["lora", "ia3", "vera", "oft"],
+    "seeds": {"first": 3, "most": 6},
+}
+ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="all problems")
+ACCURACIES = {"base": 0.05, "lora": 0.60, "ia3": 0.56, "vera": 0.2, "oft": 0.3}
+
+
+def _record(run: RunSpec) -> RunRecord:
+    draw = np.random.default_rng([run.seed, *run.method.name.encode()])
+    hard = np.random.default_rng(0).random(500)
+    right = hard < ACCURACIES[run.method.name] + (0.0 if run.learning_rate is None else 0.02 * draw.standard_normal())
+    examples = tuple(ExampleOutcome(example_id=str(i), score=float(r)) for i, r in enumerate(right))
+    return RunRecord(
+        run_id=run.run_id, spec=run, status="ok", metric=ACCURACY, examples=examples,
+        metrics={"test_score": float(right.mean())},
+    )  # fmt: skip
+
+
+def _work_off(study: StudySpec, at_most: int = 1000) -> dict[str, RunRecord]:
+    """Records of a study, stopped after so many."""
+    agenda, records = agenda_of(study), {}
+    while due := agenda.due():
+        for start in due:
+            if len(records) == at_most:
+                return records
+            records[start.run.run_id] = _record(start.run)
+            agenda.tell(records[start.run.run_id])
+    return records
+
+
+def _seeds(records: Mapping[str, RunRecord]) -> dict[str, int]:
+    names = [record.spec.method.name for record in records.values()]
+    return {name: names.count(name) for name in dict.fromkeys(names)}
+
+
+def test_a_list_of_seeds_is_run_by_every_technique() -> None:
+    study = StudySpec.model_validate({**STUDY, "seeds": [4, 5]})
+    assert _seeds(_work_off(study)) == {"base": 1, "lora": 2, "ia3": 2, "vera": 2, "oft": 2}
+
+
+def test_more_seeds_go_to_those_between_which_they_decide() -> None:
+    found = _seeds(_work_off(StudySpec.model_validate(STUDY)))
+    assert found["vera"] == found["oft"] == 3
+    assert found["lora"] == found["ia3"] > 3
+
+
+def test_a_study_that_was_killed_gives_the_same_seeds_whenever_it_was() -> None:
+    study = StudySpec.model_validate(STUDY)
+    whole = _work_off(study)
+    for at_most in range(len(whole)):
+        records = _work_off(study, at_most)
+        agenda = agenda_of(study)
+        assert isinstance(agenda, UntunedAgenda)
+
+        def done(start: Start, records: dict[str, RunRecord] = records) -> RunRecord | None:
+            return records.get(start.run.run_id)
+
+        while (found := replay(agenda, done))[1]:
+            for start in found[1]:
+                records[start.run.run_id] = _record(start.run)
+            agenda = agenda_of(study)
+        assert records.keys() == whole.keys()
+
+
+def test_where_a_study_stands_tells_what_more_it_needs() -> None:
+    study = StudySpec.model_validate(STUDY)
+    first = _work_off(study, 13)
+    standing = standing_of(study, first)
+    assert {start.run.method.name for start in standing.pending} == {"lora", "ia3"}
+    assert {start.run.seed for start in standing.pending} == {3}

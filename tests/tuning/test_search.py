@@ -1,0 +1,311 @@
+"""Tuning offers every technique the same, decides by one rule, and says the same when it is told the same."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from peftscope.methods.catalog import card
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.record import CurvePoint, RunRecord
+from peftscope.schema.study import StudySpec, TuningSpec
+from peftscope.tuning.agenda import TunedAgenda, agenda_of, rungs_of
+from peftscope.tuning.sampler import Point, grid, next_rate
+from peftscope.tuning.search import survivors
+from peftscope.tuning.standing import came_so_far, replay, standing_of
+from peftscope.tuning.start import Start
+
+STEPS = 100
+ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="all")
+World = Callable[[Start], RunRecord]
+
+
+def _study(**parts: object) -> StudySpec:
+    given = {
+        "name": "s",
+        "model": "m",
+        "task": "math",
+        "methods": ["lora", "oft"],
+        "tuning": {"trials": 4},
+        "train": {"max_steps": STEPS},
+    }
+    return StudySpec.model_validate({**given, **parts})
+
+
+def _loss(start: Start, step: int) -> float:
+    """A landscape: the best rate is 1e-3 in the end, and a third of it before the decay."""
+    best = 1e-3 * (1 / 3 if step < STEPS else 1)
+    return 1 + math.log10((start.run.learning_rate or best) / best) ** 2
+
+
+def _record(start: Start, *, status: str | None = None, reached: int | None = None) -> RunRecord:
+    last = reached if reached is not None else start.until or STEPS
+    stops = [step for step in (*start.run.rungs, STEPS) if step <= last]
+    curve = tuple(
+        CurvePoint(step=s, learning_rate=0, train_loss=1, valid_loss=_loss(start, s), train_time_s=1)
+        for s in stops
+        if s < STEPS
+    )
+    metrics: dict[str, float | int | None] = {"num_steps": last}
+    if last == STEPS and status in (None, "ok"):
+        metrics |= {"valid_loss": _loss(start, STEPS), "valid_score": 1 / _loss(start, STEPS)}
+    return RunRecord(
+        run_id=start.run.run_id,
+        spec=start.run,
+        status=status or ("eliminated" if start.until else "ok"),
+        metric=ACCURACY,
+        metrics=metrics,
+        curve=curve,
+    )
+
+
+def _unfold(study: StudySpec, world: World = _record, *, shuffle: int | None = None) -> list[Start]:
+    """All starts a study makes, in the order they are made."""
+    agenda, made, dice = agenda_of(study), [], random.Random(shuffle)
+    pending = agenda.due()
+    while pending:
+        start = pending.pop(dice.randrange(len(pending)) if shuffle is not None else 0)
+        made.append(start)
+        agenda.tell(world(start))
+        pending += agenda.due()
+    return made
+
+
+def _trials(starts: list[Start], method: str = "lora") -> dict[float, list[int | None]]:
+    """Learning rate -> the stages a trial was started for."""
+    found: dict[float, list[int | None]] = {}
+    for start in starts:
+        if start.run.purpose == "trial" and start.run.method.title == method:
+            assert start.run.learning_rate is not None
+            found.setdefault(start.run.learning_rate, []).append(start.until)
+    return found
+
+
+@pytest.mark.parametrize("trials", [1, 2, 3, 4, 5, 8, 12])
+def test_every_technique_is_offered_the_same_number_of_trials(trials: int) -> None:
+    study = _study(
+        methods=["lora", "oft", "ia3", {"name": "vera", "search": {"r": [64, 256]}}], tuning={"trials": trials}
+    )
+    starts = _unfold(study)
+    for method in study.methods:
+        ids = {s.run.run_id for s in starts if s.run.purpose == "trial" and s.run.method.title == method.title}
+        assert len(ids) == trials, method.title
+
+
+def test_four_trials_are_three_points_over_the_cards_range_and_one_that_follows_from_them() -> None:
+    rate = card("lora").rate
+    assert rate is not None
+    rates = list(_trials(_unfold(_study())))
+    first = grid(rate.low, rate.high, 4)
+    assert rates[:3] == first
+    assert rate.low < first[0] < first[1] < first[2] < rate.high
+    assert rates[3] not in first
+    # the landscape's best at the rung is 3.3e-4, between the second point and the third
+    assert first[1] < rates[3] < first[2] or rates[3] > first[2]
+
+
+def test_more_trials_grow_beyond_an_edge_and_refine_inside() -> None:
+    falling = [Point(1e-4, 3.0), Point(1e-3, 2.0), Point(1e-2, 1.0)]
+    assert next_rate(falling, 10).rate == pytest.approx(1e-1)
+    assert next_rate([Point(p.rate, -p.loss) for p in falling], 10).rate == pytest.approx(1e-5)
+    inside = next_rate([Point(1e-4, 3.0), Point(1e-3, 1.0), Point(1e-2, 2.0)], 10)
+    assert inside.origin == "refinement"
+    assert 1e-3 < inside.rate < 1e-2
+
+
+def test_a_rate_that_failed_is_an_end_the_search_does_not_grow_beyond() -> None:
+    proposal = next_rate([Point(1e-4, 3.0), Point(1e-3, 1.0), Point(1e-2, math.inf)], 10)
+    assert 1e-4 < proposal.rate < 1e-2
+    assert next_rate([Point(1e-3, math.inf), Point(1e-2, math.inf)], 10).rate == pytest.approx(1e-4)
+
+
+def test_the_leader_and_the_next_higher_rates_are_carried_through_the_decay() -> None:
+    assert survivors([(1e-4, 1.0), (1e-3, 2.0), (1e-2, 3.0), (1e-1, 9.0)]) == {0, 1}
+    assert survivors([(1e-4, 0.5), (1e-3, 0.4), (1e-2, 9.0), (1e-5, 0.45)]) == {1, 2}
+    assert survivors([(1e-4, 2.0), (1e-3, 1.0)]) == {1}
+
+
+def test_the_best_rate_after_the_decay_is_found_although_another_led_before_it() -> None:
+    study = _study(tuning={"trials": 8})
+    starts = _unfold(study)
+    standing = standing_of(study, {s.run.run_id: _record(s) for s in starts})
+    for tuning in standing.tunings:
+        ended = [t for t in tuning.trials if t.valid_score is not None]
+        at_rung = min((t for t in tuning.trials if t.rungs), key=lambda t: t.rungs[0][1])
+        assert tuning.chosen is not None
+        assert tuning.chosen.learning_rate > at_rung.learning_rate
+        assert 1 < len(ended) < tuning.num_offered
+
+
+def test_halving_takes_at_most_sixty_percent_of_the_steps_of_the_whole_grid() -> None:
+    def steps(study: StudySpec) -> int:
+        return sum(start.num_steps for start in _unfold(study) if start.run.purpose == "trial")
+
+    for trials in (4, 8):
+        whole = steps(_study(tuning={"trials": trials, "rungs": []}))
+        assert whole == 2 * trials * STEPS
+        assert steps(_study(tuning={"trials": trials})) <= 0.6 * whole
+
+
+def test_rungs_are_points_of_one_schedule_of_full_length() -> None:
+    for start in _unfold(_study(tuning={"trials": 4, "rungs": [0.2, 0.5]})):
+        assert start.run.train.max_steps == STEPS
+        if start.run.purpose == "trial":
+            assert start.run.rungs == (20, 50)
+            assert start.until in (20, 50, None)
+    assert rungs_of(TuningSpec(rungs=(0.2, 0.9)), 2) == (1,)  # no rung at the end, none twice
+
+
+def test_final_runs_wait_until_every_configuration_is_frozen_and_take_seeds_the_tuning_did_not() -> None:
+    starts = _unfold(_study(seeds=[0, 1, 2]))
+    kinds = [start.run.purpose for start in starts if start.run.method.name != "base"]
+    assert kinds.index("final") == kinds.count("trial")
+    assert {s.run.seed for s in starts if s.run.purpose == "trial"} == {1000}
+    finals = [s.run for s in starts if s.run.purpose == "final" and s.run.method.name == "lora"]
+    assert [run.seed for run in finals] == [0, 1, 2]
+    assert len({run.learning_rate for run in finals}) == 1
+    assert finals[0].learning_rate in _trials(starts)
+
+
+def test_the_same_trials_come_out_in_whatever_order_runs_end() -> None:
+    study = _study(methods=["lora", "oft", "ia3"], tuning={"trials": 6})
+    plain = _unfold(study)
+    for seed in range(5):
+        other = _unfold(study, shuffle=seed)
+        assert {(s.run.run_id, s.until) for s in other} == {(s.run.run_id, s.until) for s in plain}
+
+
+def test_a_study_stopped_anywhere_goes_on_to_the_same_trials(tmp_path: Path) -> None:
+    study = _study()
+    plain = _unfold(study)
+    for stop in range(0, len(plain), 3):
+        records: dict[str, RunRecord] = {}
+        for start in plain[:stop]:
+            records[start.run.run_id] = _record(start)
+        agenda = agenda_of(study, storage=tmp_path / "tuning.journal")
+
+        def done(start: Start, records: dict[str, RunRecord] = records) -> RunRecord | None:
+            record = records.get(start.run.run_id)
+            return record if record is not None and came_so_far(record, start) else None
+
+        _, pending = replay(agenda, done)
+        while pending:
+            start = pending.pop(0)
+            records[start.run.run_id] = _record(start)
+            agenda.tell(records[start.run.run_id])
+            _, more = replay(agenda, done)
+            pending += more
+        assert set(records) == {start.run.run_id for start in plain}
+        assert {i: r.status for i, r in records.items()} == {s.run.run_id: _record(s).status for s in plain}
+
+
+def test_a_trial_that_something_killed_is_started_again_and_the_search_does_not_notice() -> None:
+    killed: set[str] = set()
+
+    def world(start: Start) -> RunRecord:
+        if start.run.purpose == "trial" and start.run.run_id not in killed and len(killed) < 3:
+            killed.add(start.run.run_id)
+            return _record(start, status="killed", reached=3)
+        return _record(start)
+
+    study = _study()
+    assert {s.run.run_id for s in _unfold(study, world)} == {s.run.run_id for s in _unfold(study)}
+    assert len(killed) == 3
+
+
+def test_a_trial_that_diverged_after_a_rung_counts_there_as_it_stood() -> None:
+    """Told later, as a second start does, its record says more than it did at the rung."""
+    study = _study()
+
+    def world(start: Start) -> RunRecord:
+        high = (start.run.learning_rate or 0) > 4e-4 and start.run.purpose == "trial" and start.until is None
+        return _record(start, status="diverged", reached=50) if high else _record(start)
+
+    starts = _unfold(study, world)
+    records = {start.run.run_id: world(start) for start in starts}
+    standing = standing_of(study, records)
+    assert not standing.pending
+    assert {run.run_id for run in standing.runs} == set(records)
+
+
+def test_a_best_rate_on_an_edge_is_flagged() -> None:
+    def falling(start: Start) -> RunRecord:
+        record = _record(start)
+        loss = 1 / (start.run.learning_rate or 1)
+        metrics = (
+            {**record.metrics, "valid_loss": loss, "valid_score": 1 / loss} if record.status == "ok" else record.metrics
+        )
+        curve = tuple(p.model_copy(update={"valid_loss": loss}) for p in record.curve)
+        return record.model_copy(update={"metrics": metrics, "curve": curve})
+
+    study = _study()
+    starts = _unfold(study, falling)
+    tunings = standing_of(study, {s.run.run_id: falling(s) for s in starts}).tunings
+    assert [t.edge for t in tunings] == ["highest", "highest"]
+    starts = _unfold(study)
+    assert standing_of(study, {s.run.run_id: _record(s) for s in starts}).tunings[0].edge != "lowest"
+
+
+def test_a_technique_no_rate_makes_fit_is_recorded_once_and_costs_no_more_trials() -> None:
+    def world(start: Start) -> RunRecord:
+        return _record(start, status="refused", reached=0) if start.run.method.name == "oft" else _record(start)
+
+    starts = _unfold(_study(), world)
+    refused = [start for start in starts if start.run.method.name == "oft"]
+    assert len([s for s in refused if s.run.purpose == "final"]) == 1
+    assert len([s for s in starts if s.run.method.name == "lora" and s.run.purpose == "final"]) == 3
+
+
+def test_the_number_of_runs_is_foreseen_and_comes_out() -> None:
+    study = _study()
+    agenda = agenda_of(study)
+    assert isinstance(agenda, TunedAgenda)
+    assert agenda.num_runs == 1 + 2 * 4 + 2 * 3
+    pending, made = agenda.due(), 0
+    while pending:
+        start = pending.pop(0)
+        made += 1
+        agenda.tell(_record(start))
+        pending += agenda.due()
+    assert agenda.num_runs == 1 + 2 * 4 + 2 * 3
+    assert agenda.foreseen() == []
+
+
+def test_optunas_storage_holds_the_trials(tmp_path: Path) -> None:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path = tmp_path / "tuning.journal"
+    (tmp_path / "tuning.journal.lock").write_text("left by a process that was killed")
+    study = _study()
+    agenda = agenda_of(study, storage=path)
+    pending = agenda.due()
+    while pending:
+        agenda.tell(_record(pending.pop(0)))
+        pending += agenda.due()
+    kept = optuna.load_study(study_name="lora", storage=JournalStorage(JournalFileBackend(str(path))))
+    assert len(kept.trials) == 4
+    assert {t.state.name for t in kept.trials} == {"COMPLETE", "PRUNED"}
+    assert kept.best_trial.user_attrs["run_id"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"tuning": {"trials": 4, "seed": 1}, "seeds": [0, 1]}, "scored on the seed it was tuned with"),
+        ({"methods": ["lora", {"name": "oft", "learning_rates": [1e-3]}]}, "learning_rates and tuning"),
+        ({"tuning": None, "methods": ["lora", {"name": "oft", "learning_rates": [1e-3, 1e-2]}]}, "same number"),
+        ({"tuning": None, "methods": [{"name": "lora", "search": {"r": [1, 2]}}]}, "'search' needs 'tuning'"),
+        ({"methods": [{"name": "lora", "trials": 9}]}, "Extra inputs"),
+        ({"tuning": {"rungs": [0.5, 0.2]}}, "rungs rise"),
+    ],
+)
+def test_unequal_offers_and_reuse_of_the_tuning_seed_are_errors(parts: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        _study(**parts)
