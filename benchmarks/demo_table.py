@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from peftscope.analysis.summary import summarise
+from peftscope.cli.figures import known_metrics
 from peftscope.cli.findings import Findings, findings_of
 from peftscope.methods.catalog import BASE
 from peftscope.store.frame import examples_of, frame_of
@@ -22,8 +23,8 @@ def main() -> None:
     """Write the tables and the recommendation."""
     found = findings_of(FOLDER)
     finals = [record for record in found.records if record.spec.purpose == "final"]
-    rows = summarise(frame_of(finals), examples_of(finals), base=BASE)
-    tables = "\n\n".join(markdown_table(table) for table in quality_and_cost(rows, found.metric))
+    rows = summarise(frame_of(finals), examples_of(finals), base=BASE, metrics=known_metrics())
+    tables = "\n\n".join(markdown_table(table) for table in quality_and_cost(rows, found.metric, known_metrics()))
     answer = subprocess.run(
         [sys.executable, "-m", "peftscope", "recommend", str(FOLDER)],
         stdout=subprocess.PIPE,

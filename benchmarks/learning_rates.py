@@ -79,7 +79,7 @@ def train(job: Job) -> dict[str, Any]:
 
     from peftscope.cli.vocabulary import vocabulary
     from peftscope.execution.execute import _Run
-    from peftscope.execution.measure import score_split
+    from peftscope.measures.score import score_split
     from peftscope.models.kinds.causal_lm.generation import TextGenerator
     from peftscope.schema.reader import read_study
     from peftscope.schema.study import MethodSpec, ModelSpec

@@ -14,6 +14,7 @@ from peftscope.analysis.judge import judge
 from peftscope.analysis.summary import summarise
 from peftscope.analysis.tuning import Edge, Trial, Tuning
 from peftscope.analysis.verdict import Verdict
+from peftscope.cli.figures import known_metrics
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.table import failure_lines
 
@@ -228,6 +229,6 @@ def test_a_study_of_fifty_techniques_is_judged_in_seconds() -> None:
 def test_collapsed_trainings_are_told_beside_the_table() -> None:
     runs, examples = study({"base": 0.1, "lora": 0.7, "oft": 0.6})
     examples.loc[examples["run_id"] == "lora-1", "score"] = 0.0
-    rows = summarise(runs, examples, base="base")
+    rows = summarise(runs, examples, base="base", metrics=known_metrics())
     assert {row["method"]: row["num_collapsed"] for row in rows}["lora"] == 1
     assert any("lora: 1 of 3 trainings collapsed" in line for line in failure_lines(rows))

@@ -6,6 +6,7 @@ from typing import Any
 
 from peftscope.analysis.protocols import protocol_differences
 from peftscope.analysis.summary import summarise
+from peftscope.cli.figures import known_metrics
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import ExampleOutcome, RunRecord
@@ -40,7 +41,7 @@ def _record(
 
 
 def _summary(records: list[RunRecord], **options: Any) -> list[dict[str, Any]]:
-    return summarise(frame_of(records), examples_of(records), base="base", **options)
+    return summarise(frame_of(records), examples_of(records), base="base", metrics=known_metrics(), **options)
 
 
 def test_quality_is_ranked_and_set_against_the_base_within_one_protocol_alone() -> None:
@@ -48,7 +49,9 @@ def test_quality_is_ranked_and_set_against_the_base_within_one_protocol_alone() 
     rows = _summary(records)
     assert len({row["quality_protocol"] for row in rows}) == 2
     assert {row["score"]: row["gain"] is None for row in rows if row["method"] == "lora"} == {0.5: False, 0.9: True}
-    qualities = [table for table in quality_and_cost(rows, ACCURACY) if table.title.startswith("quality")]
+    qualities = [
+        table for table in quality_and_cost(rows, ACCURACY, known_metrics()) if table.title.startswith("quality")
+    ]
     assert sorted(len(table.cells) for table in qualities) == [1, 2]
 
 
@@ -61,7 +64,7 @@ def test_costs_are_averaged_within_one_protocol_alone_and_quality_over_both() ->
     (row,) = _summary(records)
     assert row["num_seeds"] == 3
     assert sorted(cost["train_time_s"] for cost in row["costs"]) == [15.0, 30.0]
-    costs = [table for table in quality_and_cost([row], ACCURACY) if table.title.startswith("cost")]
+    costs = [table for table in quality_and_cost([row], ACCURACY, known_metrics()) if table.title.startswith("cost")]
     assert len(costs) == 2
 
 
@@ -70,7 +73,7 @@ def test_across_throws_all_together_because_it_was_asked_for() -> None:
     rows = _summary(records, across=True)
     assert [row["method"] for row in rows] == ["base", "ia3", "lora"]
     assert all(len(row["costs"]) == 1 for row in rows)
-    assert len(quality_and_cost(rows, ACCURACY)) == 2
+    assert len(quality_and_cost(rows, ACCURACY, known_metrics())) == 2
 
 
 def test_what_differs_is_named_with_its_place() -> None:

@@ -11,7 +11,8 @@ from judged import LOSS, a_candidate, a_verdict, failures
 from peftscope.analysis.limits import Breach, Limits
 from peftscope.analysis.recommendation import Recommendation, recommend
 from peftscope.analysis.traits import Traits
-from peftscope.analysis.verdict import Candidate, Figure, PairVerdict
+from peftscope.analysis.verdict import Candidate, Figure, PairVerdict, Verdict
+from peftscope.cli.figures import known_metrics
 from peftscope.schema.record import RunRecord, TechniqueFacts
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec
@@ -28,6 +29,10 @@ TRAITS = {
         Traits(name="stuck", mergeable=False),
     )
 }
+
+
+def _recommend(verdict: Verdict, **options: Any) -> Recommendation:
+    return recommend(verdict, metrics=known_metrics(), **options)
 
 
 BASE = a_candidate("base", 0.1, is_base=True)
@@ -49,7 +54,7 @@ def _kin_knobs(**records: RunRecord) -> list[tuple[str | None, dict[str, tuple[o
         a_candidate(method, 0.6 - number / 100, technique=record.spec.method.name)
         for number, (method, record) in enumerate(records.items())
     ]
-    found = recommend(a_verdict(BASE, *candidates), have="plain", traits=TRAITS, records=records)
+    found = _recommend(a_verdict(BASE, *candidates), have="plain", traits=TRAITS, records=records)
     return [(kin.against, dict(kin.knobs)) for kin in found.kin]
 
 
@@ -58,7 +63,7 @@ def _choice(found: Recommendation) -> str | None:
 
 
 def test_the_choice_is_the_best_estimate_and_says_what_it_beats_and_what_it_is_tied_with() -> None:
-    found = recommend(
+    found = _recommend(
         a_verdict(BASE, a_candidate("a", 0.60), a_candidate("b", 0.595), a_candidate("c", 0.57), a_candidate("d", 0.4))
     )
     assert _choice(found) == "a"
@@ -70,16 +75,16 @@ def test_the_choice_is_the_best_estimate_and_says_what_it_beats_and_what_it_is_t
 
 
 def test_where_less_is_better_the_least_is_the_best() -> None:
-    found = recommend(a_verdict(a_candidate("a", 2.0), a_candidate("b", 1.0), metric=LOSS))
+    found = _recommend(a_verdict(a_candidate("a", 2.0), a_candidate("b", 1.0), metric=LOSS))
     assert _choice(found) == "b"
-    found = recommend(a_verdict(a_candidate("a", 2.0), a_candidate("b", 1.0), metric=LOSS), limits=Limits(score=1.5))
+    found = _recommend(a_verdict(a_candidate("a", 2.0), a_candidate("b", 1.0), metric=LOSS), limits=Limits(score=1.5))
     assert [e.method for e in found.excluded] == ["a"]
 
 
 def test_limits_leave_out_and_say_by_how_much() -> None:
     a = a_candidate("a", 0.6, figures=_costs(memory=13e9, checkpoint=60e6))
     b = a_candidate("b", 0.5, figures=_costs(memory=12e9, checkpoint=50e6))
-    found = recommend(a_verdict(BASE, a, b), limits=Limits(memory=12e9, checkpoint=50e6))
+    found = _recommend(a_verdict(BASE, a, b), limits=Limits(costs={"memory": 12e9, "checkpoint": 50e6}))
     assert _choice(found) == "b"
     (excluded,) = found.excluded
     assert excluded.method == "a"
@@ -92,28 +97,30 @@ def test_a_limit_has_to_be_kept_in_every_run_and_what_was_not_measured_is_not_ta
     shaky = a_candidate("a", 0.6)
     shaky = replace(shaky, figures={"peak_train_memory_bytes": Figure(mean=11e9, low=9e9, high=13e9, num_runs=3)})
     unknown = a_candidate("b", 0.55)
-    found = recommend(a_verdict(BASE, shaky, unknown), limits=Limits(memory=12e9))
+    found = _recommend(a_verdict(BASE, shaky, unknown), limits=Limits(costs={"memory": 12e9}))
     values = {e.method: e.breaches[0].value for e in found.excluded}
     assert values == {"a": 13e9, "b": None}
 
 
 def test_the_least_score_is_of_the_estimate_and_not_of_its_lower_end() -> None:
     verdict = a_verdict(a_candidate("a", 0.41, half=0.05), a_candidate("b", 0.39, half=0.05))
-    found = recommend(verdict, limits=Limits(score=0.4))
+    found = _recommend(verdict, limits=Limits(score=0.4))
     assert _choice(found) == "a"
     assert [e.method for e in found.excluded] == ["b"]
 
 
 def test_what_cannot_be_merged_is_left_out_on_request() -> None:
     verdict = a_verdict(BASE, a_candidate("stuck", 0.6), a_candidate("turning", 0.5))
-    assert _choice(recommend(verdict, traits=TRAITS)) == "stuck"
-    found = recommend(verdict, limits=Limits(mergeable=True), traits=TRAITS)
+    assert _choice(_recommend(verdict, traits=TRAITS)) == "stuck"
+    found = _recommend(verdict, limits=Limits(mergeable=True), traits=TRAITS)
     assert _choice(found) == "turning"
     assert [(e.method, e.breaches[0].limit) for e in found.excluded] == [("stuck", "mergeable")]
 
 
 def test_nothing_that_keeps_the_limits_is_no_choice() -> None:
-    found = recommend(a_verdict(BASE, a_candidate("a", 0.6, figures=_costs())), limits=Limits(memory=1.0, score=0.3))
+    found = _recommend(
+        a_verdict(BASE, a_candidate("a", 0.6, figures=_costs())), limits=Limits(costs={"memory": 1.0}, score=0.3)
+    )
     assert found.choice is None
     assert {e.method for e in found.excluded} == {"a", "base"}
 
@@ -125,9 +132,9 @@ def test_a_preference_for_the_score_first_keeps_what_is_not_detectably_worse() -
         a_candidate("b", 0.58, figures=_costs(memory=2e9)),
         a_candidate("c", 0.40, figures=_costs(memory=1e9)),
     )
-    assert _choice(recommend(verdict, prefer=["score"])) == "a"
-    assert _choice(recommend(verdict, prefer=["score", "memory"])) == "b"
-    found = recommend(verdict, prefer=["memory"])
+    assert _choice(_recommend(verdict, prefer=["score"])) == "a"
+    assert _choice(_recommend(verdict, prefer=["score", "memory"])) == "b"
+    found = _recommend(verdict, prefer=["memory"])
     assert _choice(found) == "c"
     assert [pair.second for pair in found.beats_choice] == ["a", "b"]
 
@@ -139,19 +146,19 @@ def test_equal_costs_go_on_to_the_next_preference() -> None:
         a_candidate("b", 0.58, figures=_costs(memory=1e9, time=30.0)),
         a_candidate("c", 0.57, figures=_costs(memory=2e9, time=10.0)),
     )
-    assert _choice(recommend(verdict, prefer=["memory", "time"])) == "b"
-    assert _choice(recommend(verdict, prefer=["memory", "score"])) == "a"
+    assert _choice(_recommend(verdict, prefer=["memory", "time"])) == "b"
+    assert _choice(_recommend(verdict, prefer=["memory", "score"])) == "a"
 
 
 def test_a_cheap_technique_that_learns_nothing_is_not_preferred() -> None:
     verdict = a_verdict(
         BASE, a_candidate("a", 0.6, figures=_costs(memory=2e9)), a_candidate("idle", 0.1, figures=_costs(memory=1e9))
     )
-    assert _choice(recommend(verdict, prefer=["memory"])) == "a"
+    assert _choice(_recommend(verdict, prefer=["memory"])) == "a"
 
 
 def test_a_base_that_nothing_beats_is_the_choice() -> None:
-    found = recommend(a_verdict(a_candidate("base", 0.5, is_base=True), a_candidate("plain", 0.53)), traits=TRAITS)
+    found = _recommend(a_verdict(a_candidate("base", 0.5, is_base=True), a_candidate("plain", 0.53)), traits=TRAITS)
     assert _choice(found) == "base"
     assert found.base_unbeaten
     assert found.leading is not None
@@ -162,7 +169,7 @@ def test_a_base_that_nothing_beats_is_the_choice() -> None:
 
 def test_a_base_below_the_least_score_is_not_the_choice_though_nothing_beats_it() -> None:
     verdict = a_verdict(a_candidate("base", 0.5, is_base=True), a_candidate("a", 0.53))
-    found = recommend(verdict, limits=Limits(score=0.52))
+    found = _recommend(verdict, limits=Limits(score=0.52))
     assert _choice(found) == "a"
     assert found.base_pair is not None
     assert found.base_pair.verdict == "undecided"
@@ -175,7 +182,7 @@ def test_the_cheapest_of_those_that_are_tied_is_named() -> None:
         a_candidate("b", 0.58, figures=_costs(memory=2e9, checkpoint=2e6)),
         a_candidate("c", 0.30, figures=_costs(memory=1e9, checkpoint=1e3)),
     )
-    found = recommend(verdict)
+    found = _recommend(verdict)
     assert found.cheapest["memory"] == "b"
     assert found.cheapest["checkpoint"] == "a"
 
@@ -185,7 +192,7 @@ def test_relatives_of_what_the_user_has_are_told_with_what_makes_them_relatives(
         BASE, a_candidate("stable", 0.60), a_candidate("other-steps", 0.59), a_candidate("turning", 0.58),
         a_candidate("from-data", 0.3),
     )  # fmt: skip
-    found = recommend(verdict, have="plain", traits=TRAITS)
+    found = _recommend(verdict, have="plain", traits=TRAITS)
     assert [(kin.method, kin.is_choice) for kin in found.kin] == [("stable", True), ("other-steps", False)]
     assert found.kin[0].settings == {"use_stable": True}
     assert found.kin[1].optimizer == "other"
@@ -221,12 +228,12 @@ def test_a_relative_at_two_learning_rates_is_told_of_once() -> None:
     verdict = a_verdict(
         BASE, a_candidate("stable 1", 0.60, technique="stable"), a_candidate("stable 2", 0.59, technique="stable")
     )
-    assert [kin.method for kin in recommend(verdict, have="plain", traits=TRAITS).kin] == ["stable 1"]
+    assert [kin.method for kin in _recommend(verdict, have="plain", traits=TRAITS).kin] == ["stable 1"]
 
 
 def test_who_has_the_choice_already_is_pointed_at_no_relatives() -> None:
     verdict = a_verdict(BASE, a_candidate("plain", 0.60), a_candidate("stable", 0.59))
-    assert recommend(verdict, have="plain", traits=TRAITS).kin == ()
+    assert _recommend(verdict, have="plain", traits=TRAITS).kin == ()
 
 
 def test_single_runs_have_no_verdict_and_one_standard_error_is_what_could_turn_them() -> None:
@@ -235,7 +242,7 @@ def test_single_runs_have_no_verdict_and_one_standard_error_is_what_could_turn_t
         a_candidate("b", 0.532, half=None, single=True, num_seeds=1, num_examples=1319),
         a_candidate("c", 0.507, half=None, single=True, num_seeds=1, num_examples=1319),
     )
-    found = recommend(verdict)
+    found = _recommend(verdict)
     assert _choice(found) == "a"
     assert found.is_single
     assert found.standard_error == pytest.approx((0.549 * 0.451 / 1319) ** 0.5)
@@ -248,7 +255,7 @@ def test_of_single_runs_whose_answers_nobody_counted_nothing_is_called_near() ->
         a_candidate("a", 0.70, half=None, single=True, num_examples=0),
         a_candidate("b", 0.69, half=None, single=True, num_examples=0),
     )
-    found = recommend(verdict)
+    found = _recommend(verdict)
     assert found.standard_error is None
     assert found.ties == ()
 
@@ -256,7 +263,7 @@ def test_of_single_runs_whose_answers_nobody_counted_nothing_is_called_near() ->
 def test_failures_are_kept_also_of_techniques_without_a_score() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6))
     lost = Candidate(method="b", technique="b", failures=failures("oom: no memory"))
-    found = recommend(replace(verdict, candidates=(*verdict.candidates, lost)))
+    found = _recommend(replace(verdict, candidates=(*verdict.candidates, lost)))
     assert found.failures == {"b": failures("oom: no memory")}
 
 
@@ -265,22 +272,24 @@ def test_a_cost_is_read_from_the_metric_that_most_techniques_have() -> None:
     verdict = a_verdict(
         a_candidate("a", 0.6, figures={theirs: 2e9, ours: 9e9}), a_candidate("b", 0.59, figures={theirs: 1e9})
     )
-    assert recommend(verdict).metrics["memory"] == theirs
-    assert _choice(recommend(verdict, prefer=["memory"])) == "b"
+    assert _recommend(verdict).metrics["memory"] == theirs
+    assert _choice(_recommend(verdict, prefer=["memory"])) == "b"
 
 
 def test_a_merged_technique_is_as_fast_as_its_merged_form() -> None:
     a = a_candidate("turning", 0.6, figures={"decode_latency_adapter_b1_s": 0.3, "decode_latency_merged_b1_s": 0.1})
     verdict = a_verdict(BASE, a)
-    assert recommend(verdict, limits=Limits(latency=0.2, score=0.2), traits=TRAITS).choice is None
-    assert _choice(recommend(verdict, limits=Limits(latency=0.2, mergeable=True), traits=TRAITS)) == "turning"
+    assert _recommend(verdict, limits=Limits(costs={"latency": 0.2}, score=0.2), traits=TRAITS).choice is None
+    assert (
+        _choice(_recommend(verdict, limits=Limits(costs={"latency": 0.2}, mergeable=True), traits=TRAITS)) == "turning"
+    )
 
 
 def test_what_diverged_or_does_not_beat_the_base_is_never_the_cheaper_choice() -> None:
     best = a_candidate("best", 0.60, figures=_costs(memory=3e9))
     sound = a_candidate("sound", 0.57, figures=_costs(memory=2e9))
     shaky = a_candidate("shaky", 0.57, failures=failures("diverged: loss is NaN"), figures=_costs(memory=1e9))
-    assert recommend(a_verdict(BASE, best, sound, shaky)).cheapest["memory"] == "sound"
+    assert _recommend(a_verdict(BASE, best, sound, shaky)).cheapest["memory"] == "sound"
     told: dict[tuple[str, str], PairVerdict] = {("useless", "base"): "undecided"}
     useless = a_candidate("useless", 0.57, figures=_costs(memory=1e9))
-    assert recommend(a_verdict(BASE, best, sound, useless, told=told)).cheapest["memory"] == "sound"
+    assert _recommend(a_verdict(BASE, best, sound, useless, told=told)).cheapest["memory"] == "sound"

@@ -7,6 +7,7 @@ import pytest
 
 from peftscope.analysis.judge import judge
 from peftscope.analysis.summary import summarise
+from peftscope.cli.figures import known_metrics
 from peftscope.schema.metric import MetricSpec
 
 
@@ -46,7 +47,7 @@ def _frames() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def test_the_summary_puts_the_base_first_then_the_best_and_keeps_failures() -> None:
-    rows = summarise(*_frames(), base="base")
+    rows = summarise(*_frames(), base="base", metrics=known_metrics())
     assert [row["method"] for row in rows] == ["base", "oft", "lora", "xlora"]
     assert rows[1]["gain"] == pytest.approx(0.75)
     assert rows[2]["num_seeds"] == 1
@@ -56,21 +57,24 @@ def test_the_summary_puts_the_base_first_then_the_best_and_keeps_failures() -> N
 
 def test_examples_are_paired_by_id_not_by_position() -> None:
     runs, examples = _frames()
-    straight = summarise(runs, examples, base="base")
-    shuffled = summarise(runs, examples.sample(frac=1.0, random_state=0), base="base")
+    straight = summarise(runs, examples, base="base", metrics=known_metrics())
+    shuffled = summarise(runs, examples.sample(frac=1.0, random_state=0), base="base", metrics=known_metrics())
     assert [row["gain_interval"] for row in straight] == [row["gain_interval"] for row in shuffled]
 
 
 def test_a_run_that_stands_twice_counts_once() -> None:
     runs, examples = _frames()
-    rows = summarise(pd.concat([runs, runs]), examples, base="base")
+    rows = summarise(pd.concat([runs, runs]), examples, base="base", metrics=known_metrics())
     assert [row["num_seeds"] for row in rows] == [1, 1, 1, 0]
 
 
 def test_where_lower_is_better_the_lowest_stands_first_and_a_fall_is_a_gain() -> None:
-    rows = {row["method"]: row for row in summarise(*_frames(), base="base", higher_is_better=False)}
+    rows = {
+        row["method"]: row
+        for row in summarise(*_frames(), base="base", metrics=known_metrics(), higher_is_better=False)
+    }
     assert rows["oft"]["gain"] == pytest.approx(-0.75)
-    rows = summarise(*_frames(), base="base", higher_is_better=False)
+    rows = summarise(*_frames(), base="base", metrics=known_metrics(), higher_is_better=False)
     assert [row["method"] for row in rows][:3] == ["base", "lora", "oft"]
 
 
@@ -81,7 +85,7 @@ def test_table_and_verdict_agree() -> None:
     runs, examples = pd.concat([runs, second]), pd.concat([examples, more])
     metric = MetricSpec(name="accuracy", unit="share", direction="higher", window="")
     verdict = judge(runs, examples, metric, base="base")
-    for row in summarise(runs, examples, base="base"):
+    for row in summarise(runs, examples, base="base", metrics=known_metrics()):
         candidate = verdict.candidate(row["method"])
         assert row["score"] == (candidate.score and candidate.score.value)
         assert row["score_interval"] == (candidate.score and candidate.score.interval)
@@ -91,4 +95,7 @@ def test_table_and_verdict_agree() -> None:
 def test_trials_are_not_in_the_table() -> None:
     runs, examples = _frames()
     runs["purpose"] = ["final", "final", "final", "trial", "trial"]
-    assert [row["method"] for row in summarise(runs, examples, base="base")] == ["base", "lora"]
+    assert [row["method"] for row in summarise(runs, examples, base="base", metrics=known_metrics())] == [
+        "base",
+        "lora",
+    ]

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from peftscope.cli.figures import RETENTION
 from peftscope.cli.findings import findings_of, names_told_apart, traits_by_name
 from peftscope.errors import StoreError
 from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import RunRecord
 from peftscope.store.files import read_records, record_path, write_record
-from peftscope.tasks.text.general_text import GeneralText
 from pretend import a_record, a_run, a_study_folder
 from pretend_study import ACCURACY, make_study
 
@@ -131,10 +129,6 @@ def test_a_damaged_record_is_left_out_and_said(tmp_path: Path) -> None:
         path.write_text("{")
     with pytest.raises(StoreError, match="not a readable record"):
         findings_of(tmp_path / "demo")
-
-
-def test_specs_of_forgetting_and_drift_are_those_of_the_task_that_measures_them() -> None:
-    assert {metric.name: metric for metric in GeneralText.metrics} == RETENTION
 
 
 def test_what_a_card_says_of_a_technique_is_what_decisions_rest_on() -> None:

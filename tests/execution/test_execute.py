@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from peftscope.execution.execute import execute
-from peftscope.measures.metrics import RUN_METRICS, SCORE_METRICS
+from peftscope.measures.registry import metric_specs
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.tasks.text.general_text import GeneralText
@@ -27,7 +27,7 @@ def _adapter(folder: Path, record: RunRecord) -> dict[str, torch.Tensor]:
 def test_a_run_measures_everything_or_says_why_not(make_run: MakeRun, tmp_path: Path) -> None:
     record = execute(make_run(measure={"latency": True}), tmp_path)
     assert record.status == "ok", record.attempts[0].traceback
-    assert {*RUN_METRICS, *SCORE_METRICS, "forgetting", "drift"} <= set(record.metrics)
+    assert set(metric_specs("causal-lm")) <= set(record.metrics)
     missing = {name for name, value in record.metrics.items() if value is None}
     assert missing == {"peak_train_reserved_bytes", "peak_eval_reserved_bytes"}
     assert set(record.missing) == missing
@@ -120,14 +120,14 @@ def test_techniques_that_need_more_than_a_config_run_through_the_whole_path(
 
 
 def test_metering_changes_no_weight(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import peftscope.execution.measure as module
+    import peftscope.measures.peaks as module
 
     metered, seen = module.metered_training_bytes, []
 
-    def watched(built: Any, task: Any, spec: Any) -> int:
-        before = {n: p.detach().clone() for n, p in built.model.named_parameters()}
-        found = metered(built, task, spec)
-        seen.append(all(torch.equal(before[n], p) for n, p in built.model.named_parameters()))
+    def watched(trained: Any) -> int:
+        before = {n: p.detach().clone() for n, p in trained.built.model.named_parameters()}
+        found = metered(trained)
+        seen.append(all(torch.equal(before[n], p) for n, p in trained.built.model.named_parameters()))
         return found
 
     monkeypatch.setattr(module, "metered_training_bytes", watched)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from peftscope.analysis.summary import summarise
+from peftscope.cli.figures import known_metrics
 from peftscope.cli.vocabulary import vocabulary
 from peftscope.execution.launch import inspect, launch, study_held
 from peftscope.execution.repeat import compare_records
@@ -38,7 +39,7 @@ def test_a_short_training_learns_something_beyond_doubt_on_the_real_model(tmp_pa
     runs = [run for run in expand(study) if run.method.name in (BASE, study.methods[0].name)]
     records = _do(runs, tmp_path)
     assert [record.status for record in records] == ["ok", "ok"], [r.reason for r in records]
-    rows = summarise(frame_of(records), examples_of(records), base=BASE)
+    rows = summarise(frame_of(records), examples_of(records), base=BASE, metrics=known_metrics())
     assert rows[0]["is_base"]
     assert rows[1]["gain_interval"][0] > 0.1
     trained = records[1].metrics

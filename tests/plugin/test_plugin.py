@@ -61,8 +61,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def test_every_command_takes_a_foreign_kind(results: Path) -> None:
-    records = [json.loads(path.read_text()) for path in sorted((results / "records").glob("*.json"))]
-    done = [record for record in records if record["status"] == "ok"]
+    done = [record for record in _records(results) if record["status"] == "ok"]
     assert len(done) >= 6
     assert {record["quality_protocol"] for record in done} == {done[0]["quality_protocol"]}
     finals = [record for record in done if record["spec"]["purpose"] == "final"]
@@ -83,11 +82,37 @@ def test_every_command_takes_a_foreign_kind(results: Path) -> None:
     assert _call("export", results, "--csv", csv).returncode == 0
 
 
+def test_a_foreign_metric_is_limited_preferred_and_shown(results: Path) -> None:
+    if results.parent.name.startswith("denoising"):
+        pytest.skip("the measurement is taken of regression nets")
+    figures = {r["run_id"]: r["metrics"]["movement"] for r in _records(results) if r["spec"]["purpose"] == "final"}
+    assert any(value is not None for value in figures.values())
+    assert "moved" in _call("export", results, "--markdown", "-").stdout
+    assert "movement" in _call("export", results, "--csv", "-").stdout.splitlines()[0]
+    shown = next(run for run, value in figures.items() if value is not None)
+    assert "movement of outputs" in _call("show", shown, "--study", results).stdout
+    preferred = json.loads(_call("recommend", results, "--prefer", "movement", "--json").stdout)
+    assert preferred["measured_by"]["movement"] == "movement"
+    limited = _call("recommend", results, "--max", "movement=0.001")
+    assert limited.returncode == 1
+    assert "movement of outputs ≤ 0.001" in " ".join(limited.stdout.split())
+    wrong = _call("recommend", results, "--max", "movment=1")
+    assert wrong.returncode == 2
+    assert "did you mean 'movement'?" in wrong.stderr
+    assert _call("report", results).returncode in (0, 1)
+    page = (results / "report" / "report.html").read_text()
+    assert "movement of outputs" in page
+
+
+def _records(results: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((results / "records").glob("*.json"))]
+
+
 def test_a_foreign_run_is_repeated_to_the_last_digit(results: Path) -> None:
     final = next(
         record["run_id"]
-        for path in (results / "records").glob("*.json")
-        if (record := json.loads(path.read_text()))["status"] == "ok" and record["spec"]["purpose"] == "final"
+        for record in _records(results)
+        if record["status"] == "ok" and record["spec"]["purpose"] == "final"
     )
     again = _call("rerun", final, "--study", results, "--quiet")
     assert again.returncode == 0, again.stdout + again.stderr
@@ -104,7 +129,7 @@ def test_a_killed_foreign_study_is_resumed(tmp_path: Path) -> None:
     process.communicate(timeout=60)
     again = subprocess.run(command, env=_environment(PLUGIN), capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
-    records = [json.loads(path.read_text()) for path in (tmp_path / "results" / "records").glob("*.json")]
+    records = _records(tmp_path / "results")
     assert len(records) == 7
     assert {record["status"] for record in records} == {"ok"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from peftscope.measures.metrics import OF_RETENTION, RUN_METRICS, SCORE_METRICS
+from peftscope.measures.registry import metric_specs
 from peftscope.schema.record import Attempt, CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import ensure_folder, read_records, record_path
@@ -23,7 +23,7 @@ def _record(index: int) -> RunRecord:
     """Of the size real records have: 100 examples, eight of them with their text, and a curve of 20 points."""
     spec = RunSpec(model="m", task="math", method="lora", learning_rate=1e-4, seed=index)
     environment = {"packages": {f"package-{n}": "1.0" for n in range(12)}, "cpu": "some processor"}
-    metrics = {name: index + n / 7 for n, name in enumerate([*SCORE_METRICS, *RUN_METRICS, *OF_RETENTION])}
+    metrics = {name: index + n / 7 for n, name in enumerate(metric_specs())}
     return RunRecord(
         run_id=spec.run_id,
         spec=spec,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from peftscope.errors import SpecError
-from peftscope.measures.metrics import OF_RETENTION, RUN_METRICS, SCORE_METRICS
+from peftscope.measures.registry import metric_specs
 from peftscope.methods.adapter_config import method_name
 from peftscope.schema.record import Attempt, CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
 from peftscope.schema.run import RunSpec
@@ -23,7 +23,7 @@ from peftscope.upstream.results_in import Names, keep_imported, read_document, r
 from peftscope.upstream.results_out import document_of, export_upstream
 from published import image_result, text_result
 
-OURS = (*SCORE_METRICS, *RUN_METRICS, *OF_RETENTION)
+OURS = tuple(metric_specs())
 NAMES = Names(method_name=method_name, metrics=OURS)
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from judged import ACCURACY, a_candidate, a_verdict
 from peftscope.analysis.front import Front
-from peftscope.measures.metrics import RUN_METRICS
+from peftscope.measures.registry import metric_specs
 from peftscope.views.front import front_topic
 
-MEMORY = RUN_METRICS["peak_train_memory_bytes"]
+MEMORY = metric_specs()["peak_train_memory_bytes"]
 
 
 def _front(**parts: Any) -> Front:

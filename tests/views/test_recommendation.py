@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from judged import LOSS, a_candidate, a_verdict, failures
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.limits import Limits
 from peftscope.analysis.recommendation import Recommendation, recommend
 from peftscope.analysis.verdict import Verdict
-from peftscope.cli.figures import RETENTION
-from peftscope.measures.metrics import RUN_METRICS
+from peftscope.cli.figures import known_metrics
 from peftscope.views.recommendation import recommendation_topics
 
-SPECS = (*RUN_METRICS.values(), *RETENTION.values())
+SPECS = known_metrics()
 BASE = a_candidate("base", 0.1, is_base=True)
+
+
+def _recommend(verdict: Verdict, **options: Any) -> Recommendation:
+    return recommend(verdict, metrics=SPECS, **options)
 
 
 def _told(found: Recommendation) -> dict[str, str]:
@@ -32,7 +36,7 @@ def _memory(value: float) -> dict[str, float]:
 
 def test_equivalent_and_undecided_are_said_apart() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.595), a_candidate("c", 0.57))
-    text = _told(recommend(verdict))["What cannot be told from it"]
+    text = _told(_recommend(verdict))["What cannot be told from it"]
     assert "The same, inside a margin of 2.0 points: b (+0.5 points" in text
     assert "Undecided, neither better nor shown to be the same (all 6 pairs judged at once): c (+3.0 points" in text
 
@@ -40,7 +44,7 @@ def test_equivalent_and_undecided_are_said_apart() -> None:
 def test_seeds_that_would_decide_are_counted_and_hopeless_pairs_are_said() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.57), a_candidate("c", 0.565))
     pairs = [replace(p, more_seeds=None) if "c" in (p.first, p.second) else p for p in verdict.pairs]
-    text = _told(recommend(replace(verdict, pairs=tuple(pairs))))["Not enough evidence"]
+    text = _told(_recommend(replace(verdict, pairs=tuple(pairs))))["Not enough evidence"]
     assert "About 4 more seeds of each would tell a and b apart" in text
     assert "No affordable number of seeds would likely tell a from c; more test examples might." in text
 
@@ -48,7 +52,7 @@ def test_seeds_that_would_decide_are_counted_and_hopeless_pairs_are_said() -> No
 def test_with_one_seed_no_number_of_seeds_is_made_up() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6, num_seeds=1), a_candidate("b", 0.57, num_seeds=1))
     verdict = replace(verdict, pairs=tuple(replace(p, more_seeds=None) for p in verdict.pairs))
-    text = _text(recommend(verdict))
+    text = _text(_recommend(verdict))
     assert "take 3" in text
     assert "No affordable number" not in text
     assert "One seed: the intervals are over test examples alone" in text
@@ -56,7 +60,7 @@ def test_with_one_seed_no_number_of_seeds_is_made_up() -> None:
 
 def test_a_choice_made_for_its_cost_says_who_scores_more() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6, figures=_memory(2e9)), a_candidate("b", 0.4, figures=_memory(1e9)))
-    text = _text(recommend(verdict, prefer=["memory"]))
+    text = _text(_recommend(verdict, prefer=["memory"]))
     assert "Take b" in text
     assert "chosen by what you prefer: the least training memory, among the techniques that keep the limits" in text
     assert "Detectably better than it, and not chosen for what you prefer or for the limits: a (-20.0 points" in text
@@ -64,22 +68,22 @@ def test_a_choice_made_for_its_cost_says_who_scores_more() -> None:
 
 def test_a_preference_nobody_measured_is_said() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6, figures=_memory(2e9)), a_candidate("b", 0.4))
-    assert "Nobody measured decoding step, so that could not count." in _text(recommend(verdict, prefer=["latency"]))
+    assert "Nobody measured decoding step, so that could not count." in _text(_recommend(verdict, prefer=["latency"]))
 
 
 def test_a_base_that_was_not_measured_is_said_and_so_is_one_that_is_not_beaten() -> None:
-    assert "The untouched base was not measured" in _text(recommend(a_verdict(a_candidate("a", 0.6))))
+    assert "The untouched base was not measured" in _text(_recommend(a_verdict(a_candidate("a", 0.6))))
     verdict = a_verdict(a_candidate("base", 0.5, is_base=True), a_candidate("a", 0.53))
-    text = _text(recommend(verdict, limits=Limits(score=0.52)))
+    text = _text(_recommend(verdict, limits=Limits(score=0.52)))
     assert "It is not detectably better than leaving the model alone." in text
 
 
 def test_many_techniques_are_counted_and_not_listed() -> None:
     many = [a_candidate(f"m{n:02}", 0.5 - n / 1000, figures=_memory(9e9)) for n in range(30)]
     verdict = a_verdict(BASE, a_candidate("a", 0.6, figures=_memory(1e9)), *many)
-    told = _told(recommend(verdict))
+    told = _told(_recommend(verdict))
     assert told["It detectably beats 30 of 30"].startswith("and 22 more, by more than these")
-    told = _told(recommend(verdict, limits=Limits(memory=2e9)))
+    told = _told(_recommend(verdict, limits=Limits(costs={"memory": 2e9})))
     text = told["What the limits left out: 30 (training memory ≤ 2 GB)"]
     assert text.startswith("and 20 more, none of which scores higher")
     assert "m00|50.0 %|training memory 9 GB, 7 GB over" in text
@@ -87,21 +91,21 @@ def test_many_techniques_are_counted_and_not_listed() -> None:
 
 def test_of_a_loss_the_limit_is_the_most() -> None:
     verdict = a_verdict(a_candidate("a", 2.0), a_candidate("b", 1.0), metric=LOSS)
-    told = _told(recommend(verdict, limits=Limits(score=1.5)))
+    told = _told(_recommend(verdict, limits=Limits(score=1.5)))
     assert "held out loss 1.000 [0.970, 1.030]" in told["Take b"]
     assert told["What the limits left out: 1 (score ≤ 1.500)"].endswith("a|2.000|score 2.000, 0.500 over")
 
 
 def test_a_limit_on_what_nobody_measured_leaves_all_out_and_says_so() -> None:
     verdict: Verdict = a_verdict(BASE, a_candidate("a", 0.6))
-    told = _told(recommend(verdict, limits=Limits(latency=0.08, score=0.3)))
+    told = _told(_recommend(verdict, limits=Limits(costs={"latency": 0.08}, score=0.3)))
     assert "Nothing here satisfies the limits" in told
     assert "decoding step not measured" in told["What the limits left out: 1 (decoding step ≤ 0.08, score ≥ 30.0 %)"]
 
 
 def test_failures_of_one_kind_are_counted() -> None:
     lost = a_candidate("b", 0.5, failures=failures("oom: no memory", "oom: no memory", "killed: by hand"))
-    told = _told(recommend(a_verdict(BASE, a_candidate("a", 0.6), lost)))
+    told = _told(_recommend(a_verdict(BASE, a_candidate("a", 0.6), lost)))
     assert told["3 runs failed"] == "b: oom: no memory (2 runs) b: killed: by hand"
 
 
@@ -113,20 +117,20 @@ def _in_tiers(verdict: Verdict, *tiers: tuple[str, ...]) -> Verdict:
 
 def test_a_choice_alone_in_the_top_tier_is_said_to_be_the_best_and_who_is_out() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.57))
-    text = _text(recommend(_in_tiers(verdict, ("a",), ("b",), ("base",))))
+    text = _text(_recommend(_in_tiers(verdict, ("a",), ("b",), ("base",))))
     assert "It is alone in the top tier: the best of all with 95 % confidence." in text
     assert "the top tier, the answer is clearer: not b." in text
 
 
 def test_a_choice_that_shares_the_top_tier_is_not_said_to_be_alone() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.57))
-    text = _text(recommend(_in_tiers(verdict, ("a", "b"), ("base",))))
+    text = _text(_recommend(_in_tiers(verdict, ("a", "b"), ("base",))))
     assert "top tier" not in text
 
 
 def test_a_choice_whose_trainings_diverged_says_so_in_its_heading() -> None:
     shaky = a_candidate("a", 0.6, num_seeds=2, failures=failures("diverged: loss is NaN", "killed: power cut"))
-    told = _told(recommend(a_verdict(BASE, shaky, a_candidate("b", 0.57))))
+    told = _told(_recommend(a_verdict(BASE, shaky, a_candidate("b", 0.57))))
     text = told["Take a: 1 of 3 trainings diverged"]
     assert "1 of 3 trainings diverged; its score is the mean over all of them" in text
 
@@ -134,9 +138,9 @@ def test_a_choice_whose_trainings_diverged_says_so_in_its_heading() -> None:
 def test_a_cheaper_one_is_called_no_worse_only_inside_the_margin() -> None:
     costly, cheap = a_candidate("a", 0.6, figures=_memory(2e9)), a_candidate("b", 0.57, figures=_memory(1e9))
     verdict = a_verdict(BASE, costly, cheap)
-    assert "Cheaper, and perhaps worse: b (by up to 7.0 points) in training memory" in _text(recommend(verdict))
+    assert "Cheaper, and perhaps worse: b (by up to 7.0 points) in training memory" in _text(_recommend(verdict))
     near = [replace(p, difference=Estimate(0.005, -0.005, 0.015)) if p.second == "b" else p for p in verdict.pairs]
-    text = _text(recommend(replace(verdict, pairs=tuple(near))))
+    text = _text(_recommend(replace(verdict, pairs=tuple(near))))
     assert "Cheaper, and worse by less than 2.0 points, if at all: b in training memory" in text
 
 
@@ -145,7 +149,7 @@ def test_what_is_tied_and_not_advised_as_cheaper_is_named_with_the_reason() -> N
     verdict = a_verdict(
         BASE, a_candidate("a", 0.6, figures=_memory(3e9)), a_candidate("b", 0.57, figures=_memory(2e9)), shaky
     )
-    text = _told(recommend(verdict))["What cannot be told from it"]
+    text = _told(_recommend(verdict))["What cannot be told from it"]
     assert "The cheapest of the choice and these: b in training memory" in text
     assert "Left out of that, since trainings diverged or the base is not detectably beaten: c." in text
 
@@ -154,7 +158,7 @@ def test_where_intervals_overlap_and_a_pair_is_called_better_the_page_says_why()
     wide = a_candidate("a", 0.6, half=0.06), a_candidate("b", 0.57, half=0.06)
     verdict = a_verdict(BASE, *wide)
     pairs = tuple(replace(p, verdict="better") if (p.first, p.second) == ("a", "b") else p for p in verdict.pairs)
-    text = _text(recommend(replace(verdict, pairs=pairs)))
+    text = _text(_recommend(replace(verdict, pairs=pairs)))
     assert "Though intervals of the scores overlap (b): both answered the same examples" in text
     apart = a_verdict(BASE, a_candidate("a", 0.6, half=0.01), a_candidate("b", 0.4, half=0.01))
-    assert "overlap" not in _text(recommend(apart))
+    assert "overlap" not in _text(_recommend(apart))

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from peftscope.cli.figures import known_metrics
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.table import failure_lines, markdown_table, quality_and_cost, terminal_table
 
@@ -25,7 +26,7 @@ BAD = {**GOOD, "method": "xlora", "score": None, "failures": ["refused: needs tr
 
 
 def test_tables_fit_eighty_columns_without_cutting_a_figure() -> None:
-    for table in quality_and_cost([GOOD, BAD], ACCURACY):
+    for table in quality_and_cost([GOOD, BAD], ACCURACY, known_metrics()):
         stream = io.StringIO()
         Console(file=stream, width=80).print(terminal_table(table))
         assert "…" not in stream.getvalue()
@@ -37,6 +38,6 @@ def test_a_failed_run_is_told_with_its_reason() -> None:
 
 
 def test_markdown_holds_the_same_cells() -> None:
-    table = quality_and_cost([GOOD], ACCURACY)[0]
+    table = quality_and_cost([GOOD], ACCURACY, known_metrics())[0]
     assert markdown_table(table).splitlines()[2] == "| " + " | ".join(table.cells[0]) + " |"
     assert "48.0 [41.0, 55.0]" in table.cells[0]

@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.verdict import Candidate, Verdict
+from peftscope.schema.metric import MetricSpec
 
-__all__ = ["QUANTITIES", "SCORE", "Breach", "Excluded", "Limits", "excluded_by", "metric_for", "value_of"]
+__all__ = [
+    "SCORE",
+    "Breach",
+    "Excluded",
+    "Limits",
+    "cheap_of",
+    "excluded_by",
+    "metric_for",
+    "quantities_of",
+    "value_of",
+]
 
 SCORE = "score"
-QUANTITIES: Mapping[str, tuple[str, ...]] = {
-    SCORE: (),
-    "memory": ("peak_train_memory_bytes", "peak_train_reserved_bytes", "upstream_peak_reserved_bytes"),
-    "checkpoint": ("checkpoint_bytes",),
-    "time": ("train_time_s", "upstream_train_time_s"),
-    "forgetting": ("forgetting", "upstream_forgetting"),
-    "latency": ("decode_latency_adapter_b1_s", "decode_latency_merged_b1_s"),
-}
-"""What limits and preferences are about -> the metrics that measure it, the best first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """Hard limits; None sets none."""
 
-    memory: float | None = None
-    """Bytes at the peak of training."""
-    checkpoint: float | None = None
-    """Bytes."""
-    time: float | None = None
-    """Seconds of training."""
-    forgetting: float | None = None
-    latency: float | None = None
-    """Seconds of a decoding step."""
+    costs: Mapping[str, float] = field(default_factory=dict)
+    """The most of a quantity, such as ``memory`` in bytes, by what metrics' ``limit`` calls it."""
     score: float | None = None
     """The least, or where less is better the most."""
     mergeable: bool = False
     """It can be merged into the base."""
 
-    @property
-    def of_costs(self) -> dict[str, float]:
-        """Quantity -> the most of it."""
-        names = [name for name in QUANTITIES if name != SCORE]
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+def quantities_of(metrics: Iterable[MetricSpec]) -> dict[str, tuple[str, ...]]:
+    """What limits and preferences are about -> the metrics that measure it, the best first.
+
+    >>> spec = MetricSpec(name="train_time_s", unit="s", direction="lower", window="", limit="time")
+    >>> quantities_of([spec])
+    {'score': (), 'time': ('train_time_s',)}
+    """
+    found: dict[str, tuple[str, ...]] = {SCORE: ()}
+    for metric in metrics:
+        if metric.limit is not None:
+            found[metric.limit] = (*found.get(metric.limit, ()), metric.name)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +69,20 @@ class Excluded:
     breaches: tuple[Breach, ...]
 
 
-def metric_for(quantity: str, candidates: Sequence[Candidate], *, merged: bool = False) -> str | None:
-    """The metric a quantity is read from: the one most candidates have, of equals the first.
+def cheap_of(metrics: Iterable[MetricSpec]) -> tuple[str, ...]:
+    """Quantities that make a technique cheap: what training takes; forgetting and latency are the result's quality."""
+    return tuple(dict.fromkeys(m.limit for m in metrics if m.limit and m.group == "cost" and m.needs_training))
+
+
+def metric_for(names: Sequence[str], candidates: Sequence[Candidate], *, merged: bool = False) -> str | None:
+    """The metric a quantity is read from: of those that measure it the one most candidates have, of equals the first.
 
     Args:
-        merged: Whether the adapter will be merged, so that its latency is that of the merged model.
+        names: Metrics that measure the quantity.
+        candidates: What it is read of.
+        merged: Whether the adapter will be merged, so that what is measured merged comes first.
     """
-    names = QUANTITIES[quantity]
-    names = tuple(reversed(names)) if quantity == "latency" and merged else names
+    names = sorted(names, key=lambda name: "merged" not in name) if merged else names
     counts = {name: sum(name in c.figures and not c.is_base for c in candidates) for name in names}
     best = max(counts, key=lambda name: counts[name], default=None)
     return best if best is not None and counts[best] else None
@@ -108,7 +117,7 @@ def excluded_by(
 
 def _costly(candidate: Candidate, limits: Limits, metrics: Mapping[str, str]) -> list[Breach]:
     found = []
-    for quantity, bound in limits.of_costs.items():
+    for quantity, bound in limits.costs.items():
         figure = candidate.figures.get(metrics[quantity]) if quantity in metrics else None
         if figure is None or figure.high > bound:
             found.append(Breach(limit=quantity, value=None if figure is None else figure.high, bound=bound))

@@ -13,23 +13,21 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from peftscope.analysis.limits import (
-    QUANTITIES,
     SCORE,
     Excluded,
     Limits,
+    cheap_of,
     excluded_by,
     metric_for,
+    quantities_of,
     value_of,
 )
 from peftscope.analysis.traits import Traits, setting_of
 from peftscope.analysis.verdict import Candidate, Failure, Pair, Verdict
+from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
 
 __all__ = ["Kin", "Recommendation", "Tie", "recommend"]
-
-COSTS = tuple(name for name in QUANTITIES if name != SCORE)
-CHEAP = ("memory", "checkpoint", "time")
-"""What makes a technique cheap; forgetting and latency are no price but quality of the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +69,8 @@ class Recommendation:
     prefer: tuple[str, ...]
     metrics: Mapping[str, str]
     """Quantity -> name of the metric it was read from; those nobody measured are not in it."""
+    cheap: tuple[str, ...] = ()
+    """Quantities that make a technique cheap: what training with it takes."""
     choice: Candidate | None
     """None where nothing satisfies the limits; the base where nothing is detectably better than it."""
     leading: Candidate | None
@@ -111,6 +111,7 @@ class Recommendation:
 def recommend(
     verdict: Verdict,
     *,
+    metrics: Sequence[MetricSpec] = (),
     limits: Limits | None = None,
     prefer: Sequence[str] = (SCORE,),
     have: str | None = None,
@@ -121,6 +122,7 @@ def recommend(
 
     Args:
         verdict: What the final runs say.
+        metrics: What its figures are; those with a ``limit`` can be limited and preferred.
         limits: What the choice has to keep.
         prefer: Quantities, the most important first.
         have: Name of the technique the user has; relatives of it are pointed out.
@@ -128,23 +130,29 @@ def recommend(
         records: Method -> one of its final runs, which tells the settings it ran with.
     """
     assert prefer
-    assert set(prefer) <= set(QUANTITIES), prefer
+    quantities = quantities_of(metrics)
+    assert set(prefer) <= set(quantities), prefer
     limits, traits = limits or Limits(), traits or {}
     scored = [c for c in verdict.candidates if c.score is not None]
-    metrics = {name: found for name in COSTS if (found := metric_for(name, scored, merged=limits.mergeable))}
-    excluded = tuple(e for c in scored if (e := excluded_by(c, verdict, limits, metrics, traits)) is not None)
+    measured_by = {
+        name: found
+        for name, names in quantities.items()
+        if (found := metric_for(names, scored, merged=limits.mergeable))
+    }
+    excluded = tuple(e for c in scored if (e := excluded_by(c, verdict, limits, measured_by, traits)) is not None)
     out = {e.method for e in excluded}
     eligible = [c for c in scored if c.method not in out]
     bases = [c for c in scored if c.is_base]
     trained = [c for c in eligible if not c.is_base]
     leading = _best(trained, verdict)
     base = bases[0] if bases else None
-    choice = _choose(trained, eligible, base, verdict, tuple(prefer), metrics)
+    choice = _choose(trained, eligible, base, verdict, tuple(prefer), measured_by)
     answer = Recommendation(
         verdict=verdict,
         limits=limits,
         prefer=tuple(prefer),
-        metrics=metrics,
+        metrics=measured_by,
+        cheap=cheap_of(metrics),
         choice=choice,
         leading=leading,
         excluded=excluded,
@@ -173,7 +181,7 @@ def _told(found: Recommendation, choice: Candidate, eligible: Sequence[Candidate
         beaten=tuple(pair for pair in pairs if pair.verdict == "better"),
         beats_choice=tuple(pair for pair in pairs if pair.verdict == "worse"),
         ties=ties,
-        cheapest={name: c.method for name in CHEAP if (c := _least(advised, name, found)) is not None},
+        cheapest={name: c.method for name in found.cheap if (c := _least(advised, name, found)) is not None},
         base_pair=verdict.pair(against.method, found.base.method) if against and found.base else None,
         is_single=choice.single,
         standard_error=_standard_error(choice, verdict) if choice.single else None,

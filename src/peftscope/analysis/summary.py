@@ -16,22 +16,9 @@ from peftscope.analysis.crossed import mean_intervals
 from peftscope.analysis.estimates import LEVEL, Estimate
 from peftscope.analysis.judge import final_runs, trained_in
 from peftscope.analysis.pairs import gains_of
+from peftscope.schema.metric import MetricSpec
 
-__all__ = ["COSTS", "FIGURES", "summarise"]
-
-FIGURES = ("num_trainable_params", "checkpoint_bytes", "forgetting", "drift")
-"""Metrics averaged over the seeds of a row, beside the score."""
-
-COSTS = (
-    "peak_train_memory_bytes",
-    "peak_eval_memory_bytes",
-    "train_time_s",
-    "eval_time_s",
-    "total_time_s",
-    "decode_latency_adapter_b1_s",
-    "decode_latency_merged_b1_s",
-)
-"""Metrics averaged over those seeds of a row that share a cost protocol."""
+__all__ = ["summarise"]
 
 
 def summarise(
@@ -39,6 +26,7 @@ def summarise(
     examples: pd.DataFrame,
     *,
     base: str,
+    metrics: Sequence[MetricSpec],
     higher_is_better: bool = True,
     across: bool = False,
 ) -> list[dict[str, Any]]:
@@ -48,6 +36,7 @@ def summarise(
         runs: One row per run (``store.frame.frame_of``); trials are passed over.
         examples: One row per run and example (``store.frame.examples_of``).
         base: Name of the technique that is the untouched base.
+        metrics: What else is averaged: over the seeds of a row, or over those of them that share a cost protocol.
         higher_is_better: Direction of the task's score.
         across: Whether to throw all protocols into one, because the user asked for it.
 
@@ -63,7 +52,7 @@ def summarise(
     rows: list[dict[str, Any]] = []
     for protocol in runs["quality_protocol"].value_counts(sort=True, dropna=False).index:
         same = runs["quality_protocol"].isna() if pd.isna(protocol) else runs["quality_protocol"] == protocol
-        rows += _ranked(runs[same], examples, base=base, sign=sign)
+        rows += _ranked(runs[same], examples, base=base, metrics=metrics, sign=sign)
     return rows
 
 
@@ -79,12 +68,14 @@ def _with_protocols(runs: pd.DataFrame, across: bool) -> pd.DataFrame:
     return runs.assign(**columns)
 
 
-def _ranked(runs: pd.DataFrame, examples: pd.DataFrame, *, base: str, sign: float) -> list[dict[str, Any]]:
+def _ranked(
+    runs: pd.DataFrame, examples: pd.DataFrame, *, base: str, metrics: Sequence[MetricSpec], sign: float
+) -> list[dict[str, Any]]:
     groups = [group for _, group in runs.groupby(["method", "learning_rate"], sort=False, dropna=False)]
     scores, gains, collapsed = _estimates(groups, examples, base=base, sign=sign)
     rows = [
         {
-            **_row(group, scores.get(str(place)), gains.get(str(place)), is_base=group["technique"].iloc[0] == base),
+            **_row(group, scores.get(str(place)), gains.get(str(place)), metrics, base=base),
             "num_collapsed": collapsed.get(str(place), 0),
         }
         for place, group in enumerate(groups)
@@ -118,14 +109,16 @@ def _estimates(
     return dict(zip(crossed.names, mean_intervals(crossed, LEVEL))), gains, collapsed
 
 
-def _row(group: pd.DataFrame, score: Estimate | None, gain: Estimate | None, *, is_base: bool) -> dict[str, Any]:
+def _row(
+    group: pd.DataFrame, score: Estimate | None, gain: Estimate | None, metrics: Sequence[MetricSpec], *, base: str
+) -> dict[str, Any]:
     good = group[group["status"] == "ok"]
     failed = group[group["status"] != "ok"]
     rate = group["learning_rate"].iloc[0]
     return {
         "method": str(group["method"].iloc[0]),
         "technique": group["technique"].iloc[0],
-        "is_base": bool(is_base),
+        "is_base": bool(group["technique"].iloc[0] == base),
         "learning_rate": None if pd.isna(rate) else float(rate),
         "quality_protocol": group["quality_protocol"].iloc[0],
         "num_seeds": len(good),
@@ -134,12 +127,12 @@ def _row(group: pd.DataFrame, score: Estimate | None, gain: Estimate | None, *, 
         "score_interval": None if score is None else score.interval,
         "gain": None if gain is None else gain.value,
         "gain_interval": None if gain is None else gain.interval,
-        **{name: _mean(good, name) for name in FIGURES},
+        **{m.name: _mean(good, m.name) for m in metrics if m.protocol == "quality"},
         "costs": [
             {
                 "cost_protocol": None if pd.isna(protocol) else protocol,
                 "num_runs": len(same),
-                **{name: _mean(same, name) for name in COSTS},
+                **{m.name: _mean(same, m.name) for m in metrics if m.protocol == "cost"},
             }
             for protocol, same in good.groupby("cost_protocol", sort=False, dropna=False)
         ],

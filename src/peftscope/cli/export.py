@@ -93,10 +93,13 @@ def _put(path: Path, text: str) -> str:
 
 
 def _markdown(records: list[RunRecord]) -> str:
+    from peftscope.cli.figures import known_metrics
     from peftscope.views.runs import run_failures, run_tables
     from peftscope.views.table import markdown_table
 
-    parts = [f"**{table.title}**\n\n{markdown_table(table)}" for table in run_tables(records, narrow=False)]
+    parts = [
+        f"**{table.title}**\n\n{markdown_table(table)}" for table in run_tables(records, known_metrics(), narrow=False)
+    ]
     failures = run_failures(records)
     if failures:
         parts.append("\n".join(f"- {line}" for line in failures))

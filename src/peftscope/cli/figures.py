@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from peftscope.measures.metrics import RUN_METRICS, SCORE_METRICS
+from peftscope.measures.registry import metric_specs
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
 from peftscope.upstream.figures import SCORES, UPSTREAM_METRICS
@@ -13,17 +13,13 @@ from peftscope.upstream.figures import SCORES, UPSTREAM_METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["RETENTION", "example_count", "figure_specs", "score_spec"]
+__all__ = ["example_count", "figure_specs", "known_metrics", "score_spec"]
 
 GSM8K_TEST = 1319
 """Problems of the test split the public text benchmark scores."""
 
-GENERAL = "tokens of general text, each predicted from those before it in its paragraph; padding left out"
-RETENTION: dict[str, MetricSpec] = {
-    name: MetricSpec(name=name, unit="nats/token", direction="lower", window=GENERAL)
-    for name in ("forgetting", "drift", "general_loss")
-}
-"""As the task's ``Retention`` has them; told again because importing it takes torch, and eight seconds."""
+OF_SCORE = ("test_score", "valid_score")
+"""The score itself, which is told of by itself."""
 
 UNITS = {"accuracy": "share", "dino_similarity": "task"}
 
@@ -38,16 +34,23 @@ def score_spec(records: Sequence[RunRecord]) -> MetricSpec:
         if benchmark in benchmarks:
             window = f"test split of the public benchmark {benchmark}"
             return MetricSpec(name=name, unit=UNITS[name], direction="higher", window=window)
-    return SCORE_METRICS["test_score"]
+    return metric_specs()["test_score"]
+
+
+def known_metrics() -> tuple[MetricSpec, ...]:
+    """Everything a record can have a value of, whoever measured it."""
+    return (*metric_specs().values(), *UPSTREAM_METRICS.values())
 
 
 def figure_specs(runs: pd.DataFrame) -> tuple[MetricSpec, ...]:
     """Specs of the quantities some run has, but for the score, and for those without a better side."""
-    known = {**RUN_METRICS, **RETENTION, **UPSTREAM_METRICS, "truncated_share": SCORE_METRICS["truncated_share"]}
     return tuple(
         spec
-        for name, spec in known.items()
-        if spec.direction != "neutral" and name in runs and runs[name].notna().any()
+        for spec in known_metrics()
+        if spec.direction != "neutral"
+        and spec.name not in OF_SCORE
+        and spec.name in runs
+        and runs[spec.name].notna().any()
     )
 
 

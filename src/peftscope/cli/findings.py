@@ -12,7 +12,7 @@ from peftscope.analysis.fairness import Fairness, fairness
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Verdict
-from peftscope.cli.figures import example_count, figure_specs, score_spec
+from peftscope.cli.figures import example_count, figure_specs, known_metrics, score_spec
 from peftscope.cli.place import study_folder
 from peftscope.errors import SpecError, StoreError
 from peftscope.schema.metric import MetricSpec
@@ -265,8 +265,8 @@ def _of_one_protocol(finals: Sequence[RunRecord], notes: list[str]) -> list[RunR
 
 def _spend_nothing_on(base: str, runs: pd.DataFrame) -> None:
     """The untouched base is a candidate like any other: its training takes no time or memory, and leaves no file."""
-    for name in ("peak_train_memory_bytes", "train_time_s", "checkpoint_bytes"):
-        if name in runs:
+    for name in (metric.name for metric in known_metrics() if metric.limit is not None and metric.needs_training):
+        if name in runs and runs[name].notna().any():
             runs.loc[(runs["technique"] == base) & (runs["status"] == "ok"), name] = 0.0
 
 
@@ -276,8 +276,7 @@ def _blank_other_machines(runs: pd.DataFrame, metrics: Sequence[MetricSpec], not
     if protocols.nunique() < 2:
         return
     other = runs["cost_protocol"].notna() & (runs["cost_protocol"] != protocols.value_counts().index[0])
-    names = [m.name for m in metrics if m.unit.endswith("/s") or m.unit == "s" or "memory" in m.name]
-    names += [m.name for m in metrics if "reserved" in m.name or "allocated" in m.name]
+    names = [metric.name for metric in metrics if metric.protocol == "cost"]
     runs[names] = runs[names].astype(float)
     runs.loc[other, names] = float("nan")
     notes.append(f"times and memory of {_runs(int(other.sum()))} left out: taken under other conditions of cost")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from peftscope.cli.figures import known_metrics
 from peftscope.cli.output import print_json, show_warnings
 from peftscope.cli.place import RESULTS
 
@@ -38,11 +39,11 @@ def import_results(
 
 
 def _names() -> Names:
-    from peftscope.measures.metrics import OF_RETENTION, RUN_METRICS, SCORE_METRICS
+    from peftscope.measures.registry import metric_specs
     from peftscope.methods.adapter_config import method_name
     from peftscope.upstream.results_in import Names
 
-    return Names(method_name=method_name, metrics=(*SCORE_METRICS, *RUN_METRICS, *OF_RETENTION))
+    return Names(method_name=method_name, metrics=tuple(metric_specs()))
 
 
 def _print_document(found: Imported, place: Path, written: int) -> None:
@@ -66,7 +67,7 @@ def _print_tables(found: Imported, place: Path, written: int) -> None:
 
     console = Console()
     counts = ", ".join(f"{count} of {name}" for name, count in found.counts.items())
-    for table in run_tables(found.records, narrow=True):
+    for table in run_tables(found.records, known_metrics(), narrow=True):
         console.print(table.title, style="bold", markup=False, highlight=False, soft_wrap=True)
         console.print(terminal_table(table))
     for line in run_failures(found.records):

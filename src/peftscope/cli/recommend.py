@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from peftscope.cli import options
 from peftscope.cli.amounts import bytes_of, number_of, seconds_of
+from peftscope.cli.figures import known_metrics
 from peftscope.cli.output import print_json, show_warnings
 from peftscope.cli.request import Request
 from peftscope.errors import SpecError
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["answer", "default_have", "memory_front", "recommend"]
 
+READERS = {"bytes": bytes_of, "s": seconds_of}
+"""How amounts of a unit are written; others are numbers."""
 HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
 """Two of these would fill a line; the records hold them whole."""
 
@@ -40,11 +43,18 @@ def recommend(
     max_time: Annotated[str | None, typer.Option(help="Longest training, such as 30min.")] = None,
     max_latency: Annotated[str | None, typer.Option(help="Slowest decoding step at batch 1, such as 80ms.")] = None,
     max_forgetting: Annotated[str | None, typer.Option(help="Most forgetting, in nats per token.")] = None,
+    most: Annotated[
+        list[str] | None,
+        typer.Option("--max", help="Most of any quantity with a limit, such as memory=12GB; may stand several times."),
+    ] = None,
     min_score: Annotated[str | None, typer.Option(help="Least score, such as 0.4 or 40%; of a loss the most.")] = None,
     mergeable: Annotated[bool, typer.Option("--mergeable", help="Only what can be merged into the base.")] = False,
     prefer: Annotated[
         str,
-        typer.Option(help="What to rank by: score, memory, checkpoint, time, forgetting, latency; several by commas."),
+        typer.Option(
+            help="What to rank by: score, memory, checkpoint, time, forgetting, latency or any quantity with a limit; "
+            "several by commas."
+        ),
     ] = "score",
     margin: Annotated[
         str | None, typer.Option(help="Difference of scores that does not matter; 0.02 of a share by default.")
@@ -66,12 +76,15 @@ def recommend(
     from peftscope.analysis.limits import Limits
 
     request = _Request("recommend")
+    named = {
+        "memory": max_memory,
+        "checkpoint": max_checkpoint,
+        "time": max_time,
+        "latency": max_latency,
+        "forgetting": max_forgetting,
+    }
     limits = Limits(
-        memory=request.amount("--max-memory", max_memory, bytes_of),
-        checkpoint=request.amount("--max-checkpoint", max_checkpoint, bytes_of),
-        time=request.amount("--max-time", max_time, seconds_of),
-        forgetting=request.amount("--max-forgetting", max_forgetting, number_of),
-        latency=request.amount("--max-latency", max_latency, seconds_of),
+        costs=request.costs(named, most or ()),
         score=request.amount("--min-score", min_score, number_of),
         mergeable=mergeable,
     )
@@ -101,6 +114,7 @@ def answer(
     finals = [record for record in found.records if record.run_id in names and record.status == "ok"]
     return decide(
         found.verdict,
+        metrics=known_metrics(),
         limits=limits,
         prefer=prefer,
         have=have or default_have(),
@@ -112,9 +126,9 @@ def answer(
 def memory_front(found: Findings) -> Front | None:
     """The front of the score against training memory; None where nobody measured it."""
     from peftscope.analysis.front import front_of
-    from peftscope.analysis.limits import metric_for
+    from peftscope.analysis.limits import metric_for, quantities_of
 
-    name = metric_for("memory", found.verdict.candidates)
+    name = metric_for(quantities_of(known_metrics()).get("memory", ()), found.verdict.candidates)
     spec = next((metric for metric in found.metrics if metric.name == name), None)
     return front_of(found.verdict, (found.metric, spec)) if spec is not None else None
 
@@ -122,13 +136,30 @@ def memory_front(found: Findings) -> Front | None:
 class _Request(Request):
     """What the user asks for, with every problem in it."""
 
-    def preferences(self, text: str) -> tuple[str, ...]:
-        from peftscope.analysis.limits import QUANTITIES
+    def costs(self, named: Mapping[str, str | None], others: Sequence[str]) -> dict[str, float]:
+        """The most of each quantity, in its unit: from options of their own, and from ``--max NAME=AMOUNT``."""
+        units = {metric.limit: metric.unit for metric in known_metrics() if metric.limit is not None}
+        found: dict[str, float | None] = {}
+        for name, text in named.items():
+            if text is not None:
+                found[name] = self.amount(f"--max-{name}", text, READERS.get(units[name], number_of))
+        for given in others:
+            name, _, text = (part.strip() for part in given.partition("="))
+            self.check("--max", "quantity", name, units)
+            if name in found:
+                self.problems.append(f"--max: {name} is limited more than once")
+            elif name in units:
+                found[name] = self.amount(f"--max {name}", text, READERS.get(units[name], number_of))
+        return {name: value for name, value in found.items() if value is not None}
 
-        names = self.names("--prefer", "preference", text, QUANTITIES)
+    def preferences(self, text: str) -> tuple[str, ...]:
+        from peftscope.analysis.limits import quantities_of
+
+        known = quantities_of(known_metrics())
+        names = self.names("--prefer", "preference", text, known)
         self.problems += [f"--prefer: {n} stands more than once" for n in dict.fromkeys(names) if names.count(n) > 1]
         if not names:
-            self.problems.append(f"--prefer: nothing given; take some of {', '.join(QUANTITIES)}")
+            self.problems.append(f"--prefer: nothing given; take some of {', '.join(known)}")
         return tuple(names)
 
     def check_technique(self, name: str) -> None:
@@ -160,7 +191,7 @@ def _tell(
         _check_score(limits, found)
         told = answer(found, limits=limits, prefer=prefer, have=have)
         front = memory_front(found)
-    topics = recommendation_topics(told, front, found.metrics)
+    topics = recommendation_topics(told, front, known_metrics())
     trained = None if told.choice is None or told.choice.is_base else told.choice
     unfinished = unfinished_lines(found.fairness)
     if unfinished:

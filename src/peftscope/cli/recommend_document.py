@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from peftscope.analysis.fairness import Fairness
 from peftscope.analysis.front import Front
+from peftscope.analysis.limits import quantities_of
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.verdict import Candidate, Pair
+from peftscope.cli.figures import known_metrics
 from peftscope.views.report.material import Topic
 
 if TYPE_CHECKING:
@@ -29,7 +31,11 @@ def document_of(
         "metric": found.metric.model_dump(mode="json"),
         "margin": verdict.margin,
         "level": verdict.level,
-        "limits": asdict(answer.limits),
+        "limits": {
+            **{name: answer.limits.costs.get(name) for name in quantities_of(known_metrics())},
+            "score": answer.limits.score,
+            "mergeable": answer.limits.mergeable,
+        },
         "prefer": list(answer.prefer),
         "measured_by": dict(answer.metrics),
         "choice": _candidate(answer.choice),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from rich.console import Console
 from peftscope.analysis.fairness import Fairness
 from peftscope.analysis.rate_source import with_rate_source
 from peftscope.analysis.tuning import Tuning
+from peftscope.cli.figures import known_metrics
 from peftscope.cli.output import print_event, print_json, show_warnings
 from peftscope.cli.progress import progress_for
 from peftscope.cli.recommend_document import fairness_document
@@ -182,6 +183,7 @@ def conclude(outcome: Outcome, manner: Manner, *, across: bool = False) -> None:
         frame_of(records),
         examples_of(records),
         base=BASE,
+        metrics=known_metrics(),
         higher_is_better=outcome.metric.direction != "lower",
         across=across,
     )
@@ -249,7 +251,7 @@ def _print_tables(
     console = Console(soft_wrap=True, highlight=False)
     metric = outcome.metric
     console.print(f"{outcome.title}: {metric.name}, {metric.window}", style="bold", markup=False)
-    tables = quality_and_cost(summary, metric)
+    tables = quality_and_cost(summary, metric, known_metrics())
     for table in tables:
         if len(tables) > 2:
             console.print(table.title, style="bold", markup=False)
@@ -262,9 +264,16 @@ def _print_tables(
             console.print(line, style="yellow", markup=False)
     console.print(
         f"Intervals (95 %) are {_window(records)}, for the configuration each was run with. "
-        f"Forgetting and drift in nats per token. Records: {outcome.folder}",
+        f"{_units(summary)}Records: {outcome.folder}",
         markup=False,
     )
+
+
+def _units(summary: Sequence[Mapping[str, Any]]) -> str:
+    """Of what stands in the table of quality without one."""
+    headed = [m for m in known_metrics() if m.heading and m.unit == "nats/token"]
+    told = [m.title for m in headed if any(row.get(m.name) is not None for row in summary)]
+    return f"{' and '.join(told).capitalize()} in nats per token. " if told else ""
 
 
 def _window(records: Sequence[RunRecord]) -> str:

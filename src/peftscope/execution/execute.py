@@ -13,9 +13,11 @@ from peftscope.analysis.rate_source import known_source
 from peftscope.capture import capture
 from peftscope.execution.baseline import retention_baseline
 from peftscope.execution.environment import describe_environment
-from peftscope.execution.measure import Measured, measure_result, measure_trial, score_split
+from peftscope.execution.measure import measure_result, measure_trial
+from peftscope.measures.base import Measured, Trained
 from peftscope.measures.memory import PeakMeter, anonymous_bytes
-from peftscope.measures.metrics import OF_TRAINING
+from peftscope.measures.registry import metric_specs
+from peftscope.measures.score import mean_score, score_split
 from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, Built, build
 from peftscope.methods.optimizers import settings_of
@@ -153,24 +155,24 @@ class _Run:
             self._train(built, task, predictor)
         if self.is_paused:
             return
-        if spec.purpose == "trial":
-            measure_trial(built, task, predictor, self.measured, stage=stage)
-            return
-        measure_result(
-            built,
-            task,
-            predictor,
-            spec,
-            self.measured,
+        trained = Trained(
+            built=built,
+            kind=kind,
+            task=task,
+            predictor=predictor,
+            spec=spec,
             checkpoint=self.folder / "adapters" / spec.run_id,
             retention=(retention, baseline) if retention is not None and baseline is not None else None,
-            stage=stage,
-            kind=kind,
         )
+        if spec.purpose == "trial":
+            measure_trial(trained, self.measured, stage=stage)
+            return
+        measure_result(trained, self.measured, stage=stage)
 
     def record(self, attempt: Attempt) -> RunRecord:
         """The record of everything found."""
         built, measured, fit_result = self.built, self.measured, self.fit
+        specs = metric_specs(self.kind.name if self.kind is not None else None)
         if fit_result.steps_done:
             measured.put("train_loss", fit_result.final_loss)
             measured.put("train_time_s", fit_result.train_time_s)
@@ -180,12 +182,13 @@ class _Run:
             if fit_result.train_time_s:
                 measured.put("units_per_s", fit_result.num_units / fit_result.train_time_s)
         if attempt.status == "ok" and built is not None and not built.card.trains:
-            measured.missing = {**dict.fromkeys(OF_TRAINING, "the base is not trained"), **measured.missing}
+            untrained = [name for name, metric in specs.items() if metric.needs_training]
+            measured.missing = {**dict.fromkeys(untrained, "the base is not trained"), **measured.missing}
         assert self.spec.run_id == self.run_id, "what a run was told has been changed while it ran"
         unmeasured = (
             "a trial sees training and validation data alone" if self.spec.purpose == "trial" else "not measured"
         )
-        metrics, missing = measured.complete(attempt.reason or unmeasured)
+        metrics, missing = measured.complete(specs, attempt.reason or unmeasured)
         protocol = None
         if self.quality is not None:
             protocol = Protocol(quality=self.quality, cost=cost_conditions(self.spec, attempt.environment))
@@ -283,7 +286,7 @@ class _Run:
             outcomes = score_split(task, built.model, predictor, "valid")
             self._stage("train")
             meter.resume()
-            return sum(o.score for o in outcomes) / len(outcomes)
+            return mean_score(outcomes)
 
         with PeakMeter(device) as meter:
             fit(

@@ -16,10 +16,14 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 with imported_later("bitsandbytes"):
     from peftscope.execution import execute
-    from peftscope.tasks import registry
+    from peftscope.measures import registry as measures
+    from peftscope.models.kinds import registry as kinds
+    from peftscope.tasks import registry as tasks
     from peftscope.tuning import preflight
 
-    registry.import_built_in()
+    tasks.import_built_in()
+    kinds.import_built_in()
+    measures.import_built_in()
 
 __all__ = ["execute", "preflight"]
 

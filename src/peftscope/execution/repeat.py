@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from peftscope.measures.metrics import RUN_METRICS
+from peftscope.measures.registry import metric_specs
 from peftscope.schema.difference import differences
 from peftscope.schema.record import RunRecord
 
@@ -37,7 +37,7 @@ def repeatable(record: RunRecord) -> dict[str, Any]:
 
     Left out: times and sampled memory, attempts, and the protocol of cost, which names the machine.
     """
-    fleeting = {name for name, metric in RUN_METRICS.items() if not metric.repeats}
+    fleeting = {name for name, metric in metric_specs().items() if not metric.repeats}
     raw = record.model_dump(mode="json", by_alias=True, exclude={"attempts", "cost_protocol", "protocol"})
     return {
         **raw,

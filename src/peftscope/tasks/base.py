@@ -79,8 +79,6 @@ class Retention(ABC):
     The base is measured before any technique touches it; the result is kept and shared by all runs.
     """
 
-    metrics: ClassVar[tuple[MetricSpec, ...]]
-
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
         """What decides the baseline beside the base's weights and type."""
@@ -91,7 +89,7 @@ class Retention(ABC):
 
     @abstractmethod
     def compare(self, model: nn.Module, baseline: dict[str, Tensor]) -> dict[str, float]:
-        """The metrics of a trained model against its base's values."""
+        """Metrics of a trained model against its base's values: ``forgetting``, ``drift``, ``general_loss``."""
 
 
 class HasLoss(Protocol):

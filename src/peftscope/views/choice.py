@@ -8,7 +8,7 @@ from peftscope.analysis.verdict import Candidate
 from peftscope.schema.metric import MetricSpec
 from peftscope.upstream.figures import UPSTREAM_METRICS
 from peftscope.views.report.quantities import estimate_text
-from peftscope.views.teller import LABELS, Teller
+from peftscope.views.teller import Teller
 from peftscope.views.units import bracket_text, rate_text
 
 __all__ = ["confirmed_lines", "gone_wrong", "risk_of", "standing_of", "worth_of_the_picked"]
@@ -38,11 +38,15 @@ def standing_of(teller: Teller, choice: Candidate) -> list[str]:
     basis = "a single run" if choice.single else "1 seed" if choice.num_seeds == 1 else f"{choice.num_seeds} seeds"
     if choice.num_examples:
         basis += f", {choice.num_examples:,} test examples"
-    costs = [f"{LABELS[name]} {text}" for name in found.metrics if (text := teller.cost(choice, name)) is not None]
+    costs = [
+        f"{teller.label(name)} {text}" for name in found.metrics if (text := teller.cost(choice, name)) is not None
+    ]
     lines = [f"{teller.score(choice)}{gain} ({basis}{rate})."]
     if costs:
         lines.append(f"It costs: {', '.join(costs)}.")
-    theirs = [f"{LABELS[name]}: {teller.specs[m].window}" for name, m in found.metrics.items() if m in UPSTREAM_METRICS]
+    theirs = [
+        f"{teller.label(name)}: {teller.specs[m].window}" for name, m in found.metrics.items() if m in UPSTREAM_METRICS
+    ]
     return [*lines, f"As others measured it: {'; '.join(theirs)}."] if theirs else lines
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from peftscope.analysis.front import Front
 from peftscope.analysis.verdict import Verdict
 from peftscope.views.report.material import Topic
-from peftscope.views.report.quantities import figure_text, label_of
+from peftscope.views.units import metric_text
 
 __all__ = ["front_topic"]
 
@@ -21,15 +21,15 @@ def front_topic(front: Front, verdict: Verdict) -> Topic | None:
         return None
     score, cost = front.metrics
     members = [verdict.candidate(method) for method in front.members]
-    heads = ("on the front", label_of(score.name), "memory", "probability")
+    heads = ("on the front", score.title, "memory", "probability")
     told = len(heads) - all(front.membership.get(method) is None for method in front.members)
     rows: list[tuple[str, ...]] = [heads[:told]]
     for method in front.members:
         chance = front.membership.get(method)
         sure = "single run" if chance is None else f"{chance * 100:.0f} %"
-        values = (figure_text(m, v) for m, v in zip(front.metrics, front.points[method]))
+        values = (metric_text(m, v) for m, v in zip(front.metrics, front.points[method]))
         rows.append((method, *values, sure)[:told])
-    lines = [f"Memory is {label_of(cost.name)}: {cost.window}."]
+    lines = [f"Memory is {cost.title}: {cost.window}."]
     without = [c.method for c in verdict.candidates if c.score is not None and c.method not in front.points]
     if without:
         lines.append(f"Without a figure of it, and so not on the front: {_few(without)}.")

@@ -15,9 +15,9 @@ from peftscope.views.choice import gone_wrong, risk_of, standing_of, worth_of_th
 from peftscope.views.front import front_topic
 from peftscope.views.report.material import Topic
 from peftscope.views.report.quantities import more_seeds_text
-from peftscope.views.teller import LABELS, Teller
+from peftscope.views.teller import Teller
 
-__all__ = ["LABELS", "recommendation_topics"]
+__all__ = ["recommendation_topics"]
 
 SHOWN = 8
 """Techniques told of one by one; the others are counted."""
@@ -73,11 +73,11 @@ def _why(teller: Teller) -> str:
     if last == SCORE and not before:
         return f"It is the best estimate {scope}.{_alone(found)}"
     parts = [
-        "not detectably worse than the best" if name == SCORE and name != last else f"the least {LABELS[name]}"
+        "not detectably worse than the best" if name == SCORE and name != last else f"the least {teller.label(name)}"
         for name in found.prefer
         if name != SCORE or name != last
     ]
-    unknown = [LABELS[name] for name in found.prefer if name != SCORE and name not in found.metrics]
+    unknown = [teller.label(name) for name in found.prefer if name != SCORE and name not in found.metrics]
     told = ", then ".join([*parts, *(["the best estimate"] if last == SCORE else [])])
     beating = " and are detectably better than the untouched base" if _is_useful(found) else ""
     text = f"It was chosen by what you prefer: {told}, among the techniques that keep the limits{beating}."
@@ -142,7 +142,7 @@ def _cheaper(teller: Teller) -> str | None:
         claim = "perhaps worse"
         reach = {m: f"{m} (by up to {teller.size(d)})" for m, d in deficits.items() if d is not None}
         names = {name: reach.get(method, method) for name, method in names.items()}
-    return f"Cheaper, and {claim}: {_by_method(names, lambda name, _: LABELS[name])}; see below."
+    return f"Cheaper, and {claim}: {_by_method(names, lambda name, _: teller.label(name))}; see below."
 
 
 def _most_worse(found: Recommendation, method: str) -> float | None:
@@ -220,7 +220,7 @@ def _ties(teller: Teller) -> Topic | None:
     tied = "the choice and these" if len(found.ties) > 1 else "the two"
 
     def tell(name: str, method: str) -> str:
-        return f"{LABELS[name]} ({teller.cost(found.verdict.candidate(method), name)})"
+        return f"{teller.label(name)} ({teller.cost(found.verdict.candidate(method), name)})"
 
     if found.cheapest:
         lines.append(f"The cheapest of {tied}: {_by_method(found.cheapest, tell)}.")
@@ -270,15 +270,15 @@ def _excluded(teller: Teller) -> Topic | None:
 
 def _limits(teller: Teller) -> str:
     limits = teller.found.limits
-    parts = [f"{LABELS[name]} ≤ {teller.bound(name, value)}" for name, value in limits.of_costs.items()]
+    parts = [f"{teller.label(name)} ≤ {teller.bound(name, value)}" for name, value in limits.costs.items()]
     if limits.score is not None:
         sign = "≤" if teller.verdict.metric.direction == "lower" else "≥"
-        parts.append(f"{LABELS[SCORE]} {sign} {teller.bound(SCORE, limits.score)}")
-    return ", ".join([*parts, LABELS["mergeable"]] if limits.mergeable else parts)
+        parts.append(f"{teller.label(SCORE)} {sign} {teller.bound(SCORE, limits.score)}")
+    return ", ".join([*parts, teller.label("mergeable")] if limits.mergeable else parts)
 
 
 def _breach(teller: Teller, breach: Breach) -> str:
-    label = LABELS[breach.limit]
+    label = teller.label(breach.limit)
     if breach.limit == "mergeable":
         return "cannot be merged"
     if breach.value is None or breach.bound is None:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from peftscope.execution.eta import wall_time
-from peftscope.measures.metrics import OF_RETENTION, RUN_METRICS, SCORE_METRICS
+from peftscope.measures.registry import metric_specs
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import Attempt, RunRecord
+from peftscope.upstream.figures import UPSTREAM_METRICS
 from peftscope.views.line import one_line, shorten, span_text, sparkline, value_text
 from peftscope.views.units import bytes_text, seconds_text
 
@@ -24,8 +25,6 @@ TRACEBACK_LINES = 6
 CRASH = "most recent call first"
 OUTPUTS = 3
 OUTPUT_CHARS = 200
-SPECS: Mapping[str, MetricSpec] = {**SCORE_METRICS, **RUN_METRICS}
-COST_UNITS = ("s", "bytes", "count", "task units/s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,25 +121,23 @@ def _attempt(attempt: Attempt, record: RunRecord) -> str:
 
 def _figures(record: RunRecord, *, cost: bool) -> list[tuple[str, str]]:
     known = {name: value for name, value in record.metrics.items() if value is not None}
+    specs = {name: _spec(name) for name in known}
     return [
-        (_label(name), _figure(name, value)) for name, value in known.items() if (_unit(name) in COST_UNITS) == cost
+        (specs[name].title, _figure(specs[name].unit, value))
+        for name, value in known.items()
+        if (specs[name].group == "cost") == cost
     ]
 
 
-def _label(name: str) -> str:
-    return re.sub(r"(?<!_per)_(s|bytes)$", "", name).replace("_", " ").replace("num ", "")
-
-
-def _unit(name: str) -> str:
-    if name in OF_RETENTION:
-        return "nats/token"
-    # Others' figures have no spec, and names that end as ours do.
+def _spec(name: str) -> MetricSpec:
+    """What a metric is; others' figures have no spec, and names that end as ours do."""
     suffix = name.rpartition("_")[2]
-    return SPECS[name].unit if name in SPECS else suffix if suffix in ("s", "bytes") else ""
+    unit = suffix if suffix in ("s", "bytes") else ""
+    other = MetricSpec(name=name, unit=unit, direction="neutral", window="", group="cost" if unit else "quality")
+    return {**metric_specs(), **UPSTREAM_METRICS}.get(name, other)
 
 
-def _figure(name: str, value: float) -> str:
-    unit = _unit(name)
+def _figure(unit: str, value: float) -> str:
     if unit == "s":
         return seconds_text(value)
     if unit == "bytes":
@@ -156,7 +153,7 @@ def _missing(record: RunRecord) -> list[tuple[str, str]]:
     """Reasons, each once, with what is missing for it."""
     by_reason: dict[str, list[str]] = {}
     for name, reason in record.missing.items():
-        by_reason.setdefault(one_line(reason), []).append(_label(name))
+        by_reason.setdefault(one_line(reason), []).append(_spec(name).title)
     return [("", f"{', '.join(names)}: {shorten(reason, 3 * LONGEST)}") for reason, names in by_reason.items()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from peftscope.schema.metric import MetricSpec
-from peftscope.views.units import bytes_text, count_text, interval_text, loss_text, rate_text, seconds_text
+from peftscope.views.units import interval_text, metric_text, rate_text
 
 __all__ = ["TextTable", "failure_lines", "markdown_table", "quality_and_cost", "terminal_table"]
 
@@ -27,11 +27,19 @@ class TextTable:
     cells: Sequence[Sequence[str]]
 
 
-def quality_and_cost(rows: Sequence[Row], metric: MetricSpec) -> list[TextTable]:
+def quality_and_cost(rows: Sequence[Row], metric: MetricSpec, metrics: Iterable[MetricSpec]) -> list[TextTable]:
     """Tables of a study's summary, narrow enough for 80 columns: what was learned, and what it cost.
 
     One of quality for each quality protocol, then one of cost for each cost protocol: nothing is ranked across.
+
+    Args:
+        rows: From ``analysis.summary.summarise``.
+        metric: The task's score.
+        metrics: What else there is; a column is shown for what has a heading and some row has.
     """
+    shown = [m for m in metrics if m.heading and any(_values(row, m) for row in rows)]
+    learned = [m for m in shown if m.group == "quality"]
+    spent = [m for m in shown if m.group == "cost"]
     scored = [row for row in rows if row["score"] is not None]
     entries = [(row, cost) for row in scored for cost in row["costs"]]
     qualities = list(dict.fromkeys(row["quality_protocol"] for row in scored)) or [None]
@@ -40,16 +48,16 @@ def quality_and_cost(rows: Sequence[Row], metric: MetricSpec) -> list[TextTable]
         *(
             TextTable(
                 title=_title("quality", protocol, qualities),
-                headings=("method", "lr", _score_heading(metric), "gain over base", "forgetting", "drift"),
-                cells=[_quality(row, metric) for row in scored if row["quality_protocol"] == protocol],
+                headings=("method", "lr", _score_heading(metric), "gain over base", *(m.heading for m in learned)),
+                cells=[_quality(row, metric, learned) for row in scored if row["quality_protocol"] == protocol],
             )
             for protocol in qualities
         ),
         *(
             TextTable(
                 title=_title("cost", protocol, costs),
-                headings=("method", "trained", "train mem", "eval mem", "train", "file", "decode", "merged"),
-                cells=[_cost(row, cost) for row, cost in entries if cost["cost_protocol"] == protocol],
+                headings=("method", *(m.heading for m in spent)),
+                cells=[_cost(row, cost, spent) for row, cost in entries if cost["cost_protocol"] == protocol],
             )
             for protocol in costs
         ),
@@ -94,7 +102,7 @@ def _score_heading(metric: MetricSpec) -> str:
     return f"{metric.name} % [95 %]" if metric.unit == "share" else f"{metric.name} [95 %]"
 
 
-def _quality(row: Row, metric: MetricSpec) -> list[str]:
+def _quality(row: Row, metric: MetricSpec, learned: Sequence[MetricSpec]) -> list[str]:
     percent = metric.unit == "share"
     name = row["method"] + (f" ({len(row['failures'])} failed)" if row["failures"] else "")
     return [
@@ -102,19 +110,15 @@ def _quality(row: Row, metric: MetricSpec) -> list[str]:
         rate_text(row["learning_rate"]),
         interval_text(row["score"], row["score_interval"], percent=percent),
         interval_text(row["gain"], row["gain_interval"], percent=percent, signed=True),
-        loss_text(row["forgetting"], signed=True),
-        loss_text(row["drift"]),
+        *(metric_text(m, row[m.name]) for m in learned),
     ]
 
 
-def _cost(row: Row, cost: Row) -> list[str]:
-    return [
-        row["method"],
-        count_text(row["num_trainable_params"]),
-        bytes_text(cost["peak_train_memory_bytes"]),
-        bytes_text(cost["peak_eval_memory_bytes"]),
-        seconds_text(cost["train_time_s"]),
-        bytes_text(row["checkpoint_bytes"]),
-        seconds_text(cost["decode_latency_adapter_b1_s"]),
-        seconds_text(cost["decode_latency_merged_b1_s"]),
-    ]
+def _cost(row: Row, cost: Row, spent: Sequence[MetricSpec]) -> list[str]:
+    return [row["method"], *(metric_text(m, (cost if m.protocol == "cost" else row)[m.name]) for m in spent)]
+
+
+def _values(row: Row, metric: MetricSpec) -> list[float]:
+    """What a row has of a metric: one value, or one for each cost protocol."""
+    places = row["costs"] if metric.protocol == "cost" else [row]
+    return [place[metric.name] for place in places if place.get(metric.name) is not None]

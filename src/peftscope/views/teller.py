@@ -10,19 +10,10 @@ from peftscope.analysis.limits import SCORE
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.verdict import Candidate, Pair, Verdict
 from peftscope.schema.metric import MetricSpec
-from peftscope.views.report.quantities import difference_text, figure_text, reading
+from peftscope.views.report.quantities import difference_text, reading
+from peftscope.views.units import metric_text
 
-__all__ = ["LABELS", "Teller"]
-
-LABELS: Mapping[str, str] = {
-    "score": "score",
-    "memory": "training memory",
-    "checkpoint": "checkpoint",
-    "time": "training time",
-    "forgetting": "forgetting",
-    "latency": "decoding step",
-    "mergeable": "mergeable",
-}
+__all__ = ["Teller"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +27,12 @@ class Teller:
     def verdict(self) -> Verdict:
         """What it rests on."""
         return self.found.verdict
+
+    def label(self, quantity: str) -> str:
+        """What a limit or preference is called in texts."""
+        name = self.found.metrics.get(quantity)
+        known = [spec for spec in self.specs.values() if spec.limit == quantity]
+        return self.specs[name].title if name is not None else known[0].title if known else quantity
 
     def score(self, candidate: Candidate) -> str:
         """The metric's name and the score with its interval."""
@@ -54,8 +51,8 @@ class Teller:
     def amount(self, quantity: str, value: float) -> str:
         """A value of a quantity, with its unit."""
         if quantity == SCORE:
-            return figure_text(self.verdict.metric, value)
-        return figure_text(self.specs[self.found.metrics[quantity]], value)
+            return metric_text(self.verdict.metric, value)
+        return metric_text(self.specs[self.found.metrics[quantity]], value)
 
     def bound(self, quantity: str, value: float) -> str:
         """A limit; of a quantity nobody measured as it was given."""

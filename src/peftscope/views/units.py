@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-__all__ = ["bracket_text", "bytes_text", "count_text", "interval_text", "loss_text", "rate_text", "seconds_text"]
+from peftscope.schema.metric import MetricSpec
+
+__all__ = [
+    "bracket_text",
+    "bytes_text",
+    "count_text",
+    "interval_text",
+    "loss_text",
+    "metric_text",
+    "rate_text",
+    "seconds_text",
+]
 
 DASH = "–"
 
@@ -51,6 +63,30 @@ def bracket_text(edge: str | None, bracket: tuple[float | None, float | None]) -
         return f"NOT bracketed: {side} one may be better"
     lower, higher = bracket
     return "" if lower is None or higher is None else f"bracketed by {rate_text(lower)} and {rate_text(higher)}"
+
+
+def metric_text(metric: MetricSpec, value: float | None, *, signed: bool = False) -> str:
+    """A value as one would read it, with its unit.
+
+    >>> metric_text(MetricSpec(name="accuracy", unit="share", direction="higher", window=""), 0.0525, signed=True)
+    '+5.2 %'
+    """
+    signed = signed or metric.signed
+    if value is None or not math.isfinite(value):
+        return DASH
+    if metric.unit == "share":
+        percent = round(value * 100, 1) + 0.0  # no sign before a zero
+        return f"{percent:{'+' if signed and percent else ''}.1f} %"
+    if metric.unit == "s":
+        return seconds_text(value)
+    if metric.unit == "bytes":
+        return bytes_text(value)
+    if metric.unit == "count":
+        return count_text(value)
+    if metric.unit.startswith("nats") or metric.unit == "task":
+        return loss_text(value, signed=signed)
+    digits = ",.0f" if abs(value) >= 1000 else ".4g"
+    return f"{value:{'+' if signed else ''}{digits}} {metric.unit.removeprefix('task ')}".strip()
 
 
 def rate_text(value: float | None) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from peftscope.measures.registry import MeasurementEntry
 from peftscope.models.kinds.registry import KindEntry
+from peftscope.schema.metric import MetricSpec
 from peftscope.tasks.options import TaskOptions
 from peftscope.tasks.registry import TaskEntry
 
@@ -33,4 +35,18 @@ LINEAR_MAP = TaskEntry(
 )
 POINT_CLOUD = TaskEntry(
     task="plain_models.tasks:PointCloud", options="plain_models.entry:PointCloudOptions", kinds=("denoiser",)
+)
+MOVEMENT = MeasurementEntry(
+    measurement="plain_models.measure:Movement",
+    metrics=(
+        MetricSpec(
+            name="movement",
+            unit="length",
+            direction="lower",
+            window="outputs on the validation split, after the training against before",
+            label="movement of outputs",
+            heading="moved",
+            limit="movement",
+        ),
+    ),
 )

@@ -16,7 +16,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from peftscope.errors import ModelError
+from peftscope.models.kinds.causal_lm.metrics import DECODING
 from peftscope.plugins import Registry, load_target
+from peftscope.schema.metric import MetricSpec
 from peftscope.schema.study import ModelSpec
 
 if TYPE_CHECKING:  # torch comes with the contract, and names must be listed without it
@@ -33,6 +35,8 @@ class KindEntry:
 
     kind: str
     """``module:class``."""
+    metrics: tuple[MetricSpec, ...] = ()
+    """What inference with such a model costs, as its class measures it."""
 
 
 KINDS = Registry(
@@ -40,7 +44,7 @@ KINDS = Registry(
     "peftscope.kinds",
     KindEntry,
     {
-        "causal-lm": KindEntry(kind="peftscope.models.kinds.causal_lm.kind:CausalLM"),
+        "causal-lm": KindEntry(kind="peftscope.models.kinds.causal_lm.kind:CausalLM", metrics=DECODING),
         "text-to-image": KindEntry(kind="peftscope.models.kinds.text_to_image.kind:TextToImage"),
     },
 )

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -27,14 +27,12 @@ from torch import Tensor, nn
 from peftscope.errors import DataError, StoreError
 from peftscope.models.evaluating import evaluating
 from peftscope.schema.base import content_hash
-from peftscope.schema.metric import MetricSpec
 from peftscope.tasks.base import Retention
 
 __all__ = ["GeneralText", "read_general_text", "token_losses"]
 
 MAX_DOCUMENT_TOKENS = 512
 BATCH_SIZE = 4
-WINDOW = "tokens of general text, each predicted from those before it in its paragraph; padding left out"
 
 
 class GeneralText(Retention):
@@ -49,12 +47,6 @@ class GeneralText(Retention):
     Raises:
         DataError: The text is missing or has fewer tokens than asked for.
     """
-
-    metrics: ClassVar[tuple[MetricSpec, ...]] = (
-        MetricSpec(name="forgetting", unit="nats/token", direction="lower", window=WINDOW),
-        MetricSpec(name="drift", unit="nats/token", direction="lower", window=WINDOW),
-        MetricSpec(name="general_loss", unit="nats/token", direction="lower", window=WINDOW),
-    )
 
     def __init__(self, tokenizer: Any, *, source: str, num_tokens: int, documents: list[Tensor] | None = None) -> None:
         self.source, self.num_tokens = source, num_tokens

@@ -14,7 +14,7 @@ from peftscope.views.report.curves import best_data, learning_rate_data, trainin
 from peftscope.views.report.fronts import axes_of, front_data, is_single, metrics_with_values
 from peftscope.views.report.identity import marks_of
 from peftscope.views.report.material import Material, Topic
-from peftscope.views.report.quantities import difference_text, label_of, plain, reading
+from peftscope.views.report.quantities import difference_text, plain, reading
 from peftscope.views.report.tables import cost_table, pair_matrix, pair_table, score_table
 
 __all__ = ["report_data"]
@@ -38,7 +38,7 @@ def report_data(material: Material) -> dict[str, Any]:
         "front": front_data(material, axes),
         "tiers": {
             "points": _scores(material),
-            "axis": axes[verdict.metric.name].title if verdict.metric.name in axes else label_of(verdict.metric.name),
+            "axis": axes[verdict.metric.name].title if verdict.metric.name in axes else verdict.metric.title,
             "table": score_table(verdict),
             "notes": list(verdict.notes),
         },
@@ -88,7 +88,7 @@ def _study(material: Material) -> dict[str, Any]:
         "made_at": timestamp().replace("T", " ")[:16] + " UTC",
         "models": list(dict.fromkeys(r.spec.model.source for r in records)),
         "tasks": list(dict.fromkeys(r.spec.task.name for r in records)),
-        "metric": label_of(material.verdict.metric.name),
+        "metric": material.verdict.metric.title,
         "num_techniques": sum(not c.is_base for c in candidates),
         "num_examples": max((c.num_examples for c in candidates), default=0),
         "num_finals": len(finals),

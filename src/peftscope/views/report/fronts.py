@@ -13,8 +13,6 @@ from peftscope.views.report.quantities import Axis, axis_of, plain, reading
 
 __all__ = ["axes_of", "front_data", "is_single", "metrics_with_values"]
 
-MEMORY = ("peak_train_memory_bytes", "peak_train_reserved_bytes", "peak_reserved_bytes")
-"""What a score is set against at first, the first of these that was measured."""
 BETTER = {"higher": "more is better", "lower": "less is better"}
 
 
@@ -57,7 +55,7 @@ def front_data(material: Material, axes: Mapping[str, Axis]) -> dict[str, Any]:
         "axes": {name: _axis(axes[name]) for name in named},
         "points": {name: _points(axes[name], verdict) for name in named},
         "fronts": fronts,
-        "default": _default(named, fronts, verdict.metric.name),
+        "default": _default(axes, named, fronts, verdict.metric.name),
     }
 
 
@@ -99,10 +97,10 @@ def _front(front: Front) -> dict[str, Any]:
     }
 
 
-def _default(named: Sequence[str], fronts: Mapping[str, Any], score: str) -> list[str] | None:
+def _default(axes: Mapping[str, Axis], named: Sequence[str], fronts: Mapping[str, Any], score: str) -> list[str] | None:
     """Horizontal and vertical metric at first: training memory and the score where both are there."""
     pairs = [set(key.split("|")) for key in fronts]
-    for memory in [*(m for wanted in MEMORY for m in named if m.endswith(wanted)), *named]:
+    for memory in [*(name for name in named if axes[name].metric.limit == "memory"), *named]:
         if memory != score and {memory, score} in pairs:
             return [memory, score]
     return sorted(pairs[0]) if pairs else None

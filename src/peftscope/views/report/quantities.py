@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.verdict import Candidate, Pair
 from peftscope.schema.metric import MetricSpec
-from peftscope.views.units import DASH, bytes_text, count_text, loss_text, seconds_text
+from peftscope.views.units import metric_text
 
-__all__ = ["Axis", "Reading", "axis_of", "difference_text", "figure_text", "label_of", "plain", "reading"]
+__all__ = ["Axis", "Reading", "axis_of", "difference_text", "plain", "reading"]
 
 LOG_FROM = 30.0
 """Largest over smallest from which an axis of costs is logarithmic."""
@@ -66,15 +65,6 @@ class Reading:
     text: str
 
 
-def label_of(name: str) -> str:
-    """A metric's name in words, its unit left to the axis.
-
-    >>> label_of("peak_train_memory_bytes"), label_of("units_per_s"), label_of("num_trainable_params")
-    ('peak train memory', 'units per s', 'trainable params')
-    """
-    return re.sub(r"(?<!_per)_(s|bytes)$", "", name).removeprefix("num_").replace("_", " ")
-
-
 def axis_of(metric: MetricSpec, values: Iterable[float]) -> Axis:
     """The axis that fits the values of a metric.
 
@@ -94,7 +84,7 @@ def axis_of(metric: MetricSpec, values: Iterable[float]) -> Axis:
     wide = metric.unit in _STEPS and smallest > 0 and min(finite) >= 0 and largest / smallest > LOG_FROM
     return Axis(
         metric=metric,
-        label=label_of(metric.name),
+        label=metric.title,
         unit=unit,
         factor=factor,
         scale="log" if wide else "linear",
@@ -118,19 +108,19 @@ def reading(candidate: Candidate, metric: MetricSpec, *, score: MetricSpec) -> R
     if figure is None or not math.isfinite(figure.mean):
         return None
     if figure.num_runs < 2:
-        return Reading(value=figure.mean, low=None, high=None, spread="one run", text=figure_text(metric, figure.mean))
+        return Reading(value=figure.mean, low=None, high=None, spread="one run", text=metric_text(metric, figure.mean))
     return Reading(
         value=figure.mean,
         low=figure.low,
         high=figure.high,
         spread=f"smallest and largest of {figure.num_runs} runs",
-        text=figure_text(metric, figure.mean),
+        text=metric_text(metric, figure.mean),
     )
 
 
 def estimate_text(metric: MetricSpec, estimate: Estimate) -> str:
     """A value with its interval, as one would read it."""
-    return figure_text(metric, estimate.value) + _ends(metric, estimate, signed=False)
+    return metric_text(metric, estimate.value) + _ends(metric, estimate, signed=False)
 
 
 def more_seeds_text(pair: Pair) -> str:
@@ -142,29 +132,6 @@ def more_seeds_text(pair: Pair) -> str:
     return f"about {count} of each would {shown.format(pair.first, pair.second)}"
 
 
-def figure_text(metric: MetricSpec, value: float | None, *, signed: bool = False) -> str:
-    """A value as one would read it, with its unit.
-
-    >>> figure_text(MetricSpec(name="accuracy", unit="share", direction="higher", window=""), 0.0525, signed=True)
-    '+5.2 %'
-    """
-    if value is None or not math.isfinite(value):
-        return DASH
-    if metric.unit == "share":
-        percent = round(value * 100, 1) + 0.0  # no sign before a zero
-        return f"{percent:{'+' if signed and percent else ''}.1f} %"
-    if metric.unit == "s":
-        return seconds_text(value)
-    if metric.unit == "bytes":
-        return bytes_text(value)
-    if metric.unit == "count":
-        return count_text(value)
-    if metric.unit.startswith("nats") or metric.unit == "task":
-        return loss_text(value, signed=signed)
-    digits = ",.0f" if abs(value) >= 1000 else ".4g"
-    return f"{value:{'+' if signed else ''}{digits}} {metric.unit.removeprefix('task ')}".strip()
-
-
 def difference_text(metric: MetricSpec, difference: Estimate) -> str:
     """A difference with its interval; of shares in points, which per cent would leave open.
 
@@ -172,7 +139,7 @@ def difference_text(metric: MetricSpec, difference: Estimate) -> str:
     >>> difference_text(accuracy, Estimate(0.02, -0.01, 0.05))
     '+2.0 points [-1.0, +5.0]'
     """
-    text = figure_text(metric, difference.value, signed=True)
+    text = metric_text(metric, difference.value, signed=True)
     if metric.unit == "share":
         text = text.replace(" %", " points")
     return text + _ends(metric, difference, signed=True)
@@ -181,7 +148,7 @@ def difference_text(metric: MetricSpec, difference: Estimate) -> str:
 def _ends(metric: MetricSpec, estimate: Estimate, *, signed: bool) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
-    low, high = (figure_text(metric, v, signed=signed) for v in (estimate.low, estimate.high))
+    low, high = (metric_text(metric, v, signed=signed) for v in (estimate.low, estimate.high))
     return f" [{low}, {high}]".replace(" %", "")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from peftscope.analysis.verdict import Candidate, Pair, PairVerdict, Verdict
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.report.fronts import is_single
-from peftscope.views.report.quantities import Axis, difference_text, figure_text, label_of, more_seeds_text, reading
-from peftscope.views.units import DASH, rate_text
+from peftscope.views.report.quantities import Axis, difference_text, more_seeds_text, reading
+from peftscope.views.units import DASH, metric_text, rate_text
 
 __all__ = ["VERDICTS", "cell", "cost_table", "flat", "pair_matrix", "pair_sentence", "pair_table", "score_table"]
 
@@ -37,7 +37,7 @@ def score_table(verdict: Verdict) -> Table:
     return {
         "headings": [
             cell("method"), cell("tier"), cell("lr"), cell("seeds"),
-            cell(label_of(verdict.metric.name), window=verdict.metric.window),
+            cell(verdict.metric.title, window=verdict.metric.window),
             cell("gain over base"), cell("failed", window="final runs that failed"),
         ],
         "rows": [_score_row(c, verdict) for c in verdict.candidates],
@@ -73,10 +73,10 @@ def cost_table(verdict: Verdict, metrics: Sequence[MetricSpec], axes: Mapping[st
                 continue
             title = read.spread
             if metric.name != verdict.metric.name and read.low is not None:
-                title += f": {figure_text(metric, read.low)} to {figure_text(metric, read.high)}"
-            row.append(cell(figure_text(metric, read.value), read.value, title=title))
+                title += f": {metric_text(metric, read.low)} to {metric_text(metric, read.high)}"
+            row.append(cell(metric_text(metric, read.value), read.value, title=title))
         rows.append(row)
-    score = cell(label_of(verdict.metric.name), window=verdict.metric.window, direction=verdict.metric.direction)
+    score = cell(verdict.metric.title, window=verdict.metric.window, direction=verdict.metric.direction)
     headings = [cell(axes[m.name].label, window=m.window, direction=m.direction) for m in shown]
     return {"headings": [cell("method"), score, *headings], "rows": rows}
 

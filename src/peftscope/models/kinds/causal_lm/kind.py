@@ -17,15 +17,13 @@ from peftscope.models.kinds.causal_lm.generation import TextGenerator
 from peftscope.models.kinds.causal_lm.inputs import TextInputs
 from peftscope.models.kinds.causal_lm.latency import decode_latency
 from peftscope.models.kinds.causal_lm.loading import load, load_tokenizer
+from peftscope.models.kinds.causal_lm.metrics import DECODING, LATENCY_BATCHES
 from peftscope.models.kinds.causal_lm.shapes import CausalLMShapes
 from peftscope.models.source import locate
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.study import ModelSpec
 
 __all__ = ["CausalLM"]
-
-LATENCY_BATCHES = (1, 8)
-FORMS: tuple[Literal["adapter", "merged"], ...] = ("adapter", "merged")
 
 
 class CausalLM(ModelKind):
@@ -34,17 +32,7 @@ class CausalLM(ModelKind):
     name: ClassVar[str] = "causal-lm"
     task_type: ClassVar[str | None] = "CAUSAL_LM"
     prediction: ClassVar[str] = "greedy"
-    inference_metrics: ClassVar[tuple[MetricSpec, ...]] = tuple(
-        MetricSpec(
-            name=f"decode_latency_{form}_b{batch}_s",
-            unit="s",
-            direction="lower",
-            repeats=False,
-            window=f"median decode step at batch {batch} after warm-up, {form}",
-        )
-        for form in FORMS
-        for batch in LATENCY_BATCHES
-    )
+    inference_metrics: ClassVar[tuple[MetricSpec, ...]] = DECODING
 
     def inspect(self, spec: ModelSpec) -> BaseFacts:
         """Tokenizer and hashes; a model that is not on this machine yet is fetched whole."""

@@ -1,0 +1,101 @@
+"""The contract of a measurement: what it gives, and how it is taken of a trained model."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from peftscope.capture import capture
+from peftscope.methods.build import Built
+from peftscope.models.kinds.base import ModelKind
+from peftscope.schema.record import ExampleOutcome
+from peftscope.schema.run import RunSpec
+from peftscope.tasks.base import Predictor, Retention, Task
+
+if TYPE_CHECKING:
+    from peftscope.measures.memory import PeakMeter
+
+__all__ = ["Measured", "Measurement", "Trained"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained model, and what it was trained on and with."""
+
+    built: Built
+    """The model with the technique on it."""
+    kind: ModelKind
+    task: Task
+    predictor: Predictor
+    spec: RunSpec
+    checkpoint: Path
+    """Folder its weights are saved in."""
+    retention: tuple[Retention, Mapping[str, Tensor]] | None = None
+    """What the base could do before, with its values; None where that is not measured."""
+
+
+class Measured:
+    """Metrics found so far, and for those that cannot be had: why."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, float | int] = {}
+        self.missing: dict[str, str] = {}
+        self.warnings: list[str] = []
+        self.examples: list[ExampleOutcome] = []
+
+    def put(self, name: str, value: float | int | None) -> None:
+        """Note a value; None is noted by ``complete`` with a reason, what is no number here and now."""
+        if value is not None and not math.isfinite(value):
+            self.missing[name] = f"came out as {value}"
+        elif value is not None:
+            self.metrics[name] = value
+
+    def put_peaks(self, phase: str, meter: PeakMeter) -> None:
+        """Note the memory peaks of a phase (``train`` or ``eval``)."""
+        self.put(f"sampled_{phase}_memory_bytes", meter.sampled_bytes)
+        self.put(f"peak_{phase}_memory_bytes", meter.allocated_bytes)
+        self.put(f"peak_{phase}_reserved_bytes", meter.reserved_bytes)
+        if meter.sampled_bytes is None:
+            self.missing[f"sampled_{phase}_memory_bytes"] = "taken where there are no accelerator's counters"
+            self.missing["sampled_base_memory_bytes"] = self.missing[f"sampled_{phase}_memory_bytes"]
+        else:
+            self.missing[f"peak_{phase}_reserved_bytes"] = "taken from an accelerator's counters"
+
+    def attempt(self, what: str, names: Iterable[str], action: Callable[[], None]) -> None:
+        """Measure something beside the result; its failure costs these metrics, not the run."""
+        failure = capture(action)
+        if failure is None:
+            return
+        self.missing |= {name: failure.reason for name in names if name not in self.metrics}
+        if failure.status != "refused":
+            self.warnings.append(f"{what} could not be measured: {failure.reason}")
+
+    def complete(self, names: Iterable[str], reason: str) -> tuple[dict[str, float | int | None], dict[str, str]]:
+        """Every metric there is, None where it is missing, and the reasons."""
+        metrics = {name: self.metrics.get(name) for name in dict.fromkeys([*names, *self.metrics])}
+        return metrics, {n: self.missing.get(n, reason) for n, v in metrics.items() if v is None}
+
+
+class Measurement(ABC):
+    """Takes some metrics of a trained model, after the training.
+
+    Made anew for every run, without arguments. The metrics are those of its registry entry.
+    """
+
+    stage: ClassVar[str]
+    """What is told while it is taken: a word or two."""
+    beside: ClassVar[bool] = True
+    """Whether its failure costs its metrics alone; otherwise it costs the run."""
+
+    @abstractmethod
+    def take(self, trained: Trained, measured: Measured) -> None:
+        """Take the metrics and put them; for those that are not to be had here, a reason into ``missing``.
+
+        It leaves the model's weights as they are, or is the last to see them.
+        """

@@ -1,0 +1,22 @@
+"""The checkpoint: what is saved of a trained model, and its size."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from peftscope.measures.base import Measured, Measurement, Trained
+from peftscope.methods import checkpoint
+
+__all__ = ["Checkpoint"]
+
+
+class Checkpoint(Measurement):
+    """Saves the weights a technique trained; a run without them is no result."""
+
+    stage: ClassVar[str] = "save"
+    beside: ClassVar[bool] = False
+
+    def take(self, trained: Trained, measured: Measured) -> None:
+        """``checkpoint_bytes``."""
+        if trained.built.card.trains:
+            measured.put("checkpoint_bytes", checkpoint.save(trained.built, trained.checkpoint))
