@@ -79,6 +79,37 @@ def test_technique_names_appear_only_in_the_methods_room() -> None:
         assert not names & {v for v in literals if isinstance(v, str)}, path
 
 
+OF_A_KIND = re.compile(r"[Tt]okenizer|input_ids|CAUSAL_LM|\bgreedy|\b[Ll]ogits|decode_latency|attention_mask")
+KNOWS_KINDS = ("models", "tasks/text", "methods/catalog", "upstream")
+"""Where words of one kind of model belong: its own module, tasks of texts, cards, and others' file formats."""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_words_of_one_kind_of_model_stand_in_its_rooms_alone(path: Path) -> None:
+    place = path.relative_to(SOURCE).as_posix()
+    if not place.startswith(KNOWS_KINDS):
+        text = path.read_text("utf-8").replace('"tokenizers",', "")  # a package whose version is noted
+        found = OF_A_KIND.search(text)
+        assert found is None, f"{found[0]!r}, line {text[: found.start()].count(chr(10)) + 1}"
+
+
+def test_kinds_tasks_and_measurements_are_named_in_their_module_and_registry_alone() -> None:
+    from peftscope.measures.registry import MEASUREMENTS
+    from peftscope.models.kinds.registry import KINDS
+    from peftscope.tasks.registry import TASKS
+
+    # what experiment folders of the public benchmark are about is its math task
+    own = {"math": ("upstream", "cli/run.py"), **dict.fromkeys(KINDS.built_in, ("models/kinds", "tasks/registry.py"))}
+    for name in (*KINDS.built_in, *TASKS.built_in):
+        for path in FILES:
+            place = path.relative_to(SOURCE).as_posix()
+            if place.startswith(("tasks/text", "tasks/registry.py", *own.get(name, ()))):
+                continue
+            literals = {n.value for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Constant)}
+            assert name not in literals, f"{place} names {name}"
+    assert all(entry.measurement.startswith("peftscope.measures.") for entry in MEASUREMENTS.built_in.values())
+
+
 def test_every_exception_is_caught_in_one_place_only() -> None:
     places = [p.name for p in FILES if re.search(r"except (Base)?Exception\b|except:", p.read_text("utf-8"))]
     assert places == ["capture.py"]

@@ -21,12 +21,19 @@ from peftscope.training.seeding import seed_everything
 from tasks.toy import DenoisingTask, RegressionTask, ToyTask
 
 
-def _train(task: ToyTask, *, seed: int = 0, model: nn.Module | None = None, rate: float = 0.05, **settings: Any) -> Any:
+def _train(
+    task: ToyTask,
+    *,
+    seed: int = 0,
+    model: nn.Module | None = None,
+    rate: float = 0.05,
+    hooks: Hooks | None = None,
+    **settings: Any,
+) -> Any:
     seed_everything(seed)
     model = model or nn.Linear(4, 4)
     spec = TrainSpec(**{"max_steps": 30, "warmup_fraction": 0.0, **settings})
     result = FitResult()
-    hooks = settings.pop("hooks", None)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     fit(model, task, spec, optimizer=optimizer, seed=seed, result=result, hooks=hooks)
     return model, result
@@ -38,6 +45,12 @@ def test_the_loop_trains_tasks_without_tokens(task: ToyTask) -> None:
     assert result.curve[-1].train_loss < 0.5 * result.curve[0].train_loss
     outcomes = task.score(model, lambda: None, "test")
     assert {o.example_id for o in outcomes} == {str(i) for i in range(task.size("test"))}
+
+
+def test_what_a_technique_does_after_a_step_is_done_after_every_step() -> None:
+    seen: list[int] = []
+    _train(RegressionTask(), max_steps=7, hooks=Hooks(after_step=seen.append))
+    assert seen == [1, 2, 3, 4, 5, 6, 7]
 
 
 class _Recording(RegressionTask):

@@ -21,7 +21,7 @@ class Breakdown:
     activations: int = 0
     """With the batch, what the backward pass works on, and in scoring the keys and values."""
     outputs: int = 0
-    """Logits and loss: whatever is as wide as the vocabulary."""
+    """The model's outputs and the loss on them: whatever is as wide as they are."""
     beside: int = 0
     """What lies there throughout and is not the model's: cached inputs, a model that scores."""
     allocator: int = 0

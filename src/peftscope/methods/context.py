@@ -47,7 +47,7 @@ class BuildContext:
     inputs: Inputs | None = None
     """What an initialisation that starts from data or a text needs; None where the kind of model has no such thing."""
     processor: Any = None
-    """Of the base: its tokenizer, image processor, …."""
+    """What turns examples into the base's inputs."""
     autocast_adapter_dtype: bool = True
     """Keep adapter weights in float32 when the base is in a half type."""
 

@@ -43,7 +43,7 @@ class TaskContext:
     """What a study fixes for a task, the same for every technique."""
 
     processor: Any
-    """Of the base model: a tokenizer, an image processor, …; None where it has none."""
+    """What turns examples into the base's inputs; None where it has none."""
     kind: str = ""
     """Kind of the base model, by its name."""
     batch_size: int = 4

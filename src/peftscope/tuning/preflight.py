@@ -30,7 +30,7 @@ def check(runs: Sequence[RunSpec], cache: Path) -> Checked:
         cache: The study's cache folder; the prepared data are kept there by content hash.
 
     Raises:
-        ModelError: The base model is not there, its tokenizer cannot be loaded, or the device is not there.
+        ModelError: The base model is not there, its processor cannot be loaded, or the device is not there.
         DataError: A file, column or split is missing or empty, or a prompt is over the limit.
         SpecError: The task's options are wrong.
         StoreError: The cache cannot be written to.
