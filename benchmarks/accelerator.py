@@ -99,7 +99,7 @@ def check(device: str, output: Path, names: Sequence[str], folder: Path, budget_
     from accelerator_parts.sizes import CARD, CPU
 
     from peftscope.capture import Failure, capture
-    from peftscope.execution.forking import warm_up
+    from peftscope.execution.executors.forking import warm_up
 
     desk = Desk(folder=folder, device=device, sizes=CPU if device == "cpu" else CARD)
     writer = Writer(output, desk, {name: title for name, (title, _) in PARTS.items()})

@@ -15,8 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from peftscope.execution.events import Listener
-from peftscope.execution.launch import inspect, launch, study_held
-from peftscope.execution.share import share_out
+from peftscope.execution.executors.local import LocalExecutor, inspect
+from peftscope.execution.executors.share import share_out
+from peftscope.execution.launch import launch, study_held
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
@@ -82,7 +83,7 @@ def main() -> None:
             checked = inspect(runs, folder)
             share = share_out(checked.machine)
             agenda = FixedAgenda(Start(run=run) for run in runs)
-            launch(agenda, folder, checked=checked, share=share, listeners=[watch])
+            launch(agenda, folder, checked=checked, executor=LocalExecutor(folder, share), listeners=[watch])
     stages = ("load", "data", "baseline", "build", "train")
     measured = [(n, row) for n, row in zip(watch.names, watch.rows) if "train" in row]
     lines = [

@@ -93,6 +93,13 @@ def test_words_of_one_kind_of_model_stand_in_its_rooms_alone(path: Path) -> None
         assert found is None, f"{found[0]!r}, line {text[: found.start()].count(chr(10)) + 1}"
 
 
+def test_the_scheduler_knows_neither_processes_nor_devices() -> None:
+    for path in (SOURCE / "execution").glob("*.py"):
+        text = path.read_text("utf-8")
+        assert not {name for name in _imports(path) if name.startswith("multiprocessing")}, path
+        assert "CUDA_VISIBLE_DEVICES" not in text, path
+
+
 def test_kinds_tasks_and_measurements_are_named_in_their_module_and_registry_alone() -> None:
     from peftscope.measures.registry import MEASUREMENTS
     from peftscope.models.kinds.registry import KINDS

@@ -288,9 +288,11 @@ def test_reading_the_test_split_before_the_configuration_is_frozen_raises(
     from peftscope.execution import execute as room
 
     run = make_run("lora", train={"max_steps": 2}).model_copy(update={"purpose": "trial"})
-    monkeypatch.setattr(
-        room, "measure_trial", lambda built, task, generate, measured, stage: task.score(built.model, generate, "test")
-    )
+
+    def scores_the_test_split(trained: Any, measured: Any, stage: Any) -> None:
+        trained.task.score(trained.built.model, trained.predictor, "test")
+
+    monkeypatch.setattr(room, "measure_trial", scores_the_test_split)
     record = execute(run, tmp_path)
     assert record.status == "error"
     assert "before its technique's configuration is frozen" in (record.reason or "")

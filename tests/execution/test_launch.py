@@ -13,11 +13,12 @@ import psutil
 import pytest
 
 from peftscope.execution.events import Listener
-from peftscope.execution.forking import warm_up
-from peftscope.execution.launch import inspect, launch, study_held
+from peftscope.execution.executors.forking import warm_up
+from peftscope.execution.executors.local import LocalExecutor, inspect
+from peftscope.execution.executors.share import Share, share_out
+from peftscope.execution.executors.worker import lock_path
+from peftscope.execution.launch import launch, study_held
 from peftscope.execution.recovery import recover
-from peftscope.execution.share import Share, share_out
-from peftscope.execution.worker import lock_path
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord, timestamp
 from peftscope.schema.run import RunSpec
@@ -60,7 +61,13 @@ def _do(runs: list[RunSpec], folder: Path, *listeners: Listener, workers: int = 
     with study_held(folder, lambda: None):
         share = Share(num_workers=workers, num_threads=threads)
         agenda = FixedAgenda(Start(run=run) for run in runs)
-        return launch(agenda, folder, checked=inspect(runs[:1], folder), share=share, listeners=listeners)
+        return launch(
+            agenda,
+            folder,
+            checked=inspect(runs[:1], folder),
+            executor=LocalExecutor(folder, share),
+            listeners=listeners,
+        )
 
 
 def _kill(run: RunSpec, state: RunState) -> None:
@@ -329,7 +336,10 @@ def test_importing_all_that_a_run_needs_initialises_no_accelerator() -> None:
     import subprocess
     import sys
 
-    code = "import peftscope.execution.preload, torch; print(torch.cuda.is_initialized(), torch.xpu.is_initialized())"
+    code = (
+        "import peftscope.execution.executors.preload, torch; "
+        "print(torch.cuda.is_initialized(), torch.xpu.is_initialized())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False False"
 
@@ -346,7 +356,7 @@ def ask(*args, **options):
     return False
 for name in ("is_available", "_lazy_init", "get_device_capability", "get_device_properties", "current_device"):
     setattr(torch.cuda, name, ask)
-import peftscope.execution.preload
+import peftscope.execution.executors.preload
 assert not asked, asked[0]
 assert "bitsandbytes" not in sys.modules
 from peft.import_utils import is_bnb_4bit_available

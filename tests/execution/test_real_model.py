@@ -9,9 +9,10 @@ import pytest
 from peftscope.analysis.summary import summarise
 from peftscope.cli.figures import known_metrics
 from peftscope.cli.vocabulary import vocabulary
-from peftscope.execution.launch import inspect, launch, study_held
+from peftscope.execution.executors.local import LocalExecutor, inspect
+from peftscope.execution.executors.share import share_out
+from peftscope.execution.launch import launch, study_held
 from peftscope.execution.repeat import compare_records
-from peftscope.execution.share import share_out
 from peftscope.methods.catalog import BASE
 from peftscope.schema.override import override
 from peftscope.schema.reader import read_study
@@ -29,7 +30,7 @@ def _do(runs: list[RunSpec], folder: Path) -> list[RunRecord]:
     with study_held(folder, lambda: None):
         checked = inspect(runs[:1], folder)
         agenda = FixedAgenda(Start(run=run) for run in runs)
-        return launch(agenda, folder, checked=checked, share=share_out(checked.machine))
+        return launch(agenda, folder, checked=checked, executor=LocalExecutor(folder, share_out(checked.machine)))
 
 
 @pytest.mark.slow

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from peftscope.execution.events import Listener
-from peftscope.execution.launch import inspect, launch
+from peftscope.execution.executors.local import LocalExecutor, inspect
+from peftscope.execution.executors.share import Share
+from peftscope.execution.launch import launch
 from peftscope.execution.room import Room, room_for
-from peftscope.execution.share import Share
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
@@ -50,10 +51,22 @@ def test_what_is_predicted_not_to_fit_is_refused_with_what_would_help_and_the_re
     between = (peaks["lora"] + peaks["full"]) // 2
     forecasts = tuple(replace(f, fits=(f.footprint.peak_bytes or 0) <= between) for f in checked.forecasts)
     tight = replace(checked, forecasts=forecasts, machine=replace(checked.machine, memory_bytes=between))
-    records = launch(_starts(runs), tmp_path, checked=tight, share=ALONE, room=room_for(tight, ALONE, try_all=False))
+    records = launch(
+        _starts(runs),
+        tmp_path,
+        checked=tight,
+        executor=LocalExecutor(tmp_path, ALONE),
+        room=room_for(tight, ALONE, try_all=False),
+    )
     assert [record.status for record in records] == ["ok", "refused"]
     assert "predicted to take" in (records[1].reason or "")
-    again = launch(_starts(runs), tmp_path, checked=tight, share=ALONE, room=room_for(tight, ALONE, try_all=True))
+    again = launch(
+        _starts(runs),
+        tmp_path,
+        checked=tight,
+        executor=LocalExecutor(tmp_path, ALONE),
+        room=room_for(tight, ALONE, try_all=True),
+    )
     assert [record.status for record in again] == ["ok", "ok"]
 
 
@@ -67,7 +80,7 @@ def test_runs_that_do_not_fit_together_go_one_after_the_other(make_run: MakeRun,
             _starts(runs),
             tmp_path / str(memory),
             checked=inspect(runs, tmp_path / str(memory)),
-            share=two,
+            executor=LocalExecutor(tmp_path / str(memory), two),
             room=Room(memory_bytes=memory, needs=needs),
             listeners=[watcher],
         )

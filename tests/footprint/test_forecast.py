@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from peftscope.execution.forking import warm_up
+from peftscope.execution.executors.forking import warm_up
 from peftscope.footprint.estimate import footprint
 from peftscope.footprint.forecast import _begin, forecasts
 from peftscope.footprint.question import Question, Workload

@@ -76,7 +76,7 @@ def both(
         method = MethodSpec(name=card.name, knobs=knobs_for(card))
         torch.manual_seed(1)
         real = build(make_base().to(dtype), method, context(**changes))
-        nothing = {"calibration": None, "tokenizer": None}
+        nothing = {"calibration": None, "inputs": None, "processor": None}
         return real, build(make_base().to(dtype).to("meta"), method, context(**changes, **nothing))
 
     return make

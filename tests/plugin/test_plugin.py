@@ -134,6 +134,20 @@ def test_a_killed_foreign_study_is_resumed(tmp_path: Path) -> None:
     assert {record["status"] for record in records} == {"ok"}
 
 
+def test_a_foreign_executor_runs_a_study_to_the_same_figures(results: Path, tmp_path: Path) -> None:
+    name = "denoising" if results.parent.name.startswith("denoising") else "regression"
+    study = _write(tmp_path, name)
+    found = _call("compare", study, "--out", tmp_path / "in-turn", "--threads", 1, "--quiet", "--executor", "in-turn")
+    assert "Traceback" not in found.stderr
+    here, there = (
+        {r["run_id"]: r["metrics"]["test_score"] for r in _records(f)} for f in (results, tmp_path / "in-turn")
+    )
+    assert here == there
+    unknown = _call("compare", study, "--out", tmp_path / "none", "--executor", "in-trun")
+    assert unknown.returncode == 2
+    assert "did you mean 'in-turn'?" in unknown.stderr
+
+
 def test_a_size_that_is_not_predicted_is_said(tmp_path: Path) -> None:
     found = _call("plan", _write(tmp_path, "regression"))
     assert found.returncode == 2

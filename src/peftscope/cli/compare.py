@@ -20,6 +20,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder for records and adapters; results/NAME by default.")] = None,
     workers: options.Workers = None,
     threads: options.Threads = None,
+    executor: options.Executor = "local",
     try_all: Annotated[bool, typer.Option("--try-all", help="Try what is predicted not to fit, too.")] = False,
     track: options.Track = None,
     across: options.Across = False,
@@ -33,6 +34,7 @@ def compare(
     manner = Manner(
         workers=workers,
         threads=threads,
+        executor=executor,
         track=track,
         json_output=json_output,
         json_lines=json_lines,

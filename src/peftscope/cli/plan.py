@@ -73,7 +73,7 @@ def plan(
     quiet: options.Quiet = False,
 ) -> None:
     """Predict parameters, checkpoint and peak memory of techniques on a model, from its config alone."""
-    from peftscope.execution.forking import warm_up
+    from peftscope.execution.executors.forking import warm_up
     from peftscope.methods.optimizers import GENERAL
 
     request = Request("peftscope plan")
@@ -133,7 +133,7 @@ def _count(questions: Sequence[Question], limit: int | None, *, quiet: bool) -> 
     """Forecasts, smallest first."""
     from joblib import cpu_count
 
-    from peftscope.execution.forking import warm_up
+    from peftscope.execution.executors.forking import warm_up
     from peftscope.footprint.forecast import forecasts
 
     found = []

@@ -37,6 +37,7 @@ class Manner:
 
     workers: int | None = None
     threads: int | None = None
+    executor: str = "local"
     track: str | None = None
     json_output: bool = False
     json_lines: bool = False
@@ -70,10 +71,12 @@ def do_runs(
     Raises:
         PeftscopeError: The data, the model or the folder is not as it should be; nothing was trained.
     """
+    from peftscope.execution.executors import registry as executors
+    from peftscope.execution.executors.local import inspect
+    from peftscope.execution.executors.share import share_out
     from peftscope.execution.history import changes_of_study, known_runs, outdated, remember_study
-    from peftscope.execution.launch import inspect, launch, study_held
+    from peftscope.execution.launch import launch, study_held
     from peftscope.execution.room import room_for
-    from peftscope.execution.share import share_out
     from peftscope.tuning.agenda import FixedAgenda, agenda_of
     from peftscope.tuning.expand import one_of_each
 
@@ -91,6 +94,7 @@ def do_runs(
     def wait() -> None:
         say(["another process runs this study; this one waits until that has ended ('peftscope status' shows it)"])
 
+    executors.EXECUTORS.get(manner.executor)  # whether there is one
     with study_held(folder, wait):
         study = what if isinstance(what, StudySpec) else None
         say(changes_of_study(folder, study) if study is not None else [])
@@ -118,7 +122,9 @@ def do_runs(
         )
         progress = progress_for(title=title, quiet=manner.quiet, json_lines=manner.json_lines, metric=checked.metric)
         listeners.insert(0, progress)  # a tracker may take its time to close
-        return launch(agenda, folder, checked=checked, share=share, room=room, listeners=listeners), checked.metric
+        executor = executors.make(manner.executor, folder, share)
+        records = launch(agenda, folder, checked=checked, executor=executor, room=room, listeners=listeners)
+        return records, checked.metric
 
 
 def _runs_of(what: StudySpec | Sequence[Start]) -> list[RunSpec]:

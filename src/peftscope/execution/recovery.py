@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from peftscope.errors import StoreError
-from peftscope.execution.worker import ORPHAN_PATIENCE_S, lock_path
+from peftscope.execution.executors.worker import ORPHAN_PATIENCE_S, lock_path
 from peftscope.schema.live import RunState
 from peftscope.schema.record import Attempt, RunRecord, Status, timestamp
 from peftscope.store.files import existing_record, record_path, sweep, write_record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from peftscope.execution.share import Share
+from peftscope.execution.executors.share import Share
 from peftscope.footprint.footprint import Forecast
 from peftscope.schema.run import RunSpec
 from peftscope.tuning.checked import Checked

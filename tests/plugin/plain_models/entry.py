@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from peftscope.execution.executors.registry import ExecutorEntry
 from peftscope.measures.registry import MeasurementEntry
 from peftscope.models.kinds.registry import KindEntry
 from peftscope.schema.metric import MetricSpec
@@ -50,3 +51,4 @@ MOVEMENT = MeasurementEntry(
         ),
     ),
 )
+IN_TURN = ExecutorEntry(executor="plain_models.executor:InTurn")

@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = ["warm_up"]
 
-PRELOADED = ["peftscope.execution.preload"]
+PRELOADED = ["peftscope.execution.executors.preload"]
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 """NumPy's and SciPy's linear algebra would start threads on import, and a process with threads must not fork; nor may
 one that has begun to use CUDA, as the plain question whether it is there does."""

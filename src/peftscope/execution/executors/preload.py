@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 
-from peftscope.execution.later import imported_later
+from peftscope.execution.executors.later import imported_later
 
 # it asks at every import for a package that only 4-bit models on a CPU would gain by
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

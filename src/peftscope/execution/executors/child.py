@@ -9,10 +9,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from peftscope.errors import PeftscopeError, StoreError
-from peftscope.execution.death import cause_of_death, log_tail, num_oom_kills
-from peftscope.execution.forking import warm_up
+from peftscope.execution.executors.death import cause_of_death, log_tail, num_oom_kills
+from peftscope.execution.executors.forking import warm_up
+from peftscope.execution.executors.worker import Order, do_run
 from peftscope.execution.recovery import bury, num_attempts
-from peftscope.execution.worker import Order, do_run
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord, timestamp
 from peftscope.schema.run import RunSpec

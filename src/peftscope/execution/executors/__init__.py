@@ -1,0 +1,1 @@
+"""Where runs are executed, behind one contract; so far in local processes."""

@@ -1,0 +1,93 @@
+"""The contract of an executor: takes jobs, tells how they get on, and stops them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from peftscope.errors import StoreError
+from peftscope.execution.executors.share import Share
+from peftscope.schema.live import RunState
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
+
+__all__ = ["Ended", "Event", "Executor", "Failed", "Job", "Moved"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One start of a run."""
+
+    run: RunSpec
+    worker: int
+    """Its place among the workers, from 0."""
+    kept: Path | None = None
+    """Where the task's data lie prepared."""
+    until: int | None = None
+    """Rung at which a trial is to pause; None goes to the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """A job came on."""
+
+    job: Job
+    state: RunState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """A job is over, and its record is written; also where it was lost, which its record says."""
+
+    job: Job
+    record: RunRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A job could not write its record: the study cannot go on."""
+
+    job: Job
+    error: StoreError
+
+
+Event = Moved | Ended | Failed
+
+
+class Executor(ABC):
+    """Executes the jobs of one study.
+
+    Made with the study's folder, where records and the states of runs under way lie, and with what its workers may
+    use. Every start is accounted for: its state lies in the folder before the job begins, and goes when the record is
+    written.
+
+    Args:
+        folder: The study's folder.
+        share: Workers, and what each may use.
+    """
+
+    def __init__(self, folder: Path, share: Share) -> None:
+        self.folder, self.share = folder, share
+
+    @abstractmethod
+    def submit(self, job: Job) -> RunState:
+        """Start a job on a worker that is free; gives its first state.
+
+        Raises:
+            StoreError: Its state cannot be written; nothing was started.
+            PeftscopeError: It cannot be started at all.
+        """
+
+    @abstractmethod
+    def events(self, timeout_s: float) -> Iterator[Event]:
+        """What has happened since the last call; waits for something at most so long."""
+
+    @abstractmethod
+    def stop(self, job: Job) -> None:
+        """Ask a job to end after its current step; it leaves a record."""
+
+    @abstractmethod
+    def end_all(self, reason: str) -> None:
+        """End all jobs at once; where a record can be written, it says for what reason."""

@@ -1,0 +1,51 @@
+"""Runs one after the other in the process that asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from peftscope.execution.execute import execute
+from peftscope.execution.executors.base import Ended, Event, Executor, Job
+from peftscope.execution.executors.share import Share
+from peftscope.schema.live import RunState
+from peftscope.schema.record import timestamp
+from peftscope.store.files import write_record
+from peftscope.store.running import clear_state, write_state
+
+
+class InTurn(Executor):
+    def __init__(self, folder: Path, share: Share) -> None:
+        super().__init__(folder, share)
+        self.waiting: list[Job] = []
+
+    def submit(self, job: Job) -> RunState:
+        now, run = timestamp(), job.run
+        state = RunState(
+            run_id=run.run_id,
+            title=run.title,
+            worker=job.worker,
+            num_workers=1,
+            num_attempts=0,
+            started_at=now,
+            updated_at=now,
+            until=job.until,
+            spec=run,
+        )
+        write_state(self.folder, state)
+        self.waiting.append(job)
+        return state
+
+    def events(self, timeout_s: float) -> Iterator[Event]:
+        for job in list(self.waiting):
+            record = execute(job.run, self.folder, kept=job.kept, until=job.until)
+            write_record(self.folder, record)
+            clear_state(self.folder, job.run.run_id)
+            self.waiting.remove(job)
+            yield Ended(job=job, record=record)
+
+    def stop(self, job: Job) -> None:
+        self.waiting.remove(job)
+
+    def end_all(self, reason: str) -> None:
+        self.waiting.clear()
