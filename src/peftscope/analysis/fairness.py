@@ -152,10 +152,8 @@ def _share(title: str, group: Sequence[RunRecord], tuning: Tuning | None, offere
         num_offered=tuning.num_offered if tuning is not None else offered,
         effort=tuning.effort if tuning is not None else None,
         num_trials=len(trials),
-        num_eliminated=sum(r.status in ("eliminated", "pruned") for r in trials),
-        failed_trials=tuple(
-            f"{r.status}: {r.reason}" for r in trials if r.status not in ("ok", "eliminated", "pruned")
-        ),
+        num_eliminated=sum(r.status == "eliminated" for r in trials),
+        failed_trials=tuple(f"{r.status}: {r.reason}" for r in trials if r.status not in ("ok", "eliminated")),
         tuning_steps=_steps_of(trials),
         tuning_time_s=_time_of(trials),
         learning_rates=tuple(sorted({r.spec.learning_rate for r in trials or finals if r.spec.learning_rate})),

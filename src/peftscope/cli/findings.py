@@ -20,6 +20,7 @@ from peftscope.schema.record import RunRecord
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import read_record, read_records
 from peftscope.store.looks import looks_of
+from peftscope.store.study import kept_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,7 @@ def findings_of(place: Path, *, margin: float | None = None, across: bool = Fals
     folder = study_folder(place)
     notes: list[str] = []
     found = _readable(folder, notes)
-    study = _study_in(folder, notes)
+    study = kept_study(folder, notes, then="every record in the folder is taken")
     if study is not None and place.is_file():
         notes += _changed_since(place, study)
     records, tunings = _of_study(study, found, notes)
@@ -183,20 +184,6 @@ def _readable(folder: Path, notes: list[str]) -> list[RunRecord]:
     if not found:
         raise first
     return found
-
-
-def _study_in(folder: Path, notes: list[str]) -> StudySpec | None:
-    """The study as it was run last."""
-    from peftscope.execution.history import STUDY_FILE
-
-    path = folder / STUDY_FILE
-    try:
-        return StudySpec.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        notes.append(f"{path} cannot be read, so every record in the folder is taken: {str(error).splitlines()[0]}")
-        return None
 
 
 def _changed_since(file: Path, study: StudySpec) -> list[str]:

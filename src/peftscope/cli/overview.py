@@ -18,7 +18,6 @@ from peftscope.analysis.tuning import Tuning
 from peftscope.cli.tally import NOT_FAILED
 from peftscope.errors import SpecError
 from peftscope.execution.eta import Eta, remaining
-from peftscope.execution.history import STUDY_FILE
 from peftscope.execution.launch import FINISHED
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
@@ -26,6 +25,7 @@ from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
 from peftscope.store.running import read_states
+from peftscope.store.study import kept_study
 from peftscope.tuning.standing import Standing
 
 __all__ = ["LOST", "RUNNING", "WAITING", "Overview", "Row", "age_s", "is_held", "overview"]
@@ -94,7 +94,7 @@ def overview(folder: Path) -> Overview:
     """Read a study's folder; nothing in it is changed."""
     notes: list[str] = []
     is_running = is_held(folder / ".lock")  # before the states: what ends in between is then seen as ended
-    study = _study(folder, notes)
+    study = kept_study(folder, notes, then="runs still to do are not known")
     states = {state.run_id: state for state in read_states(folder)}
     grows = study is not None and isinstance(study.seeds, SeedPlan)  # scores tell where more seeds go
     records = _records(folder, notes, with_examples=grows)
@@ -137,17 +137,6 @@ def age_s(state: RunState) -> float:
         return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(state.updated_at)).total_seconds())
     except (ValueError, TypeError):
         return 0.0
-
-
-def _study(folder: Path, notes: list[str]) -> StudySpec | None:
-    path = folder / STUDY_FILE
-    try:
-        return StudySpec.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        notes.append(f"{path} cannot be read, so runs still to do are not known: {str(error).splitlines()[0]}")
-        return None
 
 
 def _standing(study: StudySpec | None, records: dict[str, RunRecord], notes: list[str]) -> Standing | None:

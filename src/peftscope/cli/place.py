@@ -13,6 +13,7 @@ from peftscope.schema.reader import load_yaml
 from peftscope.schema.record import RunRecord
 from peftscope.store.files import read_record
 from peftscope.store.running import read_states
+from peftscope.store.study import STUDY_FILE
 from peftscope.views.line import one_line
 
 __all__ = ["RESULTS", "find_record", "study_folder"]
@@ -37,7 +38,7 @@ def study_folder(argument: Path, *, needs_records: bool = True) -> Path:
     """
     if argument.is_dir() or argument.is_file():
         folder = argument if argument.is_dir() else RESULTS / _name_in(argument)
-        if not needs_records and any((folder / name).is_file() for name in ("study.json", ".lock")):
+        if not needs_records and any((folder / name).is_file() for name in (STUDY_FILE, ".lock")):
             return folder
         return _with_records(folder, argument)
     raise SpecError(str(argument), [f"no such file or folder; {_near(argument)}{_ALLOWED}"])

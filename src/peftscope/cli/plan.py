@@ -12,8 +12,9 @@ from rich.console import Console
 from peftscope.cli import options
 from peftscope.cli.amounts import bytes_of
 from peftscope.cli.output import print_json, show_warnings
-from peftscope.cli.questions import DEFAULT_LENGTH, Given, about_experiments, about_methods, about_study
+from peftscope.cli.questions import Given, about_experiments, about_methods, about_study
 from peftscope.cli.request import Request
+from peftscope.footprint.footprint import DEFAULT_LENGTH
 from peftscope.schema.study import TrainSpec
 from peftscope.views.footprints import footprint_table
 

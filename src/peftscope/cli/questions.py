@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from peftscope.errors import ModelError, SpecError
+from peftscope.footprint.footprint import DEFAULT_LENGTH
 from peftscope.schema.study import MethodSpec, ModelSpec, TrainSpec
 
 if TYPE_CHECKING:
     from peftscope.footprint.question import Question
     from peftscope.models.kinds.base import ShapeModel
 
-__all__ = ["DEFAULT_LENGTH", "Given", "about_experiments", "about_methods", "about_study"]
+__all__ = ["Given", "about_experiments", "about_methods", "about_study"]
 
-DEFAULT_LENGTH = 512
-"""Tokens, or pixels."""
 DEFAULT_BATCH = 4
 
 

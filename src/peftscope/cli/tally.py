@@ -16,7 +16,7 @@ from peftscope.views.line import span_text
 
 __all__ = ["NOT_FAILED", "Counts", "Tally", "UnderWay", "counts_text", "eta_text", "found_text"]
 
-NOT_FAILED: frozenset[Status] = frozenset({"ok", "pruned", "eliminated"})
+NOT_FAILED: frozenset[Status] = frozenset({"ok", "eliminated"})
 """Statuses of runs that ended as they should; a search ends some early on purpose."""
 
 Clock = Callable[[], float]

@@ -13,14 +13,13 @@ from peftscope.schema.difference import differences
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
-from peftscope.store.files import existing_record, write_text
+from peftscope.store.files import existing_record
 from peftscope.store.looks import add_look
+from peftscope.store.study import keep_study, kept_study
 from peftscope.tuning.checked import Checked
 from peftscope.tuning.standing import standing_of
 
-__all__ = ["STUDY_FILE", "changes_of_study", "known_runs", "outdated", "remember_study"]
-
-STUDY_FILE = "study.json"
+__all__ = ["changes_of_study", "known_runs", "outdated", "remember_study"]
 
 
 def remember_study(folder: Path, study: StudySpec) -> None:
@@ -31,17 +30,17 @@ def remember_study(folder: Path, study: StudySpec) -> None:
     Raises:
         StoreError: The folder is not writable or the disk is full.
     """
-    before = _before(folder)
+    before = kept_study(folder)
     if before is not None and before.seeds != study.seeds:
         could_be_judged = len(before.first_seeds) > 1 and _has_ended(folder, before)
         if could_be_judged:
             add_look(folder, before)
-    write_text(folder / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
+    keep_study(folder, study)
 
 
 def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
     """What of a study's file has changed since its last run, and what that invalidates; nothing where nothing has."""
-    before = _before(folder)
+    before = kept_study(folder)
     if before is None:
         return []
     found = differences(_by_title(before), _by_title(study))
@@ -90,14 +89,6 @@ def outdated(runs: Sequence[RunSpec], folder: Path, checked: Checked) -> list[st
 def known_runs(folder: Path, study: StudySpec) -> Sequence[RunSpec]:
     """The runs a study asks for, as far as its records tell."""
     return standing_of(study, _records(folder)).runs
-
-
-def _before(folder: Path) -> StudySpec | None:
-    """The study as it was run last; None where it never was, or by another version."""
-    try:
-        return StudySpec.model_validate_json((folder / STUDY_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _has_ended(folder: Path, study: StudySpec) -> bool:

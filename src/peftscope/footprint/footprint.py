@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-__all__ = ["Breakdown", "Footprint", "Forecast"]
+__all__ = ["DEFAULT_LENGTH", "Breakdown", "Footprint", "Forecast"]
+
+DEFAULT_LENGTH = 512
+"""Tokens in a sequence, or pixels of an image's side, where nothing says more."""
 
 
 @dataclass(frozen=True, kw_only=True)

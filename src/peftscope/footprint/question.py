@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from peftscope.footprint.footprint import DEFAULT_LENGTH
 from peftscope.footprint.meta_kernels import Target
 from peftscope.models.kinds.base import ShapeModel
 from peftscope.schema.study import MethodSpec, StudySpec, TrainSpec
 from peftscope.tasks.registry import options_of
 
-DEFAULT_LENGTH = 512
-"""Tokens, or pixels, where nothing says more."""
-
-__all__ = ["DEFAULT_LENGTH", "Question", "Workload", "questions_of"]
+__all__ = ["Question", "Workload", "questions_of"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from peftscope.schema.run import RunSpec
 
 __all__ = ["Attempt", "CurvePoint", "ExampleOutcome", "RunRecord", "Status", "TechniqueFacts", "timestamp"]
 
-Status = Literal["ok", "refused", "oom", "diverged", "error", "killed", "pruned", "eliminated"]
+Status = Literal["ok", "refused", "oom", "diverged", "error", "killed", "eliminated"]
 
 
 def timestamp() -> str:

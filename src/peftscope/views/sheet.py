@@ -175,7 +175,7 @@ def _outputs(record: RunRecord) -> list[tuple[str, str]]:
     lines = [
         (
             f"scored {example.score:g}" + (", cut off" if example.truncated else ""),
-            one_line(f"{example.example_id}: {_cut(json.dumps(example.output, ensure_ascii=False), OUTPUT_CHARS)}"),
+            one_line(f"{example.example_id}: {shorten(json.dumps(example.output, ensure_ascii=False), OUTPUT_CHARS)}"),
         )
         for example in kept[:OUTPUTS]
     ]
@@ -214,8 +214,4 @@ def _pairs(values: Mapping[str, Any]) -> str:
 def _value(value: Any) -> str:
     if value is None:
         return ""
-    return _cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str), LONGEST)
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
+    return shorten(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str), LONGEST)

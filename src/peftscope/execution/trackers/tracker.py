@@ -56,7 +56,7 @@ class Outcome:
     @property
     def is_stopped(self) -> bool:
         """Whether it was stopped from outside, not by itself."""
-        return self.status in ("killed", "pruned", "eliminated")
+        return self.status in ("killed", "eliminated")
 
 
 @dataclass

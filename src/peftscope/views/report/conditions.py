@@ -13,7 +13,7 @@ from peftscope.views.units import DASH
 
 __all__ = ["environments", "failures", "protocols", "run_table", "stopped_text"]
 
-BY_DESIGN = ("eliminated", "pruned")
+BY_DESIGN = ("eliminated",)
 """Trials that the tuning's own rule stopped: no failures."""
 PASSING = ("pid",)
 """What differs from process to process and says nothing of the machine."""

@@ -16,7 +16,7 @@ __all__ = ["EDGES", "best_data", "learning_rate_data", "range_of", "training_dat
 
 LONGEST = 240
 """Points of a training curve; longer ones are thinned."""
-STOPPED = ("eliminated", "pruned")
+STOPPED = ("eliminated",)
 EDGES = {
     "lowest": "The chosen learning rate has no worse neighbour below; a better one may lie there.",
     "highest": "The chosen learning rate has no worse neighbour above; a better one may lie there.",
