@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -240,7 +241,7 @@ def test_a_best_rate_on_an_edge_is_flagged() -> None:
         metrics = (
             {**record.metrics, "valid_loss": loss, "valid_score": 1 / loss} if record.status == "ok" else record.metrics
         )
-        curve = tuple(p.model_copy(update={"valid_loss": loss}) for p in record.curve)
+        curve = tuple(replace(p, valid_loss=loss) for p in record.curve)
         return record.model_copy(update={"metrics": metrics, "curve": curve})
 
     study = _study()
