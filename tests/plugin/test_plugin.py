@@ -206,6 +206,22 @@ raises = broken_at_import:ENTRY
 """
 
 
+def test_a_measurement_that_cannot_be_loaded_is_named_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "broken_measure.py").write_text(
+        "from peftscope.measures.registry import MeasurementEntry\n"
+        "ENTRY = MeasurementEntry(measurement='broken_measure_nowhere:Energy')\n"
+    )
+    info = tmp_path / "broken_measure-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-measure\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text("[peftscope.measurements]\nenergy = broken_measure:ENTRY\n")
+    study = _write(tmp_path, "regression")
+    found = _call("compare", study, "--out", tmp_path / "results", "--quiet", folders=(PLUGIN, tmp_path))
+    assert found.returncode == 2
+    assert "measurement 'energy' of package broken-measure 0.1 cannot be loaded" in " ".join(found.stderr.split())
+    assert not list((tmp_path / "results").glob("records/*"))
+
+
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package whose tasks do not keep their contract."""

@@ -120,8 +120,8 @@ class _Run:
         """Load, build, train, measure; whatever is raised ends the run."""
         spec, stage = self.spec, self._stage
         stage("load")
-        before = anonymous_bytes()
         kind = self.kind = registry.kind_of(spec.model, spec.task)
+        before = anonymous_bytes()
         loaded = self.loaded = kind.load(spec.model)
         if loaded.device.type == "cpu":
             self.measured.put("sampled_base_memory_bytes", max(0, anonymous_bytes() - before))

@@ -1,0 +1,46 @@
+"""Which kind of model a source is of, and what its shapes are counted on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from peftscope.errors import ModelError, SpecError
+from peftscope.models.kinds.causal_lm.shapes import CausalLMShapes
+from peftscope.models.kinds.registry import KINDS, choose, kind, shapes_of
+from peftscope.models.kinds.text_to_image.shapes import TextToImageShapes
+from peftscope.schema.study import ModelSpec
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"), [("llama-3.2-3b", CausalLMShapes), ("flux2-klein-base-4b", TextToImageShapes)]
+)
+def test_a_source_is_recognised_by_its_config(config: str, expected: type) -> None:
+    spec = ModelSpec(source=str(CONFIGS / f"{config}.json"))
+    assert isinstance(shapes_of(spec, torch.bfloat16), expected)
+
+
+def test_of_several_kinds_the_one_that_knows_the_source_is_chosen() -> None:
+    names = ("text-to-image", "causal-lm")
+    found = [
+        choose(ModelSpec(source=str(CONFIGS / f"{name}.json")), names).name
+        for name in ("llama-3.2-3b", "flux2-klein-base-4b")
+    ]
+    assert found == ["causal-lm", "text-to-image"]
+
+
+def test_a_kind_the_user_names_must_be_one_the_task_is_learned_on() -> None:
+    with pytest.raises(ModelError, match="no kind this task is learned on; it takes causal-lm"):
+        choose(ModelSpec(source="m", kind="text-to-image"), ("causal-lm",))
+    with pytest.raises(SpecError, match="did you mean 'causal-lm'"):
+        choose(ModelSpec(source="m", kind="causal-llm"), ("causal-lm",))
+
+
+@pytest.mark.parametrize("name", list(KINDS.built_in))
+def test_a_kind_has_the_name_it_is_registered_under(name: str) -> None:
+    assert kind(name).name == name
+    assert kind(name).inference_metrics == KINDS.get(name).metrics
