@@ -81,7 +81,7 @@ def metric_specs(kind: str | None = None) -> Mapping[str, MetricSpec]:
     Args:
         kind: A kind of model, to have its alone; None gives those of all kinds.
     """
-    # sizes and what training costs are noted while the run builds and trains, by no measurement; the order is the tables'
+    # sizes and costs of training are noted while a run builds and trains, by no measurement; the tables' order
     found: list[MetricSpec] = [*own.SCORES, *own.SIZES, *own.MEMORY, *own.CHECKPOINT, *own.TRAINING]
     for name in (*MEASUREMENTS.built_in, *MEASUREMENTS.names()):
         found += MEASUREMENTS.get(name).metrics
