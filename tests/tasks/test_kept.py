@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import shutil
@@ -16,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError
 
 from peftscope import plugins
 from peftscope.errors import DataError, StoreError
@@ -151,10 +151,10 @@ def test_warnings_of_what_was_cut_and_dropped_are_kept(tmp_path):
 def test_nothing_that_is_kept_can_run_code(tmp_path):
     spec, context = made("formulas", tmp_path)
     folder = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
-    assert {path.suffix for path in folder.rglob("*")} == {".json", ".jsonl", ".safetensors"}
+    assert {path.suffix for path in folder.rglob("*")} == {".json", ".jsonl", ".arrow"}
 
 
-def test_a_run_reads_no_training_text_and_imports_no_generator_before_an_answer_needs_its_check(tmp_path):
+def test_a_run_imports_no_generator_before_an_answer_needs_its_check(tmp_path):
     spec, context = made("formulas", tmp_path)
     spec = with_options(spec, general_tokens=50)
     kept = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
@@ -182,8 +182,7 @@ for name in heavy:
     assert name not in sys.modules, name
 assert {{o.score for o in task.score(None, say(" + 0"), "test")}} == {{0.0}}
 assert "reasoning_gym" in sys.modules
-assert any(name.endswith("test.jsonl") for name in opened)
-print([name for name in opened if name.endswith("train.jsonl")])
+print([name for name in opened if name.endswith("data.jsonl")])
 """
     environment = {"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
@@ -195,7 +194,7 @@ def test_token_ids_are_mapped_and_not_read(tmp_path):
     maps = Path("/proc/self/maps")
     if not maps.exists():
         pytest.skip("no /proc on this system")
-    assert "/cache/task-" in "".join(line for line in maps.read_text().splitlines() if kept_splits.TOKENS in line)
+    assert "/cache/task-" in "".join(line for line in maps.read_text().splitlines() if "train.arrow" in line)
     assert not kept._encoded["train"].ids.flags.owndata
 
 
@@ -243,7 +242,7 @@ def test_the_same_data_are_kept_once_and_other_data_apart(tmp_path):
 
 
 def truncate(folder):
-    path = folder / "tokens.safetensors"
+    path = folder / "train.arrow"
     path.write_bytes(path.read_bytes()[:-8])
 
 
@@ -268,7 +267,7 @@ DAMAGES = {
     "cut off": truncate,
     "other bytes": flip,
     "no JSON": garble_about,
-    "file gone": lambda folder: (folder / "test.jsonl").unlink(),
+    "file gone": lambda folder: (folder / "test.arrow").unlink(),
     "manifest gone": lambda folder: (folder / "manifest.json").unlink(),
     "empty": empty,
 }
@@ -316,15 +315,14 @@ def test_other_limits_than_it_was_kept_with_are_not_taken(tmp_path):
 
 
 def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, monkeypatch):
-    def fill(arrays, path):
-        path.write_bytes(b"half")
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
+    def fill(examples, encoded):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     spec, context = made("own rows", tmp_path)
     task = create(spec, TaskContext(**context))
     with monkeypatch.context() as patch:
-        patch.setattr(kept_splits, "save_file", fill)
-        with pytest.raises(StoreError, match=r"cache/task-.* cannot be kept .*No space left"):
+        patch.setattr(kept_splits, "_table", fill)
+        with pytest.raises(StoreError, match="cache cannot be written .*No space left"):
             keep(task, tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*task-*[!k]/*"))
     assert keep(task, tmp_path / "cache").is_dir()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -16,8 +18,9 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import CurvePoint, RunRecord
 from peftscope.schema.study import StudySpec, TuningSpec
 from peftscope.tuning.agenda import TunedAgenda, agenda_of, rungs_of
-from peftscope.tuning.sampler import Point, grid, next_rate
+from peftscope.tuning.sampler import Point, draw, grid, next_rate
 from peftscope.tuning.search import survivors
+from peftscope.tuning.space import Space
 from peftscope.tuning.standing import came_so_far, replay, standing_of
 from peftscope.tuning.start import Start
 
@@ -181,14 +184,14 @@ def test_the_same_trials_come_out_in_whatever_order_runs_end() -> None:
         assert {(s.run.run_id, s.until) for s in other} == {(s.run.run_id, s.until) for s in plain}
 
 
-def test_a_study_stopped_anywhere_goes_on_to_the_same_trials(tmp_path: Path) -> None:
+def test_a_study_stopped_anywhere_goes_on_to_the_same_trials() -> None:
     study = _study()
     plain = _unfold(study)
     for stop in range(0, len(plain), 3):
         records: dict[str, RunRecord] = {}
         for start in plain[:stop]:
             records[start.run.run_id] = _record(start)
-        agenda = agenda_of(study, storage=tmp_path / "tuning.journal")
+        agenda = agenda_of(study)
 
         def done(start: Start, records: dict[str, RunRecord] = records) -> RunRecord | None:
             record = records.get(start.run.run_id)
@@ -277,23 +280,32 @@ def test_the_number_of_runs_is_foreseen_and_comes_out() -> None:
     assert agenda.foreseen() == []
 
 
-def test_optunas_storage_holds_the_trials(tmp_path: Path) -> None:
-    import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+def test_settings_searched_beside_the_rate_are_drawn_from_what_the_trials_came_to() -> None:
+    space = Space(low=1e-5, high=1e-1, centre=1e-3, knobs={"r": [8, 16, 32, 64], "alpha": [1, 2, 4]})
+    late: list[tuple[dict[str, Any], float]] = []
+    for seed in range(5):
+        tried: list[tuple[dict[str, Any], float]] = [({"learning_rate": 1e-3, "r": 8, "alpha": 1}, 3.0)]
+        for _ in range(30):
+            drawn = draw(space, tried, seed)
+            assert space.low <= drawn["learning_rate"] <= space.high
+            off = abs(math.log10(drawn["learning_rate"] / 1e-3))
+            loss = math.inf if off > 1.5 else 1 + off + (drawn["r"] != 32) + (drawn["alpha"] != 4)
+            tried.append((drawn, loss))
+        assert draw(space, tried, seed) == draw(space, tried, seed)
+        late += tried[-12:]
+    assert sum(params["r"] == 32 and params["alpha"] == 4 for params, _ in late) >= 15, "5 by chance"
+    assert sum(math.isinf(loss) for _, loss in late) <= 7, "15 by chance"
 
-    path = tmp_path / "tuning.journal"
-    (tmp_path / "tuning.journal.lock").write_text("left by a process that was killed")
-    study = _study()
-    agenda = agenda_of(study, storage=path)
-    pending = agenda.due()
-    while pending:
-        agenda.tell(_record(pending.pop(0)))
-        pending += agenda.due()
-    kept = optuna.load_study(study_name="lora", storage=JournalStorage(JournalFileBackend(str(path))))
-    assert len(kept.trials) == 4
-    assert {t.state.name for t in kept.trials} == {"COMPLETE", "PRUNED"}
-    assert kept.best_trial.user_attrs["run_id"]
+
+def test_a_search_that_draws_nothing_needs_no_optuna() -> None:
+    code = (
+        "import sys; from peftscope.schema.study import StudySpec; from peftscope.tuning.agenda import agenda_of\n"
+        "study = StudySpec.model_validate(dict(name='s', model='m', task='math', methods=['lora'],"
+        " tuning={'trials': 4}, train={'max_steps': 10}))\n"
+        "agenda_of(study).due(); print('optuna' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize(

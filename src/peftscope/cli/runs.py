@@ -116,7 +116,6 @@ def do_runs(
             else agenda_of(
                 what,
                 higher_is_better=checked.metric.direction != "lower",
-                storage=folder / "tuning.journal",
                 width=checked.width,
             )
         )

@@ -190,7 +190,7 @@ class Task(ABC):
             retention: What ``retention`` of the kept task is to give.
 
         Raises:
-            OSError, SafetensorError: The disk is full or not writable.
+            OSError: The disk is full or not writable.
         """
         return
 

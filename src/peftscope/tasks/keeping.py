@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from safetensors import SafetensorError
 
 from peftscope.errors import DataError, StoreError
 from peftscope.models.cache import build_once
@@ -26,7 +25,7 @@ from peftscope.tasks.base import Retention, Task, TaskContext
 __all__ = ["keep", "load"]
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 """Raised whenever what is written for the same task changes its form."""
 
 
@@ -48,7 +47,7 @@ def keep(task: Task, cache: Path) -> Path:
             return build_once(folder, lambda place: _build(task, retention, place))
     except StoreError:
         raise
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise StoreError(f"{folder}: the study's data cannot be kept ({error}); free some space there") from error
 
 
@@ -81,13 +80,10 @@ def _name(task: Task, retention: Retention | None = None) -> str:
 
 
 def _build(task: Task, retention: Retention | None, place: Path) -> None:
-    try:
-        task.keep(place, retention)
-        files = sorted(path for path in place.rglob("*") if path.is_file())
-        manifest = {path.relative_to(place).as_posix(): [path.stat().st_size, file_sha256(path)] for path in files}
-        (place / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    except SafetensorError as error:  # how safetensors tells of a full disk
-        raise OSError(str(error)) from error
+    task.keep(place, retention)
+    files = sorted(path for path in place.rglob("*") if path.is_file())
+    manifest = {path.relative_to(place).as_posix(): [path.stat().st_size, file_sha256(path)] for path in files}
+    (place / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
 def _damage(folder: Path, *, by_hash: bool) -> str | None:

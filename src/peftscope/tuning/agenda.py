@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import chain
-from pathlib import Path
 from typing import Any, Protocol
 
 from peftscope.analysis.tuning import Tuning
@@ -18,8 +16,10 @@ from peftscope.methods.catalog import BASE, card
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec, StudySpec, TuningSpec
+from peftscope.tuning.bracket_search import BracketSearch
 from peftscope.tuning.expand import base_run, rates_of, run_of
 from peftscope.tuning.final_runs import Candidate, FinalRuns
+from peftscope.tuning.search import Search
 from peftscope.tuning.space import Space
 from peftscope.tuning.start import Start
 
@@ -134,7 +134,6 @@ class TunedAgenda:
         study: With ``tuning``.
         higher_is_better: Direction of the task's score.
         width: Hidden size of the base, by which an effort's searches begin; None where it is not known.
-        storage: File in which Optuna keeps the trials, written anew; None keeps them in memory.
     """
 
     def __init__(
@@ -143,13 +142,12 @@ class TunedAgenda:
         *,
         higher_is_better: bool = True,
         width: int | None = None,
-        storage: Path | None = None,
     ) -> None:
         assert study.tuning is not None, "a study without tuning has a fixed agenda"
         self.study, self.tuning = study, study.tuning
         self.methods = {m.title: m for m in study.methods if m.name != BASE}
         spaces = {title: space for title, method in self.methods.items() if (space := _space(method, width))}
-        self.searches = _searches(study, self.methods, spaces, higher_is_better=higher_is_better, storage=storage)
+        self.searches = _searches(study, self.methods, spaces, higher_is_better=higher_is_better)
         self._owners: dict[str, AnySearch] = {}
         self._finals: FinalRuns | None = None
         base = base_run(study)
@@ -220,9 +218,7 @@ class TunedAgenda:
         return found
 
 
-def agenda_of(
-    study: StudySpec, *, higher_is_better: bool = True, width: int | None = None, storage: Path | None = None
-) -> Agenda:
+def agenda_of(study: StudySpec, *, higher_is_better: bool = True, width: int | None = None) -> Agenda:
     """The agenda of a study.
 
     Raises:
@@ -230,7 +226,7 @@ def agenda_of(
     """
     if study.tuning is None:
         return UntunedAgenda(study)
-    return TunedAgenda(study, higher_is_better=higher_is_better, width=width, storage=storage)
+    return TunedAgenda(study, higher_is_better=higher_is_better, width=width)
 
 
 def rungs_of(tuning: TuningSpec, max_steps: int) -> tuple[int, ...]:
@@ -249,27 +245,17 @@ def _searches(
     spaces: Mapping[str, Space],
     *,
     higher_is_better: bool,
-    storage: Path | None,
 ) -> dict[str, AnySearch]:
     """A search for each technique that trains, by the study's effort or its number of trials."""
-    from peftscope.tuning.bracket_search import BracketSearch
-
     tuning = study.tuning
     assert tuning is not None
     if tuning.protocol is not None:
         return {
             title: BracketSearch(
-                title,
-                space,
-                tuning,
-                partial(_trial_of, study, methods[title]),
-                higher_is_better=higher_is_better,
+                title, space, tuning, partial(_trial_of, study, methods[title]), higher_is_better=higher_is_better
             )
             for title, space in spaces.items()
         }
-    from peftscope.tuning.search import Search  # brings Optuna with it
-
-    journal = _journal(storage)
     return {
         title: Search(
             title,
@@ -277,7 +263,6 @@ def _searches(
             tuning,
             partial(_trial_of, study, methods[title], seed=tuning.seed),
             higher_is_better=higher_is_better,
-            storage=journal,
         )
         for title, space in spaces.items()
     }
@@ -311,18 +296,3 @@ def _candidate(study: StudySpec, method: MethodSpec, rate: float | None) -> Cand
 def _default_rate(method: MethodSpec) -> float | None:
     rate = card(method.name).rate
     return rate.default if rate is not None else None
-
-
-def _journal(path: Path | None) -> Any:
-    """Optuna's journal in a file of its own, begun anew; in memory where there is no path."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if path is None:
-        return None
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    for stale in chain([path], path.parent.glob(f"{path.name}.*")):  # a lock that a killed process left behind, too
-        stale.unlink(missing_ok=True)
-    return JournalStorage(JournalFileBackend(str(path)))

@@ -1,13 +1,15 @@
-"""Which learning rate to try next: a grid over the card's range, a step beyond an edge, or between the best two."""
+"""What to try next: a grid over the card's range, a step beyond an edge, between the best two, or a draw of Optuna."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["Point", "Proposal", "grid", "next_rate"]
+from peftscope.tuning.space import Space
+
+__all__ = ["Point", "Proposal", "draw", "grid", "next_rate"]
 
 MAX_GRID = 3
 """Grid points of a small budget; a larger one spends half of its trials on the grid."""
@@ -70,6 +72,37 @@ def next_rate(points: Sequence[Point], spacing: float) -> Proposal:
             return Proposal(_rounded(math.sqrt(side.rate * known[best].rate)), "refinement")
     widest = max(range(len(known) - 1), key=lambda i: known[i + 1].rate / known[i].rate)
     return Proposal(_rounded(math.sqrt(known[widest].rate * known[widest + 1].rate)), "refinement")
+
+
+def draw(space: Space, tried: Sequence[tuple[Mapping[str, Any], float]], seed: int) -> dict[str, Any]:
+    """A learning rate of the range and a candidate of every setting, drawn together.
+
+    By Optuna's tree-structured Parzen estimator (Watanabe 2023, https://arxiv.org/abs/2304.11127) over all of them
+    jointly, from the losses of what was tried; the same again for the same trials and seed.
+
+    Args:
+        space: With ``knobs``.
+        tried: ``learning_rate`` and settings of each trial, and the validation loss it came to; infinite where it
+            failed, which counts as the worst.
+        seed: Of the draw.
+    """
+    import optuna  # takes a second to import, and most searches draw nothing
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    from optuna.trial import TrialState
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=seed + len(tried), n_startup_trials=1, multivariate=True)
+    study = optuna.create_study(sampler=sampler)
+    distributions: dict[str, Any] = {
+        "learning_rate": FloatDistribution(space.low, space.high, log=True),
+        **{name: CategoricalDistribution(list(values)) for name, values in space.knobs.items()},
+    }
+    for params, loss in tried:
+        # a pruned trial that reported nothing is what the sampler takes for the worst
+        ended = {"state": TrialState.PRUNED} if math.isinf(loss) else {"value": loss}
+        inside = {**params, "learning_rate": min(max(params["learning_rate"], space.low), space.high)}
+        study.add_trial(optuna.trial.create_trial(params=inside, distributions=distributions, **ended))
+    return dict(study.ask(distributions).params)
 
 
 def _rounded(rate: float) -> float:

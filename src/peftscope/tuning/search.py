@@ -1,8 +1,8 @@
 """Tuning by a number of trials (``trials: N``): what to try, who goes on at a rung, what is chosen.
 
-Optuna holds the trials (ask and tell); which rate is asked for, and who is carried on, is one rule for all
-techniques. The records are the truth: told again in the same order, they lead to the same trials, so a study
-that was killed goes on where it stood, and its storage is written anew at every start.
+Which rate is asked for, and who is carried on, is one rule for all techniques; where further settings are searched
+beside the rate, Optuna's sampler draws all of them together. The records are the truth: told again in the same
+order, they lead to the same trials, so a study that was killed goes on where it stood.
 
 A rung is a point of one full-length schedule. Who goes on from it: the best by validation loss and the next higher
 learning rates, half of those that got there and two at least. Before the learning rate decays, the rate that will be
@@ -13,35 +13,30 @@ alone would choose rates too low.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
-
-import optuna
-from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.trial import TrialState
 
 from peftscope.analysis.tuning import Edge, Trial, Tuning
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import TuningSpec
-from peftscope.tuning.sampler import Point, grid, next_rate
+from peftscope.tuning.sampler import Point, draw, grid, next_rate
 from peftscope.tuning.space import KILLS_TAKEN, Space
 from peftscope.tuning.start import Start
 
 __all__ = ["Search", "survivors"]
 
 Origin = Literal["grid", "growth", "refinement", "sampled"]
-WIDENED = 1e4
-"""How far beyond the card's range growth may go, as a factor."""
+NUDGE = 1.1
+"""By which a rate is moved that was already tried with the same settings, as a factor."""
 
 
 @dataclass
 class _Entry:
     """A trial on its way."""
 
-    trial: optuna.Trial
     run: RunSpec
     knobs: Mapping[str, Any]
     origin: Origin
@@ -87,7 +82,6 @@ class Search:
         tuning: The offer, the same for every technique.
         make_run: A trial's run from its learning rate and the settings searched beside it.
         higher_is_better: Direction of the task's score.
-        storage: Where Optuna keeps the trials; None keeps them in memory.
     """
 
     def __init__(
@@ -98,7 +92,6 @@ class Search:
         make_run: Callable[[float, Mapping[str, Any]], RunSpec],
         *,
         higher_is_better: bool = True,
-        storage: optuna.storages.BaseStorage | None = None,
     ) -> None:
         assert tuning.trials is not None
         self.method, self.space, self.tuning, self.make_run = method, space, tuning, make_run
@@ -107,17 +100,11 @@ class Search:
         self.entries: list[_Entry] = []
         self.is_refused = False
         self._due: list[Start] = []
-        self._study = optuna.create_study(
-            study_name=method,
-            storage=storage or optuna.storages.InMemoryStorage(),
-            direction="maximize" if higher_is_better else "minimize",
-            sampler=optuna.samplers.TPESampler(seed=tuning.seed, n_startup_trials=1),
-        )
         rates = grid(space.low, space.high, self._offered)
         self._spacing = min((b / a for a, b in pairwise(rates)), default=math.sqrt(space.high / space.low))
         first = {name: values[0] for name, values in space.knobs.items()}
         for rate in rates:
-            self._offer({"learning_rate": rate, **first}, "grid")
+            self._offer(rate, first, "grid")
 
     @property
     def is_over(self) -> bool:
@@ -173,28 +160,13 @@ class Search:
     def _num_to_come(self) -> int:
         return 0 if self.is_over or self.is_refused else self._offered - len(self.entries)
 
-    def _offer(self, params: Mapping[str, Any] | None, origin: Origin) -> None:
-        distributions: dict[str, Any] = {
-            "learning_rate": FloatDistribution(self.space.low / WIDENED, self.space.high * WIDENED, log=True),
-            **{name: CategoricalDistribution(list(values)) for name, values in self.space.knobs.items()},
-        }
-        if params is not None:
-            self._study.enqueue_trial(dict(params))
-        else:
-            distributions["learning_rate"] = FloatDistribution(self.space.low, self.space.high, log=True)
-        trial = self._study.ask(distributions)
-        knobs = {name: trial.params[name] for name in self.space.knobs}
-        run = self.make_run(float(f"{trial.params['learning_rate']:.1e}"), knobs)
-        trial.set_user_attr("run_id", run.run_id)
+    def _offer(self, rate: float, knobs: Mapping[str, Any], origin: Origin) -> None:
+        run = self.make_run(float(f"{rate:.1e}"), knobs)
         if any(entry.run.run_id == run.run_id for entry in self.entries):  # knobs of few candidates drawn twice
-            self._study.tell(trial, state=TrialState.PRUNED)
-            self._offer(self._nudged(params), origin)
+            self._offer(rate * NUDGE, knobs, origin)
             return
-        self.entries.append(_Entry(trial=trial, run=run, knobs=knobs, origin=origin))
+        self.entries.append(_Entry(run=run, knobs=knobs, origin=origin))
         self._start(self.entries[-1])
-
-    def _nudged(self, params: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        return None if params is None else {**params, "learning_rate": params["learning_rate"] * 1.1}
 
     def _start(self, entry: _Entry) -> None:
         entry.record = None
@@ -204,10 +176,7 @@ class Search:
         """All that was started has ended: offer the next trial, or pass a rung, or end."""
         alive = [entry for entry in self.entries if not entry.is_out]
         for entry in alive:
-            if math.isinf(entry.loss):
-                self._leave(entry, TrialState.FAIL)
-            elif entry.until is not None and entry.until not in self._reported(entry):
-                entry.trial.report(entry.loss, step=entry.until)
+            entry.is_out = math.isinf(entry.loss)
         alive = [entry for entry in alive if not entry.is_out]
         if all(entry.record is not None and entry.record.status == "refused" for entry in self.entries):
             self.is_refused = True  # no learning rate makes a technique fit a model it does not fit
@@ -216,7 +185,8 @@ class Search:
         elif alive and alive[0].until is not None:
             self._pass_rung(alive)
         else:
-            self._end(alive)
+            for entry in alive:
+                entry.is_out = True
 
     def _pass_rung(self, alive: Sequence[_Entry]) -> None:
         going_on = survivors([(entry.rate, entry.loss) for entry in alive])
@@ -225,29 +195,16 @@ class Search:
                 entry.rung += 1
                 self._start(entry)
             else:
-                self._leave(entry, TrialState.PRUNED)
-
-    def _leave(self, entry: _Entry, state: TrialState) -> None:
-        entry.is_out = True
-        self._study.tell(entry.trial, state=state)
-
-    def _reported(self, entry: _Entry) -> Collection[int]:
-        reported: dict[int, float] = self._study.trials[entry.trial.number].intermediate_values
-        return reported
+                entry.is_out = True
 
     def _offer_next(self) -> None:
         if self.space.knobs:
-            self._offer(None, "sampled")
+            tried = [({"learning_rate": entry.rate, **entry.knobs}, entry.loss) for entry in self.entries]
+            drawn = draw(self.space, tried, self.tuning.seed)
+            self._offer(drawn.pop("learning_rate"), drawn, "sampled")
             return
-        points = [Point(entry.rate, entry.loss) for entry in self.entries]
-        proposal = next_rate(points, self._spacing)
-        self._offer({"learning_rate": proposal.rate}, proposal.origin)
-
-    def _end(self, alive: Sequence[_Entry]) -> None:
-        for entry in alive:
-            assert entry.record is not None
-            entry.is_out = True
-            self._study.tell(entry.trial, entry.record.metrics.get("valid_score"), TrialState.COMPLETE)
+        proposal = next_rate([Point(entry.rate, entry.loss) for entry in self.entries], self._spacing)
+        self._offer(proposal.rate, {}, proposal.origin)
 
     def _best(self) -> _Entry | None:
         """Best validation score; of equals the lower loss, then the lower rate."""

@@ -13,6 +13,7 @@ Shapes: B batch, T tokens, D width, V vocabulary, N predicted tokens in all.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,6 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from peftscope.errors import DataError, StoreError
@@ -55,14 +54,14 @@ class GeneralText(Retention):
         self.documents = documents
 
     def keep(self, path: Path) -> None:
-        """Write the token ids into a safetensors file.
+        """Write the token ids into a JSON file.
 
         Raises:
-            OSError, SafetensorError: The disk is full or not writable.
+            OSError: The disk is full or not writable.
         """
-        lengths = torch.tensor([len(d) for d in self.documents])
-        made_from = {"source": self.source, "num_tokens": str(self.num_tokens)}
-        save_file({"ids": torch.cat(self.documents), "lengths": lengths}, path, metadata=made_from)
+        documents = [document.tolist() for document in self.documents]
+        made_from = {"source": self.source, "num_tokens": self.num_tokens}
+        path.write_text(json.dumps({**made_from, "documents": documents}), encoding="utf-8")
 
     @classmethod
     def kept(cls, path: Path, tokenizer: Any, *, source: str, num_tokens: int) -> Self | None:
@@ -72,11 +71,11 @@ class GeneralText(Retention):
             StoreError: The file cannot be read.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                if file.metadata() != {"source": source, "num_tokens": str(num_tokens)}:
-                    return None
-                documents = list(file.get_tensor("ids").split(file.get_tensor("lengths").tolist()))
-        except (OSError, SafetensorError) as error:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if (kept["source"], kept["num_tokens"]) != (source, num_tokens):
+                return None
+            documents = [torch.tensor(ids) for ids in kept["documents"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: kept general text cannot be read ({error})") from error
         return cls(tokenizer, source=source, num_tokens=num_tokens, documents=documents)
 

@@ -1,22 +1,19 @@
 """The splits of a language task on disk, so that a study reads and tokenises its data once.
 
-Token ids lie in a safetensors file that is mapped into memory: nothing is read before a batch needs it, and
-the runs of a study share its pages. Texts lie in JSON lines. Those of validation and test are read at once;
-a training text is read alone, when somebody wants to see it. The hashes a fingerprint needs are kept beside
-them, since to take them again all texts would have to be read.
+One Arrow file per split, mapped into memory: nothing is read before a batch or an example needs it, and the runs
+of a study share its pages. The hashes a fingerprint needs are kept beside them, since to take them again all texts
+would have to be read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import overload
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from peftscope.errors import StoreError
 from peftscope.schema.base import content_hash
@@ -27,9 +24,7 @@ from peftscope.tasks.text.tokens import Encoded
 __all__ = ["Digests", "KeptSplits", "digests_of", "read_splits", "write_splits"]
 
 ABOUT = "splits.json"
-TOKENS = "tokens.safetensors"
-_LINES = "lines"
-"""Where each line of a split's texts begins, and the end of the last: N + 1."""
+_TEXTS = ("example_id", "prompt", "target", "solution", "group", "extra")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +64,11 @@ def write_splits(splits: KeptSplits) -> None:
 
     Raises:
         OSError: The disk is full or not writable.
-        SafetensorError: The same, said by safetensors.
     """
-    arrays: dict[str, np.ndarray] = {}
     for split in SPLITS:
-        parts = {field.name: getattr(splits.encoded[split], field.name) for field in fields(Encoded)}
-        parts[_LINES] = _write_texts(_texts_path(splits.folder, split), splits.examples[split])
-        arrays.update((f"{split}.{name}", np.ascontiguousarray(array)) for name, array in parts.items())
-    save_file(arrays, splits.folder / TOKENS)
+        table = _table(splits.examples[split], splits.encoded[split])
+        with pa.OSFile(str(_path(splits.folder, split)), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
     about = {
         "settings": splits.settings,
         "notes": splits.notes,
@@ -86,7 +78,7 @@ def write_splits(splits: KeptSplits) -> None:
 
 
 def read_splits(folder: Path) -> KeptSplits | None:
-    """The splits kept in a folder, token ids as views of mapped memory; None where none were kept.
+    """The splits kept in a folder, texts and token ids as views of mapped memory; None where none were kept.
 
     Raises:
         StoreError: They cannot be read.
@@ -95,28 +87,27 @@ def read_splits(folder: Path) -> KeptSplits | None:
         return None
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        arrays = _map_arrays(folder / TOKENS)
-        train: Sequence[TextExample] = _Texts(_texts_path(folder, "train"), arrays[f"train.{_LINES}"])
+        tables = {split: pa.ipc.open_file(pa.memory_map(str(_path(folder, split)))).read_all() for split in SPLITS}
         return KeptSplits(
             folder=folder,
             settings=about["settings"],
             notes=tuple(about["notes"]),
-            examples={"train": train, "valid": _read_texts(folder, "valid"), "test": _read_texts(folder, "test")},
-            encoded={s: Encoded(**{f.name: arrays[f"{s}.{f.name}"] for f in fields(Encoded)}) for s in SPLITS},
+            examples={split: _Texts(table.select(_TEXTS)) for split, table in tables.items()},
+            encoded={split: _encoded(table) for split, table in tables.items()},
             digests={split: Digests(**about["digests"][split]) for split in SPLITS},
         )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise StoreError(f"{folder}: kept data cannot be read ({error})") from error
 
 
 class _Texts(Sequence[TextExample]):
-    """Texts in a file of which only the lines asked for are read."""
+    """Examples in a table of which only the rows asked for are read."""
 
-    def __init__(self, path: Path, lines: np.ndarray) -> None:
-        self._path, self._lines = path, lines
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
 
     def __len__(self) -> int:
-        return len(self._lines) - 1
+        return int(self._table.num_rows)
 
     @overload
     def __getitem__(self, index: int) -> TextExample: ...
@@ -125,44 +116,38 @@ class _Texts(Sequence[TextExample]):
     def __getitem__(self, index: int | slice) -> TextExample | Sequence[TextExample]:
         if isinstance(index, slice):
             return [self[i] for i in range(len(self))[index]]
-        at = range(len(self))[index]
-        try:
-            with self._path.open("rb") as file:
-                file.seek(int(self._lines[at]))
-                return _parse(file.readline())
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{self._path}: kept texts cannot be read ({error})") from error
+        return next(iter(_Texts(self._table.slice(range(len(self))[index], 1))))
+
+    def __iter__(self) -> Iterator[TextExample]:
+        for batch in self._table.to_batches(max_chunksize=1000):
+            for row in batch.to_pylist():
+                yield TextExample(**{**row, "extra": json.loads(row["extra"])})
 
 
-def _map_arrays(path: Path) -> dict[str, np.ndarray]:
-    # For numpy, safetensors copies what it reads; its torch tensors are views of the mapped file.
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118 (not a dict)
+def _path(folder: Path, split: Split) -> Path:
+    return folder / f"{split}.arrow"
 
 
-def _texts_path(folder: Path, split: Split) -> Path:
-    return folder / f"{split}.jsonl"
+def _table(examples: Sequence[TextExample], encoded: Encoded) -> pa.Table:
+    """A row per example: its texts, its token ids and how many there were."""
+    extras = [json.dumps(example.extra) for example in examples]
+    texts = {name: [getattr(example, name) for example in examples] for name in _TEXTS[:-1]}
+    return pa.table(
+        {
+            **{name: pa.array(values, pa.large_string()) for name, values in {**texts, "extra": extras}.items()},
+            "ids": pa.LargeListArray.from_arrays(encoded.offsets, encoded.ids),
+            "prompt_length": encoded.prompt_lengths,
+            "full_length": encoded.full_lengths,
+        }
+    )
 
 
-def _write_texts(path: Path, examples: Iterable[TextExample]) -> np.ndarray:
-    """Write one line per example.
-
-    Returns:
-        Where each line begins, and the end of the last: N + 1.
-    """
-    lengths = [0]
-    with path.open("wb") as file:
-        for e in examples:
-            line = json.dumps([e.example_id, e.prompt, e.target, e.solution, e.group, e.extra]) + "\n"
-            lengths.append(file.write(line.encode("ascii")))
-    return np.cumsum(lengths, dtype=np.int64)
-
-
-def _read_texts(folder: Path, split: Split) -> list[TextExample]:
-    with _texts_path(folder, split).open("rb") as file:
-        return [_parse(line) for line in file]
-
-
-def _parse(line: bytes) -> TextExample:
-    example_id, prompt, target, solution, group, extra = json.loads(line)
-    return TextExample(example_id=example_id, prompt=prompt, target=target, solution=solution, group=group, extra=extra)
+def _encoded(table: pa.Table) -> Encoded:
+    """The table's token ids, without a copy: it was written in one piece."""
+    ids, prompt_lengths, full_lengths = (table[name].chunk(0) for name in ("ids", "prompt_length", "full_length"))
+    return Encoded(
+        ids=ids.values.to_numpy(),
+        offsets=ids.offsets.to_numpy(),
+        prompt_lengths=prompt_lengths.to_numpy(),
+        full_lengths=full_lengths.to_numpy(),
+    )

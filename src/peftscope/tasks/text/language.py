@@ -38,7 +38,7 @@ from peftscope.tasks.text.tokens import Encoded, collate, encode
 
 __all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample"]
 
-GENERAL = "general.safetensors"
+GENERAL = "general.json"
 OF_RETENTION = ("general_tokens", "general_text")
 """Options that decide nothing but what forgetting and drift are measured on, which has a fingerprint of its own."""
 
@@ -222,7 +222,7 @@ class LanguageTask(Task):
         """Write the splits, tokenised, and the token ids of general text; what a subclass's ``keep`` calls.
 
         Raises:
-            OSError, SafetensorError: The disk is full or not writable.
+            OSError: The disk is full or not writable.
         """
         from peftscope.tasks.text.general_text import GeneralText
 
