@@ -18,7 +18,7 @@ from peftscope.analysis.crossed import mean_intervals
 from peftscope.analysis.familywise import all_pairs
 from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
 from peftscope.analysis.pairs import compared, verdicts_of
-from peftscope.analysis.power import seeds_for_equivalence
+from peftscope.analysis.power import Design, seeds_for_equivalence
 from peftscope.analysis.tiers import tiers_of
 from peftscope.schema.seeds import PLANNED
 
@@ -124,10 +124,12 @@ def named_seeds(accuracy: float, seed_sd: float) -> int:
     rest = accuracy * (1.0 - accuracy) * (1.0 - CORRELATION)
     named = seeds_for_equivalence(
         MARGIN,
-        per_seed=2.0 * (seed_sd**2 + rest / EXAMPLES),
-        num_pairs=TECHNIQUES * (TECHNIQUES - 1) // 2,
-        degrees_per_seed=TECHNIQUES,
-        level=1.0 - (1.0 - LEVEL) * PLANNED,
+        Design(
+            per_seed=2.0 * (seed_sd**2 + rest / EXAMPLES),
+            num_pairs=TECHNIQUES * (TECHNIQUES - 1) // 2,
+            degrees_per_seed=TECHNIQUES,
+            level=1.0 - (1.0 - LEVEL) * PLANNED,
+        ),
         at_most=1_000,
     )
     assert named is not None

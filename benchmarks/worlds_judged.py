@@ -12,6 +12,7 @@ from simulated import LEVEL, MARGIN, outcomes_in
 from worlds import Study, World, a_study
 
 from peftscope.analysis.contenders import contenders
+from peftscope.analysis.criteria import Criteria
 from peftscope.analysis.crossed import mean_intervals
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import front_of
@@ -28,6 +29,8 @@ from peftscope.views.recommendation import recommendation_topics
 
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="")
 MEMORY = MetricSpec(name="peak_train_memory_bytes", unit="bytes", direction="lower", window="")
+
+CRITERIA = Criteria(margin=MARGIN, level=LEVEL)
 
 MOST_MORE = 20
 """More seeds that are tried out at most."""
@@ -143,7 +146,7 @@ def more_seen(world: World, studies: int, *, source: Sequence[int]) -> Seen:
         drawn = pooled(outcomes.whole, generator)
         assert drawn is not None
         first = Looks(seeds=((0, 1, 2),))
-        pairs = pairs_of(outcomes, drawn, sign=1.0, margin=MARGIN, level=LEVEL, next_share=first.share_of_the_next)
+        pairs = pairs_of(outcomes, drawn, CRITERIA, sign=1.0, next_share=first.share_of_the_next)
         named = [(p, p.more_seeds) for p in pairs if p.more_seeds is not None and p.more_seeds.seeds <= MOST_MORE]
         seen.add(named=len(named) / max(sum(p.verdict == "undecided" for p in pairs), 1))
         if not named:
@@ -187,7 +190,7 @@ def _judged(study: Study, generator: np.random.Generator) -> tuple[Verdict, Mapp
                 columns = {"run_id": run, "example_id": np.arange(len(answers)), "draw": 0, "score": answers}
                 scores.append(pd.DataFrame(columns))
     examples = pd.concat(scores, ignore_index=True)
-    return judge(pd.DataFrame(rows), examples, ACCURACY, base="base", margin=MARGIN), costs
+    return judge(pd.DataFrame(rows), examples, ACCURACY, base="base", criteria=CRITERIA), costs
 
 
 def tails_seen(examples: int, studies: int, *, source: Sequence[int]) -> Seen:
@@ -230,7 +233,9 @@ def missing_seen(world: World, studies: int, *, source: Sequence[int]) -> Seen:
                 rows.append({"run_id": run, "method": name, "technique": name, "learning_rate": None, "seed": seed,
                              "purpose": "final", "status": "ok", "reason": None})  # fmt: skip
                 scores.append(pd.DataFrame({"run_id": run, "example_id": given, "draw": 0, "score": row[given]}))
-        verdict = judge(pd.DataFrame(rows), pd.concat(scores, ignore_index=True), ACCURACY, base="base", margin=MARGIN)
+        verdict = judge(
+            pd.DataFrame(rows), pd.concat(scores, ignore_index=True), ACCURACY, base="base", criteria=CRITERIA
+        )
         told = verdict.candidate("0").score
         assert told is not None
         whole = float(np.mean([row for row in study.answers["0"] if row is not None]))
@@ -261,7 +266,7 @@ def planned_seen(world: World, studies: int, *, plan: SeedPlan, source: Sequence
             trained_so_far = Trained(trainings=given, fixed=fixed)
             if count is None:
                 break
-            more = contenders(trained_so_far, plan.looks, margin=MARGIN, level=LEVEL, most=plan.most)
+            more = contenders(trained_so_far, plan.looks, CRITERIA, most=plan.most)
             if not more:
                 break
             given |= {name: all_runs[name][:count] for name in more}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from peftscope.analysis.criteria import Criteria
 from peftscope.analysis.crossed import Crossed, fit
 from peftscope.analysis.outcomes import Outcomes
 from peftscope.analysis.pairs import pairs_of
@@ -30,4 +31,4 @@ def judged_pairs(outcomes: Outcomes, *, sign: float, margin: float | None, level
     """Pairs with draws of their own."""
     drawn = pooled(outcomes.whole, np.random.default_rng(0))
     assert drawn is not None
-    return pairs_of(outcomes, drawn, sign=sign, margin=margin, level=level)
+    return pairs_of(outcomes, drawn, Criteria(margin=margin, level=level), sign=sign)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from peftscope.analysis.contenders import contenders
+from peftscope.analysis.criteria import Criteria
 from peftscope.analysis.looks import Trained
 from peftscope.analysis.outcomes import Training, outcomes_of
 from peftscope.analysis.pairs import compared, verdicts_of
@@ -27,7 +28,7 @@ def _trainings(accuracies: dict[str, float], seeds: int, sd: float = 0.01) -> di
 
 
 def _next(trainings: dict[str, list[Training]]) -> tuple[str, ...]:
-    return contenders(Trained(trainings=trainings), PLAN.looks, margin=0.02, level=0.95, most=PLAN.most)
+    return contenders(Trained(trainings=trainings), PLAN.looks, Criteria(margin=0.02), most=PLAN.most)
 
 
 def test_shares_of_all_looks_never_come_to_more_than_the_whole() -> None:

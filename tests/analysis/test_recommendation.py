@@ -9,7 +9,8 @@ import pytest
 
 from judged import LOSS, a_candidate, a_verdict, failures
 from peftscope.analysis.limits import Breach, Limits
-from peftscope.analysis.recommendation import Recommendation, recommend
+from peftscope.analysis.recommendation import Kin, Recommendation, recommend
+from peftscope.analysis.relatives import relatives
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.verdict import Candidate, Figure, PairVerdict, Verdict
 from peftscope.cli.figures import known_metrics
@@ -35,6 +36,11 @@ def _recommend(verdict: Verdict, **options: Any) -> Recommendation:
     return recommend(verdict, metrics=known_metrics(), **options)
 
 
+def _kin(verdict: Verdict, **records: RunRecord) -> tuple[Kin, ...]:
+    """Relatives of ``plain``."""
+    return relatives(_recommend(verdict), "plain", traits=TRAITS, records=records)
+
+
 BASE = a_candidate("base", 0.1, is_base=True)
 
 
@@ -54,8 +60,7 @@ def _kin_knobs(**records: RunRecord) -> list[tuple[str | None, dict[str, tuple[o
         a_candidate(method, 0.6 - number / 100, technique=record.spec.method.name)
         for number, (method, record) in enumerate(records.items())
     ]
-    found = _recommend(a_verdict(BASE, *candidates), have="plain", traits=TRAITS, records=records)
-    return [(kin.against, dict(kin.knobs)) for kin in found.kin]
+    return [(kin.against, dict(kin.knobs)) for kin in _kin(a_verdict(BASE, *candidates), **records)]
 
 
 def _choice(found: Recommendation) -> str | None:
@@ -192,10 +197,10 @@ def test_relatives_of_what_the_user_has_are_told_with_what_makes_them_relatives(
         BASE, a_candidate("stable", 0.60), a_candidate("other-steps", 0.59), a_candidate("turning", 0.58),
         a_candidate("from-data", 0.3),
     )  # fmt: skip
-    found = _recommend(verdict, have="plain", traits=TRAITS)
-    assert [(kin.method, kin.is_choice) for kin in found.kin] == [("stable", True), ("other-steps", False)]
-    assert found.kin[0].settings == {"use_stable": True}
-    assert found.kin[1].optimizer == "other"
+    found = _kin(verdict)
+    assert [(kin.method, kin.is_choice) for kin in found] == [("stable", True), ("other-steps", False)]
+    assert found[0].settings == {"use_stable": True}
+    assert found[1].optimizer == "other"
 
 
 def test_relatives_that_ran_alike_differ_in_no_setting_whatever_their_cards_say() -> None:
@@ -228,12 +233,12 @@ def test_a_relative_at_two_learning_rates_is_told_of_once() -> None:
     verdict = a_verdict(
         BASE, a_candidate("stable 1", 0.60, technique="stable"), a_candidate("stable 2", 0.59, technique="stable")
     )
-    assert [kin.method for kin in _recommend(verdict, have="plain", traits=TRAITS).kin] == ["stable 1"]
+    assert [kin.method for kin in _kin(verdict)] == ["stable 1"]
 
 
 def test_who_has_the_choice_already_is_pointed_at_no_relatives() -> None:
     verdict = a_verdict(BASE, a_candidate("plain", 0.60), a_candidate("stable", 0.59))
-    assert _recommend(verdict, have="plain", traits=TRAITS).kin == ()
+    assert _kin(verdict) == ()
 
 
 def test_single_runs_have_no_verdict_and_one_standard_error_is_what_could_turn_them() -> None:

@@ -232,7 +232,7 @@ def test_the_loops_overhead_over_bare_steps_is_bounded(make_run: MakeRun, tmp_pa
     import time
 
     from peftscope.schema.study import TrainSpec
-    from peftscope.training.loop import fit
+    from peftscope.training.loop import Fit
     from peftscope.training.result import FitResult
     from tasks.toy import RegressionTask
 
@@ -255,7 +255,7 @@ def test_the_loops_overhead_over_bare_steps_is_bounded(make_run: MakeRun, tmp_pa
     ratios = []
     for _ in range(3):  # the best of three: other processes may be about
         reference, result = bare(60), FitResult()
-        fit(model, task, TrainSpec(max_steps=60), optimizer=optimizer, seed=0, result=result)
+        Fit(model, task, TrainSpec(max_steps=60), optimizer=optimizer, seed=0, result=result).run()
         ratios.append(result.train_time_s / reference)
     assert min(ratios) < 1.5
 

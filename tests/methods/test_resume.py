@@ -16,7 +16,7 @@ from peftscope.methods.build import build
 from peftscope.methods.card import Card
 from peftscope.methods.optimizers import OptimizerSettings
 from peftscope.schema.study import MethodSpec, TrainSpec
-from peftscope.training.loop import Hooks, fit
+from peftscope.training.loop import Fit, Hooks
 from peftscope.training.pause import Pauses
 from peftscope.training.result import FitResult
 from peftscope.training.seeding import seed_everything
@@ -75,7 +75,7 @@ class _Training:
         optimizer = built.make_optimizer(OptimizerSettings(learning_rate=self.card.rate.default))
         seed_everything(3)
         result = FitResult()
-        fit(
+        Fit(
             built.model,
             self.task,
             SPEC,
@@ -84,7 +84,7 @@ class _Training:
             result=result,
             hooks=Hooks(after_step=built.after_step, penalty=built.penalty),
             pauses=Pauses(rungs=(2, 4), measure=lambda: 0.5, until=until, state=state, conditions=conditions),
-        )
+        ).run()
         return result, {name: p.detach().clone() for name, p in built.model.named_parameters()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -29,6 +30,9 @@ CHANGED: dict[str, Any] = {
     "train.checkpointing": True, "train.autocast": True, "train.autocast_adapter_dtype": False,
     "measure.latency": False, "measure.metered_steps": 0, "measure.keep_outputs": 0,
 }  # fmt: skip
+KIND = SimpleNamespace(prediction="p")
+BASE = SimpleNamespace(weights_sha256="w", settings_sha256="s", dtype=torch.float32)
+TASK = SimpleNamespace(fingerprint=dict)
 ONLY_VALUE = {"train.memory"}
 """Settings that have one value so far."""
 
@@ -43,9 +47,7 @@ def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _hashes(run: RunSpec) -> dict[str, str]:
-    quality = quality_conditions(
-        run, prediction="p", data={}, retention=None, weights_sha256="w", settings_sha256="s", dtype=torch.float32
-    )
+    quality = quality_conditions(run, KIND, BASE, TASK, None)  # type: ignore[arg-type]
     protocol = Protocol(quality=quality, cost=cost_conditions(run, ENVIRONMENT))
     return {"id": run.run_id, "quality": protocol.quality_hash, "cost": protocol.cost_hash}
 

@@ -322,7 +322,7 @@ def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, monkeypat
     task = create(spec, TaskContext(**context))
     with monkeypatch.context() as patch:
         patch.setattr(kept_splits, "_table", fill)
-        with pytest.raises(StoreError, match="cache cannot be written .*No space left"):
+        with pytest.raises(StoreError, match=r"cache cannot be written .*No space left"):
             keep(task, tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*task-*[!k]/*"))
     assert keep(task, tmp_path / "cache").is_dir()

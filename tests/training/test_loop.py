@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from peftscope.errors import Diverged
 from peftscope.schema.study import TrainSpec
 from peftscope.tasks.base import Batch, Outcome
-from peftscope.training.loop import Hooks, fit, held_out_loss, train_step
+from peftscope.training.loop import Fit, Hooks, held_out_loss, train_step
 from peftscope.training.result import FitResult
 from peftscope.training.seeding import seed_everything
 from tasks.toy import DenoisingTask, RegressionTask, ToyTask
@@ -35,7 +35,7 @@ def _train(
     spec = TrainSpec(**{"max_steps": 30, "warmup_fraction": 0.0, **settings})
     result = FitResult()
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
-    fit(model, task, spec, optimizer=optimizer, seed=seed, result=result, hooks=hooks)
+    Fit(model, task, spec, optimizer=optimizer, seed=seed, result=result, hooks=hooks).run()
     return model, result
 
 
@@ -98,7 +98,7 @@ def test_a_sleep_in_scoring_leaves_train_time_unchanged() -> None:
         return float(torch.tensor([o.score for o in task.score(model, None, "valid")]).mean())
 
     started = time.perf_counter()
-    fit(
+    Fit(
         model,
         task,
         TrainSpec(max_steps=20, eval_every=4),
@@ -106,7 +106,7 @@ def test_a_sleep_in_scoring_leaves_train_time_unchanged() -> None:
         seed=0,
         result=result,
         validate=validate,
-    )
+    ).run()
     elapsed = time.perf_counter() - started
     assert [p.valid_score is not None for p in result.curve] == [True, True, True, True, False]
     assert elapsed > 0.4
@@ -138,7 +138,7 @@ class _SlowData(RegressionTask):
 
 def test_slow_data_and_slow_progress_leave_train_time_unchanged() -> None:
     model, result, started = nn.Linear(4, 4), FitResult(), time.perf_counter()
-    fit(
+    Fit(
         model,
         _SlowData(),
         TrainSpec(max_steps=10),
@@ -146,7 +146,7 @@ def test_slow_data_and_slow_progress_leave_train_time_unchanged() -> None:
         seed=0,
         result=result,
         on_progress=lambda progress: time.sleep(0.02),
-    )
+    ).run()
     assert time.perf_counter() - started > 0.4
     assert result.train_time_s < 0.15
 
@@ -155,14 +155,14 @@ def test_weights_the_last_step_blew_up_end_the_run_as_diverged() -> None:
     model = nn.Linear(4, 4)
     optimizer = torch.optim.SGD(model.parameters(), lr=math.inf)
     with pytest.raises(Diverged, match="not finite"):
-        fit(
+        Fit(
             model,
             RegressionTask(),
             TrainSpec(max_steps=1, warmup_fraction=0.0, schedule="constant"),
             optimizer=optimizer,
             seed=0,
             result=FitResult(),
-        )
+        ).run()
 
 
 def test_a_penalty_on_the_live_graph_has_weight_one_whatever_the_accumulation() -> None:
@@ -210,7 +210,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged_and_keeps_the_curve(
     task, result, model = _Exploding(iter([1.0] * 6 + [bad])), FitResult(), nn.Linear(4, 4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     with pytest.raises(Diverged, match="step 7"):
-        fit(model, task, TrainSpec(max_steps=20), optimizer=optimizer, seed=0, result=result)
+        Fit(model, task, TrainSpec(max_steps=20), optimizer=optimizer, seed=0, result=result).run()
     assert result.steps_done == 6
     assert len(result.curve) == 6
 
@@ -219,14 +219,14 @@ def test_a_loss_that_explodes_and_stays_there_ends_the_run_as_diverged() -> None
     task, model = _Exploding(iter([1.0] * 12 + [1e4] * 50)), nn.Linear(4, 4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     with pytest.raises(Diverged, match="lower learning rate"):
-        fit(model, task, TrainSpec(max_steps=60), optimizer=optimizer, seed=0, result=FitResult())
+        Fit(model, task, TrainSpec(max_steps=60), optimizer=optimizer, seed=0, result=FitResult()).run()
 
 
 def test_one_high_loss_is_not_divergence() -> None:
     task, model = _Exploding(iter([1.0] * 12 + [1e4] + [1.0] * 50)), nn.Linear(4, 4)
     result = FitResult()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
-    fit(model, task, TrainSpec(max_steps=30), optimizer=optimizer, seed=0, result=result)
+    Fit(model, task, TrainSpec(max_steps=30), optimizer=optimizer, seed=0, result=result).run()
     assert result.steps_done == 30
 
 
@@ -246,7 +246,7 @@ def test_hooks_are_called_after_the_step_with_gradients_in_place_and_the_penalty
     )
     seed_everything(0)
     result = FitResult()
-    fit(
+    Fit(
         model,
         task,
         TrainSpec(max_steps=3, accumulation=2),
@@ -254,7 +254,7 @@ def test_hooks_are_called_after_the_step_with_gradients_in_place_and_the_penalty
         seed=0,
         result=result,
         hooks=penalty,
-    )
+    ).run()
     assert seen == [(1, True), (2, True), (3, True)]
     batches = task.batches(0)
     expected = held_out_loss(model, task, iter([next(batches), next(batches)]))

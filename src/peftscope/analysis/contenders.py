@@ -7,8 +7,8 @@ import pandas as pd
 from scipy import stats
 
 from peftscope.analysis.answers import answers_in
-from peftscope.analysis.estimates import LEVEL
-from peftscope.analysis.judge import margin_of, trained_in
+from peftscope.analysis.criteria import Criteria, criteria_for
+from peftscope.analysis.judge import trained_in
 from peftscope.analysis.looks import Trained
 from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.analysis.power import chances_to_decide
@@ -32,10 +32,10 @@ def contenders_among(
     bases = list(runs.loc[runs["technique"] == base, "method"].unique())
     rows = {str(title): own for title, own in runs.groupby("method", sort=False)}
     trained = trained_in(rows, answers, bases, sign=sign)
-    return () if trained is None else contenders(trained, looks, margin=margin_of(metric), level=LEVEL, most=most)
+    return () if trained is None else contenders(trained, looks, criteria_for(metric), most=most)
 
 
-def contenders(trained: Trained, looks: Looks, *, margin: float | None, level: float, most: int) -> tuple[str, ...]:
+def contenders(trained: Trained, looks: Looks, criteria: Criteria, *, most: int) -> tuple[str, ...]:
     """Techniques that more seeds go to, in the order of their names; none where nothing more is to be decided.
 
     Asked are the pairs of the best so far with the others that were given seeds at the last look, and with the base,
@@ -44,8 +44,7 @@ def contenders(trained: Trained, looks: Looks, *, margin: float | None, level: f
     Args:
         trained: All there are.
         looks: Of the plan; those without seeds yet are passed over.
-        margin: Of equivalence; None for none.
-        level: Of the verdicts.
+        criteria: Margin, and level of the verdicts.
         most: Seeds of a technique at most.
     """
     outcomes, sign = trained.outcomes, trained.sign
@@ -57,8 +56,8 @@ def contenders(trained: Trained, looks: Looks, *, margin: float | None, level: f
     if not going_on:
         return ()
     leader = max(going_on, key=lambda i: sign * whole.means[i])
-    tested = compared(outcomes, sign=sign, margin=margin, looks=seen)
-    verdicts = verdicts_of(tested, level, sign)
+    tested = compared(outcomes, sign=sign, margin=criteria.margin, looks=seen)
+    verdicts = verdicts_of(tested, criteria.level, sign)
     open_pairs = [
         (index, int(second if first == leader else first))
         for index, (first, second) in enumerate(zip(tested.of.first, tested.of.second))
@@ -75,9 +74,7 @@ def contenders(trained: Trained, looks: Looks, *, margin: float | None, level: f
             index,
             tested.of.centres[index] + around,
             np.array([most]),
-            margin=margin,
-            level=1.0 - (1.0 - level) * seen[-1].share,
-            num_pairs=len(open_pairs),
+            criteria.at_share(seen[-1].share / len(open_pairs)),
         )
         if apart[0] + same[0] >= HOPELESS:
             found |= {leader, other}

@@ -70,7 +70,7 @@ def front_of(verdict: Verdict, metrics: Sequence[MetricSpec], *, draws: int = 10
             metrics=tuple(metrics), points={}, members=(), membership=empty, removable={}, hypervolume=None,
             reference=(), notes=tuple(notes),
         )  # fmt: skip
-    signs = np.array([1.0 if m.direction == "lower" else -1.0 for m in metrics])
+    signs = np.array([_sign(metric) for metric in metrics])
     losses = np.array(list(points.values())) * signs
     on = np.asarray(moocore.is_nondominated(losses, keep_weakly=True), bool)
     names = list(points)
@@ -81,7 +81,7 @@ def front_of(verdict: Verdict, metrics: Sequence[MetricSpec], *, draws: int = 10
             "not on it, but not shown to be beaten either, since a better learning rate may lie beyond: "
             + ", ".join(beaten)
         )
-    membership = _membership(verdict, able, metrics, signs, losses, draws, seed)
+    membership = _membership(verdict, able, metrics, losses, draws, seed)
     unsure = [name for name, chance in membership.items() if chance is None]
     if unsure:
         notes.append("single runs, whose place on the front has no probability: " + ", ".join(unsure))
@@ -96,6 +96,11 @@ def front_of(verdict: Verdict, metrics: Sequence[MetricSpec], *, draws: int = 10
         reference=tuple(map(float, worst * signs)),
         notes=tuple(notes),
     )
+
+
+def _sign(metric: MetricSpec) -> float:
+    """What makes less better."""
+    return 1.0 if metric.direction == "lower" else -1.0
 
 
 def _is_score(metric: MetricSpec, verdict: Verdict) -> bool:
@@ -123,7 +128,6 @@ def _membership(
     verdict: Verdict,
     able: Sequence[Candidate],
     metrics: Sequence[MetricSpec],
-    signs: Floats,
     losses: Floats,
     draws: int,
     seed: int,
@@ -138,7 +142,7 @@ def _membership(
             if drawn is not None and known:
                 taken = generator.integers(len(drawn.draws), size=draws)
                 kept = [row for row in rows if row is not None]
-                sampled[:, known, column] = signs[column] * drawn.draws[taken][:, kept]
+                sampled[:, known, column] = _sign(metric) * drawn.draws[taken][:, kept]
             continue
         figures = [c.figures[metric.name] for c in able]
         spread = np.array([(f.deviation or 0.0) / np.sqrt(f.num_runs) for f in figures])

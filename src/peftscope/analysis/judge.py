@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from peftscope.analysis.answers import Answers, answers_in
+from peftscope.analysis.criteria import Criteria, criteria_for
 from peftscope.analysis.crossed import Crossed, mean_intervals
-from peftscope.analysis.estimates import LEVEL, Estimate
+from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.looks import Trained
 from peftscope.analysis.outcomes import Outcomes, Training
 from peftscope.analysis.pairs import gains_of, pairs_of
@@ -23,10 +24,10 @@ from peftscope.analysis.verdict import Candidate, Failure, Figure, Pair, Verdict
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.seeds import Looks
 
-__all__ = ["SHARE_MARGIN", "final_runs", "judge", "margin_of", "trained_in"]
+__all__ = ["final_runs", "judge", "trained_in"]
 
-SHARE_MARGIN = 0.02
-"""Margin of equivalence where the metric is a share and the user names none."""
+SEED = 0
+"""Of the draws behind pooled scores and tiers."""
 
 MUCH_OF_THE_MEAN = 0.1
 """Part of a mean that the largest hundredth of the examples make up, from which it is said."""
@@ -58,6 +59,28 @@ class _Group:
         return self.all_runs[self.all_runs["status"] == "ok"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Evidence:
+    """What the trainings with scores say; empty where there are none."""
+
+    outcomes: Outcomes | None = None
+    intervals: Mapping[str, Estimate] = field(default_factory=dict)
+    gains: Mapping[str, Estimate] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
+    draws: Pooled | None = None
+    pairs: tuple[Pair, ...] = ()
+    tiers: tuple[tuple[str, ...], ...] = ()
+
+    def sparing(self, understated: Collection[str]) -> _Evidence:
+        """Without verdicts against techniques whose learning rate is not bracketed, and in no lower tier."""
+        lower = (tuple(name for name in names if name not in understated) for names in self.tiers[1:])
+        return replace(
+            self,
+            pairs=tuple(_spared(pair, understated) for pair in self.pairs),
+            tiers=(*self.tiers[:1], *(names for names in lower if names)),
+        )
+
+
 def judge(
     runs: pd.DataFrame,
     examples: pd.DataFrame,
@@ -65,10 +88,7 @@ def judge(
     *,
     base: str,
     tunings: Sequence[Tuning] = (),
-    margin: float | None = None,
-    level: float = LEVEL,
-    looks: Looks | None = None,
-    seed: int = 0,
+    criteria: Criteria | None = None,
 ) -> Verdict:
     """What the final runs of a study say about its techniques; the method stands in ``crossed``, ``pairs``, ``tiers``.
 
@@ -80,54 +100,33 @@ def judge(
         base: Card name of the untouched base.
         tunings: What tuning came to. A technique whose learning rate is not bracketed is understated: it is never
             called worse, and in no tier but the top one.
-        margin: Difference that does not matter; 0.02 for shares, else None: nothing is called equivalent.
-        level: Of intervals, and 1 less the chance of any false verdict of a kind.
-        looks: By which seeds it is judged; None for a single planned look.
-        seed: Of the draws behind the tiers.
+        criteria: What verdicts are held to; None for ``criteria_for`` the metric.
     """
     runs = final_runs(runs)
     protocols = set(runs["quality_protocol"].dropna()) if "quality_protocol" in runs else set()
     assert len(protocols) <= 1, f"scores of {len(protocols)} quality protocols cannot be ranked together"
-    margin = margin_of(metric) if margin is None else margin
+    criteria = criteria or criteria_for(metric)
+    looks = criteria.looks or Looks(seeds=(tuple(map(int, runs["seed"].unique())),))
     sign = -1.0 if metric.direction == "lower" else 1.0
     answers = answers_in(runs, examples, bounded=metric.unit == "share", sign=sign)
     notes = list(answers.notes)
     groups = _groups(runs, answers.by_run, notes)
-    looks = looks or Looks(seeds=(tuple(map(int, runs["seed"].unique())),))
     trained = trained_in({g.title: g.all_runs for g in groups}, answers, _bases(groups, base), sign=sign)
-    outcomes = None if trained is None else trained.outcomes
-    pairs: tuple[Pair, ...] = ()
-    tiers: tuple[tuple[str, ...], ...] = ()
-    intervals: dict[str, Estimate] = {}
-    errors: dict[str, float] = {}
-    draws: Pooled | None = None
-    gains: dict[str, Estimate] = {}
-    if trained is not None and outcomes is not None:
-        crossed = outcomes.whole
-        intervals = dict(zip(crossed.names, mean_intervals(crossed, level)))
-        gains = _gains(crossed, sign=sign, level=level)
-        draws = pooled(crossed, np.random.default_rng(seed))
-        if draws is not None:
-            pairs = pairs_of(
-                outcomes, draws, sign=sign, margin=margin, level=level, looks=trained.at(looks),
-                next_share=looks.share_of_the_next,
-            )  # fmt: skip
-            if len(outcomes.comparable) > crossed.fixed.sum():
-                told = crossed.among(outcomes.comparable)
-                strict = 1.0 - (1.0 - level) * min(looks.shares)
-                tiers = tiers_of(told, sign=sign, level=strict, generator=np.random.default_rng(seed))
-            errors = dict(zip(crossed.names, map(float, np.sqrt(np.diag(crossed.covariance)))))
-        notes += _notes(outcomes, {g.title: len(g.all_runs) for g in groups})
-        notes += _look_notes(crossed, looks, level)
+    evidence = _Evidence()
+    if trained is not None:
+        evidence = _evidence(trained, criteria, looks)
+        notes += _notes(trained.outcomes, {g.title: len(g.all_runs) for g in groups})
+        notes += _look_notes(trained.outcomes.whole, looks, criteria.level)
     tuned = {tuning.method: tuning for tuning in tunings if tuning.edge is not None or tuning.is_bracketed}
-    understated = {g.title for g in groups if (t := tuned.get(g.title)) is not None and t.edge is not None}
-    pairs = tuple(_spared(pair, understated) for pair in pairs)
-    tiers = (*tiers[:1], *(kept for names in tiers[1:] if (kept := tuple(n for n in names if n not in understated))))
-    candidates = [_candidate(g, base, intervals, gains, outcomes, tiers, tuned.get(g.title)) for g in groups]
+    evidence = evidence.sparing({g.title for g in groups if g.title in tuned and tuned[g.title].edge is not None})
+    candidates = [_candidate(g, evidence, tuned.get(g.title), is_base=g.technique == base) for g in groups]
+    draws = evidence.draws
     if draws is not None and draws.shrunk:
         best = draws.best_chances(sign)
         candidates = [
-            replace(c, pooled=draws.estimate(c.method, level), best_chance=best[c.method]) if c.method in best else c
+            replace(c, pooled=draws.estimate(c.method, criteria.level), best_chance=best[c.method])
+            if c.method in best
+            else c
             for c in candidates
         ]
     notes += _open_notes(candidates)
@@ -136,20 +135,46 @@ def judge(
         notes.append(f"single runs without scores per example, so without an interval: {', '.join(single)}")
     return Verdict(
         metric=metric,
-        margin=margin,
-        level=level,
+        margin=criteria.margin,
+        level=criteria.level,
         candidates=tuple(sorted(candidates, key=lambda c: _rank(c, sign))),
-        pairs=pairs,
-        tiers=tiers,
+        pairs=evidence.pairs,
+        tiers=evidence.tiers,
         notes=tuple(notes),
-        standard_errors=errors,
+        standard_errors=evidence.errors,
         pooled=draws,
     )
 
 
-def margin_of(metric: MetricSpec) -> float | None:
-    """Difference of scores that does not matter where the user has not said one."""
-    return SHARE_MARGIN if metric.unit == "share" else None
+def _evidence(trained: Trained, criteria: Criteria, looks: Looks) -> _Evidence:
+    outcomes, sign, level = trained.outcomes, trained.sign, criteria.level
+    crossed = outcomes.whole
+    found = _Evidence(
+        outcomes=outcomes,
+        intervals=dict(zip(crossed.names, mean_intervals(crossed, level))),
+        gains=_gains(crossed, sign=sign, level=level),
+        draws=pooled(crossed, np.random.default_rng(SEED)),
+    )
+    if found.draws is None:
+        return found
+    tiers: tuple[tuple[str, ...], ...] = ()
+    if len(outcomes.comparable) > crossed.fixed.sum():
+        told = crossed.among(outcomes.comparable)
+        strict = criteria.at_share(min(looks.shares)).level
+        tiers = tiers_of(told, sign=sign, level=strict, generator=np.random.default_rng(SEED))
+    return replace(
+        found,
+        pairs=pairs_of(
+            outcomes,
+            found.draws,
+            criteria,
+            sign=sign,
+            looks=trained.at(looks),
+            next_share=looks.share_of_the_next,
+        ),
+        tiers=tiers,
+        errors=dict(zip(crossed.names, map(float, np.sqrt(np.diag(crossed.covariance))))),
+    )
 
 
 def trained_in(
@@ -204,16 +229,8 @@ def _bases(groups: Sequence[_Group], base: str) -> list[str]:
     return [group.title for group in groups if group.technique == base]
 
 
-def _candidate(
-    group: _Group,
-    base: str,
-    intervals: Mapping[str, Estimate],
-    gains: Mapping[str, Estimate],
-    outcomes: Outcomes | None,
-    tiers: tuple[tuple[str, ...], ...],
-    tuning: Tuning | None,
-) -> Candidate:
-    score = intervals.get(group.title)
+def _candidate(group: _Group, evidence: _Evidence, tuning: Tuning | None, *, is_base: bool) -> Candidate:
+    score, outcomes = evidence.intervals.get(group.title), evidence.outcomes
     seeds, examples, collapsed = 0, 0, 0
     if score is not None:
         assert outcomes is not None
@@ -229,16 +246,16 @@ def _candidate(
     return Candidate(
         method=group.title,
         technique=group.technique,
-        is_base=group.technique == base,
+        is_base=is_base,
         learning_rate=group.rate,
         num_seeds=seeds,
         num_examples=examples,
         num_collapsed=collapsed,
         failures=group.failed,
         score=score,
-        gain=gains.get(group.title),
+        gain=evidence.gains.get(group.title),
         figures=_figures(group.runs),
-        tier=next((place for place, names in enumerate(tiers, start=1) if group.title in names), None),
+        tier=next((place for place, names in enumerate(evidence.tiers, start=1) if group.title in names), None),
         single=single,
         edge=tuning.edge if tuning is not None else None,
         bracket=tuning.bracket if tuning is not None else (None, None),

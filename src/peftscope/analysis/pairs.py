@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from peftscope.analysis.criteria import Criteria
 from peftscope.analysis.crossed import Crossed, Differences, differences
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.familywise import all_pairs, holm
@@ -136,10 +137,9 @@ def verdicts_of(tested: Tested, level: float, sign: float) -> list[PairVerdict]:
 def pairs_of(
     outcomes: Outcomes,
     pooled: Pooled,
+    criteria: Criteria,
     *,
     sign: float,
-    margin: float | None,
-    level: float,
     looks: Sequence[Look] = (),
     next_share: float = 1.0,
 ) -> tuple[Pair, ...]:
@@ -148,22 +148,20 @@ def pairs_of(
     Args:
         outcomes: All there are.
         pooled: Draws of the true scores.
+        criteria: Margin, and level of intervals and verdicts.
         sign: 1 where more is better, -1 where less is.
-        margin: Of equivalence; None for none.
-        level: Of intervals and verdicts.
         looks: Those the study is judged by; none for a single planned one.
         next_share: Of the error, for a look after more seeds.
     """
     if len(outcomes.comparable) < 2:
         return ()
-    crossed = outcomes.whole
+    crossed, margin, level = outcomes.whole, criteria.margin, criteria.level
     tested = compared(outcomes, sign=sign, margin=margin, looks=looks)
     of, verdicts = tested.of, verdicts_of(tested, level, sign)
     estimates = difference_estimates(of, sign=sign, level=level, bounded=crossed.bounded)
     chance = superiority(crossed, of, pooled, sign)
     open_pairs = np.array([verdict == "undecided" for verdict in verdicts])
-    later = 1.0 - (1.0 - level) * next_share
-    more = more_seeds(crossed, of, pooled, margin=margin, level=later, among=open_pairs)
+    more = more_seeds(crossed, of, pooled, criteria.at_share(next_share), among=open_pairs)
     result = []
     for index, verdict in enumerate(verdicts):
         known = of.errors[index] > 0.0

@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from peftscope.analysis.criteria import Criteria
 from peftscope.analysis.crossed import Crossed, Differences
+from peftscope.analysis.estimates import LEVEL
 from peftscope.analysis.moderated import CAP
 from peftscope.analysis.pooling import Pooled
 
 __all__ = [
     "AFFORDABLE",
     "POWER",
+    "Design",
     "More",
     "chances_to_decide",
     "more_seeds",
@@ -37,56 +40,53 @@ POWER = 0.8
 """Chance of finding a difference, and of deciding a pair with ``more_seeds``."""
 
 
-def seeds_for_difference(
-    gap: float,
-    *,
-    per_seed: float,
-    fixed: float = 0.0,
-    num_pairs: int = 1,
-    degrees_per_seed: float = 2.0,
-    level: float = 0.95,
-    power: float = POWER,
-    at_most: int = AFFORDABLE,
-) -> int | None:
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """What decides how well a difference between two techniques is known."""
+
+    per_seed: float
+    """Variance of the difference that falls with the number of seeds, at one seed of each."""
+    fixed: float = 0.0
+    """Variance that does not: techniques that find different examples hard."""
+    num_pairs: int = 1
+    """Pairs the correction is over."""
+    degrees_per_seed: float = 2.0
+    """Degrees of freedom that each further seed gives: the number of techniques trained."""
+    level: float = LEVEL
+    """1 less the chance of a false verdict."""
+
+
+def seeds_for_difference(gap: float, design: Design, *, power: float = POWER, at_most: int = AFFORDABLE) -> int | None:
     """Seeds of each technique at which a difference of ``gap`` is found with that power; None beyond ``at_most``.
 
     Args:
         gap: Difference in the metric's unit.
-        per_seed: Variance of the difference that falls with the number of seeds, at one seed of each.
-        fixed: Variance that does not: techniques that find different examples hard.
-        num_pairs: Pairs the correction is over.
-        degrees_per_seed: Degrees of freedom that each further seed gives: the number of techniques trained.
-        level: 1 less the chance of a false verdict.
+        design: How well a difference is known.
         power: Chance of finding it.
         at_most: Seeds that are looked at.
 
-    >>> seeds_for_difference(0.05, per_seed=2 * (0.01**2 + 0.15 / 1000), num_pairs=28, degrees_per_seed=8)
+    >>> eight = Design(per_seed=2 * (0.01**2 + 0.15 / 1000), num_pairs=28, degrees_per_seed=8)
+    >>> seeds_for_difference(0.05, eight)
     4
     """
-    return _first(abs(gap), per_seed, fixed, (1.0 - level) / 2 / num_pairs, power, degrees_per_seed, at_most)
+    tail = (1.0 - design.level) / 2 / design.num_pairs
+    return _first(abs(gap), design, tail=tail, power=power, at_most=at_most)
 
 
 def seeds_for_equivalence(
-    margin: float,
-    *,
-    per_seed: float,
-    fixed: float = 0.0,
-    num_pairs: int = 1,
-    degrees_per_seed: float = 2.0,
-    level: float = 0.95,
-    power: float = 0.9,
-    at_most: int = AFFORDABLE,
+    margin: float, design: Design, *, power: float = 0.9, at_most: int = AFFORDABLE
 ) -> int | None:
     """Seeds of each technique at which identical ones are called equivalent with that power; None beyond ``at_most``.
 
     Both one-sided tests must pass, so that half of what may go wrong falls to each side. Arguments as for
     ``seeds_for_difference``.
 
-    >>> seeds_for_equivalence(0.02, per_seed=2 * (0.01**2 + 0.15 / 1000), num_pairs=28, degrees_per_seed=8)
+    >>> eight = Design(per_seed=2 * (0.01**2 + 0.15 / 1000), num_pairs=28, degrees_per_seed=8)
+    >>> seeds_for_equivalence(0.02, eight)
     27
     """
-    both = (1.0 + power) / 2.0
-    return _first(margin, per_seed, fixed, (1.0 - level) / num_pairs, both, degrees_per_seed, at_most)
+    tail = (1.0 - design.level) / design.num_pairs
+    return _first(margin, design, tail=tail, power=(1.0 + power) / 2.0, at_most=at_most)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +102,8 @@ def more_seeds(
     crossed: Crossed,
     of: Differences,
     pooled: Pooled,
+    criteria: Criteria,
     *,
-    margin: float | None,
-    level: float,
     among: NDArray[np.bool_],
 ) -> list[More | None]:
     """About how many more seeds of each would decide a pair with probability ``POWER``; one per pair.
@@ -123,9 +122,7 @@ def more_seeds(
         have = _seeds_of(crossed, of, index)
         counts = np.arange(have + 1, AFFORDABLE + 1)
         true = draws[:, of.first[index]] - draws[:, of.second[index]]
-        apart, same = chances_to_decide(
-            crossed, of, index, true, counts, margin=margin, level=level, num_pairs=len(asked)
-        )
+        apart, same = chances_to_decide(crossed, of, index, true, counts, criteria.at_share(1.0 / len(asked)))
         passed = apart + same >= POWER
         if passed.any():
             place = int(passed.argmax())
@@ -140,10 +137,7 @@ def chances_to_decide(
     index: int,
     true: Floats,
     counts: NDArray[np.int64],
-    *,
-    margin: float | None,
-    level: float,
-    num_pairs: int,
+    criteria: Criteria,
 ) -> tuple[Floats, Floats]:
     """Chances that a pair is told apart, and is called equivalent, by numbers of seeds; each of their shape.
 
@@ -153,9 +147,7 @@ def chances_to_decide(
         index: The pair.
         true: What its difference may truly be, draws.
         counts: Seeds of each, more than there are.
-        margin: Of equivalence; None for none.
-        level: Of the verdict.
-        num_pairs: Pairs the correction is over.
+        criteria: Margin, and level of the verdict on this pair.
     """
     rest = np.where(crossed.fixed, 0.0, np.nan_to_num(crossed.rest) / crossed.num_examples)
     one_training = crossed.seed_variance + rest
@@ -168,11 +160,11 @@ def chances_to_decide(
     # seeds at hand keep their weight; the new ones bring the true difference and their own luck
     expected = (have * seen + (counts - have) * true[:, None]) / counts
     luck = np.sqrt(np.maximum((counts - have) * per_seed, 1e-300)) / counts
-    room = stats.t.isf((1.0 - level) / 2.0 / num_pairs, known) * error
+    room = stats.t.isf((1.0 - criteria.level) / 2.0, known) * error
     apart = (stats.norm.sf((room - expected) / luck) + stats.norm.cdf((-room - expected) / luck)).mean(axis=0)
     same = np.zeros(len(counts))
-    if margin is not None:
-        inside = margin - stats.t.isf((1.0 - level) / num_pairs, known) * error
+    if criteria.margin is not None:
+        inside = criteria.margin - stats.t.isf(1.0 - criteria.level, known) * error
         between = stats.norm.cdf((inside - expected) / luck) - stats.norm.cdf((-inside - expected) / luck)
         same = np.where(inside > 0.0, between.mean(axis=0), 0.0)
     return apart, same
@@ -184,10 +176,9 @@ def _seeds_of(crossed: Crossed, of: Differences, index: int) -> int:
     return int(max(trained[of.first[index]], trained[of.second[index]]))
 
 
-def _first(
-    room: float, per_seed: float, fixed: float, tail: float, power: float, degrees_per_seed: float, at_most: int
-) -> int | None:
+def _first(room: float, design: Design, *, tail: float, power: float, at_most: int) -> int | None:
     counts = np.arange(2, at_most + 1)
-    degrees = np.maximum(degrees_per_seed * (counts - 1), 1.0)
-    enough = room / np.sqrt(per_seed / counts + fixed) >= stats.t.isf(tail, degrees) + stats.t.ppf(power, degrees)
+    degrees = np.maximum(design.degrees_per_seed * (counts - 1), 1.0)
+    error = np.sqrt(design.per_seed / counts + design.fixed)
+    enough = room / error >= stats.t.isf(tail, degrees) + stats.t.ppf(power, degrees)
     return int(counts[enough.argmax()]) if enough.any() else None

@@ -22,10 +22,9 @@ from peftscope.analysis.limits import (
     quantities_of,
     value_of,
 )
-from peftscope.analysis.traits import Traits, setting_of
+from peftscope.analysis.traits import Traits
 from peftscope.analysis.verdict import Candidate, Failure, Pair, Verdict
 from peftscope.schema.metric import MetricSpec
-from peftscope.schema.record import RunRecord
 
 __all__ = ["Kin", "Recommendation", "Tie", "recommend"]
 
@@ -84,6 +83,7 @@ class Recommendation:
     """Cost -> method that has the least of it, among the choice and those tied with it that are sound."""
     excluded: tuple[Excluded, ...] = ()
     kin: tuple[Kin, ...] = ()
+    """What ``relatives`` finds, where the user has said what they have."""
     base: Candidate | None = None
     base_pair: Pair | None = None
     """The choice, or where that is the base the best estimate, against the base."""
@@ -114,9 +114,7 @@ def recommend(
     metrics: Sequence[MetricSpec] = (),
     limits: Limits | None = None,
     prefer: Sequence[str] = (SCORE,),
-    have: str | None = None,
     traits: Mapping[str, Traits] | None = None,
-    records: Mapping[str, RunRecord] | None = None,
 ) -> Recommendation:
     """Choose a technique.
 
@@ -125,9 +123,7 @@ def recommend(
         metrics: What its figures are; those with a ``limit`` can be limited and preferred.
         limits: What the choice has to keep.
         prefer: Quantities, the most important first.
-        have: Name of the technique the user has; relatives of it are pointed out.
         traits: What techniques can do, by their names.
-        records: Method -> one of its final runs, which tells the settings it ran with.
     """
     assert prefer
     quantities = quantities_of(metrics)
@@ -159,10 +155,7 @@ def recommend(
         base=base,
         failures={c.method: c.failures for c in verdict.candidates if c.failures},
     )
-    if choice is None:
-        return answer
-    told = _told(answer, choice, eligible)
-    return told if choice.is_base else replace(told, kin=_kin(told, choice, have, traits, records or {}))
+    return answer if choice is None else _told(answer, choice, eligible)
 
 
 def _told(found: Recommendation, choice: Candidate, eligible: Sequence[Candidate]) -> Recommendation:
@@ -264,83 +257,3 @@ def _standard_error(candidate: Candidate, verdict: Verdict) -> float | None:
         return None
     share = min(max(candidate.score.value, 0.0), 1.0)
     return math.sqrt(share * (1.0 - share) / candidate.num_examples)
-
-
-def _kin(
-    told: Recommendation,
-    choice: Candidate,
-    have: str | None,
-    traits: Mapping[str, Traits],
-    records: Mapping[str, RunRecord],
-) -> tuple[Kin, ...]:
-    """Relatives of what the user has among the choice and those tied with it, each technique once."""
-    if have is None or have not in traits or choice.technique == have:
-        return ()
-    own, verdict = traits[have], told.verdict
-    had = {c.method: records[c.method] for c in verdict.candidates if _ran(c, have) and c.method in records}
-    root = own.variant_of or own.name
-    found: list[Kin] = []
-    for candidate in [choice, *(verdict.candidate(tie.method) for tie in told.ties)]:
-        known = traits.get(candidate.technique)
-        if known is None or known.name == have or (known.variant_of or known.name) != root:
-            continue
-        if any(kin.technique == known.name for kin in found):
-            continue
-        against, knobs = _set_apart(records.get(candidate.method), had, own, traits)
-        found.append(
-            Kin(
-                method=candidate.method,
-                technique=known.name,
-                have=have,
-                is_choice=candidate is choice,
-                settings={k: v for k, v in known.settings.items() if own.settings.get(k) != v},
-                knobs=knobs,
-                against=against,
-                optimizer=known.optimizer if known.optimizer != own.optimizer else None,
-                starts_from_data=known.starts_from_data,
-                changes_base=known.changes_base,
-            )
-        )
-    return tuple(found)
-
-
-def _ran(candidate: Candidate, technique: str) -> bool:
-    return candidate.technique == technique and candidate.score is not None
-
-
-def _set_apart(
-    record: RunRecord | None, had: Mapping[str, RunRecord], own: Traits, traits: Mapping[str, Traits]
-) -> tuple[str | None, dict[str, tuple[object, object]]]:
-    """What a relative is set against, and the settings in which it ran otherwise.
-
-    Args:
-        record: A run of the relative.
-        had: Runs of what the user has, by their methods; of several the one least different counts.
-        own: What the user has; its card counts where it did not run.
-        traits: What techniques can do, by their names.
-    """
-    if record is None:
-        return None, {}
-    known = traits[record.spec.method.name]
-    keys = dict.fromkeys([*known.knobs, *own.knobs, *record.spec.method.knobs])
-    if not had:
-        on_card = {key: own.knobs[key] for key in keys if key in own.knobs}
-        return None, _differing(record, on_card, known, traits)
-    by_method = {}
-    for method, other in had.items():
-        settings = {key: setting_of(other, traits, key) for key in dict.fromkeys([*keys, *other.spec.method.knobs])}
-        by_method[method] = _differing(record, settings, known, traits)
-    nearest = min(by_method, key=lambda method: len(by_method[method]))
-    return nearest, by_method[nearest]
-
-
-def _differing(
-    record: RunRecord, others: Mapping[str, object], known: Traits, traits: Mapping[str, Traits]
-) -> dict[str, tuple[object, object]]:
-    """Settings known of both and not the same, those that make the technique what it is left out."""
-    values = {key: (setting_of(record, traits, key), other) for key, other in others.items()}
-    return {
-        key: pair
-        for key, pair in values.items()
-        if key not in known.settings and None not in pair and pair[0] != pair[1]
-    }

@@ -67,6 +67,7 @@ def findings_of(place: Path, *, margin: float | None = None, across: bool = Fals
         SpecError: There is no such study, or no technique in it has the result of a final run.
         StoreError: No record can be read.
     """
+    from peftscope.analysis.criteria import criteria_for
     from peftscope.analysis.judge import judge
     from peftscope.analysis.protocols import protocol_differences
     from peftscope.methods.catalog import BASE
@@ -98,6 +99,7 @@ def findings_of(place: Path, *, margin: float | None = None, across: bool = Fals
         _blank_other_machines(runs, metrics, notes)
     examples = examples_of(judged)
     looks = None if study is None else looks_of(folder, study)
+    criteria = criteria_for(metric, margin=margin, looks=looks)
     return Findings(
         folder=folder,
         name=study.name if study else folder.resolve().name,
@@ -107,7 +109,7 @@ def findings_of(place: Path, *, margin: float | None = None, across: bool = Fals
         examples=examples,
         metric=metric,
         metrics=metrics,
-        verdict=judge(runs, examples, metric, base=BASE, tunings=tunings, margin=margin, looks=looks),
+        verdict=judge(runs, examples, metric, base=BASE, tunings=tunings, criteria=criteria),
         tunings=tuple(tunings),
         fairness=fairness(records, tunings, study, traits=traits_by_name()),
         differing=tuple(protocol_differences(finals)),

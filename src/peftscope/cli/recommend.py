@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,19 +109,15 @@ def answer(
 ) -> Recommendation:
     """The recommendation on what was found; without more, by the score and for somebody who has LoRA."""
     from peftscope.analysis.recommendation import recommend as decide
+    from peftscope.analysis.relatives import relatives
     from peftscope.cli.findings import traits_by_name
 
     names = dict(zip(found.runs["run_id"], found.runs["method"]))
     finals = [record for record in found.records if record.run_id in names and record.status == "ok"]
-    return decide(
-        found.verdict,
-        metrics=known_metrics(),
-        limits=limits,
-        prefer=prefer,
-        have=have or default_have(),
-        traits=traits_by_name(),
-        records={names[record.run_id]: record for record in finals},
-    )
+    traits = traits_by_name()
+    told = decide(found.verdict, metrics=known_metrics(), limits=limits, prefer=prefer, traits=traits)
+    records = {names[record.run_id]: record for record in finals}
+    return replace(told, kin=relatives(told, have or default_have(), traits=traits, records=records))
 
 
 def memory_front(found: Findings) -> Front | None:

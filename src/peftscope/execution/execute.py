@@ -30,7 +30,7 @@ from peftscope.store.running import paused_folder
 from peftscope.tasks import registry
 from peftscope.tasks.base import Predictor, Task, TaskContext
 from peftscope.tasks.sealed import sealed
-from peftscope.training.loop import Hooks, Progress, fit, held_out_loss
+from peftscope.training.loop import Fit, Hooks, Progress, held_out_loss
 from peftscope.training.memory_settings import prepare
 from peftscope.training.pause import Pauses
 from peftscope.training.result import FitResult
@@ -133,15 +133,7 @@ class _Run:
         task = self.task = sealed(task) if spec.purpose == "trial" else task
         self.warnings += task.warnings()
         retention = task.retention()
-        self.quality = quality_conditions(
-            spec,
-            prediction=kind.prediction,
-            data=task.fingerprint(),
-            retention=retention.fingerprint() if retention is not None else None,
-            weights_sha256=loaded.weights_sha256,
-            settings_sha256=loaded.settings_sha256,
-            dtype=loaded.dtype,
-        )
+        self.quality = quality_conditions(spec, kind, loaded, task, retention)
         baseline = None
         if retention is not None and spec.purpose == "final":
             stage("baseline")
@@ -289,7 +281,7 @@ class _Run:
             return mean_score(outcomes)
 
         with PeakMeter(device) as meter:
-            fit(
+            Fit(
                 built.model,
                 task,
                 spec.train,
@@ -300,7 +292,7 @@ class _Run:
                 validate=validate,
                 pauses=self._pauses(built, task) if spec.purpose == "trial" else None,
                 on_progress=self._stepped,
-            )
+            ).run()
         self.measured.put_peaks("train", meter)
 
     def _pauses(self, built: Built, task: Task) -> Pauses:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from peftscope.tasks.contract import checked_loss
 from peftscope.training.pause import Pauses, TrainingState
 from peftscope.training.result import FitResult
 
-__all__ = ["Hooks", "Progress", "fit", "held_out_loss", "make_schedule", "train_step"]
+__all__ = ["Fit", "Hooks", "Progress", "held_out_loss", "make_schedule", "train_step"]
 
 EXPLODED_FACTOR = 10.0
 """A loss this many times the highest of the first steps counts as exploded …"""
@@ -75,89 +75,111 @@ class Stopwatch:
         self._started = None
 
 
-def fit(
-    model: nn.Module,
-    task: Task,
-    spec: TrainSpec,
-    *,
-    optimizer: Optimizer,
-    seed: int,
-    result: FitResult,
-    hooks: Hooks | None = None,
-    validate: Callable[[], float] | None = None,
-    pauses: Pauses | None = None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-) -> None:
-    """Train a model on a task.
+@dataclass
+class Fit:
+    """A training of a model on a task.
 
-    Args:
-        model: The model with the technique applied.
-        task: Where batches and losses come from.
-        spec: Steps, accumulation, schedule, clipping: the same for every technique.
-        optimizer: Holds the parameters that train; its learning rates are the peaks of the schedule.
-        seed: Order of the data.
-        result: Filled as the training goes on, so that a training that fails leaves what it had.
-        hooks: What the technique does besides gradient steps.
-        validate: Gives the validation score; called every ``spec.eval_every`` steps, outside the timed window.
-        pauses: Where to look at it and stop on the way; a training that was stopped goes on from there.
-        on_progress: Told after every step.
-
-    Raises:
+    Raises, when it is run:
         Diverged: The loss or the gradient became NaN or infinite, or the loss exploded and stayed there.
         StoreError: The state of a training that is to pause cannot be written.
     """
-    device = next(model.parameters()).device
-    schedule = make_schedule(optimizer, spec)
-    state = TrainingState(model, optimizer, schedule)
-    watch, guard, window = Stopwatch(device), _DivergenceGuard(), _Window()
-    if pauses is not None and pauses.state is not None:
-        memory = state.load(pauses.state, pauses.conditions, result)
+
+    model: nn.Module
+    """With the technique applied."""
+    task: Task
+    """Where batches and losses come from."""
+    spec: TrainSpec
+    """Steps, accumulation, schedule, clipping: the same for every technique."""
+    _: KW_ONLY
+    optimizer: Optimizer
+    """Holds the parameters that train; its learning rates are the peaks of the schedule."""
+    seed: int
+    """Order of the data."""
+    result: FitResult
+    """Filled as the training goes on, so that a training that fails leaves what it had."""
+    hooks: Hooks | None = None
+    """What the technique does besides gradient steps."""
+    validate: Callable[[], float] | None = None
+    """Gives the validation score; called every ``spec.eval_every`` steps, outside the timed window."""
+    pauses: Pauses | None = None
+    """Where to look at it and stop on the way; a training that was stopped goes on from there."""
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    """Told after every step."""
+
+    def __post_init__(self) -> None:
+        self._schedule = make_schedule(self.optimizer, self.spec)
+        self._state = TrainingState(self.model, self.optimizer, self._schedule)
+        self._watch = Stopwatch(next(self.model.parameters()).device)
+        self._guard, self._window = _DivergenceGuard(), _Window()
+
+    def run(self) -> None:
+        """Train to the end, or to where it is to pause."""
+        spec, result, pauses = self.spec, self.result, self.pauses
+        self._resume()
+        batches = self.task.batches(self.seed)
+        for _ in range(result.steps_done * spec.accumulation):
+            next(batches)
+        last = pauses.until or spec.max_steps if pauses is not None else spec.max_steps
+        self.model.train()
+        for step in range(result.steps_done + 1, last + 1):
+            rate = float(self._schedule.get_last_lr()[0])
+            loss = self._step(step, [next(batches) for _ in range(spec.accumulation)])
+            score = self._look(step, rate)
+            self.on_progress(Progress(step=step, max_steps=spec.max_steps, loss=loss, valid_score=score))
+        if not all(torch.isfinite(p).all() for group in self.optimizer.param_groups for p in group["params"]):
+            raise Diverged(f"step {last}: the last step left weights that are not finite")
+        if last < spec.max_steps and pauses is not None and pauses.state is not None:
+            self._state.save(pauses.state, pauses.conditions, result, self._guard.memory())
+
+    def _resume(self) -> None:
+        """Go on from where it paused, if it did."""
+        if self.pauses is None or self.pauses.state is None:
+            return
+        memory = self._state.load(self.pauses.state, self.pauses.conditions, self.result)
         if memory is not None:
-            watch.elapsed_s = result.train_time_s
-            guard.recall(memory)
-    batches = task.batches(seed)
-    for _ in range(result.steps_done * spec.accumulation):
-        next(batches)
-    period = spec.eval_every or max(1, spec.max_steps // POINTS)
-    rungs = pauses.rungs if pauses is not None else ()
-    last = pauses.until or spec.max_steps if pauses is not None else spec.max_steps
-    model.train()
-    for step in range(result.steps_done + 1, last + 1):
-        micro = [next(batches) for _ in range(spec.accumulation)]
-        rate = schedule.get_last_lr()[0]
-        watch.start()
-        loss_sum, count = train_step(model, task, micro, optimizer, spec, step=step, hooks=hooks)
-        schedule.step()
-        watch.stop()
-        guard.check(step, loss_sum / count)
-        window.add(loss_sum, count)
-        result.steps_done = step
-        result.num_samples += sum(task.num_samples(batch) for batch in micro)
-        result.num_units += sum(task.num_units(batch) for batch in micro)
-        score = loss = None
-        if step % period == 0 or step == spec.max_steps or step in rungs:
-            if validate is not None and spec.eval_every and step % period == 0 and step < spec.max_steps:
-                score = validate()
-            if pauses is not None and step in rungs:
-                loss = pauses.measure()
-            model.train()
-            result.train_time_s = watch.elapsed_s
-            result.final_loss = window.take()
-            result.curve.append(
-                CurvePoint(
-                    step=step,
-                    learning_rate=float(rate),
-                    train_loss=result.final_loss,
-                    valid_score=score,
-                    valid_loss=loss,
-                    train_time_s=watch.elapsed_s,
-                )
+            self._watch.elapsed_s = self.result.train_time_s
+            self._guard.recall(memory)
+
+    def _step(self, step: int, micro: list[Batch]) -> float:
+        """One step, timed and counted; its mean loss per label."""
+        self._watch.start()
+        loss_sum, count = train_step(
+            self.model, self.task, micro, self.optimizer, self.spec, step=step, hooks=self.hooks
+        )
+        self._schedule.step()
+        self._watch.stop()
+        self._guard.check(step, loss_sum / count)
+        self._window.add(loss_sum, count)
+        self.result.steps_done = step
+        self.result.num_samples += sum(self.task.num_samples(batch) for batch in micro)
+        self.result.num_units += sum(self.task.num_units(batch) for batch in micro)
+        return loss_sum / count
+
+    def _look(self, step: int, rate: float) -> float | None:
+        """A point of the curve where one is due; the validation score if it was taken."""
+        spec, pauses = self.spec, self.pauses
+        period = spec.eval_every or max(1, spec.max_steps // POINTS)
+        is_rung = pauses is not None and step in pauses.rungs
+        if step % period and step != spec.max_steps and not is_rung:
+            return None
+        score = None
+        if self.validate is not None and spec.eval_every and step % period == 0 and step < spec.max_steps:
+            score = self.validate()
+        loss = pauses.measure() if pauses is not None and is_rung else None
+        self.model.train()
+        self.result.train_time_s = self._watch.elapsed_s
+        self.result.final_loss = self._window.take()
+        self.result.curve.append(
+            CurvePoint(
+                step=step,
+                learning_rate=rate,
+                train_loss=self.result.final_loss,
+                valid_score=score,
+                valid_loss=loss,
+                train_time_s=self._watch.elapsed_s,
             )
-        on_progress(Progress(step=step, max_steps=spec.max_steps, loss=loss_sum / count, valid_score=score))
-    if not all(torch.isfinite(p).all() for group in optimizer.param_groups for p in group["params"]):
-        raise Diverged(f"step {last}: the last step left weights that are not finite")
-    if last < spec.max_steps and pauses is not None and pauses.state is not None:
-        state.save(pauses.state, pauses.conditions, result, guard.memory())
+        )
+        return score
 
 
 def train_step(

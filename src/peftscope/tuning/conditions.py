@@ -6,12 +6,14 @@ Neither holds technique, learning rate or seed: these are what is compared.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
+from peftscope.models.kinds.base import ModelKind
 from peftscope.schema.identity import settings_that_decide
 from peftscope.schema.run import RunSpec
+from peftscope.tasks.base import Retention, Task
 
 __all__ = ["cost_conditions", "quality_conditions"]
 
@@ -19,36 +21,43 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes")
 """Libraries that decide time and memory."""
 
 
+class Base(Protocol):
+    """What of a base decides quality: it was looked at (``BaseFacts``) or loaded (``LoadedModel``)."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of its weight files."""
+
+    @property
+    def settings_sha256(self) -> str:
+        """Hash of what its config decides beside them."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights."""
+
+
 def quality_conditions(
-    spec: RunSpec,
-    *,
-    prediction: str,
-    data: Mapping[str, Any],
-    retention: Mapping[str, Any] | None,
-    weights_sha256: str,
-    settings_sha256: str,
-    dtype: torch.dtype,
+    spec: RunSpec, kind: ModelKind, base: Base, task: Task, retention: Retention | None
 ) -> dict[str, Any]:
     """What decides quality.
 
     Args:
         spec: The run.
-        prediction: How outputs are chosen (``ModelKind.prediction``).
-        data: The task's fingerprint: version, options (prompt, decoding limits), splits, token ids.
-        retention: Fingerprint of what forgetting and drift are measured on.
-        weights_sha256: Hash of the base's weight files.
-        settings_sha256: Hash of what the base's config decides beside them.
-        dtype: Type of the base's weights.
+        kind: Of the base; says how outputs are chosen.
+        base: The base model.
+        task: Gives version, options (prompt, decoding limits), splits, token ids.
+        retention: What forgetting and drift are measured on.
     """
     return {
         "measured_by": "peftscope",
-        "weights": weights_sha256,
-        "model_config": settings_sha256,
-        "dtype": str(dtype).removeprefix("torch."),
-        "task": dict(data),
+        "weights": base.weights_sha256,
+        "model_config": base.settings_sha256,
+        "dtype": str(base.dtype).removeprefix("torch."),
+        "task": task.fingerprint(),
         "settings": settings_that_decide(spec, "quality"),
-        "prediction": prediction,
-        "retention": dict(retention) if retention is not None else None,
+        "prediction": kind.prediction,
+        "retention": retention.fingerprint() if retention is not None else None,
     }
 
 

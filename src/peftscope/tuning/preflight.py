@@ -45,16 +45,7 @@ def check(runs: Sequence[RunSpec], cache: Path) -> Checked:
     base = kind.inspect(run.model)
     context = TaskContext(processor=base.processor, kind=kind.name, batch_size=run.train.batch_size)
     task = registry.create(run.task, context)
-    retention = task.retention()
-    quality = quality_conditions(
-        run,
-        prediction=kind.prediction,
-        data=task.fingerprint(),
-        retention=retention.fingerprint() if retention is not None else None,
-        weights_sha256=base.weights_sha256,
-        settings_sha256=base.settings_sha256,
-        dtype=base.dtype,
-    )
+    quality = quality_conditions(run, kind, base, task, task.retention())
     kept = registry.keep(task, cache)
     if run.vary_split:
         task.recut(run.seed)  # whether it can
