@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 
 from peftscope.analysis.summary import summarise
-from peftscope.cli.figures import known_metrics
-from peftscope.cli.findings import Findings, findings_of
 from peftscope.methods.catalog import BASE
 from peftscope.store.frame import examples_of, frame_of
+from peftscope.study.metrics import known_metrics
+from peftscope.study.results import StudyResults, results_of
 from peftscope.views.table import markdown_table, quality_and_cost
 
 HERE = Path(__file__).resolve().parent
@@ -21,7 +21,7 @@ FOLDER = HERE.parent / "results" / "demo"
 
 def main() -> None:
     """Write the tables and the recommendation."""
-    found = findings_of(FOLDER)
+    found = results_of(FOLDER)
     finals = [record for record in found.records if record.spec.purpose == "final"]
     rows = summarise(frame_of(finals), examples_of(finals), base=BASE, metrics=known_metrics())
     tables = "\n\n".join(markdown_table(table) for table in quality_and_cost(rows, found.metric, known_metrics()))
@@ -37,7 +37,7 @@ def main() -> None:
     (HERE / "demo_table.md").write_text(text, encoding="utf-8")
 
 
-def _note(found: Findings) -> str:
+def _note(found: StudyResults) -> str:
     attempts = [attempt for record in found.records for attempt in record.attempts]
     environment = attempts[-1].environment
     packages = environment["packages"]

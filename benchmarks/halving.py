@@ -17,8 +17,8 @@ from pathlib import Path
 import yaml
 
 from peftscope.analysis.tuning import Tuning
-from peftscope.cli.findings import Findings, findings_of
 from peftscope.schema.reader import load_yaml
+from peftscope.study.results import StudyResults, results_of
 from peftscope.views.units import interval_text, rate_text
 
 HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ def main() -> None:
     print("\n".join(lines))
 
 
-def _found(study: dict[str, object], folder: Path) -> Findings:
+def _found(study: dict[str, object], folder: Path) -> StudyResults:
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(study), encoding="utf-8")
     command = [
@@ -69,18 +69,18 @@ def _found(study: dict[str, object], folder: Path) -> Findings:
     ]
     done = subprocess.run(command, check=False)
     assert done.returncode in (0, 1), f"compare ended with {done.returncode}"
-    return findings_of(folder / "results")
+    return results_of(folder / "results")
 
 
-def _steps(findings: Findings) -> int:
+def _steps(findings: StudyResults) -> int:
     return sum(tuning.num_steps for tuning in findings.tunings)
 
 
-def _tuning(findings: Findings, method: str) -> Tuning:
+def _tuning(findings: StudyResults, method: str) -> Tuning:
     return next(tuning for tuning in findings.tunings if tuning.method == method)
 
 
-def _row(method: str, halving: Findings, grid: Findings) -> str:
+def _row(method: str, halving: StudyResults, grid: StudyResults) -> str:
     cells = [method]
     for findings in (halving, grid):
         chosen = _tuning(findings, method).chosen

@@ -77,12 +77,12 @@ def train(job: Job) -> dict[str, Any]:
     """Do one training and give its losses and scores."""
     import torch
 
-    from peftscope.cli.vocabulary import vocabulary
     from peftscope.execution.execute import _Run
     from peftscope.measures.score import score_split
     from peftscope.models.kinds.causal_lm.generation import TextGenerator
     from peftscope.schema.reader import read_study
     from peftscope.schema.study import MethodSpec, ModelSpec
+    from peftscope.study.vocabulary import vocabulary
     from peftscope.tasks import registry
     from peftscope.tasks.base import TaskContext
     from peftscope.tuning.expand import run_of

@@ -38,11 +38,11 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from scipy import stats
 
 from peftscope.analysis.front import Front
-from peftscope.cli.findings import Findings, findings_of
-from peftscope.cli.recommend import memory_front
 from peftscope.methods.adapter_config import method_name
 from peftscope.schema.difference import differences
 from peftscope.schema.record import RunRecord
+from peftscope.study.advice import memory_front
+from peftscope.study.results import StudyResults, results_of
 from peftscope.upstream.results_in import LATER_SETTINGS, Names, keep_imported, read_upstream
 
 HERE = Path(__file__).resolve().parent
@@ -137,10 +137,10 @@ def read_pairs(data: Path) -> Pairs:
     )
 
 
-def _found(records: Sequence[RunRecord]) -> Findings:
+def _found(records: Sequence[RunRecord]) -> StudyResults:
     with tempfile.TemporaryDirectory() as place:
         keep_imported(Path(place), records)
-        return findings_of(Path(place), across=True)
+        return results_of(Path(place), across=True)
 
 
 def _libraries(record: RunRecord) -> str:

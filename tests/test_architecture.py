@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "peftscope"
 ROOMS = (
     "errors", "schema", "capture", "plugins", "store", "analysis", "methods", "models", "tasks", "training", "measures",
-    "upstream", "footprint", "tuning", "execution", "convert", "probe", "views", "cli",
+    "upstream", "footprint", "tuning", "execution", "convert", "probe", "views", "study", "web", "cli",
 )  # fmt: skip
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -58,7 +58,7 @@ def test_rooms_without_torch_import_no_torch(room: str) -> None:
 
 def test_reading_a_study_loads_neither_torch_nor_peft() -> None:
     code = (
-        "import sys; from peftscope.cli.vocabulary import vocabulary; import peftscope.cli; vocabulary();"
+        "import sys; from peftscope.study.vocabulary import vocabulary; import peftscope.cli; vocabulary();"
         "from peftscope.tasks.registry import options_model; options_model('math');"
         "print([m for m in ('torch', 'transformers', 'peft', 'pandas') if m in sys.modules])"
     )
@@ -106,7 +106,10 @@ def test_kinds_tasks_and_measurements_are_named_in_their_module_and_registry_alo
     from peftscope.tasks.registry import TASKS
 
     # what experiment folders of the public benchmark are about is its math task
-    own = {"math": ("upstream", "cli/run.py"), **dict.fromkeys(KINDS.built_in, ("models/kinds", "tasks/registry.py"))}
+    own = {
+        "math": ("upstream", "study/experiment.py"),
+        **dict.fromkeys(KINDS.built_in, ("models/kinds", "tasks/registry.py")),
+    }
     for name in (*KINDS.built_in, *TASKS.built_in):
         for path in FILES:
             place = path.relative_to(SOURCE).as_posix()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from peftscope.cli.vocabulary import vocabulary
 from peftscope.schema.reader import load_yaml, study_from
+from peftscope.study.vocabulary import vocabulary
 
 ROOT = Path(__file__).resolve().parents[1]
 

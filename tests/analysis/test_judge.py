@@ -14,8 +14,8 @@ from peftscope.analysis.judge import judge
 from peftscope.analysis.summary import summarise
 from peftscope.analysis.tuning import Edge, Trial, Tuning
 from peftscope.analysis.verdict import Verdict
-from peftscope.cli.figures import known_metrics
 from peftscope.schema.metric import MetricSpec
+from peftscope.study.metrics import known_metrics
 from peftscope.views.table import failure_lines
 
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="")

@@ -6,13 +6,13 @@ from typing import Any
 
 from peftscope.analysis.protocols import protocol_differences
 from peftscope.analysis.summary import summarise
-from peftscope.cli.figures import known_metrics
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import ExampleOutcome, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec, ModelSpec, TaskSpec
 from peftscope.store.frame import examples_of, frame_of
+from peftscope.study.metrics import known_metrics
 from peftscope.views.table import quality_and_cost
 
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="test")

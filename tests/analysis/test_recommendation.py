@@ -13,10 +13,10 @@ from peftscope.analysis.recommendation import Kin, Recommendation, recommend
 from peftscope.analysis.relatives import relatives
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.verdict import Candidate, Figure, PairVerdict, Verdict
-from peftscope.cli.figures import known_metrics
 from peftscope.schema.record import RunRecord, TechniqueFacts
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec
+from peftscope.study.metrics import known_metrics
 from pretend import a_record
 
 TRAITS = {

@@ -7,8 +7,8 @@ import pytest
 
 from peftscope.analysis.judge import judge
 from peftscope.analysis.summary import summarise
-from peftscope.cli.figures import known_metrics
 from peftscope.schema.metric import MetricSpec
+from peftscope.study.metrics import known_metrics
 
 
 def _frames() -> tuple[pd.DataFrame, pd.DataFrame]:

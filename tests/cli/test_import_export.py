@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from peftscope.cli.place import study_folder
 from peftscope.errors import SpecError
+from peftscope.study.folder import study_folder
 from published import image_result, text_result
 
 Call = Callable[..., tuple[int, str, str]]

@@ -64,7 +64,7 @@ def planned(config: str) -> Callable[..., dict[str, dict[str, object]]]:
         assert result.exit_code == 0, result.output
         document = json.loads(result.stdout)
         assert document["schema"] == "peftscope.plan/1"
-        return {entry["name"]: entry for entry in document["techniques"]}
+        return {entry["name"]: entry for entry in document["methods"]}
 
     return run
 
@@ -93,8 +93,8 @@ def test_a_study_is_asked_about_as_it_stands(tmp_path: Path, config: str) -> Non
     code, out = _run(str(study), "--json")
     document = json.loads(out[out.index("{") :])
     assert code == 0
-    assert {entry["name"] for entry in document["techniques"]} == {"lora", "mine"}
-    assert {(entry["batch_size"], entry["seq_len"]) for entry in document["techniques"]} == {(3, 40)}
+    assert {entry["name"] for entry in document["methods"]} == {"lora", "mine"}
+    assert {(entry["batch_size"], entry["seq_len"]) for entry in document["methods"]} == {(3, 40)}
 
 
 def test_a_quantized_base_takes_less_and_an_image_model_is_known_by_its_config(
@@ -107,7 +107,7 @@ def test_a_quantized_base_takes_less_and_an_image_model_is_known_by_its_config(
     image.write_text(json.dumps(TRANSFORMER))
     code, out = _run("--json", "--model", str(image), "--methods", "lora", "--seq-len", "64")
     assert code == 0
-    [entry] = json.loads(out)["techniques"]
+    [entry] = json.loads(out)["methods"]
     assert entry["base"] == "Flux2Transformer2DModel, bfloat16"
     assert entry["peak_train_bytes"] > entry["peak_eval_bytes"] > 0
 
@@ -186,7 +186,7 @@ def test_experiments_are_asked_about_each_in_its_own_circumstances(shared_data: 
         "--json", "--model", config, "--experiments", str(shared_data / "experiments" / "MetaMathQA" / "ia3")
     )
     assert code == 0
-    told = json.loads(out[out.index("{") :])["techniques"]
+    told = json.loads(out[out.index("{") :])["methods"]
     assert {entry["experiment"] for entry in told} >= {"ia3/llama-3.2-3B-default", "ia3/llama-3.2-3B-lr_0.001"}
     assert {(entry["batch_size"], entry["seq_len"]) for entry in told} == {(4, 768)}
 

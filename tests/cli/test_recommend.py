@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from peftscope.cli.recommend import default_have
+from peftscope.study.wishes import commonest_method
 from pretend import a_record, a_run, a_study_folder
 from pretend_study import make_study
 
@@ -166,7 +166,7 @@ def test_every_wrong_part_of_a_request_is_told_at_once(call: Call, tmp_path: Pat
     )  # fmt: skip
     assert (code, out) == (2, "")
     for part in ("--max-memory: '12 potatoes'", "--max-time: '30'", "--min-score: 'much'", "did you mean 'score'?",
-                 "memory stands more than once", "did you mean 'lora'?"):  # fmt: skip
+                 "memory is listed more than once", "did you mean 'lora'?"):  # fmt: skip
         assert part in err, part
     code, _, err = call("recommend", "results/demo", "--min-score", "40")
     assert code == 2
@@ -186,7 +186,7 @@ def test_units_are_read_as_they_are_written(call: Call, tmp_path: Path) -> None:
 
 
 def test_the_technique_nearly_everybody_has_is_the_default() -> None:
-    assert default_have() == "lora"
+    assert commonest_method() == "lora"
 
 
 def test_a_study_that_is_not_one_or_has_no_result_is_a_plain_error(call: Call, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from peftscope.cli.findings import findings_of
+from peftscope.study.results import results_of
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -106,7 +106,7 @@ def test_the_front_in_image_generation_is_the_known_one_and_its_errors_are_not_k
 
 
 def test_experiments_of_one_technique_are_told_apart_by_their_names(imported: Callable[[str], str]) -> None:
-    found = findings_of(Path(imported("MetaMathQA")), across=True)
+    found = results_of(Path(imported("MetaMathQA")), across=True)
     candidates = [c.method for c in found.verdict.candidates]
     assert len(candidates) == len(set(candidates)) == len(found.records) == 52
     assert {c.method for c in found.verdict.candidates if c.technique == "ia3"} == {

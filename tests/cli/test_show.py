@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from peftscope.cli.place import find_record
 from peftscope.errors import SpecError
 from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
 from peftscope.store.files import read_records
+from peftscope.study.folder import find_record
 from pretend import a_record, a_run, a_state, a_study_folder
 from pretend_study import make_study
 

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from peftscope.analysis.summary import summarise
-from peftscope.cli.figures import known_metrics
-from peftscope.cli.vocabulary import vocabulary
 from peftscope.execution.executors.local import LocalExecutor, inspect
 from peftscope.execution.executors.share import share_out
 from peftscope.execution.launch import launch, study_held
@@ -19,6 +17,8 @@ from peftscope.schema.reader import read_study
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.store.frame import examples_of, frame_of
+from peftscope.study.metrics import known_metrics
+from peftscope.study.vocabulary import vocabulary
 from peftscope.tuning.agenda import FixedAgenda
 from peftscope.tuning.expand import expand
 from peftscope.tuning.start import Start

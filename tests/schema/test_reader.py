@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from peftscope.cli.vocabulary import vocabulary
 from peftscope.errors import SpecError
 from peftscope.schema.reader import read_study
+from peftscope.study.vocabulary import vocabulary
 
 GOOD = """
 name: good
@@ -90,7 +90,7 @@ def test_a_missing_study_names_the_nearest_file(tmp_path: Path) -> None:
 
 def test_every_study_we_ship_is_read() -> None:
     root = Path(__file__).resolve().parents[2]
-    shipped = [*root.glob("studies/*.yaml"), root / "src/peftscope/cli/study.yaml"]
+    shipped = [*root.glob("studies/*.yaml"), root / "src/peftscope/study/study.yaml"]
     assert len(shipped) >= 2
     for path in shipped:
         read_study(path, vocabulary())

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from peftscope.cli.vocabulary import vocabulary
 from peftscope.errors import SpecError
 from peftscope.schema.reader import study_from
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
+from peftscope.study.vocabulary import vocabulary
 
 RAW = {"name": "a", "model": "builtin:nano-lm", "task": "math", "methods": ["lora"]}
 

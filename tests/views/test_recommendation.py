@@ -10,7 +10,7 @@ from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.limits import Limits
 from peftscope.analysis.recommendation import Recommendation, recommend
 from peftscope.analysis.verdict import Verdict
-from peftscope.cli.figures import known_metrics
+from peftscope.study.metrics import known_metrics
 from peftscope.views.recommendation import recommendation_topics
 
 SPECS = known_metrics()

@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 
-from peftscope.cli.figures import known_metrics
 from peftscope.schema.metric import MetricSpec
+from peftscope.study.metrics import known_metrics
 from peftscope.views.table import failure_lines, markdown_table, quality_and_cost, terminal_table
 
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="test")

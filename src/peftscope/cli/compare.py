@@ -1,4 +1,4 @@
-"""``peftscope compare``: every technique under the same conditions."""
+"""``peftscope compare``: every method under the same conditions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from peftscope.cli import options
-from peftscope.cli.runs import Manner, Outcome, conclude, do_runs
-from peftscope.cli.vocabulary import vocabulary
-from peftscope.schema.reader import read_study
+from peftscope.cli.output import finish, reporter_for
+from peftscope.study.study import Study
 
 __all__ = ["compare"]
 
@@ -28,19 +27,11 @@ def compare(
     json_lines: options.JsonLines = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train and score every technique of a study under the same conditions; a second call finishes what is missing."""
-    spec = read_study(study, vocabulary())
-    folder = out or Path("results") / spec.name
-    manner = Manner(
-        workers=workers,
-        threads=threads,
-        executor=executor,
-        track=track,
-        json_output=json_output,
-        json_lines=json_lines,
-        quiet=quiet,
-        try_all=try_all,
-    )
-    records, metric = do_runs(spec, folder, title=spec.name, manner=manner)
-    outcome = Outcome(command="compare", title=spec.name, folder=folder, records=records, metric=metric, study=spec)
-    conclude(outcome, manner, across=across)
+    """Train and score every method of a study under the same conditions; a second call finishes what is missing."""
+    opened = Study.load(study, out=out)
+    reporter = reporter_for(json_output=json_output, json_lines=json_lines, quiet=quiet)
+    from peftscope.study.running import RunOptions
+
+    run_options = RunOptions(workers=workers, threads=threads, executor=executor, track=track, try_all=try_all)
+    found = opened.run_with(run_options, reporter, across=across)
+    finish(found, json_output=json_output, json_lines=json_lines)

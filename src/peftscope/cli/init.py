@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from peftscope.cli.output import print_json
-from peftscope.errors import SpecError
-from peftscope.store.files import ensure_folder, write_text
 
 __all__ = ["init"]
 
@@ -21,11 +18,10 @@ def init(
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a line.")] = False,
 ) -> None:
     """Write a commented study.yaml: change model, data and methods in it, then run 'peftscope compare'."""
-    if path.exists() and not force:
-        raise SpecError(str(path), ["is there already; give another name or --force"])
-    ensure_folder(path.parent)
-    write_text(path, (files("peftscope.cli") / "study.yaml").read_text(encoding="utf-8"))
+    from peftscope.study.template import write_template
+
+    written = write_template(path, force=force)
     if json_output:
-        print_json("init", {"path": str(path)})
+        print_json(written.document())
     else:
-        typer.echo(f"wrote {path}; edit it, then: peftscope compare {path}")
+        typer.echo(written.text(width=10_000))

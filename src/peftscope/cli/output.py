@@ -1,41 +1,26 @@
-"""What commands print: one JSON document, or a line per event, or notes beside their tables."""
+"""What commands print: a result or its JSON document, events line by line, notes on stderr."""
 
 from __future__ import annotations
 
-import json
-import math
-import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 
-from peftscope.schema.record import timestamp
+from peftscope.errors import SpecError
+from peftscope.views.documents import json_text
 
-__all__ = ["finite", "print_event", "print_json", "show_warnings"]
+if TYPE_CHECKING:
+    from peftscope.study.comparison import Comparison
+    from peftscope.views.progress.reporter import Reporter
 
-
-def print_json(command: str, document: Mapping[str, Any]) -> None:
-    """Print the one document of a command: ``{"schema": "peftscope.<command>/1", ...}``."""
-    plain = finite({"schema": f"peftscope.{command}/1", **document})
-    print(json.dumps(plain, indent=1, ensure_ascii=False, default=str, allow_nan=False))
-
-
-def print_event(event: str, content: Mapping[str, Any], *, stream: TextIO | None = None) -> None:
-    """Print a line of ``--json-lines``: ``{"schema": "peftscope.event/1", "event": …, "time": …, ...}``, at once."""
-    plain = finite({"schema": "peftscope.event/1", "event": event, "time": timestamp(), **content})
-    stream = stream or sys.stdout
-    stream.write(json.dumps(plain, default=str, allow_nan=False) + "\n")
-    stream.flush()
+__all__ = ["finish", "print_json", "reporter_for", "show_warnings"]
 
 
-def finite(value: Any) -> Any:
-    """The value with null for every float that JSON has no word for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print a command's one document: ``{"schema": "peftscope.<command>/1", ...}``."""
+    print(json_text(document))
 
 
 def show_warnings(lines: Iterable[str], *, quiet: bool = False) -> None:
@@ -43,3 +28,37 @@ def show_warnings(lines: Iterable[str], *, quiet: bool = False) -> None:
     console = Console(stderr=True, quiet=quiet, soft_wrap=True)
     for line in dict.fromkeys(lines):
         console.print(f"note: {line}", style="yellow", markup=False, highlight=False)
+
+
+def reporter_for(*, json_output: bool, json_lines: bool, quiet: bool) -> Reporter:
+    """Who shows how runs get on.
+
+    Raises:
+        SpecError: Two things would be printed to the same place.
+    """
+    if json_output and json_lines:
+        raise SpecError("--json, --json-lines", ["both print to the same place; give one of them"])
+    from peftscope.views.progress.events import print_events
+    from peftscope.views.progress.reporter import Reporter
+
+    return Reporter(quiet=quiet, progress=not json_lines, on_event=print_events() if json_lines else None)
+
+
+def finish(found: Comparison, *, json_output: bool, json_lines: bool) -> None:
+    """Print what runs came to, and leave with 1 where one failed.
+
+    Raises:
+        typer.Exit: A run failed, or a method was left without a final run.
+    """
+    if json_output:
+        print_json(found.document())
+    elif json_lines:
+        from peftscope.views.progress.events import print_events
+
+        document = found.document()
+        print_events()({"event": "summary", "summary": document["summary"], "conditions": document["conditions"]})
+    else:
+        Console(highlight=False).print(found, soft_wrap=True)
+        show_warnings(found.warnings)
+    if found.has_failures:
+        raise typer.Exit(1)

@@ -8,13 +8,7 @@ from typing import Annotated
 import typer
 
 from peftscope.cli import options
-from peftscope.cli.output import show_warnings
-from peftscope.cli.runs import Manner, Outcome, conclude, do_runs
-from peftscope.schema.override import override
-from peftscope.schema.run import RunSpec
-from peftscope.schema.study import TaskSpec
-from peftscope.tuning.start import Start
-from peftscope.upstream.experiment import read_experiment, to_run_spec
+from peftscope.cli.output import finish, reporter_for
 
 __all__ = ["run"]
 
@@ -39,43 +33,21 @@ def run(
     quiet: options.Quiet = False,
 ) -> None:
     """Run one experiment folder of the public benchmark, on its own model and data or on yours."""
-    notes: list[str] = []
-    spec, name = _spec_of(folder, model=model, data=data, test_data=test_data, seed=seed, notes=notes)
-    spec = override(spec, settings or [])
-    show_warnings(notes, quiet=quiet)
-    place = out or Path("results") / name
-    manner = Manner(
-        workers=1, threads=threads, track=track, json_output=json_output, json_lines=json_lines, quiet=quiet
-    )
-    records, metric = do_runs([Start(run=spec)], place, title=name, manner=manner)
-    conclude(Outcome(command="run", title=name, folder=place, records=records, metric=metric), manner)
-
-
-def _spec_of(
-    folder: Path,
-    *,
-    model: str | None,
-    data: Path | None,
-    test_data: Path | None,
-    seed: int | None,
-    notes: list[str],
-) -> tuple[RunSpec, str]:
-    from peftscope.methods.adapter_config import method_name
-
-    experiment = read_experiment(folder)
-    task = None
-    if data is not None:
-        options = {"source": "files", "train": str(data)} | ({"test": str(test_data)} if test_data else {})
-        task = TaskSpec(name="math", options=options)
-    elif test_data is not None:
+    reporter = reporter_for(json_output=json_output, json_lines=json_lines, quiet=quiet)
+    if test_data is not None and data is None:
         raise typer.BadParameter("needs --data with the training rows", param_hint="--test-data")
-    spec = to_run_spec(
-        experiment,
-        method_name=method_name(experiment.peft_config, experiment.training_params),
-        task=task,
+    from peftscope.study.experiment import run_experiment
+    from peftscope.study.running import RunOptions
+
+    found = run_experiment(
+        folder,
+        model=model,
+        data=data,
+        test_data=test_data,
         seed=seed,
-        warn=notes.append,
+        settings=settings or [],
+        out=out,
+        options=RunOptions(workers=1, threads=threads, track=track),
+        reporter=reporter,
     )
-    if model is not None:  # dtype, quantization and attention stay the experiment's
-        spec = spec.model_copy(update={"model": spec.model.model_copy(update={"source": model, "revision": None})})
-    return spec, experiment.name.replace("/", "--")
+    finish(found, json_output=json_output, json_lines=json_lines)

@@ -10,11 +10,11 @@ from peftscope.measures.registry import metric_specs
 from peftscope.schema.difference import differences
 from peftscope.schema.record import RunRecord
 
-__all__ = ["Repetition", "compare_records", "repeatable"]
+__all__ = ["Agreement", "compare_records", "repeatable"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Repetition:
+class Agreement:
     """A record set against that of its repetition."""
 
     num_losses: int
@@ -46,10 +46,10 @@ def repeatable(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def compare_records(first: RunRecord, second: RunRecord) -> Repetition:
+def compare_records(first: RunRecord, second: RunRecord) -> Agreement:
     """Set a record against that of its repetition."""
     losses = [[point.train_loss for point in record.curve] for record in (first, second)]
-    return Repetition(
+    return Agreement(
         num_losses=len(losses[0]),
         same_losses=losses[0] == losses[1],
         deviations=tuple(_deviations(repeatable(first), repeatable(second))),

@@ -13,9 +13,21 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.protocol import Protocol
 from peftscope.schema.run import RunSpec
 
-__all__ = ["Attempt", "CurvePoint", "ExampleOutcome", "RunRecord", "Status", "TechniqueFacts", "timestamp"]
+__all__ = [
+    "NOT_FAILED",
+    "Attempt",
+    "CurvePoint",
+    "ExampleOutcome",
+    "RunRecord",
+    "Status",
+    "TechniqueFacts",
+    "timestamp",
+]
 
 Status = Literal["ok", "refused", "oom", "diverged", "error", "killed", "eliminated"]
+
+NOT_FAILED: frozenset[Status] = frozenset({"ok", "eliminated"})
+"""Statuses of runs that ended as they should; a search ends some early on purpose."""
 
 
 def timestamp() -> str:

@@ -11,15 +11,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import overload
-
-import pyarrow as pa  # type: ignore[import-untyped]
+from typing import TYPE_CHECKING, overload
 
 from peftscope.errors import StoreError
 from peftscope.schema.base import content_hash
 from peftscope.tasks.base import Split
 from peftscope.tasks.text.examples import SPLITS, TextExample
 from peftscope.tasks.text.tokens import Encoded
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Digests", "KeptSplits", "digests_of", "read_splits", "write_splits"]
 
@@ -65,6 +66,8 @@ def write_splits(splits: KeptSplits) -> None:
     Raises:
         OSError: The disk is full or not writable.
     """
+    import pyarrow as pa  # it starts threads, and the process runs are forked from may have none
+
     for split in SPLITS:
         table = _table(splits.examples[split], splits.encoded[split])
         with pa.OSFile(str(_path(splits.folder, split)), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
@@ -83,6 +86,8 @@ def read_splits(folder: Path) -> KeptSplits | None:
     Raises:
         StoreError: They cannot be read.
     """
+    import pyarrow as pa
+
     if not (folder / ABOUT).exists():
         return None
     try:
@@ -130,6 +135,8 @@ def _path(folder: Path, split: Split) -> Path:
 
 def _table(examples: Sequence[TextExample], encoded: Encoded) -> pa.Table:
     """A row per example: its texts, its token ids and how many there were."""
+    import pyarrow as pa
+
     extras = [json.dumps(example.extra) for example in examples]
     texts = {name: [getattr(example, name) for example in examples] for name in _TEXTS[:-1]}
     return pa.table(

@@ -139,8 +139,8 @@ def _csv_rows(file: Path, delimiter: str) -> Iterator[Row]:
 
 
 def _parquet_rows(file: Path) -> Iterator[Row]:
-    import pyarrow  # type: ignore[import-untyped]
-    import pyarrow.parquet  # type: ignore[import-untyped]
+    import pyarrow
+    import pyarrow.parquet
 
     try:
         rows: list[Row] = pyarrow.parquet.read_table(file).to_pylist()

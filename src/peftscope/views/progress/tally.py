@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from peftscope.execution.eta import Eta, remaining
 from peftscope.execution.events import Listener
 from peftscope.schema.live import RunState
-from peftscope.schema.record import RunRecord, Status
+from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.tuning.start import Start
 from peftscope.views.line import span_text
 
-__all__ = ["NOT_FAILED", "Counts", "Tally", "UnderWay", "counts_text", "eta_text", "found_text"]
-
-NOT_FAILED: frozenset[Status] = frozenset({"ok", "eliminated"})
-"""Statuses of runs that ended as they should; a search ends some early on purpose."""
+__all__ = ["Counts", "Tally", "UnderWay", "counts_text", "eta_text", "found_text"]
 
 Clock = Callable[[], float]
 

@@ -15,12 +15,11 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from peftscope.analysis.tuning import Tuning
-from peftscope.cli.tally import NOT_FAILED
 from peftscope.errors import SpecError
 from peftscope.execution.eta import Eta, remaining
 from peftscope.execution.launch import FINISHED
 from peftscope.schema.live import RunState
-from peftscope.schema.record import RunRecord
+from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec

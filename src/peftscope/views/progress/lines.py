@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from peftscope.cli.tally import Tally, counts_text, eta_text
 from peftscope.schema.live import RunState
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.columns import fitted
 from peftscope.views.line import one_line, shorten, value_text
+from peftscope.views.progress.tally import Tally, counts_text, eta_text
 
 __all__ = ["attempt_text", "clock_text", "loss_text", "progress_of", "run_lines", "study_line", "valid_text"]
 

@@ -2,55 +2,56 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
+from html import escape
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from peftscope.cli.event_lines import EventLines
-from peftscope.cli.live_lines import attempt_text, loss_text, run_lines, study_line, valid_text
-from peftscope.cli.tally import NOT_FAILED, Clock, Tally, eta_text, found_text
 from peftscope.execution.events import Listener
 from peftscope.schema.live import RunState
 from peftscope.schema.metric import MetricSpec
-from peftscope.schema.record import RunRecord
+from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.tuning.start import Start
 from peftscope.views.line import one_line, score_text, shorten, span_text
+from peftscope.views.progress.lines import attempt_text, loss_text, run_lines, study_line, valid_text
+from peftscope.views.progress.tally import Clock, Tally, eta_text, found_text
 
-__all__ = ["LiveProgress", "LogProgress", "progress_for"]
+__all__ = ["LiveProgress", "LogProgress", "NotebookProgress", "progress_for"]
 
 STOPPING = "stopping after the current step; Ctrl-C again stops at once"
 LOG_PAUSE_S = 60.0
 """Time between two lines of a log on the same run."""
 REASON_CELLS = 300
 LINES_KEPT_FREE = 3
+STOPPING_NOTEBOOK = "stopping after the current step; interrupt again to stop at once"
+NOTEBOOK_LINES = 12
+"""Runs that ended last, listed below those under way."""
+NOTEBOOK_CELLS = 110
+NOTEBOOK_PAUSE_S = 1.0
 
 
-def progress_for(*, title: str, quiet: bool, json_lines: bool, metric: MetricSpec | None = None) -> Listener:
-    """Whoever is to be told of a study's runs.
-
-    Args:
-        title: Name of the study.
-        quiet: Show nothing on stderr.
-        json_lines: Write JSON lines to stdout, and nothing to stderr.
-        metric: The task's metric, to name scores by.
+def progress_for(*, title: str, metric: MetricSpec | None = None) -> Listener:
+    """The display for where this process writes: a notebook's cell, a terminal, or a log.
 
     It takes care of itself: nothing is shown before ``planned``, and ``closed`` clears a live display away.
 
-    >>> listener = progress_for(title="demo", quiet=True, json_lines=False)
-    >>> listener.planned([], [], 1); listener.closed()
+    Args:
+        title: Name of the study.
+        metric: The task's metric, to name scores by.
     """
-    if json_lines:
-        return EventLines(title)
-    if quiet:
-        return Listener()
     console = Console(stderr=True)
+    if console.is_jupyter:
+        return NotebookProgress(title, metric=metric)
     # Not is_terminal: FORCE_COLOR makes that true of a log file, too.
     if sys.stderr.isatty() and not console.is_dumb_terminal:
         return LiveProgress(title, console=console, metric=metric)
@@ -180,6 +181,64 @@ class LogProgress(Tally):
 
     def _print(self, line: str) -> None:
         self.console.print(Text(f"{datetime.now():%H:%M:%S} {line}"), soft_wrap=True)
+
+
+class NotebookProgress(Tally):
+    """The study's line, the runs under way and those that ended last, in one output of a notebook's cell.
+
+    Args:
+        title: Name of the study.
+        metric: The task's metric.
+        clock: Seconds.
+    """
+
+    def __init__(self, title: str, *, metric: MetricSpec | None = None, clock: Clock = time.monotonic) -> None:
+        super().__init__(clock=clock)
+        self.title, self.metric = title, metric
+        self._ended: deque[str] = deque(maxlen=NOTEBOOK_LINES)
+        self._handle: Any = None
+        self._shown = -math.inf
+
+    def planned(self, runs: Sequence[RunSpec], found: Sequence[RunRecord], num_workers: int) -> None:
+        super().planned(runs, found, num_workers)
+        if line := found_text(found, self.num_runs):
+            self._ended.append(line)
+        self._show()
+
+    def moved(self, run: RunSpec, state: RunState) -> None:
+        super().moved(run, state)
+        if self.clock() - self._shown > NOTEBOOK_PAUSE_S:
+            self._show()
+
+    def ended(self, run: RunSpec, record: RunRecord) -> None:
+        took_s = self.took_s(run)
+        super().ended(run, record)
+        self._ended.append(_ended_line(self, run, record, took_s, self.metric))
+        self._show()
+
+    def stopping(self) -> None:
+        super().stopping()
+        self._ended.append(STOPPING_NOTEBOOK)
+        self._show()
+
+    def closed(self) -> None:
+        self._show()
+
+    def lines(self) -> list[str]:
+        """What is shown now."""
+        states = sorted((entry.at(self.clock()) for entry in self.under_way.values()), key=lambda state: state.worker)
+        live = run_lines(states, NOTEBOOK_CELLS, self.metric) if states else []
+        return [study_line(self.title, self, NOTEBOOK_CELLS).plain, *(line.plain for line in live), *self._ended]
+
+    def _show(self) -> None:
+        from IPython.display import HTML, display
+
+        self._shown = self.clock()
+        shown = HTML(f"<pre>{escape(chr(10).join(self.lines()))}</pre>")
+        if self._handle is None:
+            self._handle = display(shown, display_id=True)
+        else:
+            self._handle.update(shown)
 
 
 def _ended_line(tally: Tally, run: RunSpec, record: RunRecord, took_s: float | None, metric: MetricSpec | None) -> str:

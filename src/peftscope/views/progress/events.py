@@ -1,45 +1,46 @@
-"""How a study gets on, for programs: one JSON object a line on stdout."""
+"""How a study gets on, for programs: an event each time something happens."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TextIO
 
-from peftscope.cli.output import print_event
-from peftscope.cli.tally import Clock, Tally
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
+from peftscope.views.documents import event_line
+from peftscope.views.progress.tally import Clock, Tally
 
-__all__ = ["EventLines"]
+__all__ = ["Events", "OnEvent", "print_events"]
+
+OnEvent = Callable[[Mapping[str, Any]], None]
 
 STEP_PAUSE_S = 2.0
 """Least time between two lines on the steps of one run; the last step is told all the same."""
 
 
-class EventLines(Tally):
-    """Writes every event as a line of its own.
+class Events(Tally):
+    """Gives every event to a function.
 
-    ``{"schema": "peftscope.event/1", "event": …, "time": …, "study": …, …}``, where ``event`` is ``planned``,
-    ``started``, ``stage``, ``step`` (a training step, or more examples scored), ``ended``, ``stopping`` or ``closed``.
+    An event is ``{"event": …, "study": …, …}``, where ``event`` is ``planned``, ``started``, ``stage``, ``step`` (a
+    training step, or more examples scored), ``ended``, ``stopping`` or ``closed``.
 
     Args:
         title: Name of the study.
-        stream: Where to write; stdout where none is given.
+        on_event: Called with each event, in the thread that runs the study.
         clock: Seconds.
     """
 
-    def __init__(self, title: str, *, stream: TextIO | None = None, clock: Clock = time.monotonic) -> None:
+    def __init__(self, title: str, on_event: OnEvent, *, clock: Clock = time.monotonic) -> None:
         super().__init__(clock=clock)
-        self.title = title
-        self.stream = stream
+        self.title, self.on_event = title, on_event
         self._told: dict[str, float] = {}
         self._untold: dict[str, RunState] = {}
-        self._is_closed = self._is_deaf = False
+        self._is_closed = False
 
     def planned(self, runs: Sequence[RunSpec], found: Sequence[RunRecord], num_workers: int) -> None:
         super().planned(runs, found, num_workers)
@@ -117,15 +118,31 @@ class EventLines(Tally):
         return None if eta is None else round(eta.seconds, 1)
 
     def _tell(self, event: str, **content: Any) -> None:
-        if self._is_deaf:
+        self.on_event({"event": event, "study": self.title, **content})
+
+
+def print_events(stream: TextIO | None = None) -> OnEvent:
+    """What prints each event as one line of JSON, until nobody reads any more.
+
+    Args:
+        stream: Where to write; stdout where none is given.
+    """
+    is_deaf = False
+
+    def write(event: Mapping[str, Any]) -> None:
+        nonlocal is_deaf
+        if is_deaf:
             return
-        stream = self.stream or sys.stdout
+        out = stream or sys.stdout
         try:
-            print_event(event, {"study": self.title, **content}, stream=stream)
+            out.write(event_line(event) + "\n")
+            out.flush()
         except BrokenPipeError:  # whoever read has left; the study goes on
-            self._is_deaf = True
+            is_deaf = True
             with suppress(OSError, ValueError):  # what is left in the buffer would be complained about at exit
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+
+    return write
 
 
 def _of(run: RunSpec) -> dict[str, Any]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from peftscope.analysis.verdict import Candidate
-from peftscope.cli.findings import Findings
-from peftscope.cli.runs import Manner, do_runs
 from peftscope.errors import SpecError
 from peftscope.schema.record import RunRecord
+from peftscope.study.results import StudyResults
+from peftscope.study.running import RunOptions, do_runs
 from peftscope.tuning.start import Start
+from peftscope.views.progress.reporter import Reporter
 
 __all__ = ["Confirmed", "confirm"]
 
@@ -39,7 +40,7 @@ class Confirmed:
         }
 
 
-def confirm(found: Findings, choice: Candidate, count: int) -> Confirmed:
+def confirm(found: StudyResults, choice: Candidate, count: int, reporter: Reporter) -> Confirmed:
     """Run the choice, a technique that is trained, with seeds that neither the study nor its tuning used.
 
     Those that ran before are not run again.
@@ -60,7 +61,8 @@ def confirm(found: Findings, choice: Candidate, count: int) -> Confirmed:
     seeds = _fresh(found, count)
     starts = [Start(run=spec.model_copy(update={"seed": seed})) for seed in seeds]
     folder = found.folder / FOLDER
-    records, metric = do_runs(starts, folder, title=f"{found.name}, {choice.method} with fresh seeds", manner=Manner())
+    title = f"{found.name}, {choice.method} with fresh seeds"
+    records, metric = do_runs(starts, folder, title=title, options=RunOptions(), reporter=reporter)
     known = {record.quality_protocol for record in records}
     base = [r for r in found.records if r.spec.method.name == BASE and r.quality_protocol in known]
     together: list[RunRecord] = [*base, *records]
@@ -68,11 +70,11 @@ def confirm(found: Findings, choice: Candidate, count: int) -> Confirmed:
     return Confirmed(choice=choice, seeds=seeds, fresh=verdict.candidate(spec.method.title))
 
 
-def _runs_of(found: Findings, choice: Candidate) -> set[str]:
+def _runs_of(found: StudyResults, choice: Candidate) -> set[str]:
     return set(found.runs.loc[found.runs["method"] == choice.method, "run_id"])
 
 
-def _fresh(found: Findings, count: int) -> tuple[int, ...]:
+def _fresh(found: StudyResults, count: int) -> tuple[int, ...]:
     used = {record.spec.seed for record in found.records}
     if found.study is not None:
         used |= set(found.study.all_seeds)

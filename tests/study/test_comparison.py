@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import pytest
-
-from peftscope.cli.runs import Manner, Outcome, conclude
 from peftscope.store.files import read_records
+from peftscope.study.comparison import comparison_of
 from pretend_study import ACCURACY, make_study
 
 
 def test_the_document_of_a_tuned_study_says_that_rates_were_chosen(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
 ) -> None:
     study = make_study(tmp_path, {"base": 0.1, "oft": 0.5}, study={"name": "s", "tuning": {"trials": 2}})
-    outcome = Outcome(
-        command="compare", title="s", folder=tmp_path, records=read_records(tmp_path), metric=ACCURACY, study=study
-    )
-    conclude(outcome, Manner(json_output=True))
+    found = comparison_of(read_records(tmp_path), ACCURACY, folder=tmp_path, title="s", study=study)
     sources: dict[str, set[str]] = {}
-    for run in json.loads(capsys.readouterr().out)["runs"]:
+    for run in found.document()["runs"]:
         source = run["technique"]["learning_rate_source"]
         sources.setdefault(run["spec"]["purpose"], set()).add(source or "none: not trained")
     assert sources == {

@@ -11,12 +11,12 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from peftscope.cli.event_lines import EventLines
-from peftscope.cli.live_lines import run_lines
-from peftscope.cli.progress import STOPPING, LiveProgress, LogProgress, progress_for
-from peftscope.execution.events import Listener
 from peftscope.schema.metric import MetricSpec
 from peftscope.tuning.start import Start
+from peftscope.views.progress.display import STOPPING, LiveProgress, LogProgress, progress_for
+from peftscope.views.progress.events import Events, print_events
+from peftscope.views.progress.lines import run_lines
+from peftscope.views.progress.reporter import Reporter
 from pretend import a_record, a_run, a_state
 
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="")
@@ -173,9 +173,9 @@ def test_a_log_gets_a_line_per_start_and_end_and_one_a_minute_in_between() -> No
     ]
 
 
-def _events() -> tuple[EventLines, io.StringIO, Clock]:
+def _events() -> tuple[Events, io.StringIO, Clock]:
     stream, clock = io.StringIO(), Clock()
-    return EventLines("demo", stream=stream, clock=clock), stream, clock
+    return Events("demo", print_events(stream), clock=clock), stream, clock
 
 
 def _parsed(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -230,7 +230,7 @@ def test_a_reader_that_has_left_does_not_end_the_study() -> None:
         def write(self, text: str) -> int:
             raise BrokenPipeError
 
-    events = EventLines("demo", stream=Gone())
+    events = Events("demo", print_events(Gone()))
     events.stopping()
     events.closed()
 
@@ -239,13 +239,14 @@ def test_quiet_shows_nothing_and_a_pipe_gets_a_log(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # as CI sets it: still no terminal
-    assert type(progress_for(title="x", quiet=True, json_lines=False)) is Listener
-    assert isinstance(progress_for(title="x", quiet=True, json_lines=True), EventLines)
-    log = progress_for(title="x", quiet=False, json_lines=False)
+    assert Reporter(quiet=True).listeners("x", ACCURACY) == []
+    (events,) = Reporter(progress=False, on_event=print_events()).listeners("x", ACCURACY)
+    assert isinstance(events, Events)
+    log = progress_for(title="x")
     assert isinstance(log, LogProgress)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    assert isinstance(progress_for(title="x", quiet=False, json_lines=False), LiveProgress)
+    assert isinstance(progress_for(title="x"), LiveProgress)
     log.planned([a_run()], [], 1)
     out, err = capsys.readouterr()
     assert out == ""

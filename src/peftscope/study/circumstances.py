@@ -1,4 +1,4 @@
-"""What ``peftscope plan`` is asked: techniques from a study, from experiment folders or by name, each on its base."""
+"""Whose footprints are predicted: methods of a study, of experiment folders or by name, each on its base."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from peftscope.footprint.question import Question
     from peftscope.models.kinds.base import ShapeModel
 
-__all__ = ["Given", "about_experiments", "about_methods", "about_study"]
+__all__ = ["Circumstances", "about_experiments", "about_methods", "about_study"]
 
 DEFAULT_BATCH = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class Circumstances:
     """Circumstances as the user gave them; None takes those of the study or experiment, or the default."""
 
     model: str | None = None
@@ -34,7 +34,7 @@ class Given:
     optimizer: str | None = None
     target: Literal["accelerator", "cpu"] = "accelerator"
 
-    def laid_over(self, question: Question) -> Question:
+    def applied_to(self, question: Question) -> Question:
         """The question with what was given in place of its own."""
         load = question.workload
         changed = {
@@ -79,31 +79,31 @@ class Given:
         return subject
 
 
-def about_study(path: Path, given: Given) -> list[Question]:
+def about_study(path: Path, given: Circumstances) -> list[Question]:
     """Every technique of a study, on its model and as it would train there."""
-    from peftscope.cli.vocabulary import vocabulary
     from peftscope.footprint.question import questions_of
     from peftscope.schema.reader import read_study
+    from peftscope.study.vocabulary import vocabulary
     from peftscope.tasks.registry import kind_of
 
     spec = read_study(path, vocabulary())
     kind = kind_of(spec.model, spec.task).name
     subject = given.subject(spec.model.model_copy(update={"kind": kind}))
-    return [given.laid_over(question) for question in questions_of(spec, subject)]
+    return [given.applied_to(question) for question in questions_of(spec, subject)]
 
 
-def about_methods(methods: Sequence[str], given: Given) -> list[Question]:
+def about_methods(methods: Sequence[str], given: Circumstances) -> list[Question]:
     """Techniques by name, with their cards' settings."""
     from peftscope.footprint.question import Question, Workload
 
     subject = given.subject()
     workload = Workload(batch_size=DEFAULT_BATCH, length=DEFAULT_LENGTH, train=TrainSpec())
     return [
-        given.laid_over(Question(method=MethodSpec(name=name), subject=subject, workload=workload)) for name in methods
+        given.applied_to(Question(method=MethodSpec(name=name), subject=subject, workload=workload)) for name in methods
     ]
 
 
-def about_experiments(folder: Path, given: Given) -> list[Question]:
+def about_experiments(folder: Path, given: Circumstances) -> list[Question]:
     """Experiment folders of the public benchmark, each in its own circumstances.
 
     Raises:
@@ -114,13 +114,11 @@ def about_experiments(folder: Path, given: Given) -> list[Question]:
 
     inside = {file.parent for name in ("adapter_config.json", "training_params.json") for file in folder.rglob(name)}
     if not inside:
-        raise SpecError("peftscope plan", [f"--experiments: no experiment folder in {folder}"])
+        raise SpecError(str(folder), ["no experiment folder in it"])
     experiments = [read_experiment(place) for place in sorted(inside)]
     benchmarks = sorted({experiment.benchmark for experiment in experiments})
     if len(benchmarks) > 1:
-        raise SpecError(
-            "peftscope plan", [f"--experiments: {folder} holds {' and '.join(benchmarks)}; give one of them"]
-        )
+        raise SpecError(str(folder), [f"holds {' and '.join(benchmarks)}; give one of them"])
     params = experiments[0].training_params
     subject = given.subject(ModelSpec(source=params["model_id"], dtype=params["dtype"]))
-    return [given.laid_over(question_of(experiment, subject)) for experiment in experiments]
+    return [given.applied_to(question_of(experiment, subject)) for experiment in experiments]

@@ -11,17 +11,17 @@ from peftscope.analysis.front import Front
 from peftscope.analysis.limits import quantities_of
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.verdict import Candidate, Pair
-from peftscope.cli.figures import known_metrics
+from peftscope.study.metrics import known_metrics
 from peftscope.views.report.material import Topic
 
 if TYPE_CHECKING:
-    from peftscope.cli.findings import Findings
+    from peftscope.study.results import StudyResults
 
 __all__ = ["document_of", "fairness_document"]
 
 
 def document_of(
-    found: Findings, answer: Recommendation, front: Front | None, topics: Sequence[Topic]
+    found: StudyResults, answer: Recommendation, front: Front | None, topics: Sequence[Topic]
 ) -> dict[str, Any]:
     """Everything the terminal shows, and the figures behind it."""
     verdict = found.verdict

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from peftscope.cli.findings import findings_of, names_told_apart, traits_by_name
 from peftscope.errors import StoreError
 from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import RunRecord
 from peftscope.store.files import read_records, record_path, write_record
+from peftscope.study.results import names_told_apart, results_of, traits_by_name
 from pretend import a_record, a_run, a_study_folder
 from pretend_study import ACCURACY, make_study
 
@@ -31,7 +31,7 @@ def _record(method: str = "lora", *, data: str = "one", cpu: str = "EPYC", **par
 
 def test_trials_are_no_part_of_the_verdict_and_the_tuning_is_found(tmp_path: Path) -> None:
     make_study(tmp_path / "demo", SHARES, study={"tuning": {"trials": 3}})
-    found = findings_of(tmp_path / "demo")
+    found = results_of(tmp_path / "demo")
     assert set(found.runs["purpose"]) == {"final"}
     assert {record.spec.purpose for record in found.records} == {"final", "trial"}
     assert [tuning.method for tuning in found.tunings] == ["lora", "ia3"]
@@ -58,18 +58,18 @@ def test_a_learning_rate_chosen_on_the_test_split_is_warned_of(tmp_path: Path) -
     two = {"learning_rates": [1e-3, 1e-4]}
     methods = [{"name": "lora", **two}, {"name": "ia3", "label": "mine lr x", **two}]
     make_study(tmp_path / "demo", {"lora": 0.5, "mine lr x": 0.4}, study={"methods": methods})
-    found = findings_of(tmp_path / "demo")
+    found = results_of(tmp_path / "demo")
     assert [note.split(": each learning rate is a candidate")[0] for note in found.notes] == ["lora", "mine lr x"]
     assert "lora lr 0.001" in {c.method for c in found.verdict.candidates}
     methods = [{"name": "lora"}, {"name": "ia3", "label": "mine lr x"}]
     make_study(tmp_path / "other", {"lora": 0.5, "mine lr x": 0.4}, study={"methods": methods})
-    assert findings_of(tmp_path / "other").notes == ()
+    assert results_of(tmp_path / "other").notes == ()
 
 
 def test_runs_a_study_no_longer_asks_for_are_left_out_and_counted(tmp_path: Path) -> None:
     make_study(tmp_path / "demo", SHARES)
     write_record(tmp_path / "demo", _record("oft", metrics={"test_score": 0.9}))
-    found = findings_of(tmp_path / "demo")
+    found = results_of(tmp_path / "demo")
     assert "oft" not in {c.method for c in found.verdict.candidates}
     assert found.notes == ("1 run of a former form of the study left out",)
 
@@ -78,7 +78,7 @@ def test_runs_still_to_do_are_counted(tmp_path: Path) -> None:
     make_study(tmp_path / "demo", SHARES)
     done = [r for r in read_records(tmp_path / "demo") if r.spec.method.name == "ia3"]
     record_path(tmp_path / "demo", done[0].run_id).unlink()
-    assert findings_of(tmp_path / "demo").notes == ("1 run of the study still to do: 'peftscope compare' does them",)
+    assert results_of(tmp_path / "demo").notes == ("1 run of the study still to do: 'peftscope compare' does them",)
 
 
 def test_a_study_is_found_by_its_file_and_a_changed_file_is_said(
@@ -89,9 +89,9 @@ def test_a_study_is_found_by_its_file_and_a_changed_file_is_said(
     file = tmp_path / "study.yaml"
     plain = spec.model_dump(mode="json", exclude_defaults=True)
     file.write_text(yaml.safe_dump(plain))
-    assert findings_of(file).notes == ()
+    assert results_of(file).notes == ()
     file.write_text(yaml.safe_dump({**plain, "seeds": [0, 1]}))
-    assert "has changed since it was run last" in findings_of(file).notes[0]
+    assert "has changed since it was run last" in results_of(file).notes[0]
 
 
 def test_two_tasks_are_never_judged_together(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_two_tasks_are_never_judged_together(tmp_path: Path) -> None:
     )
     other = RunRecord.model_validate(other.model_dump(by_alias=True, warnings=False))
     a_study_folder(tmp_path / "mixed", records=[_record(seed=0), _record(seed=1), other])
-    found = findings_of(tmp_path / "mixed", across=True)
+    found = results_of(tmp_path / "mixed", across=True)
     assert [c.method for c in found.verdict.candidates] == ["lora"]
     assert found.notes == ("1 run of own-data on m left out: math on m has more",)
 
@@ -109,12 +109,12 @@ def test_two_tasks_are_never_judged_together(tmp_path: Path) -> None:
 def test_times_of_another_machine_are_left_out_unless_asked_for(tmp_path: Path) -> None:
     records = [_record(), _record("oft"), _record("ia3", cpu="Xeon")]
     a_study_folder(tmp_path / "two", records=records)
-    found = findings_of(tmp_path / "two")
+    found = results_of(tmp_path / "two")
     assert "train_time_s" not in found.verdict.candidate("ia3").figures
     assert "peak_train_memory_bytes" not in found.verdict.candidate("ia3").figures
     assert found.verdict.candidate("ia3").score is not None
     assert "times and memory of 1 run left out" in found.notes[0]
-    both = findings_of(tmp_path / "two", across=True)
+    both = results_of(tmp_path / "two", across=True)
     assert both.verdict.candidate("ia3").figures["train_time_s"].mean == 10.0
 
 
@@ -122,13 +122,13 @@ def test_a_damaged_record_is_left_out_and_said(tmp_path: Path) -> None:
     make_study(tmp_path / "demo", SHARES)
     broken = tmp_path / "demo/records/0000.json"
     broken.write_text("{")
-    found = findings_of(tmp_path / "demo")
+    found = results_of(tmp_path / "demo")
     assert any(str(broken) in note for note in found.notes)
     assert {c.method for c in found.verdict.candidates} == set(SHARES)
     for path in (tmp_path / "demo/records").glob("*.json"):
         path.write_text("{")
     with pytest.raises(StoreError, match="not a readable record"):
-        findings_of(tmp_path / "demo")
+        results_of(tmp_path / "demo")
 
 
 def test_what_a_card_says_of_a_technique_is_what_decisions_rest_on() -> None:

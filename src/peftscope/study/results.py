@@ -12,8 +12,6 @@ from peftscope.analysis.fairness import Fairness, fairness
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Verdict
-from peftscope.cli.figures import example_count, figure_specs, known_metrics, score_spec
-from peftscope.cli.place import study_folder
 from peftscope.errors import SpecError, StoreError
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
@@ -21,15 +19,17 @@ from peftscope.schema.study import StudySpec
 from peftscope.store.files import read_record, read_records
 from peftscope.store.looks import looks_of
 from peftscope.store.study import kept_study
+from peftscope.study.folder import study_folder
+from peftscope.study.metrics import example_count, figure_specs, known_metrics, score_spec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Findings", "findings_of", "names_told_apart", "traits_by_name"]
+__all__ = ["StudyResults", "names_told_apart", "results_of", "traits_by_name"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class StudyResults:
     """A study as its records tell it."""
 
     folder: Path
@@ -55,7 +55,7 @@ class Findings:
     """What was left out and why, what could not be read."""
 
 
-def findings_of(place: Path, *, margin: float | None = None, across: bool = False) -> Findings:
+def results_of(place: Path, *, margin: float | None = None, across: bool = False) -> StudyResults:
     """Gather what a study came to.
 
     Args:
@@ -100,7 +100,7 @@ def findings_of(place: Path, *, margin: float | None = None, across: bool = Fals
     examples = examples_of(judged)
     looks = None if study is None else looks_of(folder, study)
     criteria = criteria_for(metric, margin=margin, looks=looks)
-    return Findings(
+    return StudyResults(
         folder=folder,
         name=study.name if study else folder.resolve().name,
         study=study,
@@ -190,8 +190,8 @@ def _readable(folder: Path, notes: list[str]) -> list[RunRecord]:
 
 def _changed_since(file: Path, study: StudySpec) -> list[str]:
     """Whether the study's file says something else than what was run last."""
-    from peftscope.cli.vocabulary import vocabulary
     from peftscope.schema.reader import read_study
+    from peftscope.study.vocabulary import vocabulary
 
     try:
         same = read_study(file, vocabulary()) == study

@@ -1,0 +1,160 @@
+"""Running: check model and data, report what is predicted, then do what has no record yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.text import Text
+
+from peftscope.execution.events import Listener
+from peftscope.execution.executors import registry as executors
+from peftscope.execution.executors.local import inspect
+from peftscope.execution.executors.share import Share, share_out
+from peftscope.execution.history import changes_of_study, known_runs, outdated, remember_study
+from peftscope.execution.launch import launch, study_held
+from peftscope.execution.room import Room, room_for
+from peftscope.methods.catalog import BASE
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.record import RunRecord
+from peftscope.schema.run import RunSpec
+from peftscope.schema.seeds import SeedPlan
+from peftscope.schema.study import StudySpec
+from peftscope.tuning.agenda import FixedAgenda, agenda_of
+from peftscope.tuning.checked import Checked
+from peftscope.tuning.expand import expand, one_of_each
+from peftscope.tuning.start import Start
+from peftscope.views.footprints import footprint_table
+from peftscope.views.progress.reporter import Reporter
+
+__all__ = ["Prepared", "RunOptions", "do_runs", "prepared"]
+
+What = StudySpec | Sequence[Start]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How runs are executed; nothing here changes a figure of quality."""
+
+    workers: int | None = None
+    """Runs at once; one per accelerator, or one on the CPU, where None."""
+    threads: int | None = None
+    """Threads of each worker; the cores shared out where None."""
+    executor: str = "local"
+    """Where runs are executed: ``local``, or one that a package adds."""
+    track: str | None = None
+    """Tracker to report to as well: ``trackio``, ``mlflow`` or ``wandb``."""
+    try_all: bool = False
+    """Try what is predicted not to fit, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What is known before anything is trained."""
+
+    checked: Checked
+    share: Share
+    room: Room
+    notices: tuple[str, ...]
+    """What the user should know first."""
+
+
+def do_runs(
+    what: What, folder: Path, *, title: str, options: RunOptions, reporter: Reporter
+) -> tuple[list[RunRecord], MetricSpec]:
+    """Check model and data, then do a study or some runs with progress shown; gives the records and the task's metric.
+
+    Raises:
+        PeftscopeError: The data, the model or the folder is not as it should be; nothing was trained.
+        KeyboardInterrupt: The user stopped it; the same call goes on where this one stopped.
+    """
+    listeners: list[Listener] = []
+    if options.track is not None:  # first of all: a tracker that is not installed should be told at once
+        from peftscope.execution.trackers import tracker_for
+
+        listeners.append(tracker_for(options.track, project=title))
+    with prepared(what, folder, options=options, reporter=reporter) as found:
+        checked = found.checked
+        if isinstance(what, StudySpec):
+            remember_study(folder, what)
+            higher = checked.metric.direction != "lower"
+            agenda = agenda_of(what, higher_is_better=higher, width=checked.width)
+        else:
+            agenda = FixedAgenda(what)
+        listeners[:0] = reporter.listeners(title, checked.metric)  # a tracker may take its time to close
+        executor = executors.make(options.executor, folder, found.share)
+        records = launch(agenda, folder, checked=checked, executor=executor, room=found.room, listeners=listeners)
+        return records, checked.metric
+
+
+@contextmanager
+def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporter) -> Iterator[Prepared]:
+    """Check model and data and say what is predicted, with the study locked.
+
+    Raises:
+        PeftscopeError: The data, the model or the folder is not as it should be.
+    """
+    executors.EXECUTORS.get(options.executor)  # whether there is one
+    notices: list[str] = []
+
+    def note(lines: Sequence[str]) -> None:
+        notices.extend(lines)
+        reporter.notice(lines)
+
+    def wait() -> None:
+        note(["another process runs this study; this one waits until that has ended ('peftscope status' shows it)"])
+
+    with study_held(folder, wait):
+        study = what if isinstance(what, StudySpec) else None
+        note(changes_of_study(folder, study) if study is not None else [])
+        with reporter.status("reading model and data"):
+            checked = inspect(one_of_each(_runs_of(what)), folder)
+        share = share_out(checked.machine, workers=options.workers, threads=options.threads)
+        room = room_for(checked, share, try_all=options.try_all)
+        if study is not None:
+            if checked.forecasts:
+                table = footprint_table(checked.forecasts, limit=checked.machine.memory_bytes, brief=True)
+                reporter.show(Text("Predicted, before anything runs:", style="bold"), table)
+            note([*tuning_lines(study), *seed_lines(study)])
+        note(room.warnings)
+        note(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))
+        yield Prepared(checked=checked, share=share, room=room, notices=tuple(notices))
+
+
+def _runs_of(what: What) -> list[RunSpec]:
+    return expand(what) if isinstance(what, StudySpec) else [start.run for start in what]
+
+
+def tuning_lines(study: StudySpec) -> list[str]:
+    """What tuning offers and costs, told before it starts; nothing of a study without."""
+    tuning = study.tuning
+    if tuning is None:
+        return []
+    effort = tuning.protocol
+    if effort is None:
+        return [
+            f"tuning with {tuning.trials} trials and one seed: the best learning rate may lie at the edge of what is "
+            "tried, and equally good techniques may look different; 'effort: standard' goes on until it is bracketed"
+        ]
+    seeds = "1 seed" if effort.num_seeds == 1 else f"{effort.num_seeds} seeds"
+    return [
+        f"tuning effort '{effort.name}': up to {effort.num_short} short and {effort.num_full} full trials a technique, "
+        f"{seeds}; costs about {effort.price:.1f} full trainings each. In simulated studies equally good techniques "
+        f"were told apart in {effort.false_difference:.0%}, and tuning lost {effort.points_lost:.1f} points on "
+        f"average, {effort.worst_lost:.1f} for the worst of eight"
+    ]
+
+
+def seed_lines(study: StudySpec) -> list[str]:
+    """What more seeds where they decide may cost, told before it starts; nothing of a study with a list of seeds."""
+    plan = study.seeds
+    if not isinstance(plan, SeedPlan):
+        return []
+    count = sum(len(method.learning_rates or (None,)) for method in study.methods if method.name != BASE)
+    return [
+        f"seeds: {plan.first} of each technique ({count * plan.first} final runs), then more for those between which "
+        f"they decide, up to {plan.most} of each ({count * plan.most} final runs at most); looked at with "
+        f"{', '.join(map(str, plan.counts[:-1]))} and {plan.counts[-1]} seeds, with one error for all looks"
+    ]

@@ -1,0 +1,79 @@
+"""The trained model of a run, loaded with its processor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from peftscope.errors import SpecError
+from peftscope.methods.catalog import card
+from peftscope.methods.checkpoint import load
+from peftscope.schema.record import RunRecord
+from peftscope.study.folder import find_record
+from peftscope.tasks.registry import kind_of
+
+if TYPE_CHECKING:
+    from peftscope.study.study import Study
+
+__all__ = ["TrainedRun", "open_run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A trained model, in ``eval`` mode on its device; unpacks as ``model, processor``."""
+
+    model: nn.Module
+    """The base with the adapter on it."""
+    processor: Any
+    """What turns inputs into what the model takes; None where its kind has no such thing."""
+    record: RunRecord
+    """Of the run."""
+    adapter: Path
+    """Folder of the checkpoint, which ``peft`` loads as well."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.model, self.processor))
+
+
+def open_run(study: Study, run: str | None) -> TrainedRun:
+    """Load the trained model of a run.
+
+    Args:
+        study: The run's study.
+        run: Its id, or the first letters of it; the best seed of the recommended method where None.
+
+    Raises:
+        SpecError: There is no such run, or it has no checkpoint.
+        ModelError: The base cannot be loaded.
+        StoreError: The checkpoint is missing or damaged.
+    """
+    folder, record = find_record(best_run(study) if run is None else run, study.folder)
+    adapter = folder / "adapters" / record.run_id
+    known = card(record.spec.method.name)
+    if known.trains and not adapter.is_dir():
+        raise SpecError(
+            record.run_id, [f"its checkpoint is not there ({adapter}); {record.status}: a final run has one"]
+        )
+    kind = kind_of(record.spec.model, record.spec.task)
+    loaded = kind.load(record.spec.model)
+    model = load(loaded.model, adapter, known)
+    return TrainedRun(model=model.to(loaded.device), processor=loaded.processor, record=record, adapter=adapter)
+
+
+def best_run(study: Study) -> str:
+    """Id of the recommended method's final run with the best validation loss, so that no test score picks it.
+
+    Raises:
+        SpecError: Nothing is recommended that was trained.
+    """
+    advice = study.recommend()
+    if not advice.trains:
+        raise SpecError(study.name, ["nothing that is trained is recommended; name a run"])
+    runs = advice.results.runs
+    own = runs[(runs["method"] == advice.choice) & (runs["status"] == "ok")]
+    by = "valid_loss" if "valid_loss" in own and own["valid_loss"].notna().any() else "seed"
+    return str(own.sort_values(by)["run_id"].iloc[0])

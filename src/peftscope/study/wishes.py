@@ -1,0 +1,86 @@
+"""What a user wants of a choice: limits, preferences, and the method they have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from peftscope.analysis.limits import Limits, quantities_of
+from peftscope.methods.catalog import cards
+from peftscope.schema.amounts import bytes_of, number_of, seconds_of
+from peftscope.schema.metric import MetricSpec
+from peftscope.schema.request import Request
+from peftscope.study.metrics import known_metrics
+
+__all__ = ["Amount", "Wishes", "commonest_method"]
+
+Amount = str | float
+"""As people write it (``12GB``, ``30min``, ``40%``), or a number in bytes, seconds or the metric's unit."""
+
+READERS = {"bytes": bytes_of, "s": seconds_of}
+"""How amounts of a unit are written; others are numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """Limits filter, preferences rank; as they were given."""
+
+    costs: Mapping[str, Amount | None] = field(default_factory=dict)
+    """The most of each quantity."""
+    min_score: Amount | None = None
+    mergeable: bool = False
+    """Only what merges into the base."""
+    prefer: str | Sequence[str] = ("score",)
+    """Quantities, the most important first."""
+    margin: Amount | None = None
+    """Difference of scores that does not matter; 0.02 of a share where None."""
+    have: str | None = None
+    """Method the user has; relatives of it are cheap to try. LoRA where None."""
+
+    def limits(self, request: Request) -> Limits:
+        """The limits, their problems noted."""
+        units = {metric.limit: metric.unit for metric in known_metrics() if metric.limit is not None}
+        costs = {}
+        for name, given in self.costs.items():
+            request.check("max", "quantity", name, units)
+            if name in units:
+                costs[name] = request.amount(f"max_{name}", given, READERS.get(units[name], number_of))
+        return Limits(
+            costs={name: value for name, value in costs.items() if value is not None},
+            score=request.amount("min_score", self.min_score, number_of),
+            mergeable=self.mergeable,
+        )
+
+    def preferences(self, request: Request) -> tuple[str, ...]:
+        """The preferences, their problems noted."""
+        known = quantities_of(known_metrics())
+        names = request.names("prefer", "preference", self.prefer, known)
+        for name in dict.fromkeys(names):
+            if names.count(name) > 1:
+                request.note("prefer", f"{name} is listed more than once")
+        if not names:
+            request.note("prefer", f"nothing given; take some of {', '.join(known)}")
+        return tuple(names)
+
+    def method(self, request: Request) -> str:
+        """The method the user has, noted where there is none of that name."""
+        name = self.have or commonest_method()
+        request.check("have", "method", name, cards())
+        return name
+
+    def check_score(self, limits: Limits, metric: MetricSpec, request: Request) -> None:
+        """Note a least score that no share can reach, once it is known what the score is.
+
+        Raises:
+            SpecError: It is over 1.
+        """
+        if limits.score is not None and metric.unit == "share" and limits.score > 1:
+            text = f"{metric.name} is a share from 0 to 1; given {limits.score:g}, write {limits.score:g}%"
+            request.note("min_score", text)
+        request.end()
+
+
+def commonest_method() -> str:
+    """The method most others are variants of: the one nearly everybody has."""
+    return Counter(card.variant_of for card in cards().values() if card.variant_of).most_common(1)[0][0]

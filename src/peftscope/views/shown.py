@@ -1,0 +1,61 @@
+"""What shows itself: as text in a terminal, as HTML in a notebook, as a document for programs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.text import Text
+
+from peftscope.views.documents import finite
+
+__all__ = ["Shown", "unbroken"]
+
+WIDTH = 100
+"""Columns of the text and of the HTML form."""
+HTML = '<pre style="white-space:pre;overflow-x:auto;line-height:1.35">{code}</pre>'
+
+
+class Shown:
+    """A result that shows itself; ``print`` gives its text, a notebook its HTML, ``document()`` its data."""
+
+    schema: ClassVar[str]
+    """Name of the document: ``peftscope.<schema>/1``."""
+
+    def document(self) -> dict[str, Any]:
+        """The same as plain data: numbers in their units' base (bytes, seconds), None for what is missing."""
+        document: dict[str, Any] = finite({"schema": f"peftscope.{self.schema}/1", **self._content()})
+        return document
+
+    def text(self, width: int = WIDTH) -> str:
+        """The same as plain text."""
+        console = Console(file=io.StringIO(), width=width, highlight=False, color_system=None, force_jupyter=False)
+        console.print(self)
+        assert isinstance(console.file, io.StringIO)
+        return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()).strip("\n")
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        console = Console(file=io.StringIO(), width=WIDTH, highlight=False, record=True, force_jupyter=False)
+        console.print(self)
+        return console.export_html(inline_styles=True, code_format=HTML)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield from self._parts()
+
+    def _parts(self) -> Iterator[RenderableType]:
+        """What is shown, from the top down."""
+        raise NotImplementedError
+
+    def _content(self) -> Mapping[str, Any]:
+        """The document without its schema."""
+        raise NotImplementedError
+
+
+def unbroken(*parts: str | tuple[str, str], style: str = "") -> Text:
+    """A line that is never broken: whoever copies it gets it in one piece."""
+    return Text.assemble(*parts, style=style, no_wrap=True, overflow="ignore")
