@@ -56,6 +56,23 @@ def test_rooms_without_torch_import_no_torch(room: str) -> None:
             assert not any(re.match(r"(torch|transformers|peft)(\.|$)", name) for name in _imports(path)), path
 
 
+def test_commands_parse_call_and_print() -> None:
+    allowed = (
+        "peftscope.cli",
+        "peftscope.study",
+        "peftscope.views",
+        "peftscope.schema",
+        "peftscope.errors",
+        "peftscope.web",
+    )
+    for path in FILES:
+        if _room(path) == "cli":
+            foreign = {
+                name for name in _imports(path) if name.startswith("peftscope.") and not name.startswith(allowed)
+            }
+            assert not foreign, f"{path.name} imports {foreign}"
+
+
 def test_reading_a_study_loads_neither_torch_nor_peft() -> None:
     code = (
         "import sys; from peftscope.study.vocabulary import vocabulary; import peftscope.cli; vocabulary();"

@@ -127,7 +127,7 @@ class Desk:
         process = self.plans.pop(name)
         told, errors = process.communicate()
         assert told, f"plan {name}: {errors[-300:]}"
-        return {entry["name"]: entry for entry in json.loads(told)["techniques"]}
+        return {entry["name"]: entry for entry in json.loads(told)["methods"]}
 
     def close(self) -> None:
         """End what was begun and nobody waited for."""

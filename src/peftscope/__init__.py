@@ -10,12 +10,15 @@ Study('first', folder='results/first')
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from peftscope.errors import PeftscopeError
-    from peftscope.study.functions import import_results, methods, predict_memory, run_experiment
+    from peftscope.study.functions import import_results, predict_memory, run_experiment
+    from peftscope.study.method_list import MethodList
     from peftscope.study.study import Study
 
 __version__ = "0.1.0"
@@ -33,12 +36,14 @@ __all__ = [
 _PLACES = {
     "PeftscopeError": "peftscope.errors",
     "Study": "peftscope.study.study",
-    **dict.fromkeys(("import_results", "methods", "predict_memory", "run_experiment"), "peftscope.study.functions"),
+    **dict.fromkeys(("import_results", "predict_memory", "run_experiment"), "peftscope.study.functions"),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: importing the package itself costs milliseconds."""
+    if name == "methods":
+        return import_module("peftscope.methods")
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_PLACES[name]), name)
@@ -48,3 +53,25 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+class _Methods(ModuleType):
+    """The package of methods, which can be called: ``peftscope.methods()`` lists them."""
+
+    def __call__(self, name: str | None = None, *, family: str | None = None) -> MethodList:
+        """Methods by name, each with its card; ``study.functions.methods`` says more."""
+        from peftscope.study.functions import methods
+
+        return methods(name, family=family)
+
+
+class _Package(ModuleType):
+    """Makes the package of methods callable when it is imported, which is when it becomes an attribute here."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "methods" and type(value) is ModuleType:
+            value.__class__ = _Methods
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from peftscope.analysis.fairness import Fairness, fairness
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.tuning import Tuning
-from peftscope.analysis.verdict import Verdict
+from peftscope.analysis.verdict import Candidate, Pair, Verdict
 from peftscope.errors import SpecError, StoreError
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
@@ -21,6 +25,8 @@ from peftscope.store.looks import looks_of
 from peftscope.store.study import kept_study
 from peftscope.study.folder import study_folder
 from peftscope.study.metrics import example_count, figure_specs, known_metrics, score_spec
+from peftscope.views.shown import Shown
+from peftscope.views.units import interval_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["StudyResults", "names_told_apart", "results_of", "traits_by_name"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class StudyResults:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class StudyResults(Shown):
     """A study as its records tell it."""
 
     folder: Path
@@ -53,6 +59,97 @@ class StudyResults:
     """What differs between the conditions of the final runs."""
     notes: tuple[str, ...] = field(default=())
     """What was left out and why, what could not be read."""
+
+    schema: ClassVar[str] = "results"
+
+    def candidates(self) -> pd.DataFrame:
+        """One row per candidate: score with its interval, gain over the base, tier, and the mean of every metric."""
+        import pandas as pd
+
+        return pd.DataFrame([_candidate_row(candidate) for candidate in self.verdict.candidates])
+
+    def pairs(self) -> pd.DataFrame:
+        """One row per two candidates: difference with its interval, adjusted p-values, verdict on the first."""
+        import pandas as pd
+
+        return pd.DataFrame([_pair_row(pair) for pair in self.verdict.pairs])
+
+    def trials(self) -> pd.DataFrame:
+        """One row per trial of tuning: learning rate, seed, settings, validation score and loss."""
+        import pandas as pd
+
+        rows = [{"method": tuning.method, **asdict(trial)} for tuning in self.tunings for trial in tuning.trials]
+        return pd.DataFrame(rows)
+
+    def curves(self) -> pd.DataFrame:
+        """One row per point of a run's training curve: step, losses, learning rate, seconds of training."""
+        import pandas as pd
+
+        rows = [
+            {"run_id": r.run_id, "method": r.spec.method.title, "seed": r.spec.seed, **asdict(point)}
+            for r in self.records
+            for point in r.curve
+        ]
+        return pd.DataFrame(rows)
+
+    def _content(self) -> Mapping[str, Any]:
+        return {
+            "study": self.name,
+            "folder": str(self.folder),
+            "metric": self.metric.model_dump(mode="json"),
+            "candidates": [_candidate_row(candidate) for candidate in self.verdict.candidates],
+            "pairs": [_pair_row(pair) for pair in self.verdict.pairs],
+            "tiers": [list(tier) for tier in self.verdict.tiers],
+            "notes": [*self.verdict.notes, *self.notes],
+        }
+
+    def _parts(self) -> Iterator[RenderableType]:
+        yield Text(f"{self.name}: {self.metric.name}, {self.metric.window}", style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("method", "tier", "seeds", self.metric.name, "gain over base"):
+            table.add_column(heading, justify="left" if heading == "method" else "right")
+        percent = self.metric.unit == "share"
+        for c in self.verdict.candidates:
+            tier = "–" if c.tier is None else str(c.tier)
+            score = "–" if c.score is None else interval_text(c.score.value, c.score.interval, percent=percent)
+            gain = "–" if c.gain is None else interval_text(c.gain.value, c.gain.interval, percent=percent, signed=True)
+            table.add_row(c.method, tier, str(c.num_seeds), score, gain)
+        yield table
+
+
+def _candidate_row(candidate: Candidate) -> dict[str, Any]:
+    score, gain = candidate.score, candidate.gain
+    low, high = score.interval or (None, None) if score is not None else (None, None)
+    gain_low, gain_high = gain.interval or (None, None) if gain is not None else (None, None)
+    return {
+        "method": candidate.method,
+        "card": candidate.technique,
+        "learning_rate": candidate.learning_rate,
+        "num_seeds": candidate.num_seeds,
+        "tier": candidate.tier,
+        "score": None if score is None else score.value,
+        "score_low": low,
+        "score_high": high,
+        "gain": None if gain is None else gain.value,
+        "gain_low": gain_low,
+        "gain_high": gain_high,
+        **{name: figure.mean for name, figure in candidate.figures.items()},
+    }
+
+
+def _pair_row(pair: Pair) -> dict[str, Any]:
+    low, high = pair.difference.interval or (None, None)
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "difference": pair.difference.value,
+        "difference_low": low,
+        "difference_high": high,
+        "p_adjusted": pair.p_adjusted,
+        "p_equivalent": pair.p_equivalent,
+        "verdict": pair.verdict,
+        "superiority": pair.superiority,
+    }
 
 
 def results_of(place: Path, *, margin: float | None = None, across: bool = False) -> StudyResults:

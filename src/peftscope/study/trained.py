@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ def open_run(study: Study, run: str | None) -> TrainedRun:
         raise SpecError(
             record.run_id, [f"its checkpoint is not there ({adapter}); {record.status}: a final run has one"]
         )
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package nobody here needs
     kind = kind_of(record.spec.model, record.spec.task)
     loaded = kind.load(record.spec.model)
     model = load(loaded.model, adapter, known)

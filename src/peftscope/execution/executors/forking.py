@@ -5,13 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 __all__ = ["warm_up"]
 
 PRELOADED = ["peftscope.execution.executors.preload"]
+METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 """NumPy's and SciPy's linear algebra would start threads on import, and a process with threads must not fork; nor may
 one that has begun to use CUDA, as the plain question whether it is there does."""
@@ -22,11 +25,11 @@ def warm_up() -> Any:
 
     Returns at once. Systems without ``forkserver`` import in every child.
     """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
+    context = _context()
+    if METHOD == "spawn":
+        return context
     from multiprocessing import forkserver, resource_tracker
 
-    context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     # It inherits the mask, and so do runs: these signals go to the whole group, and the process the user started
     # decides what they mean for the others.
@@ -38,6 +41,35 @@ def warm_up() -> Any:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return context
+
+
+class _Process(multiprocessing.get_context(METHOD).Process):  # type: ignore[misc]
+    """A child that does not run the user's script again.
+
+    ``multiprocessing`` imports the main module in every child. Ours need nothing of it, and a script that runs a study
+    without asking for ``__name__ == "__main__"`` would run it again in each of them.
+    """
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:
+        with _without_main():
+            return multiprocessing.get_context(METHOD).Process._Popen(process)  # type: ignore[attr-defined]
+
+
+def _context() -> Any:
+    context: Any = type(multiprocessing.get_context(METHOD))()
+    context.Process = _Process
+    return context
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager
