@@ -16,16 +16,16 @@ from pathlib import Path
 
 from peftscope.execution.events import Listener
 from peftscope.execution.executors.local import LocalExecutor, inspect
-from peftscope.execution.executors.share import share_out
-from peftscope.execution.launch import launch, study_held
+from peftscope.execution.executors.resources import share_out
+from peftscope.execution.launcher import launch, study_held
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import record_path
-from peftscope.tuning.agenda import FixedAgenda
 from peftscope.tuning.expand import expand
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
+from peftscope.tuning.scheduler import FixedAgenda
 
 HERE = Path(__file__).resolve().parent
 METHODS = ("lora", "ia3", "rslora", "ln-tuning", "oft", "lora", "vera", "dora")

@@ -10,7 +10,7 @@ from peftscope.schema.record import Attempt, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec
 from peftscope.store.files import write_record
-from peftscope.store.running import write_state
+from peftscope.store.run_states import write_state
 
 __all__ = ["a_record", "a_run", "a_state", "a_study_folder"]
 

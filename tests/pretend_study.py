@@ -15,9 +15,9 @@ from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import write_record
-from peftscope.tuning.agenda import agenda_of
-from peftscope.tuning.standing import replay
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
+from peftscope.tuning.progress import replay
+from peftscope.tuning.scheduler import agenda_of
 from pretend import a_record
 
 __all__ = ["ACCURACY", "make_study"]

@@ -16,7 +16,7 @@ import numpy as np
 
 from peftscope.errors import MissingExtra
 from peftscope.schema.record import RunRecord
-from peftscope.store.running import read_states
+from peftscope.store.run_states import read_states
 
 from . import random_model
 from .desk import Desk, Notes

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from peftscope.execution.overview import is_held, overview
+from peftscope.execution.status import is_held, overview
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
 from peftscope.tuning.expand import expand

@@ -11,7 +11,7 @@ from peftscope.execution.eta import Eta, remaining, wall_time
 from peftscope.schema.live import RunState
 from peftscope.schema.record import Attempt, RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
 
 
 def _run(method: str = "lora", *, seed: int = 0) -> RunSpec:

@@ -15,18 +15,18 @@ import pytest
 from peftscope.execution.events import Listener
 from peftscope.execution.executors.forking import warm_up
 from peftscope.execution.executors.local import LocalExecutor, inspect
-from peftscope.execution.executors.share import Share, share_out
+from peftscope.execution.executors.resources import Share, share_out
 from peftscope.execution.executors.worker import lock_path
-from peftscope.execution.launch import launch, study_held
+from peftscope.execution.launcher import launch, study_held
 from peftscope.execution.recovery import recover
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord, timestamp
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import read_records
-from peftscope.store.running import held, read_states, write_state
-from peftscope.tuning.agenda import FixedAgenda
-from peftscope.tuning.checked import Machine
-from peftscope.tuning.start import Start
+from peftscope.store.run_states import held, read_states, write_state
+from peftscope.tuning.check_result import Machine
+from peftscope.tuning.job import Start
+from peftscope.tuning.scheduler import FixedAgenda
 
 MakeRun = Callable[..., RunSpec]
 

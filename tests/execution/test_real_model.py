@@ -8,8 +8,8 @@ import pytest
 
 from peftscope.analysis.summary import summarise
 from peftscope.execution.executors.local import LocalExecutor, inspect
-from peftscope.execution.executors.share import share_out
-from peftscope.execution.launch import launch, study_held
+from peftscope.execution.executors.resources import share_out
+from peftscope.execution.launcher import launch, study_held
 from peftscope.execution.repeat import compare_records
 from peftscope.methods.catalog import BASE
 from peftscope.schema.override import override
@@ -19,9 +19,9 @@ from peftscope.schema.run import RunSpec
 from peftscope.store.frame import examples_of, frame_of
 from peftscope.study.metrics import known_metrics
 from peftscope.study.vocabulary import vocabulary
-from peftscope.tuning.agenda import FixedAgenda
 from peftscope.tuning.expand import expand
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
+from peftscope.tuning.scheduler import FixedAgenda
 
 SUMS = Path(__file__).resolve().parents[2] / "studies" / "sums.yaml"
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from peftscope.execution.events import Listener
 from peftscope.execution.executors.local import LocalExecutor, inspect
-from peftscope.execution.executors.share import Share
-from peftscope.execution.launch import launch
-from peftscope.execution.room import Room, room_for
+from peftscope.execution.executors.resources import Share
+from peftscope.execution.launcher import launch
+from peftscope.execution.memory_budget import Room, room_for
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.agenda import FixedAgenda
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
+from peftscope.tuning.scheduler import FixedAgenda
 
 MakeRun = Callable[..., RunSpec]
 ALONE = Share(num_workers=1, num_threads=1)

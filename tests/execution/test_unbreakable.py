@@ -23,7 +23,7 @@ from peftscope.execution.repeat import repeatable
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import read_records
-from peftscope.store.running import read_states
+from peftscope.store.run_states import read_states
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -12,13 +12,13 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from peftscope.footprint.counter import LEARNING_RATE, MAX_STEPS
 from peftscope.footprint.estimate import footprint
-from peftscope.footprint.question import Question, Workload
+from peftscope.footprint.query import Question, Workload
 from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, build
 from peftscope.methods.optimizers import OptimizerSettings
 from peftscope.models.kinds.base import ShapeModel
-from peftscope.models.kinds.causal_lm.shapes import CausalLMShapes
-from peftscope.models.kinds.text_to_image.shapes import TextToImageShapes
+from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
+from peftscope.models.kinds.text_to_image.profile import TextToImageShapes
 from peftscope.models.kinds.text_to_image.transformer import TransformerConfig
 from peftscope.models.quantization import quantization_config
 from peftscope.schema.study import MethodSpec, TrainSpec

@@ -14,8 +14,8 @@ from transformers import LlamaConfig
 from peftscope.execution.executors.forking import warm_up
 from peftscope.footprint.estimate import footprint
 from peftscope.footprint.forecast import _begin, forecasts
-from peftscope.footprint.question import Question, Workload
-from peftscope.models.kinds.causal_lm.shapes import CausalLMShapes
+from peftscope.footprint.query import Question, Workload
+from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
 from peftscope.schema.study import MethodSpec
 
 CONFIG = LlamaConfig(

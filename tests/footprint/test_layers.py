@@ -12,8 +12,8 @@ from transformers import Gemma3TextConfig, LlamaConfig
 from peftscope.footprint.estimate import footprint
 from peftscope.footprint.footprint import Footprint
 from peftscope.footprint.layers import depths_of
-from peftscope.footprint.question import Question, Workload
-from peftscope.models.kinds.causal_lm.shapes import CausalLMShapes
+from peftscope.footprint.query import Question, Workload
+from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
 from peftscope.schema.study import MethodSpec, TrainSpec
 
 SIZES: dict[str, Any] = {

@@ -7,13 +7,13 @@ import torch
 
 from peftscope.footprint.counter import LEARNING_RATE, MAX_STEPS
 from peftscope.footprint.estimate import footprint
-from peftscope.footprint.question import Question, Workload
+from peftscope.footprint.query import Question, Workload
 from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, build
 from peftscope.methods.optimizers import OptimizerSettings
 from peftscope.models.kinds.causal_lm.empty import read_config
 from peftscope.models.kinds.causal_lm.loading import load
-from peftscope.models.kinds.causal_lm.shapes import CausalLMShapes
+from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
 from peftscope.schema.study import MethodSpec, ModelSpec, TrainSpec
 from peftscope.training.loop import Hooks, train_step
 

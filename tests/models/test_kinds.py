@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from peftscope.errors import ModelError, SpecError
-from peftscope.models.kinds.causal_lm.shapes import CausalLMShapes
+from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
 from peftscope.models.kinds.registry import KINDS, choose, kind, shapes_of
-from peftscope.models.kinds.text_to_image.shapes import TextToImageShapes
+from peftscope.models.kinds.text_to_image.profile import TextToImageShapes
 from peftscope.schema.study import ModelSpec
 
 CONFIGS = Path(__file__).parents[1] / "configs"

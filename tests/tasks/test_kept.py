@@ -24,9 +24,9 @@ from peftscope.schema.study import TaskSpec
 from peftscope.tasks import registry
 from peftscope.tasks.base import TaskContext
 from peftscope.tasks.registry import TaskEntry, create, keep
-from peftscope.tasks.text import kept_splits
+from peftscope.tasks.text import cached_splits as kept_splits
+from peftscope.tasks.text.cached_splits import KeptSplits, digests_of
 from peftscope.tasks.text.examples import SPLITS, TextExample
-from peftscope.tasks.text.kept_splits import KeptSplits, digests_of
 from peftscope.tasks.text.options import OwnDataOptions
 from peftscope.tasks.text.own_data import OwnDataTask
 from peftscope.tasks.text.procedural import Check

@@ -13,9 +13,9 @@ from peftscope.schema.effort import EFFORTS
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import CurvePoint, RunRecord
 from peftscope.schema.study import StudySpec, TuningSpec
-from peftscope.tuning.agenda import TunedAgenda, agenda_of
-from peftscope.tuning.standing import came_so_far, standing_of
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
+from peftscope.tuning.progress import came_so_far, standing_of
+from peftscope.tuning.scheduler import TunedAgenda, agenda_of
 
 STEPS, RUNG = 100, 20
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="all")

@@ -10,9 +10,9 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import ExampleOutcome, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
-from peftscope.tuning.agenda import UntunedAgenda, agenda_of
-from peftscope.tuning.standing import replay, standing_of
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
+from peftscope.tuning.progress import replay, standing_of
+from peftscope.tuning.scheduler import UntunedAgenda, agenda_of
 
 STUDY = {
     "name": "grow",

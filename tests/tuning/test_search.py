@@ -17,12 +17,12 @@ from peftscope.methods.catalog import card
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import CurvePoint, RunRecord
 from peftscope.schema.study import StudySpec, TuningSpec
-from peftscope.tuning.agenda import TunedAgenda, agenda_of, rungs_of
+from peftscope.tuning.job import Start
+from peftscope.tuning.progress import came_so_far, replay, standing_of
 from peftscope.tuning.sampler import Point, draw, grid, next_rate
+from peftscope.tuning.scheduler import TunedAgenda, agenda_of, rungs_of
 from peftscope.tuning.search import survivors
-from peftscope.tuning.space import Space
-from peftscope.tuning.standing import came_so_far, replay, standing_of
-from peftscope.tuning.start import Start
+from peftscope.tuning.search_space import Space
 
 STEPS = 100
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="all")
@@ -299,7 +299,7 @@ def test_settings_searched_beside_the_rate_are_drawn_from_what_the_trials_came_t
 
 def test_a_search_that_draws_nothing_needs_no_optuna() -> None:
     code = (
-        "import sys; from peftscope.schema.study import StudySpec; from peftscope.tuning.agenda import agenda_of\n"
+        "import sys; from peftscope.schema.study import StudySpec; from peftscope.tuning.scheduler import agenda_of\n"
         "study = StudySpec.model_validate(dict(name='s', model='m', task='math', methods=['lora'],"
         " tuning={'trials': 4}, train={'max_steps': 10}))\n"
         "agenda_of(study).due(); print('optuna' in sys.modules)"

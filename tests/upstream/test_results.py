@@ -18,7 +18,7 @@ from peftscope.schema.record import Attempt, CurvePoint, ExampleOutcome, RunReco
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import read_records
 from peftscope.store.frame import frame_of
-from peftscope.upstream.figures import UPSTREAM_METRICS
+from peftscope.upstream.metrics import UPSTREAM_METRICS
 from peftscope.upstream.results_in import Names, keep_imported, read_document, read_upstream
 from peftscope.upstream.results_out import document_of, export_upstream
 from published import image_result, text_result

@@ -20,7 +20,7 @@ from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import Attempt, CurvePoint, ExampleOutcome, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec
-from peftscope.views.report.material import Material, Topic
+from peftscope.views.report.content import Material, Topic
 
 __all__ = ["ACCURACY", "METRICS", "a_front", "a_study", "many_singles"]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from peftscope.views.report.content import Material
 from peftscope.views.report.data import report_data
-from peftscope.views.report.figures import figures_of
-from peftscope.views.report.material import Material
 from peftscope.views.report.page import page
+from peftscope.views.report.plots import figures_of
 from views.report_study import a_study, many_singles
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -14,13 +14,13 @@ from peftscope.analysis.fairness import Fairness, Share
 from peftscope.analysis.verdict import Candidate
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import CurvePoint
+from peftscope.views.report.content import Material
 from peftscope.views.report.curves import LONGEST, training_data
 from peftscope.views.report.data import report_data
+from peftscope.views.report.fairness import fairness_topics
 from peftscope.views.report.identity import marks_of
-from peftscope.views.report.material import Material
 from peftscope.views.report.quantities import axis_of, reading
 from peftscope.views.report.tables import pair_sentence
-from peftscope.views.report.treatment import fairness_topics
 from views.report_study import ACCURACY, METRICS, a_study, many_singles
 
 

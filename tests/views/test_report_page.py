@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from peftscope.errors import StoreError
+from peftscope.views.report.content import Material, Topic
 from peftscope.views.report.data import report_data
-from peftscope.views.report.figures import figures_of
 from peftscope.views.report.files import summary_text, verdicts_csv, write_report
-from peftscope.views.report.material import Material, Topic
 from peftscope.views.report.page import page
+from peftscope.views.report.plots import figures_of
 from views.report_study import a_study, many_singles
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{7*7}}%{x}$a_b^$\u2028&lt;"

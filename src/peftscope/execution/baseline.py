@@ -14,7 +14,7 @@ from peftscope.models.kinds.base import LoadedModel
 from peftscope.schema.base import content_hash
 from peftscope.schema.study import ModelSpec
 from peftscope.store.files import ensure_folder, replacing
-from peftscope.store.running import held
+from peftscope.store.run_states import held
 from peftscope.tasks.base import Retention
 
 __all__ = ["retention_baseline"]

@@ -11,7 +11,7 @@ from statistics import mean
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
 
 __all__ = ["Eta", "remaining", "wall_time"]
 

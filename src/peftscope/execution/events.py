@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
 
 __all__ = ["Listener"]
 

@@ -26,7 +26,7 @@ from peftscope.schema.base import content_hash
 from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import Attempt, RunRecord, TechniqueFacts, timestamp
 from peftscope.schema.run import RunSpec
-from peftscope.store.running import paused_folder
+from peftscope.store.run_states import paused_folder
 from peftscope.tasks import registry
 from peftscope.tasks.base import Predictor, Task, TaskContext
 from peftscope.tasks.sealed import sealed

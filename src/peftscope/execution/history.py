@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.errors import PeftscopeError
-from peftscope.execution.launch import FINISHED
+from peftscope.execution.launcher import FINISHED
 from peftscope.schema.difference import differences
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
@@ -16,8 +16,8 @@ from peftscope.schema.study import StudySpec
 from peftscope.store.files import existing_record
 from peftscope.store.looks import add_look
 from peftscope.store.study import keep_study, kept_study
-from peftscope.tuning.checked import Checked
-from peftscope.tuning.standing import standing_of
+from peftscope.tuning.check_result import Checked
+from peftscope.tuning.progress import standing_of
 
 __all__ = ["changes_of_study", "known_runs", "outdated", "remember_study"]
 

@@ -9,7 +9,7 @@ from peftscope.execution.executors.worker import ORPHAN_PATIENCE_S, lock_path
 from peftscope.schema.live import RunState
 from peftscope.schema.record import Attempt, RunRecord, Status, timestamp
 from peftscope.store.files import existing_record, record_path, sweep, write_record
-from peftscope.store.running import clear_state, held, read_states
+from peftscope.store.run_states import clear_state, held, read_states
 
 __all__ = ["bury", "num_attempts", "recover"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from peftscope.footprint.memory_peak import Held, Peak, peak_of
-from peftscope.footprint.question import Question
+from peftscope.footprint.query import Question
 from peftscope.footprint.recording import Kinds, Recording, storage_sizes
 from peftscope.footprint.trace import StepTrace
 from peftscope.measures.storage import tensors_of

@@ -18,7 +18,7 @@ from peftscope.footprint.counter import Counter, Model
 from peftscope.footprint.footprint import Footprint
 from peftscope.footprint.layers import Depths, deepened, depths_of
 from peftscope.footprint.memory_peak import Peak
-from peftscope.footprint.question import Question
+from peftscope.footprint.query import Question
 from peftscope.methods.checkpoint import saved_bytes, saved_entries
 from peftscope.methods.layers import picks_layers
 from peftscope.methods.sizes import Entry

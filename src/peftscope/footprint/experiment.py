@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from peftscope.errors import SpecError
-from peftscope.footprint.question import Question, Workload
+from peftscope.footprint.query import Question, Workload
 from peftscope.methods.adapter_config import method_name
 from peftscope.models.kinds.base import ShapeModel
-from peftscope.models.kinds.text_to_image.shapes import TextToImageShapes
+from peftscope.models.kinds.text_to_image.profile import TextToImageShapes
 from peftscope.upstream.experiment import Experiment, method_and_training
 
 __all__ = ["question_of"]

@@ -15,7 +15,7 @@ import torch
 from peftscope.capture import capture
 from peftscope.footprint.estimate import Estimate, footprint
 from peftscope.footprint.footprint import Forecast
-from peftscope.footprint.question import Question
+from peftscope.footprint.query import Question
 
 __all__ = ["forecasts"]
 

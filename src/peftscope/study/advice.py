@@ -30,7 +30,7 @@ from peftscope.views.fairness import fairness_lines, unfinished_lines
 from peftscope.views.line import one_line
 from peftscope.views.progress.reporter import Reporter
 from peftscope.views.recommendation import recommendation_topics
-from peftscope.views.report.material import Topic
+from peftscope.views.report.content import Topic
 from peftscope.views.shown import Shown, unbroken
 from peftscope.views.table import TextTable, terminal_table
 

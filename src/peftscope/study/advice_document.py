@@ -12,7 +12,7 @@ from peftscope.analysis.limits import quantities_of
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.verdict import Candidate, Pair
 from peftscope.study.metrics import known_metrics
-from peftscope.views.report.material import Topic
+from peftscope.views.report.content import Topic
 
 if TYPE_CHECKING:
     from peftscope.study.results import StudyResults

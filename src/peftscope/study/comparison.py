@@ -23,7 +23,7 @@ from peftscope.store.frame import examples_of, frame_of
 from peftscope.study.advice_document import fairness_document
 from peftscope.study.metrics import known_metrics
 from peftscope.study.results import traits_by_name
-from peftscope.tuning.standing import standing_of
+from peftscope.tuning.progress import standing_of
 from peftscope.views.comparison import comparison_parts, fairness_parts, interval_text
 from peftscope.views.shown import Shown
 

@@ -10,7 +10,7 @@ from peftscope.errors import SpecError
 from peftscope.schema.record import RunRecord
 from peftscope.study.results import StudyResults
 from peftscope.study.running import RunOptions, do_runs
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
 from peftscope.views.progress.reporter import Reporter
 
 __all__ = ["Confirmed", "confirm"]

@@ -12,7 +12,7 @@ from peftscope.schema.study import TaskSpec
 from peftscope.study.comparison import Comparison, comparison_of
 from peftscope.study.folder import RESULTS
 from peftscope.study.running import RunOptions, do_runs
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
 from peftscope.upstream.experiment import read_experiment, to_run_spec
 from peftscope.views.progress.reporter import Reporter
 

@@ -12,7 +12,7 @@ from peftscope.errors import SpecError, StoreError
 from peftscope.schema.reader import load_yaml
 from peftscope.schema.record import RunRecord
 from peftscope.store.files import read_record
-from peftscope.store.running import read_states
+from peftscope.store.run_states import read_states
 from peftscope.store.study import STUDY_FILE
 from peftscope.views.line import one_line
 

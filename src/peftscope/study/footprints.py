@@ -17,14 +17,14 @@ from peftscope.methods.catalog import BASE, cards
 from peftscope.schema.amounts import bytes_of
 from peftscope.schema.request import Request
 from peftscope.schema.study import TrainSpec
-from peftscope.study.circumstances import Circumstances, about_experiments, about_methods, about_study
+from peftscope.study.footprint_queries import Circumstances, about_experiments, about_methods, about_study
 from peftscope.views.footprints import footprint_table
 from peftscope.views.shown import Shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from peftscope.footprint.question import Question
+    from peftscope.footprint.query import Question
 
 __all__ = ["FootprintRequest", "Footprints", "predict"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from peftscope.measures.registry import metric_specs
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
-from peftscope.upstream.figures import SCORES, UPSTREAM_METRICS
+from peftscope.upstream.metrics import SCORES, UPSTREAM_METRICS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,12 +12,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from peftscope.errors import SpecError
-from peftscope.execution.launch import study_held
+from peftscope.execution.launcher import study_held
 from peftscope.execution.repeat import Agreement, compare_records
 from peftscope.schema.record import RunRecord
 from peftscope.store.files import add_attempt, ensure_folder, record_path
 from peftscope.study.running import RunOptions, do_runs
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
 from peftscope.views.progress.reporter import Reporter
 from peftscope.views.shown import Shown
 

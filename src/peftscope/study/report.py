@@ -20,9 +20,9 @@ from peftscope.study.advice import memory_front, recommendation_for
 from peftscope.study.results import StudyResults, results_of
 from peftscope.study.wishes import Amount, commonest_method
 from peftscope.views.recommendation import recommendation_topics
+from peftscope.views.report.content import Material, Topic
+from peftscope.views.report.fairness import fairness_topics
 from peftscope.views.report.files import write_report
-from peftscope.views.report.material import Material, Topic
-from peftscope.views.report.treatment import fairness_topics
 from peftscope.views.shown import Shown
 
 __all__ = ["Report", "report_of"]

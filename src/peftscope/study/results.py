@@ -303,7 +303,7 @@ def _of_study(
     """Records the study asks for, and what its tuning came to."""
     if study is None:
         return list(found), []
-    from peftscope.tuning.standing import standing_of
+    from peftscope.tuning.progress import standing_of
 
     try:
         standing = standing_of(study, {record.run_id: record for record in found})

@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from peftscope.analysis.rate_source import with_rate_source
-from peftscope.execution.overview import overview
+from peftscope.execution.status import overview
 from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.store.files import record_path
 from peftscope.views.line import one_line
-from peftscope.views.sheet import Section, sheet
+from peftscope.views.run_sections import Section, sheet
 from peftscope.views.shown import Shown, unbroken
 
 __all__ = ["RunDetails", "details_of", "repeat_command"]

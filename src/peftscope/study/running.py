@@ -12,20 +12,20 @@ from rich.text import Text
 from peftscope.execution.events import Listener
 from peftscope.execution.executors import registry as executors
 from peftscope.execution.executors.local import inspect
-from peftscope.execution.executors.share import Share, share_out
+from peftscope.execution.executors.resources import Share, share_out
 from peftscope.execution.history import changes_of_study, known_runs, outdated, remember_study
-from peftscope.execution.launch import launch, study_held
-from peftscope.execution.room import Room, room_for
+from peftscope.execution.launcher import launch, study_held
+from peftscope.execution.memory_budget import Room, room_for
 from peftscope.methods.catalog import BASE
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
-from peftscope.tuning.agenda import FixedAgenda, agenda_of
-from peftscope.tuning.checked import Checked
+from peftscope.tuning.check_result import Checked
 from peftscope.tuning.expand import expand, one_of_each
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
+from peftscope.tuning.scheduler import FixedAgenda, agenda_of
 from peftscope.views.footprints import footprint_table
 from peftscope.views.progress.reporter import Reporter
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from rich.console import Console, ConsoleOptions, RenderableType
 
 from peftscope.execution.eta import wall_time
-from peftscope.execution.overview import LOST, RUNNING, WAITING, Overview, Row, overview
+from peftscope.execution.status import LOST, RUNNING, WAITING, Overview, Row, overview
 from peftscope.schema.record import NOT_FAILED
 from peftscope.views.shown import Shown
 from peftscope.views.status import status_lines

@@ -132,7 +132,7 @@ def create(spec: TaskSpec, context: TaskContext, *, kept: Path | None = None) ->
         DataError: Its data is missing, empty, unreadable or does not fit the limits.
         PlugInError: The task is another package's and cannot be loaded.
     """
-    from peftscope.tasks import keeping  # torch comes with these
+    from peftscope.tasks import caching as keeping  # torch comes with these
     from peftscope.tasks.base import Task
 
     options = options_of(spec)
@@ -154,6 +154,6 @@ def keep(task: Task, cache: Path) -> Path:
         StoreError: The cache cannot be written to.
         DataError: The data that forgetting and drift are measured on cannot be read or are too few.
     """
-    from peftscope.tasks import keeping  # torch comes with it
+    from peftscope.tasks import caching as keeping  # torch comes with it
 
     return keeping.keep(task, cache)

@@ -20,8 +20,8 @@ from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import TuningSpec
 from peftscope.tuning.bracket import Ask, Choice, End, Seen, choose, next_asks, rate_at, start_index
-from peftscope.tuning.space import KILLS_TAKEN, Space
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
+from peftscope.tuning.search_space import KILLS_TAKEN, Space
 
 __all__ = ["BracketSearch", "MakeRun"]
 

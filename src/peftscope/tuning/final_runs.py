@@ -9,7 +9,7 @@ from peftscope.methods.catalog import BASE
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import SeedPlan
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
 
 __all__ = ["Candidate", "FinalRuns"]
 

@@ -10,14 +10,14 @@ import torch
 from peftscope.capture import capture
 from peftscope.footprint.footprint import Forecast
 from peftscope.footprint.forecast import forecasts
-from peftscope.footprint.question import Question, Workload
+from peftscope.footprint.query import Question, Workload
 from peftscope.measures.registry import measurements
 from peftscope.models.device import choose_device, memory_bytes
 from peftscope.models.kinds.base import BaseFacts, ModelKind
 from peftscope.schema.run import RunSpec
 from peftscope.tasks import registry
 from peftscope.tasks.base import Task, TaskContext
-from peftscope.tuning.checked import Checked, Machine
+from peftscope.tuning.check_result import Checked, Machine
 from peftscope.tuning.conditions import quality_conditions
 
 __all__ = ["check"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from peftscope.tuning.space import Space
+from peftscope.tuning.search_space import Space
 
 __all__ = ["Point", "Proposal", "draw", "grid", "next_rate"]
 

@@ -22,9 +22,9 @@ from peftscope.analysis.tuning import Edge, Trial, Tuning
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import TuningSpec
+from peftscope.tuning.job import Start
 from peftscope.tuning.sampler import Point, draw, grid, next_rate
-from peftscope.tuning.space import KILLS_TAKEN, Space
-from peftscope.tuning.start import Start
+from peftscope.tuning.search_space import KILLS_TAKEN, Space
 
 __all__ = ["Search", "survivors"]
 

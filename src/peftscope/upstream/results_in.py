@@ -24,7 +24,7 @@ from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MeasureSpec, TaskSpec
 from peftscope.store.files import ensure_folder, existing_record, record_path, write_text
 from peftscope.upstream.experiment import Benchmark, Experiment, to_run_spec
-from peftscope.upstream.figures import Figures, figures_of, number
+from peftscope.upstream.metrics import Figures, figures_of, number
 
 __all__ = ["OWN_KEY", "Imported", "Names", "benchmark_of", "keep_imported", "read_document", "read_upstream"]
 

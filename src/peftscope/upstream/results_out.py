@@ -18,7 +18,7 @@ from typing import Any
 from peftscope.schema.record import Attempt, CurvePoint, RunRecord
 from peftscope.schema.study import ModelSpec
 from peftscope.store.files import ensure_folder, write_text
-from peftscope.upstream.figures import SCORES
+from peftscope.upstream.metrics import SCORES
 from peftscope.upstream.results_in import OWN_KEY, benchmark_of
 
 __all__ = ["document_of", "export_upstream"]

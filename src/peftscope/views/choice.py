@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from peftscope.analysis.verdict import Candidate
 from peftscope.schema.metric import MetricSpec
-from peftscope.upstream.figures import UPSTREAM_METRICS
+from peftscope.upstream.metrics import UPSTREAM_METRICS
+from peftscope.views.phrasing import Teller
 from peftscope.views.report.quantities import estimate_text
-from peftscope.views.teller import Teller
 from peftscope.views.units import bracket_text, rate_text
 
 __all__ = ["confirmed_lines", "gone_wrong", "risk_of", "standing_of", "worth_of_the_picked"]

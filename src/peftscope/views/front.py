@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from peftscope.analysis.front import Front
 from peftscope.analysis.verdict import Verdict
-from peftscope.views.report.material import Topic
+from peftscope.views.report.content import Topic
 from peftscope.views.units import metric_text
 
 __all__ = ["front_topic"]

@@ -13,9 +13,9 @@ from peftscope.analysis.verdict import Pair, Verdict
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.choice import gone_wrong, risk_of, standing_of, worth_of_the_picked
 from peftscope.views.front import front_topic
-from peftscope.views.report.material import Topic
+from peftscope.views.phrasing import Teller
+from peftscope.views.report.content import Topic
 from peftscope.views.report.quantities import more_seeds_text
-from peftscope.views.teller import Teller
 
 __all__ = ["recommendation_topics"]
 

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from peftscope.execution.eta import wall_time
-from peftscope.execution.overview import LOST, RUNNING, WAITING, Overview, Row, age_s
+from peftscope.execution.status import LOST, RUNNING, WAITING, Overview, Row, age_s
 from peftscope.schema.record import NOT_FAILED
 from peftscope.views.columns import fitted
 from peftscope.views.line import one_line, shorten, span_text, value_text

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from peftscope.execution.execute import execute
 from peftscope.execution.executors.base import Ended, Event, Executor, Job
-from peftscope.execution.executors.share import Share
+from peftscope.execution.executors.resources import Share
 from peftscope.schema.live import RunState
 from peftscope.schema.record import timestamp
 from peftscope.store.files import write_record
-from peftscope.store.running import clear_state, write_state
+from peftscope.store.run_states import clear_state, write_state
 
 
 class InTurn(Executor):

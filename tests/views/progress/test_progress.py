@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from peftscope.schema.metric import MetricSpec
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
 from peftscope.views.progress.display import STOPPING, LiveProgress, LogProgress, progress_for
 from peftscope.views.progress.events import Events, print_events
 from peftscope.views.progress.lines import run_lines

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peftscope.errors import StoreError
-from peftscope.execution.executors.share import Share
+from peftscope.execution.executors.resources import Share
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec

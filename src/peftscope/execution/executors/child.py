@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from peftscope.errors import PeftscopeError, StoreError
-from peftscope.execution.executors.death import cause_of_death, log_tail, num_oom_kills
+from peftscope.execution.executors.exit_status import cause_of_death, log_tail, num_oom_kills
 from peftscope.execution.executors.forking import warm_up
 from peftscope.execution.executors.worker import Order, do_run
 from peftscope.execution.recovery import bury, num_attempts
@@ -17,7 +17,7 @@ from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord, timestamp
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import read_record, record_path
-from peftscope.store.running import clear_state, write_state
+from peftscope.store.run_states import clear_state, write_state
 
 __all__ = ["Child"]
 

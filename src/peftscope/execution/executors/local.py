@@ -16,12 +16,12 @@ from peftscope.errors import PeftscopeError, StoreError
 from peftscope.execution.executors.base import Ended, Event, Executor, Failed, Job, Moved
 from peftscope.execution.executors.child import Child
 from peftscope.execution.executors.forking import warm_up
-from peftscope.execution.executors.share import Share
+from peftscope.execution.executors.resources import Share
 from peftscope.execution.executors.worker import Order, check_study
 from peftscope.schema.live import RunState
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import ensure_folder
-from peftscope.tuning.checked import Checked
+from peftscope.tuning.check_result import Checked
 
 __all__ = ["LocalExecutor", "inspect"]
 

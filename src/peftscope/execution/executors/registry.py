@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peftscope.execution.executors.share import Share
+from peftscope.execution.executors.resources import Share
 from peftscope.plugins import Registry
 
 if TYPE_CHECKING:

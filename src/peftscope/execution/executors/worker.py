@@ -21,7 +21,7 @@ from typing import Any
 from peftscope.errors import PeftscopeError, Stopped, StoreError
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import write_record
-from peftscope.store.running import held, state_path
+from peftscope.store.run_states import held, state_path
 
 __all__ = ["Order", "check_study", "do_run", "lock_path"]
 

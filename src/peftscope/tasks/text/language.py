@@ -30,9 +30,9 @@ from peftscope.tasks.base import (
 )
 from peftscope.tasks.order import epoch_batches
 from peftscope.tasks.splits import seeded_split
+from peftscope.tasks.text.cached_splits import Digests, KeptSplits, digests_of, write_splits
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.groups import together_key
-from peftscope.tasks.text.kept_splits import Digests, KeptSplits, digests_of, write_splits
 from peftscope.tasks.text.options import LanguageOptions
 from peftscope.tasks.text.tokens import Encoded, collate, encode
 

@@ -20,9 +20,9 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.tasks.base import Retention, Split, TaskContext
 from peftscope.tasks.splits import same_key
 from peftscope.tasks.text.answers import extract_solution, extract_text, is_correct, parse_number
+from peftscope.tasks.text.cached_splits import KeptSplits, read_splits
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.groups import grouped
-from peftscope.tasks.text.kept_splits import KeptSplits, read_splits
 from peftscope.tasks.text.language import LanguageTask
 from peftscope.tasks.text.math_sources import Problem, read_problems
 from peftscope.tasks.text.options import MathOptions

@@ -17,9 +17,9 @@ from peftscope.tasks.base import Outcome, Predictor, Retention, Split, TaskConte
 from peftscope.tasks.splits import default_part, num_wanted, same_key, sample, seeded_split
 from peftscope.tasks.text import text_metrics
 from peftscope.tasks.text.answers import extract_number
+from peftscope.tasks.text.cached_splits import KeptSplits, read_splits
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.groups import grouped, near_duplicates_note, together_key
-from peftscope.tasks.text.kept_splits import KeptSplits, read_splits
 from peftscope.tasks.text.language import LanguageTask
 from peftscope.tasks.text.macro_f1 import macro_f1_parts
 from peftscope.tasks.text.options import OwnDataOptions

@@ -21,7 +21,7 @@ from peftscope.schema.live import RunState
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
 from peftscope.views.line import one_line, score_text, shorten, span_text
 from peftscope.views.progress.lines import attempt_text, loss_text, run_lines, study_line, valid_text
 from peftscope.views.progress.tally import Clock, Tally, eta_text, found_text

@@ -11,7 +11,7 @@ from peftscope.execution.events import Listener
 from peftscope.schema.live import RunState
 from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
 from peftscope.views.line import span_text
 
 __all__ = ["Counts", "Tally", "UnderWay", "counts_text", "eta_text", "found_text"]

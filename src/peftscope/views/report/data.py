@@ -10,10 +10,10 @@ from peftscope.analysis.verdict import Verdict
 from peftscope.schema.record import RunRecord, timestamp
 from peftscope.views.choice import gone_wrong
 from peftscope.views.report.conditions import environments, failures, protocols, run_table, stopped_text
+from peftscope.views.report.content import Material, Topic
 from peftscope.views.report.curves import best_data, learning_rate_data, training_data
 from peftscope.views.report.fronts import axes_of, front_data, is_single, metrics_with_values
 from peftscope.views.report.identity import marks_of
-from peftscope.views.report.material import Material, Topic
 from peftscope.views.report.quantities import difference_text, plain, reading
 from peftscope.views.report.tables import cost_table, pair_matrix, pair_table, score_table
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from peftscope.store.files import ensure_folder, replacing, write_text
 from peftscope.store.tables import FORMULA_STARTS, csv_of
+from peftscope.views.report.content import Material
 from peftscope.views.report.data import report_data
-from peftscope.views.report.figures import figures_of
-from peftscope.views.report.material import Material
 from peftscope.views.report.page import page
 from peftscope.views.report.pictures import pictures_of
+from peftscope.views.report.plots import figures_of
 from peftscope.views.table import TextTable, markdown_table
 
 __all__ = ["summary_text", "verdicts_csv", "write_report"]

@@ -8,7 +8,7 @@ from typing import Any
 from peftscope.analysis.front import Front
 from peftscope.analysis.verdict import Candidate, Verdict
 from peftscope.schema.metric import MetricSpec
-from peftscope.views.report.material import Material
+from peftscope.views.report.content import Material
 from peftscope.views.report.quantities import Axis, axis_of, plain, reading
 
 __all__ = ["axes_of", "front_data", "is_single", "metrics_with_values"]

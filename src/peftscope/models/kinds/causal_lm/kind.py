@@ -18,7 +18,7 @@ from peftscope.models.kinds.causal_lm.inputs import TextInputs
 from peftscope.models.kinds.causal_lm.latency import decode_latency
 from peftscope.models.kinds.causal_lm.loading import load, load_tokenizer
 from peftscope.models.kinds.causal_lm.metrics import DECODING, LATENCY_BATCHES
-from peftscope.models.kinds.causal_lm.shapes import CausalLMShapes
+from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
 from peftscope.models.source import locate
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.study import ModelSpec

@@ -8,7 +8,7 @@ import torch
 
 from peftscope.errors import ModelError
 from peftscope.models.kinds.base import BaseFacts, LoadedModel, ModelKind, ShapeModel
-from peftscope.models.kinds.text_to_image.shapes import TextToImageShapes
+from peftscope.models.kinds.text_to_image.profile import TextToImageShapes
 from peftscope.models.kinds.text_to_image.transformer import read_transformer_config
 from peftscope.schema.study import ModelSpec
 

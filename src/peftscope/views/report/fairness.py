@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from peftscope.analysis.fairness import Fairness, Share
-from peftscope.views.report.material import Topic
+from peftscope.views.report.content import Topic
 from peftscope.views.units import DASH, bracket_text, count_text, rate_text, seconds_text
 
 __all__ = ["fairness_topics"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from peftscope.execution.executors.share import Share
+from peftscope.execution.executors.resources import Share
 from peftscope.footprint.footprint import Forecast
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.checked import Checked
+from peftscope.tuning.check_result import Checked
 
 __all__ = ["Room", "room_for"]
 

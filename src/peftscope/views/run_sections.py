@@ -13,7 +13,7 @@ from peftscope.execution.eta import wall_time
 from peftscope.measures.registry import metric_specs
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import Attempt, RunRecord
-from peftscope.upstream.figures import UPSTREAM_METRICS
+from peftscope.upstream.metrics import UPSTREAM_METRICS
 from peftscope.views.line import one_line, shorten, span_text, sparkline, value_text
 from peftscope.views.units import bytes_text, seconds_text
 

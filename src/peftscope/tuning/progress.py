@@ -10,8 +10,8 @@ from peftscope.analysis.tuning import Tuning
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
-from peftscope.tuning.agenda import Agenda, TunedAgenda, agenda_of
-from peftscope.tuning.start import Start
+from peftscope.tuning.job import Start
+from peftscope.tuning.scheduler import Agenda, TunedAgenda, agenda_of
 
 __all__ = ["Standing", "came_so_far", "replay", "standing_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from peftscope.errors import SpecError
-from peftscope.tuning.checked import Machine
+from peftscope.tuning.check_result import Machine
 
 __all__ = ["Share", "share_out"]
 

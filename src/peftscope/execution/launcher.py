@@ -18,16 +18,16 @@ from peftscope.errors import StoreError
 from peftscope.execution.events import Listener
 from peftscope.execution.executors.base import Ended, Executor, Job, Moved
 from peftscope.execution.interrupts import Interrupts
+from peftscope.execution.memory_budget import Room
 from peftscope.execution.recovery import recover
-from peftscope.execution.room import Room
 from peftscope.schema.record import RunRecord, Status
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import ensure_folder, existing_record, write_record
-from peftscope.store.running import held, paused_folder
-from peftscope.tuning.agenda import Agenda
-from peftscope.tuning.checked import Checked
-from peftscope.tuning.standing import came_so_far, replay
-from peftscope.tuning.start import Start
+from peftscope.store.run_states import held, paused_folder
+from peftscope.tuning.check_result import Checked
+from peftscope.tuning.job import Start
+from peftscope.tuning.progress import came_so_far, replay
+from peftscope.tuning.scheduler import Agenda
 
 __all__ = ["FINISHED", "is_finished", "launch", "study_held"]
 

@@ -12,7 +12,7 @@ from peftscope.footprint.footprint import DEFAULT_LENGTH
 from peftscope.schema.study import MethodSpec, ModelSpec, TrainSpec
 
 if TYPE_CHECKING:
-    from peftscope.footprint.question import Question
+    from peftscope.footprint.query import Question
     from peftscope.models.kinds.base import ShapeModel
 
 __all__ = ["Circumstances", "about_experiments", "about_methods", "about_study"]
@@ -81,7 +81,7 @@ class Circumstances:
 
 def about_study(path: Path, given: Circumstances) -> list[Question]:
     """Every technique of a study, on its model and as it would train there."""
-    from peftscope.footprint.question import questions_of
+    from peftscope.footprint.query import questions_of
     from peftscope.schema.reader import read_study
     from peftscope.study.vocabulary import vocabulary
     from peftscope.tasks.registry import kind_of
@@ -94,7 +94,7 @@ def about_study(path: Path, given: Circumstances) -> list[Question]:
 
 def about_methods(methods: Sequence[str], given: Circumstances) -> list[Question]:
     """Techniques by name, with their cards' settings."""
-    from peftscope.footprint.question import Question, Workload
+    from peftscope.footprint.query import Question, Workload
 
     subject = given.subject()
     workload = Workload(batch_size=DEFAULT_BATCH, length=DEFAULT_LENGTH, train=TrainSpec())

@@ -17,15 +17,15 @@ from pydantic import ValidationError
 from peftscope.analysis.tuning import Tuning
 from peftscope.errors import SpecError
 from peftscope.execution.eta import Eta, remaining
-from peftscope.execution.launch import FINISHED
+from peftscope.execution.launcher import FINISHED
 from peftscope.schema.live import RunState
 from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
-from peftscope.store.running import read_states
+from peftscope.store.run_states import read_states
 from peftscope.store.study import kept_study
-from peftscope.tuning.standing import Standing
+from peftscope.tuning.progress import Standing
 
 __all__ = ["LOST", "RUNNING", "WAITING", "Overview", "Row", "age_s", "is_held", "overview"]
 
@@ -139,7 +139,7 @@ def age_s(state: RunState) -> float:
 
 
 def _standing(study: StudySpec | None, records: dict[str, RunRecord], notes: list[str]) -> Standing | None:
-    from peftscope.tuning.standing import standing_of
+    from peftscope.tuning.progress import standing_of
 
     if study is None:
         return None

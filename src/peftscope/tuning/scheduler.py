@@ -19,9 +19,9 @@ from peftscope.schema.study import MethodSpec, StudySpec, TuningSpec
 from peftscope.tuning.bracket_search import BracketSearch
 from peftscope.tuning.expand import base_run, rates_of, run_of
 from peftscope.tuning.final_runs import Candidate, FinalRuns
+from peftscope.tuning.job import Start
 from peftscope.tuning.search import Search
-from peftscope.tuning.space import Space
-from peftscope.tuning.start import Start
+from peftscope.tuning.search_space import Space
 
 __all__ = [
     "Agenda",
