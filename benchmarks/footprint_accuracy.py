@@ -30,10 +30,10 @@ import torch
 from scipy import stats
 
 from peftscope.footprint.estimate import footprint
-from peftscope.footprint.experiment import question_of
+from peftscope.footprint.experiment import query_of
 from peftscope.footprint.footprint import Footprint
-from peftscope.models.kinds.base import ShapeModel
-from peftscope.models.kinds.registry import shapes_of
+from peftscope.models.kinds.base import ModelProfile
+from peftscope.models.kinds.registry import profile_of
 from peftscope.schema.study import ModelSpec
 from peftscope.upstream.experiment import read_experiment
 
@@ -66,7 +66,7 @@ REASONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class RunStatus:
     """An experiment with what was measured and what is predicted."""
 
     name: str
@@ -101,14 +101,14 @@ class Row:
         return bool(0.99 * found.checkpoint_least_bytes <= size <= 1.01 * found.checkpoint_bytes)
 
 
-def predict(data: Path, task: str, name: str, subject: ShapeModel, tokens: int | None, **changes: Any) -> Footprint:
+def predict(data: Path, task: str, name: str, profile: ModelProfile, tokens: int | None, **changes: Any) -> Footprint:
     """The footprint of an experiment folder in the circumstances of the benchmark."""
-    question = question_of(read_experiment(data / "experiments" / task / name), subject)
+    query = query_of(read_experiment(data / "experiments" / task / name), profile)
     if tokens is not None:
         changes["length"] = tokens
-    question = replace(question, workload=replace(question.workload, **changes))
+    query = replace(query, workload=replace(query.workload, **changes))
     with _old_osf() if name == OLD_OSF else nullcontext():
-        return footprint(question)
+        return footprint(query)
 
 
 def measured(data: Path, task: str) -> dict[str, dict[str, Any]]:
@@ -117,11 +117,11 @@ def measured(data: Path, task: str) -> dict[str, dict[str, Any]]:
     return {file.stem.replace("--", "/", 1): json.loads(file.read_text())["train_info"] for file in files}
 
 
-def fitted_tokens(data: Path, subject: ShapeModel, peak: int) -> int:
+def fitted_tokens(data: Path, profile: ModelProfile, peak: int) -> int:
     """Tokens at which the prediction for one experiment comes nearest to its peak; the allocator makes it jump."""
 
     def error(tokens: int) -> int:
-        found = predict(data, "MetaMathQA", FITTED_ON, subject, tokens, scoring=False).peak_train_bytes
+        found = predict(data, "MetaMathQA", FITTED_ON, profile, tokens, scoring=False).peak_train_bytes
         assert found is not None
         return abs(found - peak)
 
@@ -149,7 +149,7 @@ def _old_osf() -> Iterator[None]:
                 yield
 
 
-def figures(rows: Sequence[Row]) -> dict[str, str]:
+def metrics(rows: Sequence[RunStatus]) -> dict[str, str]:
     """What is said of some runs together."""
     size = np.abs([row.error for row in rows])
     peaks = [row.measured["accelerator_memory_max"] for row in rows]
@@ -167,10 +167,10 @@ def figures(rows: Sequence[Row]) -> dict[str, str]:
     }
 
 
-def report(text: Sequence[Row], images: Sequence[Row], tokens: int) -> list[str]:
+def report(text: Sequence[RunStatus], images: Sequence[RunStatus], tokens: int) -> list[str]:
     """The page."""
     everything = [*text, *images]
-    columns = [figures(rows) for rows in (text, images, everything)]
+    columns = [metrics(rows) for rows in (text, images, everything)]
     return [
         f"{len(text)} published runs of Llama-3.2-3B on MetaMathQA (batch 4) and {len(images)} of FLUX.2-klein-base-4B "
         "(batch 2, 512 px, activation checkpointing), bfloat16, one L40S, predicted on shapes. "
@@ -195,7 +195,7 @@ def report(text: Sequence[Row], images: Sequence[Row], tokens: int) -> list[str]
     ]  # fmt: skip
 
 
-def _line(row: Row) -> str:
+def _line(row: RunStatus) -> str:
     published, found = row.measured["accelerator_memory_max"], row.found
     assert found.peak_train_bytes is not None
     assert found.peak_eval_bytes is not None
@@ -205,13 +205,13 @@ def _line(row: Row) -> str:
     )
 
 
-def rows_of(data: Path, task: str, subject: ShapeModel, tokens: int | None) -> list[Row]:
+def rows_of(data: Path, task: str, profile: ModelProfile, tokens: int | None) -> list[RunStatus]:
     """Every published run of a benchmark, predicted."""
     rows = []
     for name, told in measured(data, task).items():
         start = time.perf_counter()
-        found = predict(data, task, name, subject, tokens)
-        rows.append(Row(name=name, measured=told, found=found, seconds=time.perf_counter() - start))
+        found = predict(data, task, name, profile, tokens)
+        rows.append(RunStatus(name=name, measured=told, found=found, seconds=time.perf_counter() - start))
         print(f"{name}: {100 * rows[-1].error:+.2f} %, {rows[-1].seconds:.1f} s", file=sys.stderr)
     return rows
 
@@ -220,7 +220,7 @@ def main() -> None:
     """Fit, predict, write."""
     torch.set_num_threads(1)
     data = Path(sys.argv[1])
-    language, image = (shapes_of(ModelSpec(source=str(CONFIGS / BASES[task])), torch.bfloat16) for task in BASES)
+    language, image = (profile_of(ModelSpec(source=str(CONFIGS / BASES[task])), torch.bfloat16) for task in BASES)
     tokens = fitted_tokens(data, language, measured(data, "MetaMathQA")[FITTED_ON]["accelerator_memory_max"])
     rows = rows_of(data, "MetaMathQA", language, tokens), rows_of(data, "image-gen", image, None)
     text = "\n".join(report(*rows, tokens)) + "\n"

@@ -21,14 +21,14 @@ import torch
 from peftscope.footprint.counter import LEARNING_RATE, MAX_STEPS
 from peftscope.footprint.estimate import footprint
 from peftscope.footprint.memory_peak import HEAP_SHARE
-from peftscope.footprint.query import Question, Workload
+from peftscope.footprint.query import FootprintQuery, Workload
 from peftscope.measures.memory import PeakMeter, anonymous_bytes
 from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, Built, build
 from peftscope.methods.optimizers import OptimizerSettings
 from peftscope.models.kinds.causal_lm.empty import read_config
 from peftscope.models.kinds.causal_lm.loading import load
-from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
+from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
 from peftscope.schema.study import MethodSpec, ModelSpec, TrainSpec
 from peftscope.training.loop import Hooks, train_step
 
@@ -41,15 +41,15 @@ METHODS = (
 )  # fmt: skip
 
 
-def subject() -> CausalLMShapes:
+def profile() -> CausalLMProfile:
     """The model by its shape."""
-    return CausalLMShapes(config=read_config(MODEL.source), dtype=torch.float32)
+    return CausalLMProfile(config=read_config(MODEL.source), dtype=torch.float32)
 
 
 def predicted(name: str) -> dict[str, int]:
     """Live storage at its peak, and what the process is to hold for it."""
     load_ = Workload(batch_size=BATCH, length=LENGTH, train=TRAIN, target="cpu", scoring=False)
-    found = footprint(Question(method=MethodSpec(name=name), subject=subject(), workload=load_))
+    found = footprint(FootprintQuery(method=MethodSpec(name=name), profile=profile(), workload=load_))
     assert found.live_train_bytes is not None, found.reason
     assert found.peak_train_bytes is not None
     return {"live": found.live_train_bytes, "process": found.peak_train_bytes}
@@ -83,7 +83,7 @@ def _steps(built: Built, batch: dict[str, Any]) -> None:
     optimizer = built.make_optimizer(OptimizerSettings(learning_rate=0.0))
     hooks = Hooks(penalty=built.penalty, after_step=built.after_step)
     for step in range(1, STEPS + 1):
-        train_step(built.model, subject(), [batch], optimizer, TRAIN, step=step, hooks=hooks)
+        train_step(built.model, profile(), [batch], optimizer, TRAIN, step=step, hooks=hooks)
 
 
 def report(rows: dict[str, dict[str, int]]) -> list[str]:

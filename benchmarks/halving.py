@@ -35,7 +35,7 @@ def main() -> None:
             shutil.copytree(DONE, folder / "results")
         halving = _found(study, folder)
         grid = _found({**study, "tuning": {**study["tuning"], "rungs": []}}, folder)
-    tops = [findings.verdict.tiers[0] for findings in (halving, grid)]
+    tops = [results.verdict.tiers[0] for results in (halving, grid)]
     lines = [
         "The demo study (`studies/demo.yaml`) tuned with its rungs and with every trial trained to its end; accuracy % "
         "[95 %] of the final runs. Written by `python benchmarks/halving.py`.",
@@ -72,23 +72,23 @@ def _found(study: dict[str, object], folder: Path) -> StudyResults:
     return results_of(folder / "results")
 
 
-def _steps(findings: StudyResults) -> int:
-    return sum(tuning.num_steps for tuning in findings.tunings)
+def _steps(results: StudyResults) -> int:
+    return sum(tuning.num_steps for tuning in results.tunings)
 
 
-def _tuning(findings: StudyResults, method: str) -> Tuning:
-    return next(tuning for tuning in findings.tunings if tuning.method == method)
+def _tuning(results: StudyResults, method: str) -> Tuning:
+    return next(tuning for tuning in results.tunings if tuning.method == method)
 
 
 def _row(method: str, halving: StudyResults, grid: StudyResults) -> str:
     cells = [method]
-    for findings in (halving, grid):
-        chosen = _tuning(findings, method).chosen
+    for results in (halving, grid):
+        chosen = _tuning(results, method).chosen
         cells.append(rate_text(chosen.learning_rate if chosen else None))
-    for findings in (halving, grid):
-        score = findings.verdict.candidate(method).score
+    for results in (halving, grid):
+        score = results.verdict.candidate(method).score
         cells.append(interval_text(score.value, score.interval, percent=True) if score else "–")
-    cells += [f"{_tuning(findings, method).num_steps:,}" for findings in (halving, grid)]
+    cells += [f"{_tuning(results, method).num_steps:,}" for results in (halving, grid)]
     return "| " + " | ".join(cells) + " |"
 
 

@@ -49,7 +49,7 @@ on two CPU cores: open sides are work left, not findings. SmolLM2-135M was not m
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class AssignedJob:
     """One training."""
 
     part: str
@@ -73,7 +73,7 @@ def rate_of(index: int) -> float:
     return float(f"{10 ** (index / 4):.1e}")
 
 
-def train(job: Job) -> dict[str, Any]:
+def train(job: AssignedJob) -> dict[str, Any]:
     """Do one training and give its losses and scores."""
     import torch
 
@@ -155,7 +155,7 @@ class Sweep:
     device: str = "cpu"
     asked: set[int] = field(default_factory=set)
 
-    def jobs(self, known: dict[str, dict[str, Any]]) -> Iterator[Job]:
+    def jobs(self, known: dict[str, dict[str, Any]]) -> Iterator[AssignedJob]:
         """Trainings to make now."""
         while True:
             results = {i: known.get(self._job(i).key) for i in self.asked}
@@ -184,8 +184,8 @@ class Sweep:
             return [best - 2]
         return [best + 2] if best == max(losses) else []
 
-    def _job(self, index: int) -> Job:
-        return Job(
+    def _job(self, index: int) -> AssignedJob:
+        return AssignedJob(
             part=self.part, base=self.base, source=self.source, method=self.method, index=index, seed=SEED,
             steps=self.steps, device=self.device,
         )  # fmt: skip
@@ -198,14 +198,14 @@ class Grid:
     sweep: Sweep
     asked: set[tuple[int, int]] = field(default_factory=set)
 
-    def jobs(self, known: dict[str, dict[str, Any]]) -> Iterator[Job]:
+    def jobs(self, known: dict[str, dict[str, Any]]) -> Iterator[AssignedJob]:
         best = self.sweep.best(known)
         if best is None or self.asked:
             return
         for seed in GRID_SEEDS:
             for index in range(best - 4, best + 4):
                 self.asked.add((index, seed))
-                job = Job(
+                job = AssignedJob(
                     part="grid", base=self.sweep.base, source=self.sweep.source, method=self.sweep.method,
                     index=index, seed=seed, test=True, device=self.sweep.device,
                 )  # fmt: skip
@@ -261,8 +261,8 @@ def measure(settings: argparse.Namespace) -> None:
     pools = {"cpu": (settings.cpu, _pool(settings.cpu))}
     if fast != "cpu":
         pools[fast] = (settings.gpu, _pool(settings.gpu))
-    waiting: list[tuple[int, Job]] = []
-    running: dict[Future[dict[str, Any]], Job] = {}
+    waiting: list[tuple[int, AssignedJob]] = []
+    running: dict[Future[dict[str, Any]], AssignedJob] = {}
     while time.monotonic() < until:
         for place, plan in enumerate(todo):
             waiting += [(place, job) for job in plan.jobs(known)]
@@ -291,7 +291,7 @@ def measure(settings: argparse.Namespace) -> None:
             process.kill()
 
 
-def _is_there(job: Job) -> bool:
+def _is_there(job: AssignedJob) -> bool:
     """Whether the base exists by now; one that is being pretrained appears later."""
     return job.source.startswith("builtin:") or (Path(job.source) / "ready").exists() or job.source.endswith(".gguf")
 

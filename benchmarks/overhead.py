@@ -16,16 +16,16 @@ from pathlib import Path
 
 from peftscope.execution.events import Listener
 from peftscope.execution.executors.local import LocalExecutor, inspect
-from peftscope.execution.executors.resources import share_out
-from peftscope.execution.launcher import launch, study_held
+from peftscope.execution.executors.resources import divide_resources
+from peftscope.execution.launcher import launch, study_lock
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import record_path
 from peftscope.tuning.expand import expand
-from peftscope.tuning.job import Start
-from peftscope.tuning.scheduler import FixedAgenda
+from peftscope.tuning.job import Job
+from peftscope.tuning.scheduler import FixedScheduler
 
 HERE = Path(__file__).resolve().parent
 METHODS = ("lora", "ia3", "rslora", "ln-tuning", "oft", "lora", "vera", "dora")
@@ -79,11 +79,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         watch = Stopwatch(folder)
-        with study_held(folder, lambda: None):
+        with study_lock(folder, lambda: None):
             checked = inspect(runs, folder)
-            share = share_out(checked.machine)
-            agenda = FixedAgenda(Start(run=run) for run in runs)
-            launch(agenda, folder, checked=checked, executor=LocalExecutor(folder, share), listeners=[watch])
+            share = divide_resources(checked.machine)
+            scheduler = FixedScheduler(Job(run=run) for run in runs)
+            launch(scheduler, folder, checked=checked, executor=LocalExecutor(folder, share), listeners=[watch])
     stages = ("load", "data", "baseline", "build", "train")
     measured = [(n, row) for n, row in zip(watch.names, watch.rows) if "train" in row]
     lines = [

@@ -43,7 +43,7 @@ from peftscope.schema.difference import differences
 from peftscope.schema.record import RunRecord
 from peftscope.study.advice import memory_front
 from peftscope.study.results import StudyResults, results_of
-from peftscope.upstream.results_in import LATER_SETTINGS, Names, keep_imported, read_upstream
+from peftscope.upstream.results_in import LATER_SETTINGS, Names, read_upstream, store_imported
 
 HERE = Path(__file__).resolve().parent
 RELEASES = ("published", "published-2026-08-21")
@@ -139,7 +139,7 @@ def read_pairs(data: Path) -> Pairs:
 
 def _found(records: Sequence[RunRecord]) -> StudyResults:
     with tempfile.TemporaryDirectory() as place:
-        keep_imported(Path(place), records)
+        store_imported(Path(place), records)
         return results_of(Path(place), across=True)
 
 
@@ -383,9 +383,9 @@ def worth(pairs: Pairs) -> list[str]:
     for accuracy in (0.5, 0.35, 0.2):
         slope = 200 * np.sqrt(accuracy * (1 - accuracy))
         luck = 100 * np.sqrt(accuracy * (1 - accuracy) / pairs.examples)
-        figures = (sd / np.sqrt(2), size / np.sqrt(2), gap)
+        metrics = (sd / np.sqrt(2), size / np.sqrt(2), gap)
         rows.append(
-            f"| {100 * accuracy:.0f} | " + " | ".join(f"{slope * value:.2f}" for value in figures) + f" | {luck:.2f} |"
+            f"| {100 * accuracy:.0f} | " + " | ".join(f"{slope * value:.2f}" for value in metrics) + f" | {luck:.2f} |"
         )
     plain = float((pairs.second - pairs.first).std(ddof=1)) * 100
     near, far = _turned(pairs, gap)

@@ -72,7 +72,7 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExampleScore:
     """One study."""
 
     told_apart: bool
@@ -152,7 +152,7 @@ PROTOCOLS: dict[str, Callable[[Method], Tuned]] = {
 }
 
 
-def study(world: World, tune: Callable[[Method], Tuned], number: int) -> Outcome:
+def study(world: World, tune: Callable[[Method], Tuned], number: int) -> ExampleScore:
     """Draw a study, tune every method, judge the final runs."""
     generator = np.random.default_rng([number, sum(map(ord, world.name))])
     valid = generator.standard_normal(VALID)
@@ -177,7 +177,7 @@ def study(world: World, tune: Callable[[Method], Tuned], number: int) -> Outcome
     for verdict, first, second in zip(verdicts, tested.of.first, tested.of.second):
         worse = int(names[second] if verdict == "better" else names[first])
         told = told or (verdict in ("better", "worse") and tuned[worse].closed)
-    return Outcome(
+    return ExampleScore(
         told_apart=told,
         lost=float(np.mean(lost)),
         worst=float(max(lost)),

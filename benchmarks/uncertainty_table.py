@@ -121,7 +121,7 @@ ASKED: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class AssignedJob:
     """A part of a cell."""
 
     kind: Literal[
@@ -147,7 +147,7 @@ def worlds_of(kind: str) -> Mapping[str, Any]:
     return worlds[kind]
 
 
-def do(job: Job) -> Any:
+def do(job: AssignedJob) -> Any:
     """What a part came to, as plain data."""
     if job.kind in ASKED:
         world = worlds_of(job.kind)[job.cell]
@@ -172,15 +172,15 @@ def _plain(looks: Mapping[int, Look]) -> dict[str, Any]:
     return {str(seeds): asdict(look) for seeds, look in looks.items()}
 
 
-def jobs(studies: int) -> list[Job]:
+def jobs(studies: int) -> list[AssignedJob]:
     """All parts, the longest first."""
     cells = [f"{accuracy:g} {sd:g}" for accuracy in ACCURACIES for sd in SEED_SDS]
-    found = [Job(kind="equivalence", cell=cell, part=0, studies=studies) for cell in reversed(cells)]
+    found = [AssignedJob(kind="equivalence", cell=cell, part=0, studies=studies) for cell in reversed(cells)]
     for kind in ("planned", "answers", "more", "pairs", "groups", "tails", "missing"):
         each = max(studies // PARTS, 1)
-        found += [Job(kind=kind, cell=c, part=p, studies=each) for c in worlds_of(kind) for p in range(PARTS)]
-    found += [Job(kind="identical", cell=cell, part=0, studies=studies) for cell in cells]
-    found += [Job(kind="planted", cell=f"{a:g} 0.01", part=0, studies=studies) for a in ACCURACIES]
+        found += [AssignedJob(kind=kind, cell=c, part=p, studies=each) for c in worlds_of(kind) for p in range(PARTS)]
+    found += [AssignedJob(kind="identical", cell=cell, part=0, studies=studies) for cell in cells]
+    found += [AssignedJob(kind="planted", cell=f"{a:g} 0.01", part=0, studies=studies) for a in ACCURACIES]
     return found
 
 

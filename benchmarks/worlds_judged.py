@@ -17,7 +17,7 @@ from peftscope.analysis.crossed import mean_intervals
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import front_of
 from peftscope.analysis.judge import judge
-from peftscope.analysis.looks import Trained
+from peftscope.analysis.looks import TrainedMethods
 from peftscope.analysis.outcomes import Training, outcomes_of
 from peftscope.analysis.pairs import compared, pairs_of, verdicts_of
 from peftscope.analysis.pooling import pooled
@@ -157,7 +157,7 @@ def more_seen(world: World, studies: int, *, source: Sequence[int]) -> Seen:
             n: [Training(seed=seed, scores=row) for seed, row in enumerate(rows[: longer[n]])]
             for n, rows in study.answers.items()
         }
-        longer_trained = Trained(trainings=grown)
+        longer_trained = TrainedMethods(trainings=grown)
         looks = longer_trained.at(Looks(seeds=((0, 1, 2), tuple(range(3 + more.seeds)))))
         tested = compared(longer_trained.outcomes, sign=1.0, margin=MARGIN, looks=looks)
         names = np.array(outcomes.whole.names)
@@ -263,7 +263,7 @@ def planned_seen(world: World, studies: int, *, plan: SeedPlan, source: Sequence
         }
         given = {name: runs[: plan.first] for name, runs in all_runs.items()}
         for count in (*plan.counts[1:], None):
-            trained_so_far = Trained(trainings=given, fixed=fixed)
+            trained_so_far = TrainedMethods(trainings=given, fixed=fixed)
             if count is None:
                 break
             more = contenders(trained_so_far, plan.looks, CRITERIA, most=plan.most)

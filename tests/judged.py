@@ -8,7 +8,7 @@ from typing import Any
 
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.power import More
-from peftscope.analysis.verdict import Candidate, Failure, Figure, Pair, PairVerdict, Verdict
+from peftscope.analysis.verdict import Candidate, FailedRun, MetricSummary, Pair, PairVerdict, Verdict
 from peftscope.schema.metric import MetricSpec
 
 __all__ = ["ACCURACY", "LOSS", "a_candidate", "a_verdict", "failures"]
@@ -18,17 +18,20 @@ LOSS = MetricSpec(name="held_out_loss", unit="nats/token", direction="lower", wi
 
 
 def a_candidate(method: str, score: float, half: float | None = 0.03, **parts: Any) -> Candidate:
-    figures = {
-        name: Figure(mean=value, low=value, high=value, num_runs=3) for name, value in parts.pop("figures", {}).items()
+    metrics = {
+        name: MetricSummary(mean=value, low=value, high=value, num_runs=3)
+        for name, value in parts.pop("figures", {}).items()
     }
-    known: dict[str, Any] = {"num_seeds": 3, "num_examples": 1000, "technique": method, "figures": figures}
+    known: dict[str, Any] = {"num_seeds": 3, "num_examples": 1000, "technique": method, "figures": metrics}
     interval = (None, None) if half is None else (score - half, score + half)
     return Candidate(method=method, score=Estimate(score, *interval), **{**known, **parts})
 
 
-def failures(*told: str) -> tuple[Failure, ...]:
+def failures(*told: str) -> tuple[FailedRun, ...]:
     """Failures as they are printed: ``status: reason``."""
-    return tuple(Failure(status=status, reason=reason) for status, _, reason in (text.partition(": ") for text in told))
+    return tuple(
+        FailedRun(status=status, reason=reason) for status, _, reason in (text.partition(": ") for text in told)
+    )
 
 
 def a_verdict(

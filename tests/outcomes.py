@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from peftscope.analysis.criteria import Criteria
-from peftscope.analysis.crossed import Crossed, fit
+from peftscope.analysis.crossed import Crossed, fit_crossed
 from peftscope.analysis.outcomes import Outcomes
 from peftscope.analysis.pairs import pairs_of
 from peftscope.analysis.pooling import pooled
@@ -24,7 +24,7 @@ def all_well(crossed: Crossed) -> Outcomes:
 
 def outcomes_of_scores(scores: Mapping[str, np.ndarray], *, fixed: Sequence[str] = ()) -> Outcomes:
     """The same of scores of shape (seeds, examples) by technique."""
-    return all_well(fit(scores, fixed=fixed))
+    return all_well(fit_crossed(scores, fixed=fixed))
 
 
 def judged_pairs(outcomes: Outcomes, *, sign: float, margin: float | None, level: float) -> tuple[Pair, ...]:

@@ -12,12 +12,12 @@ from peftscope.execution.history import remember_study
 from peftscope.methods.catalog import BASE
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.protocol import Protocol
-from peftscope.schema.record import CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
+from peftscope.schema.record import CurvePoint, ExampleOutcome, MethodFacts, RunRecord
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import write_record
-from peftscope.tuning.job import Start
+from peftscope.tuning.job import Job
 from peftscope.tuning.progress import replay
-from peftscope.tuning.scheduler import agenda_of
+from peftscope.tuning.scheduler import scheduler_for
 from pretend import a_record
 
 __all__ = ["ACCURACY", "make_study"]
@@ -53,18 +53,18 @@ def make_study(
     }  # fmt: skip
     spec = StudySpec.model_validate(fields)
 
-    def done(start: Start) -> RunRecord:
+    def done(start: Job) -> RunRecord:
         record = _record(start, spec, shares, num_examples, broken or {}, protocols or {})
         write_record(folder, record)
         return record
 
-    replay(agenda_of(spec), done)
+    replay(scheduler_for(spec), done)
     remember_study(folder, spec)
     return spec
 
 
 def _record(
-    start: Start,
+    start: Job,
     study: StudySpec,
     shares: Mapping[str, float],
     num_examples: int,
@@ -77,7 +77,7 @@ def _record(
     known: dict[str, Any] = {
         "metric": ACCURACY, "protocol": protocol, "quality_protocol": protocol.quality_hash,
         "cost_protocol": protocol.cost_hash,
-        "technique": TechniqueFacts(
+        "technique": MethodFacts(
             tuner_class="T", adapted_modules=tuple(f"layers.{i}.{n}_proj" for i in range(2) for n in "qv"),
             peft_config=dict(run.method.knobs),
             learning_rate_source=None if run.learning_rate is None else "given with the study",

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from peftscope.errors import Diverged, PeftscopeError, Stopped, StoreError, TechniqueRefused
+from peftscope.errors import Diverged, MethodRefused, PeftscopeError, Stopped, StoreError
 from peftscope.schema.record import Status
 
 __all__ = ["Failure", "capture", "is_out_of_memory"]
@@ -42,7 +42,7 @@ def capture(action: Callable[[], None]) -> Failure | None:
 
 
 def _status_of(error: Exception) -> Status:
-    if isinstance(error, TechniqueRefused):
+    if isinstance(error, MethodRefused):
         return "refused"
     if isinstance(error, Diverged):
         return "diverged"

@@ -25,6 +25,7 @@ from difflib import get_close_matches
 __all__ = [
     "DataError",
     "Diverged",
+    "MethodRefused",
     "MissingExtra",
     "ModelError",
     "PeftscopeError",
@@ -33,7 +34,6 @@ __all__ = [
     "SplitSealed",
     "Stopped",
     "StoreError",
-    "TechniqueRefused",
     "unknown_name",
 ]
 
@@ -68,7 +68,7 @@ class ModelError(PeftscopeError, ValueError):
     """A base model cannot be found, loaded, quantized or hashed."""
 
 
-class TechniqueRefused(PeftscopeError):
+class MethodRefused(PeftscopeError):
     """A technique cannot run on this model or with these settings; the message is the reason."""
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from peftscope.analysis.clusters import codes_of, parts_of_groups
-from peftscope.analysis.crossed import fit, mean_intervals
+from peftscope.analysis.crossed import fit_crossed, mean_intervals
 
 
 def test_parts_of_groups_have_the_mean_of_the_scores() -> None:
@@ -37,7 +37,7 @@ def test_an_interval_over_documents_that_differ_covers_where_one_over_rows_does_
         level = 0.5 + 0.25 * draw.standard_normal(50)
         scores = (draw.random((1, 500)) < level[codes]).astype(float)
         for told in covered:
-            (interval,) = mean_intervals(fit({"a": scores}, fixed=["a"], groups=codes if told else None), 0.95)
+            (interval,) = mean_intervals(fit_crossed({"a": scores}, fixed=["a"], groups=codes if told else None), 0.95)
             assert interval.low is not None
             assert interval.high is not None
             covered[told] += interval.low <= 0.5 <= interval.high
@@ -47,11 +47,11 @@ def test_an_interval_over_documents_that_differ_covers_where_one_over_rows_does_
 
 def test_an_interval_of_losses_is_wider_on_the_side_of_the_tail() -> None:
     draw = np.random.default_rng(3)
-    (tailed,) = mean_intervals(fit({"a": np.exp(1.5 * draw.standard_normal((1, 200)))}, fixed=["a"]), 0.95)
+    (tailed,) = mean_intervals(fit_crossed({"a": np.exp(1.5 * draw.standard_normal((1, 200)))}, fixed=["a"]), 0.95)
     assert tailed.low is not None
     assert tailed.high is not None
     assert tailed.high - tailed.value > 1.2 * (tailed.value - tailed.low)
-    (even,) = mean_intervals(fit({"a": 5.0 + draw.standard_normal((1, 200))}, fixed=["a"]), 0.95)
+    (even,) = mean_intervals(fit_crossed({"a": 5.0 + draw.standard_normal((1, 200))}, fixed=["a"]), 0.95)
     assert even.low is not None
     assert even.high is not None
     assert even.high - even.value == pytest.approx(even.value - even.low, rel=0.05)

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from peftscope.analysis.crossed import Crossed, fit, mean_intervals
+from peftscope.analysis.crossed import Crossed, fit_crossed, mean_intervals
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.pairs import gains_of
 
 
 def mean_estimate(scores: np.ndarray) -> Estimate:
-    return mean_intervals(fit({"one": scores[None, :]}), 0.95)[0]
+    return mean_intervals(fit_crossed({"one": scores[None, :]}), 0.95)[0]
 
 
 def paired_gain(scores: np.ndarray, reference: np.ndarray) -> Estimate:
-    crossed = fit({"one": scores[None, :], "base": reference[None, :]}, fixed=["base"])
+    crossed = fit_crossed({"one": scores[None, :], "base": reference[None, :]}, fixed=["base"])
     return gains_of(crossed, "base", sign=1.0, level=0.95)["one"]
 
 
@@ -32,7 +32,7 @@ def _answers(
         copied = source.random((count, 200)) < 0.6
         draws = np.where(copied, easy, source.random((count, 200)))
         scores[str(place)] = (draws < (mean + seed_sd * own)[:, None]).astype(float)
-    return fit(scores)
+    return fit_crossed(scores)
 
 
 def _coverage(seeds: list[int], studies: int = 400, **how: float) -> tuple[float, float]:
@@ -134,7 +134,7 @@ def test_losses_are_covered_too() -> None:
         scores = {
             str(t): 2.0 + examples + source.normal(0, 0.1, (3, 1)) + source.normal(0, 0.3, (3, 60)) for t in range(3)
         }
-        covered += [e.low <= 2.0 <= e.high for e in mean_intervals(fit(scores), 0.95)]
+        covered += [e.low <= 2.0 <= e.high for e in mean_intervals(fit_crossed(scores), 0.95)]
     assert 0.92 <= np.mean(covered) <= 0.98
 
 
@@ -142,7 +142,7 @@ def test_the_base_has_no_seed_variance() -> None:
     source = np.random.default_rng(6)
     scores = {str(t): (source.random((3, 300)) < 0.4 + source.normal(0, 0.1, (3, 1))).astype(float) for t in range(3)}
     base = (source.random((1, 300)) < 0.4).astype(float)
-    crossed = fit({**scores, "base": base}, fixed=["base"])
+    crossed = fit_crossed({**scores, "base": base}, fixed=["base"])
     assert crossed.seed_variance[3] == 0.0
     assert (crossed.seed_variance[:3] > 0.0).all()
     interval = mean_intervals(crossed, 0.95)[3]
@@ -153,7 +153,9 @@ def test_the_base_has_no_seed_variance() -> None:
 def test_one_unsteady_technique_is_named_and_its_interval_is_mostly_from_its_own() -> None:
     source = np.random.default_rng(7)
     rates = {str(t): np.full(3, 0.5) for t in range(7)} | {"unsteady": np.array([0.65, 0.55, 0.33])}
-    crossed = fit({name: (source.random((3, 500)) < rate[:, None]).astype(float) for name, rate in rates.items()})
+    crossed = fit_crossed(
+        {name: (source.random((3, 500)) < rate[:, None]).astype(float) for name, rate in rates.items()}
+    )
     *steady, unsteady = mean_intervals(crossed, 0.95)
     assert crossed.unsteady.tolist() == [False] * 7 + [True]
     assert all(e.high - e.low < 0.6 * (unsteady.high - unsteady.low) for e in steady)
@@ -164,7 +166,7 @@ def test_a_technique_of_another_kind_keeps_its_scatter_to_itself() -> None:
     source = np.random.default_rng(7)
     rates = {str(t): np.full(3, 0.5) for t in range(7)} | {"mixed": np.array([0.6, 0.55, 0.05])}
     scores = {name: (source.random((3, 500)) < rate[:, None]).astype(float) for name, rate in rates.items()}
-    *steady, mixed = mean_intervals(fit(scores, alone=["mixed"]), 0.95)
+    *steady, mixed = mean_intervals(fit_crossed(scores, alone=["mixed"]), 0.95)
     assert np.median([e.high - e.low for e in steady]) < 0.08
     assert mixed.low < 0.1
 
@@ -186,14 +188,14 @@ def test_seeds_that_are_not_the_same_are_not_taken_as_shared() -> None:
     luck = source.normal(0.0, 0.06, (3, 1))
     scores = {str(t): (source.random((3, 400)) < 0.5 + luck).astype(float) for t in range(6)}
     apart = {str(t): [3 * t, 3 * t + 1, 3 * t + 2] for t in range(6)}
-    assert fit(scores).correlation > 0.5
-    assert fit(scores, seeds=apart).correlation is None
+    assert fit_crossed(scores).correlation > 0.5
+    assert fit_crossed(scores, seeds=apart).correlation is None
 
 
 def test_a_share_near_zero_takes_little_of_the_seed_variance_of_the_others() -> None:
     source = np.random.default_rng(8)
     scores = {str(t): (source.random((3, 500)) < 0.5 + source.normal(0, 0.08, (3, 1))).astype(float) for t in range(5)}
-    crossed = fit({**scores, "low": (source.random((3, 500)) < 0.02).astype(float)})
+    crossed = fit_crossed({**scores, "low": (source.random((3, 500)) < 0.02).astype(float)})
     *_, low = mean_intervals(crossed, 0.95)
     assert low.low > 0.0
     assert low.high < 0.08
@@ -209,6 +211,6 @@ def test_the_seed_variance_is_the_one_that_was_put_in() -> None:
 def test_a_technique_without_one_right_or_wrong_answer_does_not_take_the_scatter_of_the_others(answer: float) -> None:
     source = np.random.default_rng(10)
     steady = {str(t): (source.random((2, 40)) < rate).astype(float) for t, rate in enumerate((0.1, 0.9))}
-    interval = mean_intervals(fit({**steady, "flat": np.full((2, 40), answer)}), 0.95)[2].interval
+    interval = mean_intervals(fit_crossed({**steady, "flat": np.full((2, 40), answer)}), 0.95)[2].interval
     wanted = stats.binomtest(int(40 * answer), 40).proportion_ci(0.95, method="wilson")
     assert interval == pytest.approx([wanted.low, wanted.high], abs=1e-3)

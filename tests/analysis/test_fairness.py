@@ -10,7 +10,7 @@ from peftscope.analysis.fairness import Fairness, fairness
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.tuning import Trial, Tuning
 from peftscope.schema.protocol import Protocol
-from peftscope.schema.record import RunRecord, TechniqueFacts
+from peftscope.schema.record import MethodFacts, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec
 from peftscope.views.fairness import fairness_lines
@@ -35,7 +35,7 @@ def _record(method: str, *, seed: int = 0, rate: float = 1e-3, status: str = "ok
         model="m", task="math", method=MethodSpec(name=method, **fields), learning_rate=rate, seed=seed, purpose=purpose
     )
     modules = parts.pop("modules", ("a.0.q", "a.0.v", "a.1.q", "a.1.v"))
-    facts = TechniqueFacts(tuner_class="T", adapted_modules=modules, peft_config=parts.pop("built", None))
+    facts = MethodFacts(tuner_class="T", adapted_modules=modules, peft_config=parts.pop("built", None))
     quality = Protocol(quality={"data": parts.pop("data", "one")}, cost={})
     metrics = {"num_steps": 10, "train_time_s": 2.0, "num_trainable_params": 5, **parts.pop("metrics", {})}
     return a_record(

@@ -12,7 +12,7 @@ import pytest
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import _on_front, front_of
 from peftscope.analysis.pooling import Pooled
-from peftscope.analysis.verdict import Candidate, Figure, Verdict
+from peftscope.analysis.verdict import Candidate, MetricSummary, Verdict
 from peftscope.schema.metric import MetricSpec
 
 SCORE = MetricSpec(name="accuracy", unit="share", direction="higher", window="")
@@ -34,7 +34,7 @@ def _verdict(points: dict[str, tuple[float, float]], *, single: bool = False, er
             num_examples=1319,
             single=single,
             score=Estimate(score, None, None),
-            figures={"memory_bytes": Figure(mean=memory, low=memory, high=memory, num_runs=1)},
+            metrics={"memory_bytes": MetricSummary(mean=memory, low=memory, high=memory, num_runs=1)},
         )
         for name, (score, memory) in points.items()
     )
@@ -77,7 +77,7 @@ def test_techniques_that_share_the_examples_luck_are_told_apart_more_surely() ->
 
 def test_costs_vary_over_seeds_too() -> None:
     verdict = _verdict({"a": (0.5, 100.0), "b": (0.6, 101.0)}, error=1e-6)
-    b = replace(verdict.candidates[0], figures={"memory_bytes": Figure(mean=100, low=90, high=110, num_runs=4,
+    b = replace(verdict.candidates[0], metrics={"memory_bytes": MetricSummary(mean=100, low=90, high=110, num_runs=4,
                                                                       deviation=2.0)})  # fmt: skip
     front = front_of(replace(verdict, candidates=(b, verdict.candidates[1])), [SCORE, MEMORY])
     assert front.membership["a"] == pytest.approx(0.841, abs=0.02)  # one standard error of 1 below b's 101
@@ -110,7 +110,7 @@ def test_one_metric_or_one_without_a_direction_is_refused() -> None:
 
 def test_who_lacks_a_metric_is_named() -> None:
     verdict = _verdict({"a": (0.5, 1.0), "b": (0.6, 2.0)})
-    bare = replace(verdict.candidates[1], figures={})
+    bare = replace(verdict.candidates[1], metrics={})
     front = front_of(replace(verdict, candidates=(verdict.candidates[0], bare)), [SCORE, MEMORY])
     assert list(front.points) == ["a"]
     assert front.notes == ("without memory_bytes, so not placed: b",)

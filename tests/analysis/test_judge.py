@@ -208,7 +208,7 @@ def test_where_lower_is_better_a_fall_is_a_gain_and_no_margin_is_assumed() -> No
 
 
 def test_figures_hold_mean_range_and_scatter_over_the_seeds() -> None:
-    figure = _verdict(*study({"base": 0.1, "lora": 0.5})).candidate("lora").figures["memory_bytes"]
+    figure = _verdict(*study({"base": 0.1, "lora": 0.5})).candidate("lora").metrics["memory_bytes"]
     assert (figure.mean, figure.low, figure.high, figure.num_runs, figure.deviation) == (101.0, 100.0, 102.0, 3, 1.0)
 
 

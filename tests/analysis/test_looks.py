@@ -7,7 +7,7 @@ import pytest
 
 from peftscope.analysis.contenders import contenders
 from peftscope.analysis.criteria import Criteria
-from peftscope.analysis.looks import Trained
+from peftscope.analysis.looks import TrainedMethods
 from peftscope.analysis.outcomes import Training, outcomes_of
 from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.schema.seeds import PLANNED, Looks, SeedPlan
@@ -28,7 +28,7 @@ def _trainings(accuracies: dict[str, float], seeds: int, sd: float = 0.01) -> di
 
 
 def _next(trainings: dict[str, list[Training]]) -> tuple[str, ...]:
-    return contenders(Trained(trainings=trainings), PLAN.looks, Criteria(margin=0.02), most=PLAN.most)
+    return contenders(TrainedMethods(trainings=trainings), PLAN.looks, Criteria(margin=0.02), most=PLAN.most)
 
 
 def test_shares_of_all_looks_never_come_to_more_than_the_whole() -> None:
@@ -51,7 +51,7 @@ def test_a_verdict_of_an_early_look_stands_and_later_ones_judge_only_who_went_on
     trainings = _trainings({"a": 0.60, "b": 0.58, "far": 0.2, "near far": 0.22}, 4)
     trainings["far"] = trainings["far"][:3]
     trainings["near far"] = trainings["near far"][:3]
-    looks = Trained(trainings=trainings).at(PLAN.looks)
+    looks = TrainedMethods(trainings=trainings).at(PLAN.looks)
     assert [look.in_play for look in looks] == [{"a", "b", "far", "near far"}, {"a", "b"}]
     tested = compared(outcomes_of(trainings), sign=1.0, margin=0.02, looks=looks)
     names = outcomes_of(trainings).whole.names
@@ -66,9 +66,9 @@ def test_a_study_that_is_looked_at_again_is_held_to_a_stricter_level() -> None:
     trainings = _trainings({"a": 0.60, "b": 0.56, "c": 0.5}, 4)
     outcomes = outcomes_of(trainings)
     once = compared(outcomes, sign=1.0, margin=None)
-    again = Trained(trainings=trainings).at(Looks(seeds=((0, 1), (0, 1, 2, 3))))
+    again = TrainedMethods(trainings=trainings).at(Looks(seeds=((0, 1), (0, 1, 2, 3))))
     assert (compared(outcomes, sign=1.0, margin=None, looks=again[1:]).p_adjusted >= once.p_adjusted).all()
 
 
 def test_looks_of_which_a_study_has_no_seeds_yet_are_left_out() -> None:
-    assert len(Trained(trainings=_trainings({"a": 0.6, "b": 0.5}, 3)).at(PLAN.looks)) == 1
+    assert len(TrainedMethods(trainings=_trainings({"a": 0.6, "b": 0.5}, 3)).at(PLAN.looks)) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from peftscope.analysis.crossed import Crossed, fit, mean_intervals
+from peftscope.analysis.crossed import Crossed, fit_crossed, mean_intervals
 from peftscope.analysis.pooling import FEWEST, pooled
 
 
@@ -16,7 +16,7 @@ def _study(source: np.random.Generator, truths: np.ndarray, *, seed_sd: float = 
         own = truth + seed_sd * source.standard_normal((3, 1))
         copied = source.random((3, examples)) < 0.6
         scores[str(place)] = (np.where(copied, easy, source.random((3, examples))) < own).astype(float)
-    return fit(scores)
+    return fit_crossed(scores)
 
 
 def test_the_interval_of_the_picked_one_covers_the_truth_where_the_plain_one_does_not() -> None:
@@ -61,9 +61,9 @@ def test_too_few_techniques_do_not_lean_on_each_other() -> None:
 def test_the_untouched_base_is_no_technique_and_stays_as_measured() -> None:
     source = np.random.default_rng(5)
     scores = {str(t): (source.random((3, 400)) < 0.5).astype(float) for t in range(8)}
-    crossed = fit({**scores, "base": (source.random((1, 400)) < 0.2).astype(float)}, fixed=["base"])
+    crossed = fit_crossed({**scores, "base": (source.random((1, 400)) < 0.2).astype(float)}, fixed=["base"])
     assert pooled(crossed, source).estimate("base", 0.95).value == pytest.approx(crossed.means[8], abs=0.005)
 
 
 def test_one_example_gives_no_draws() -> None:
-    assert pooled(fit({"a": np.ones((3, 1)), "b": np.zeros((3, 1))}), np.random.default_rng(0)) is None
+    assert pooled(fit_crossed({"a": np.ones((3, 1)), "b": np.zeros((3, 1))}), np.random.default_rng(0)) is None

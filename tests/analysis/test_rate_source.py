@@ -8,7 +8,7 @@ import pytest
 
 from peftscope.analysis.rate_source import known_source, with_rate_source
 from peftscope.analysis.tuning import Trial, Tuning
-from peftscope.schema.record import RunRecord, TechniqueFacts
+from peftscope.schema.record import MethodFacts, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec
 from pretend import a_record
@@ -24,7 +24,7 @@ def _run(rate: float | None = 4e-3, *, title: str = "mine", purpose: Any = "fina
 
 
 def _record(run: RunSpec, source: str | None = GIVEN) -> RunRecord:
-    facts = TechniqueFacts(tuner_class="T", adapted_modules=(), peft_config=None, learning_rate_source=source)
+    facts = MethodFacts(tuner_class="T", adapted_modules=(), peft_config=None, learning_rate_source=source)
     return a_record(run, technique=facts)
 
 

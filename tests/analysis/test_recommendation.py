@@ -9,11 +9,11 @@ import pytest
 
 from judged import LOSS, a_candidate, a_verdict, failures
 from peftscope.analysis.limits import Breach, Limits
-from peftscope.analysis.recommendation import Kin, Recommendation, recommend
+from peftscope.analysis.recommendation import Recommendation, Relative, recommend
 from peftscope.analysis.relatives import relatives
 from peftscope.analysis.traits import Traits
-from peftscope.analysis.verdict import Candidate, Figure, PairVerdict, Verdict
-from peftscope.schema.record import RunRecord, TechniqueFacts
+from peftscope.analysis.verdict import Candidate, MetricSummary, PairVerdict, Verdict
+from peftscope.schema.record import MethodFacts, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec
 from peftscope.study.metrics import known_metrics
@@ -36,7 +36,7 @@ def _recommend(verdict: Verdict, **options: Any) -> Recommendation:
     return recommend(verdict, metrics=known_metrics(), **options)
 
 
-def _kin(verdict: Verdict, **records: RunRecord) -> tuple[Kin, ...]:
+def _kin(verdict: Verdict, **records: RunRecord) -> tuple[Relative, ...]:
     """Relatives of ``plain``."""
     return relatives(_recommend(verdict), "plain", traits=TRAITS, records=records)
 
@@ -50,7 +50,7 @@ def _costs(memory: float = 1e9, checkpoint: float = 1e6, time: float = 60.0, **m
 
 
 def _run(name: str, *, built: dict[str, Any] | None = None, **knobs: Any) -> RunRecord:
-    facts = None if built is None else TechniqueFacts(tuner_class="T", adapted_modules=(), peft_config=built)
+    facts = None if built is None else MethodFacts(tuner_class="T", adapted_modules=(), peft_config=built)
     return a_record(RunSpec(model="m", task="math", method=MethodSpec(name=name, knobs=knobs)), technique=facts)
 
 
@@ -87,8 +87,8 @@ def test_where_less_is_better_the_least_is_the_best() -> None:
 
 
 def test_limits_leave_out_and_say_by_how_much() -> None:
-    a = a_candidate("a", 0.6, figures=_costs(memory=13e9, checkpoint=60e6))
-    b = a_candidate("b", 0.5, figures=_costs(memory=12e9, checkpoint=50e6))
+    a = a_candidate("a", 0.6, metrics=_costs(memory=13e9, checkpoint=60e6))
+    b = a_candidate("b", 0.5, metrics=_costs(memory=12e9, checkpoint=50e6))
     found = _recommend(a_verdict(BASE, a, b), limits=Limits(costs={"memory": 12e9, "checkpoint": 50e6}))
     assert _choice(found) == "b"
     (excluded,) = found.excluded
@@ -100,7 +100,9 @@ def test_limits_leave_out_and_say_by_how_much() -> None:
 
 def test_a_limit_has_to_be_kept_in_every_run_and_what_was_not_measured_is_not_taken_to_keep_it() -> None:
     shaky = a_candidate("a", 0.6)
-    shaky = replace(shaky, figures={"peak_train_memory_bytes": Figure(mean=11e9, low=9e9, high=13e9, num_runs=3)})
+    shaky = replace(
+        shaky, metrics={"peak_train_memory_bytes": MetricSummary(mean=11e9, low=9e9, high=13e9, num_runs=3)}
+    )
     unknown = a_candidate("b", 0.55)
     found = _recommend(a_verdict(BASE, shaky, unknown), limits=Limits(costs={"memory": 12e9}))
     values = {e.method: e.breaches[0].value for e in found.excluded}
@@ -124,7 +126,7 @@ def test_what_cannot_be_merged_is_left_out_on_request() -> None:
 
 def test_nothing_that_keeps_the_limits_is_no_choice() -> None:
     found = _recommend(
-        a_verdict(BASE, a_candidate("a", 0.6, figures=_costs())), limits=Limits(costs={"memory": 1.0}, score=0.3)
+        a_verdict(BASE, a_candidate("a", 0.6, metrics=_costs())), limits=Limits(costs={"memory": 1.0}, score=0.3)
     )
     assert found.choice is None
     assert {e.method for e in found.excluded} == {"a", "base"}
@@ -133,9 +135,9 @@ def test_nothing_that_keeps_the_limits_is_no_choice() -> None:
 def test_a_preference_for_the_score_first_keeps_what_is_not_detectably_worse() -> None:
     verdict = a_verdict(
         BASE,
-        a_candidate("a", 0.60, figures=_costs(memory=3e9)),
-        a_candidate("b", 0.58, figures=_costs(memory=2e9)),
-        a_candidate("c", 0.40, figures=_costs(memory=1e9)),
+        a_candidate("a", 0.60, metrics=_costs(memory=3e9)),
+        a_candidate("b", 0.58, metrics=_costs(memory=2e9)),
+        a_candidate("c", 0.40, metrics=_costs(memory=1e9)),
     )
     assert _choice(_recommend(verdict, prefer=["score"])) == "a"
     assert _choice(_recommend(verdict, prefer=["score", "memory"])) == "b"
@@ -147,9 +149,9 @@ def test_a_preference_for_the_score_first_keeps_what_is_not_detectably_worse() -
 def test_equal_costs_go_on_to_the_next_preference() -> None:
     verdict = a_verdict(
         BASE,
-        a_candidate("a", 0.60, figures=_costs(memory=1e9, time=90.0)),
-        a_candidate("b", 0.58, figures=_costs(memory=1e9, time=30.0)),
-        a_candidate("c", 0.57, figures=_costs(memory=2e9, time=10.0)),
+        a_candidate("a", 0.60, metrics=_costs(memory=1e9, time=90.0)),
+        a_candidate("b", 0.58, metrics=_costs(memory=1e9, time=30.0)),
+        a_candidate("c", 0.57, metrics=_costs(memory=2e9, time=10.0)),
     )
     assert _choice(_recommend(verdict, prefer=["memory", "time"])) == "b"
     assert _choice(_recommend(verdict, prefer=["memory", "score"])) == "a"
@@ -157,7 +159,7 @@ def test_equal_costs_go_on_to_the_next_preference() -> None:
 
 def test_a_cheap_technique_that_learns_nothing_is_not_preferred() -> None:
     verdict = a_verdict(
-        BASE, a_candidate("a", 0.6, figures=_costs(memory=2e9)), a_candidate("idle", 0.1, figures=_costs(memory=1e9))
+        BASE, a_candidate("a", 0.6, metrics=_costs(memory=2e9)), a_candidate("idle", 0.1, metrics=_costs(memory=1e9))
     )
     assert _choice(_recommend(verdict, prefer=["memory"])) == "a"
 
@@ -183,9 +185,9 @@ def test_a_base_below_the_least_score_is_not_the_choice_though_nothing_beats_it(
 def test_the_cheapest_of_those_that_are_tied_is_named() -> None:
     verdict = a_verdict(
         BASE,
-        a_candidate("a", 0.60, figures=_costs(memory=3e9, checkpoint=1e6)),
-        a_candidate("b", 0.58, figures=_costs(memory=2e9, checkpoint=2e6)),
-        a_candidate("c", 0.30, figures=_costs(memory=1e9, checkpoint=1e3)),
+        a_candidate("a", 0.60, metrics=_costs(memory=3e9, checkpoint=1e6)),
+        a_candidate("b", 0.58, metrics=_costs(memory=2e9, checkpoint=2e6)),
+        a_candidate("c", 0.30, metrics=_costs(memory=1e9, checkpoint=1e3)),
     )
     found = _recommend(verdict)
     assert found.cheapest["memory"] == "b"
@@ -275,14 +277,14 @@ def test_failures_are_kept_also_of_techniques_without_a_score() -> None:
 def test_a_cost_is_read_from_the_metric_that_most_techniques_have() -> None:
     ours, theirs = "peak_train_memory_bytes", "upstream_peak_reserved_bytes"
     verdict = a_verdict(
-        a_candidate("a", 0.6, figures={theirs: 2e9, ours: 9e9}), a_candidate("b", 0.59, figures={theirs: 1e9})
+        a_candidate("a", 0.6, metrics={theirs: 2e9, ours: 9e9}), a_candidate("b", 0.59, metrics={theirs: 1e9})
     )
     assert _recommend(verdict).metrics["memory"] == theirs
     assert _choice(_recommend(verdict, prefer=["memory"])) == "b"
 
 
 def test_a_merged_technique_is_as_fast_as_its_merged_form() -> None:
-    a = a_candidate("turning", 0.6, figures={"decode_latency_adapter_b1_s": 0.3, "decode_latency_merged_b1_s": 0.1})
+    a = a_candidate("turning", 0.6, metrics={"decode_latency_adapter_b1_s": 0.3, "decode_latency_merged_b1_s": 0.1})
     verdict = a_verdict(BASE, a)
     assert _recommend(verdict, limits=Limits(costs={"latency": 0.2}, score=0.2), traits=TRAITS).choice is None
     assert (
@@ -291,10 +293,10 @@ def test_a_merged_technique_is_as_fast_as_its_merged_form() -> None:
 
 
 def test_what_diverged_or_does_not_beat_the_base_is_never_the_cheaper_choice() -> None:
-    best = a_candidate("best", 0.60, figures=_costs(memory=3e9))
-    sound = a_candidate("sound", 0.57, figures=_costs(memory=2e9))
-    shaky = a_candidate("shaky", 0.57, failures=failures("diverged: loss is NaN"), figures=_costs(memory=1e9))
+    best = a_candidate("best", 0.60, metrics=_costs(memory=3e9))
+    sound = a_candidate("sound", 0.57, metrics=_costs(memory=2e9))
+    shaky = a_candidate("shaky", 0.57, failures=failures("diverged: loss is NaN"), metrics=_costs(memory=1e9))
     assert _recommend(a_verdict(BASE, best, sound, shaky)).cheapest["memory"] == "sound"
     told: dict[tuple[str, str], PairVerdict] = {("useless", "base"): "undecided"}
-    useless = a_candidate("useless", 0.57, figures=_costs(memory=1e9))
+    useless = a_candidate("useless", 0.57, metrics=_costs(memory=1e9))
     assert _recommend(a_verdict(BASE, best, sound, useless, told=told)).cheapest["memory"] == "sound"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from peftscope.analysis.crossed import fit
+from peftscope.analysis.crossed import fit_crossed
 from peftscope.analysis.tiers import tiers_of
 
 
@@ -15,7 +15,7 @@ def _tiers(rates: list[float], *, source: int, sign: float = 1.0, examples: int 
         str(place): (np.where(generator.random((3, examples)) < 0.5, easy, generator.random((3, examples))) < rate)
         for place, rate in enumerate(rates)
     }
-    crossed = fit({name: values.astype(float) for name, values in scores.items()})
+    crossed = fit_crossed({name: values.astype(float) for name, values in scores.items()})
     return tiers_of(crossed, sign=sign, level=0.95, generator=generator, draws=1_000)
 
 
@@ -54,6 +54,6 @@ def test_one_that_stands_out_from_many_alike_is_found_more_surely_than_by_its_pa
 
 def test_identical_answers_leave_one_tier() -> None:
     answers = np.random.default_rng(0).integers(0, 2, (3, 50)).astype(float)
-    crossed = fit(dict.fromkeys("abcd", answers))
+    crossed = fit_crossed(dict.fromkeys("abcd", answers))
     tiers = tiers_of(crossed, sign=1.0, level=0.95, generator=np.random.default_rng(0), draws=200)
     assert [set(tier) for tier in tiers] == [set("abcd")]

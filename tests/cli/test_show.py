@@ -10,7 +10,7 @@ import pytest
 
 from peftscope.errors import SpecError
 from peftscope.schema.protocol import Protocol
-from peftscope.schema.record import CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
+from peftscope.schema.record import CurvePoint, ExampleOutcome, MethodFacts, RunRecord
 from peftscope.store.files import read_records
 from peftscope.study.folder import find_record
 from pretend import a_record, a_run, a_state, a_study_folder
@@ -25,7 +25,7 @@ def _full() -> RunRecord:
     protocol = Protocol(quality={"weights": "ab" * 32, "task": {"version": 1}}, cost={"cpu": "EPYC"})
     return a_record(
         a_run("lora", label=HOSTILE),
-        technique=TechniqueFacts(
+        technique=MethodFacts(
             tuner_class="peft.tuners.lora.model.LoraModel",
             adapted_modules=tuple(f"model.layers.{i}.self_attn.{name}" for i in range(3) for name in ("q", "v")),
             peft_config={"r": 8},

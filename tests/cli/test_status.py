@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from peftscope.execution.status import is_held, overview
+from peftscope.execution.status import is_locked, read_status
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
 from peftscope.tuning.expand import expand
@@ -65,7 +65,7 @@ def test_a_study_that_a_process_runs_is_shown_with_every_run_and_the_time_it_sti
     with FileLock(folder / ".lock"):
         code, out, _ = call("status", "study.yaml")
         _, text, _ = call("status", str(folder), "--json")
-        assert is_held(folder / ".lock")
+        assert is_locked(folder / ".lock")
     assert code == 1  # one was refused, which is worth looking at
     lines = out.splitlines()
     assert lines[0].startswith("demo: 1 done · 1 running · 1 failed · 4 to do · ETA over ")
@@ -101,11 +101,11 @@ def test_a_run_whose_process_died_is_lost_and_said_to_come_again(call: Call, fol
 
 def test_looking_neither_keeps_the_lock_nor_changes_the_folder(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    assert overview(folder).is_running is False
+    assert read_status(folder).is_running is False
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
     FileLock(folder / ".lock").acquire(timeout=0).lock.release()
     (folder / ".lock").unlink()
-    assert overview(folder).is_running is False
+    assert read_status(folder).is_running is False
     assert not (folder / ".lock").exists()
 
 
@@ -115,11 +115,11 @@ def test_the_lock_of_a_process_that_was_killed_does_not_count(folder: Path) -> N
     holder = subprocess.Popen([sys.executable, "-c", code, str(folder / ".lock")], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     holder.stdout.readline()
-    assert overview(folder).is_running
+    assert read_status(folder).is_running
     holder.kill()
     holder.wait()
     holder.stdout.close()
-    assert not overview(folder).is_running
+    assert not read_status(folder).is_running
 
 
 def test_a_study_that_has_only_just_started_is_shown(call: Call, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_study_that_has_only_just_started_is_shown(call: Call, tmp_path: Path)
 def test_a_run_that_left_its_record_and_its_state_is_done(tmp_path: Path) -> None:
     run = a_run()
     folder = a_study_folder(tmp_path, records=[a_record(run)], states=[a_state(run, num_attempts=0)])
-    (row,) = overview(folder).rows
+    (row,) = read_status(folder).rows
     assert (row.standing, row.num_attempts) == ("ok", 1)
 
 
@@ -214,6 +214,6 @@ def test_a_repetition_does_not_hide_a_start_under_way(tmp_path: Path) -> None:
     repeated = done.attempts[0].model_copy(update={"kind": "rerun", "agrees": True})
     record = done.model_copy(update={"attempts": (*done.attempts, repeated)})
     folder = a_study_folder(tmp_path / "again", records=[record], states=[a_state(RUNS[0], num_attempts=1)])
-    (row,) = [row for row in overview(folder).rows if row.run_id == record.run_id]
+    (row,) = [row for row in read_status(folder).rows if row.run_id == record.run_id]
     assert row.state is not None
     assert row.num_attempts == 2

@@ -11,7 +11,7 @@ from peftscope.execution.eta import Eta, remaining, wall_time
 from peftscope.schema.live import RunState
 from peftscope.schema.record import Attempt, RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.job import Start
+from peftscope.tuning.job import Job
 
 
 def _run(method: str = "lora", *, seed: int = 0) -> RunSpec:
@@ -29,7 +29,7 @@ def _state(run: RunSpec, **fields: object) -> RunState:
 
 
 def _left(**given: object) -> Eta | None:
-    waiting = [Start(run=run) for run in given.pop("waiting", [])]  # type: ignore[attr-defined]
+    waiting = [Job(run=run) for run in given.pop("waiting", [])]  # type: ignore[attr-defined]
     return remaining(waiting=waiting, **{"under_way": [], "finished": [], "num_workers": 1, **given})
 
 

@@ -15,18 +15,18 @@ import pytest
 from peftscope.execution.events import Listener
 from peftscope.execution.executors.forking import warm_up
 from peftscope.execution.executors.local import LocalExecutor, inspect
-from peftscope.execution.executors.resources import Share, share_out
+from peftscope.execution.executors.resources import Resources, divide_resources
 from peftscope.execution.executors.worker import lock_path
-from peftscope.execution.launcher import launch, study_held
+from peftscope.execution.launcher import launch, study_lock
 from peftscope.execution.recovery import recover
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord, timestamp
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import read_records
-from peftscope.store.run_states import held, read_states, write_state
+from peftscope.store.run_states import file_lock, read_states, write_state
 from peftscope.tuning.check_result import Machine
-from peftscope.tuning.job import Start
-from peftscope.tuning.scheduler import FixedAgenda
+from peftscope.tuning.job import Job
+from peftscope.tuning.scheduler import FixedScheduler
 
 MakeRun = Callable[..., RunSpec]
 
@@ -58,11 +58,11 @@ class Watcher(Listener):
 
 
 def _do(runs: list[RunSpec], folder: Path, *listeners: Listener, workers: int = 1, threads: int = 1) -> list[RunRecord]:
-    with study_held(folder, lambda: None):
-        share = Share(num_workers=workers, num_threads=threads)
-        agenda = FixedAgenda(Start(run=run) for run in runs)
+    with study_lock(folder, lambda: None):
+        share = Resources(num_workers=workers, num_threads=threads)
+        scheduler = FixedScheduler(Job(run=run) for run in runs)
         return launch(
-            agenda,
+            scheduler,
             folder,
             checked=inspect(runs[:1], folder),
             executor=LocalExecutor(folder, share),
@@ -222,7 +222,7 @@ def test_a_run_waits_for_an_earlier_process_of_the_same_run(make_run: MakeRun, t
     holding = threading.Event()
 
     def hold() -> None:
-        with held(lock_path(tmp_path, run.run_id)):
+        with file_lock(lock_path(tmp_path, run.run_id)):
             holding.set()
             time.sleep(1.0)
 
@@ -237,7 +237,7 @@ def test_a_run_waits_for_an_earlier_process_of_the_same_run(make_run: MakeRun, t
 
 def test_a_study_is_run_by_one_process_at_a_time(tmp_path: Path) -> None:
     context = warm_up()
-    with study_held(tmp_path, lambda: None):
+    with study_lock(tmp_path, lambda: None):
         process = context.Process(target=_hold_briefly, args=(tmp_path,))
         process.start()
         deadline = time.monotonic() + 60
@@ -250,7 +250,7 @@ def test_a_study_is_run_by_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def _hold_briefly(folder: Path) -> None:
-    with study_held(folder, (folder / "waits").touch):
+    with study_lock(folder, (folder / "waits").touch):
         (folder / "held").touch()
 
 
@@ -312,8 +312,8 @@ def test_a_finished_run_of_other_conditions_is_done_again_and_its_figures_stay(
     (second,) = _do([run], study)
     assert first.quality_protocol != second.quality_protocol
     assert len(second.attempts) == 2
-    (kept,) = (study / "superseded").glob("*.json")
-    assert RunRecord.model_validate_json(kept.read_text()) == first
+    (cached,) = (study / "superseded").glob("*.json")
+    assert RunRecord.model_validate_json(cached.read_text()) == first
 
 
 @pytest.fixture
@@ -370,14 +370,14 @@ def test_threads_times_workers_stay_within_the_cores() -> None:
     from peftscope.errors import SpecError
 
     cpu = Machine(device="cpu", num_devices=0, num_cores=8, num_threads=4)
-    assert share_out(cpu) == Share(num_workers=1, num_threads=4)
-    assert share_out(cpu, workers=4).num_threads == 2
-    assert share_out(cpu, workers=8).num_threads == 1
+    assert divide_resources(cpu) == Resources(num_workers=1, num_threads=4)
+    assert divide_resources(cpu, workers=4).num_threads == 2
+    assert divide_resources(cpu, workers=8).num_threads == 1
     with pytest.raises(SpecError, match="8 cores"):
-        share_out(cpu, workers=4, threads=4)
+        divide_resources(cpu, workers=4, threads=4)
     with pytest.raises(SpecError, match="8 cores"):
-        share_out(cpu, workers=9)
+        divide_resources(cpu, workers=9)
     gpus = Machine(device="cuda", num_devices=4, num_cores=8, num_threads=8)
-    share = share_out(gpus)
+    share = divide_resources(gpus)
     assert (share.num_workers, share.num_threads) == (4, 2)
     assert [share.environment(w, None)["CUDA_VISIBLE_DEVICES"] for w in range(4)] == ["0", "1", "2", "3"]

@@ -8,8 +8,8 @@ import pytest
 
 from peftscope.analysis.summary import summarise
 from peftscope.execution.executors.local import LocalExecutor, inspect
-from peftscope.execution.executors.resources import share_out
-from peftscope.execution.launcher import launch, study_held
+from peftscope.execution.executors.resources import divide_resources
+from peftscope.execution.launcher import launch, study_lock
 from peftscope.execution.repeat import compare_records
 from peftscope.methods.catalog import BASE
 from peftscope.schema.override import override
@@ -20,17 +20,19 @@ from peftscope.store.frame import examples_of, frame_of
 from peftscope.study.metrics import known_metrics
 from peftscope.study.vocabulary import vocabulary
 from peftscope.tuning.expand import expand
-from peftscope.tuning.job import Start
-from peftscope.tuning.scheduler import FixedAgenda
+from peftscope.tuning.job import Job
+from peftscope.tuning.scheduler import FixedScheduler
 
 SUMS = Path(__file__).resolve().parents[2] / "studies" / "sums.yaml"
 
 
 def _do(runs: list[RunSpec], folder: Path) -> list[RunRecord]:
-    with study_held(folder, lambda: None):
+    with study_lock(folder, lambda: None):
         checked = inspect(runs[:1], folder)
-        agenda = FixedAgenda(Start(run=run) for run in runs)
-        return launch(agenda, folder, checked=checked, executor=LocalExecutor(folder, share_out(checked.machine)))
+        scheduler = FixedScheduler(Job(run=run) for run in runs)
+        return launch(
+            scheduler, folder, checked=checked, executor=LocalExecutor(folder, divide_resources(checked.machine))
+        )
 
 
 @pytest.mark.slow

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from peftscope.execution.events import Listener
 from peftscope.execution.executors.local import LocalExecutor, inspect
-from peftscope.execution.executors.resources import Share
+from peftscope.execution.executors.resources import Resources
 from peftscope.execution.launcher import launch
-from peftscope.execution.memory_budget import Room, room_for
+from peftscope.execution.memory_budget import MemoryBudget, memory_budget_for
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.job import Start
-from peftscope.tuning.scheduler import FixedAgenda
+from peftscope.tuning.job import Job
+from peftscope.tuning.scheduler import FixedScheduler
 
 MakeRun = Callable[..., RunSpec]
-ALONE = Share(num_workers=1, num_threads=1)
+ALONE = Resources(num_workers=1, num_threads=1)
 
 
 class _Together(Listener):
@@ -35,8 +35,8 @@ class _Together(Listener):
         self.now -= 1
 
 
-def _starts(runs: list[RunSpec]) -> FixedAgenda:
-    return FixedAgenda([Start(run=run) for run in runs])
+def _starts(runs: list[RunSpec]) -> FixedScheduler:
+    return FixedScheduler([Job(run=run) for run in runs])
 
 
 def test_what_is_predicted_not_to_fit_is_refused_with_what_would_help_and_the_rest_goes_on(
@@ -56,7 +56,7 @@ def test_what_is_predicted_not_to_fit_is_refused_with_what_would_help_and_the_re
         tmp_path,
         checked=tight,
         executor=LocalExecutor(tmp_path, ALONE),
-        room=room_for(tight, ALONE, try_all=False),
+        budget=memory_budget_for(tight, ALONE, try_all=False),
     )
     assert [record.status for record in records] == ["ok", "refused"]
     assert "predicted to take" in (records[1].reason or "")
@@ -65,14 +65,14 @@ def test_what_is_predicted_not_to_fit_is_refused_with_what_would_help_and_the_re
         tmp_path,
         checked=tight,
         executor=LocalExecutor(tmp_path, ALONE),
-        room=room_for(tight, ALONE, try_all=True),
+        budget=memory_budget_for(tight, ALONE, try_all=True),
     )
     assert [record.status for record in again] == ["ok", "ok"]
 
 
 def test_runs_that_do_not_fit_together_go_one_after_the_other(make_run: MakeRun, tmp_path: Path) -> None:
     runs = [make_run("lora"), make_run("ia3")]
-    two = Share(num_workers=2, num_threads=1)
+    two = Resources(num_workers=2, num_threads=1)
     needs = {"lora": 60, "ia3": 50}
     for memory, most in ((100, 1), (110, 2)):
         watcher = _Together()
@@ -81,15 +81,15 @@ def test_runs_that_do_not_fit_together_go_one_after_the_other(make_run: MakeRun,
             tmp_path / str(memory),
             checked=inspect(runs, tmp_path / str(memory)),
             executor=LocalExecutor(tmp_path / str(memory), two),
-            room=Room(memory_bytes=memory, needs=needs),
+            budget=MemoryBudget(memory_bytes=memory, needs=needs),
             listeners=[watcher],
         )
         assert watcher.most == most
 
 
 def test_devices_have_their_own_room(make_run: MakeRun) -> None:
-    room = Room(memory_bytes=100, num_devices=2, needs={"lora": 60})
+    budget = MemoryBudget(memory_bytes=100, num_devices=2, needs={"lora": 60})
     lora = make_run("lora")
-    assert room.has(lora, 1, {0: lora})
-    assert not room.has(lora, 2, {0: lora})
-    assert room.has(lora, 2, {1: lora})
+    assert budget.fits(lora, 1, {0: lora})
+    assert not budget.fits(lora, 2, {0: lora})
+    assert budget.fits(lora, 2, {1: lora})

@@ -20,7 +20,7 @@ from peftscope.errors import MissingExtra, SpecError
 from peftscope.execution import trackers
 from peftscope.execution.trackers import TRACKERS, tracker_for
 from peftscope.execution.trackers import tracker as tracker_module
-from peftscope.execution.trackers.tracker import Outcome, Start, Tracker
+from peftscope.execution.trackers.tracker import TrackedEnd, TrackedStart, Tracker
 from tracked_study import PROJECT, RUNS, record, state
 
 STRICT = ["-W", "error", *(f"-Wignore::{kind}Warning" for kind in ("Deprecation", "PendingDeprecation", "Future"))]
@@ -106,7 +106,7 @@ class Broken(Tracker):
         self.error, self.gate = error, gate
         super().__init__(PROJECT, **more)
 
-    def begin(self, start: Start) -> str:
+    def begin(self, start: TrackedStart) -> str:
         self.asked.append(f"begin {start.tags['attempt']}")
         return start.title
 
@@ -117,7 +117,7 @@ class Broken(Tracker):
         if self.error is not None:
             raise self.error
 
-    def end(self, handle: str, outcome: Outcome) -> None:
+    def end(self, handle: str, outcome: TrackedEnd) -> None:
         self.asked.append(f"end {outcome.status}")
 
     def close(self) -> None:

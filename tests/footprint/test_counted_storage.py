@@ -12,13 +12,13 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from peftscope.footprint.counter import LEARNING_RATE, MAX_STEPS
 from peftscope.footprint.estimate import footprint
-from peftscope.footprint.query import Question, Workload
+from peftscope.footprint.query import FootprintQuery, Workload
 from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, build
 from peftscope.methods.optimizers import OptimizerSettings
-from peftscope.models.kinds.base import ShapeModel
-from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
-from peftscope.models.kinds.text_to_image.profile import TextToImageShapes
+from peftscope.models.kinds.base import ModelProfile
+from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
+from peftscope.models.kinds.text_to_image.profile import TextToImageProfile
 from peftscope.models.kinds.text_to_image.transformer import TransformerConfig
 from peftscope.models.quantization import quantization_config
 from peftscope.schema.study import MethodSpec, TrainSpec
@@ -30,13 +30,13 @@ CONFIG = LlamaConfig(
     hidden_size=128, intermediate_size=352, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
     vocab_size=1000, tie_word_embeddings=True,
 )  # fmt: skip
-SUBJECT = CausalLMShapes(config=CONFIG, dtype=torch.float32)
+SUBJECT = CausalLMProfile(config=CONFIG, dtype=torch.float32)
 BATCH, LENGTH = 4, 64
 TRANSFORMER: dict[str, Any] = {
     "num_layers": 1, "num_single_layers": 3, "attention_head_dim": 32, "num_attention_heads": 4,
     "joint_attention_dim": 96, "in_channels": 16, "axes_dims_rope": (8, 8, 8, 8), "guidance_embeds": False,
 }  # fmt: skip
-IMAGES = TextToImageShapes(
+IMAGES = TextToImageProfile(
     config=TransformerConfig(class_name="Flux2Transformer2DModel", settings=TRANSFORMER),
     dtype=torch.float32,
     prompt_tokens=24,
@@ -64,18 +64,18 @@ def _real_peak(name: str, train: TrainSpec, base: Any) -> int:
     return _metered(name, train, base, SUBJECT, {"input_ids": ids, "attention_mask": mask, "labels": ids})
 
 
-def _metered(name: str, train: TrainSpec, base: Any, subject: ShapeModel, batch: Batch) -> int:
+def _metered(name: str, train: TrainSpec, base: Any, profile: ModelProfile, batch: Batch) -> int:
     torch.manual_seed(0)
-    if isinstance(subject, CausalLMShapes):
+    if isinstance(profile, CausalLMProfile):
         base.config.use_cache = False
     prepare(base, train)
     context = BuildContext(seed=0, max_steps=MAX_STEPS, learning_rate=LEARNING_RATE, warn=lambda line: None)
-    built = build(base, MethodSpec(name=name), replace(context, task_type=subject.task_type))
+    built = build(base, MethodSpec(name=name), replace(context, task_type=profile.task_type))
     built.model.train()
     with LiveStorage([*tensors_of(built.model), *batch.values()]) as storage:
         optimizer = built.make_optimizer(OptimizerSettings(learning_rate=0.0))
         for step in (1, 2):
-            train_step(built.model, subject, [batch], optimizer, train, step=step, hooks=Hooks(penalty=built.penalty))
+            train_step(built.model, profile, [batch], optimizer, train, step=step, hooks=Hooks(penalty=built.penalty))
     return storage.peak_bytes
 
 
@@ -87,7 +87,7 @@ def test_counted_storage_is_within_two_percent_of_that_of_a_real_step(
 ) -> None:
     train = TrainSpec(batch_size=BATCH, checkpointing=checkpointing)
     load = Workload(batch_size=BATCH, length=LENGTH, train=train, target="cpu", scoring=False)
-    found = footprint(Question(method=MethodSpec(name=name), subject=SUBJECT, workload=load))
+    found = footprint(FootprintQuery(method=MethodSpec(name=name), profile=SUBJECT, workload=load))
     real = _real_peak(name, train, _base(None, tmp_path))
     assert found.live_train_bytes == pytest.approx(real, rel=0.02), found.reason
 
@@ -101,7 +101,7 @@ def test_counted_storage_on_a_quantized_base_is_within_two_percent(
     train = TrainSpec(batch_size=BATCH)
     load = Workload(batch_size=BATCH, length=LENGTH, train=train, target="cpu", scoring=False)
     packed = replace(SUBJECT, quantization=quantization)
-    found = footprint(Question(method=MethodSpec(name=name), subject=packed, workload=load))
+    found = footprint(FootprintQuery(method=MethodSpec(name=name), profile=packed, workload=load))
     real = _real_peak(name, train, _base(quantization, tmp_path))
     assert found.live_train_bytes == pytest.approx(real, rel=0.02), found.reason
 
@@ -114,7 +114,7 @@ def test_counted_storage_of_an_image_model_is_within_two_percent(name: str, chec
 
     train = TrainSpec(batch_size=2, checkpointing=checkpointing)
     asked = Workload(batch_size=2, length=128, train=train, target="cpu", scoring=False)
-    found = footprint(Question(method=MethodSpec(name=name), subject=IMAGES, workload=asked))
+    found = footprint(FootprintQuery(method=MethodSpec(name=name), profile=IMAGES, workload=asked))
     torch.manual_seed(0)
     base = Flux2Transformer2DModel(**TRANSFORMER).train()
     shapes = IMAGES.batch(2, 128)

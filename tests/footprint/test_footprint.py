@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from peftscope.footprint.estimate import footprint
-from peftscope.footprint.experiment import question_of
-from peftscope.models.kinds.registry import shapes_of
+from peftscope.footprint.experiment import query_of
+from peftscope.models.kinds.registry import profile_of
 from peftscope.schema.study import ModelSpec
 from peftscope.upstream.experiment import Experiment, read_experiment
 
@@ -37,8 +37,8 @@ needs_published = pytest.mark.skipif(not SHARED.exists(), reason=f"the benchmark
 )
 def test_memory_parameters_and_file_are_those_of_the_published_run(name: str) -> None:
     measured, experiment = _published("MetaMathQA", name)
-    question = question_of(experiment, shapes_of(ModelSpec(source=str(CONFIGS / "llama-3.2-3b.json")), torch.bfloat16))
-    found = footprint(replace(question, workload=replace(question.workload, length=TOKENS)))
+    query = query_of(experiment, profile_of(ModelSpec(source=str(CONFIGS / "llama-3.2-3b.json")), torch.bfloat16))
+    found = footprint(replace(query, workload=replace(query.workload, length=TOKENS)))
     assert found.reason is None
     assert found.peak_bytes == pytest.approx(measured["accelerator_memory_max"], rel=0.03)
     assert found.num_trainable_params == measured["num_trainable_params"]
@@ -52,7 +52,7 @@ def test_memory_parameters_and_file_are_those_of_the_published_run(name: str) ->
 def test_an_image_run_is_predicted_without_a_free_number(name: str) -> None:
     measured, experiment = _published("image-gen", f"{name}/flux2-klein-default")
     found = footprint(
-        question_of(experiment, shapes_of(ModelSpec(source=str(CONFIGS / "flux2-klein-base-4b.json")), torch.bfloat16))
+        query_of(experiment, profile_of(ModelSpec(source=str(CONFIGS / "flux2-klein-base-4b.json")), torch.bfloat16))
     )
     assert found.reason is None
     assert found.peak_train_bytes == pytest.approx(measured["accelerator_memory_max"], rel=0.03)

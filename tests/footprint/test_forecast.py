@@ -14,17 +14,17 @@ from transformers import LlamaConfig
 from peftscope.execution.executors.forking import warm_up
 from peftscope.footprint.estimate import footprint
 from peftscope.footprint.forecast import _begin, forecasts
-from peftscope.footprint.query import Question, Workload
-from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
+from peftscope.footprint.query import FootprintQuery, Workload
+from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
 from peftscope.schema.study import MethodSpec
 
 CONFIG = LlamaConfig(
     hidden_size=256, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
     vocab_size=4000, tie_word_embeddings=True,
 )  # fmt: skip
-SUBJECT = CausalLMShapes(config=CONFIG, dtype=torch.float32)
+SUBJECT = CausalLMProfile(config=CONFIG, dtype=torch.float32)
 LOAD = Workload(batch_size=8, length=256)
-LORA = Question(method=MethodSpec(name="lora"), subject=SUBJECT, workload=LOAD)
+LORA = FootprintQuery(method=MethodSpec(name="lora"), profile=SUBJECT, workload=LOAD)
 
 
 def _peak(batch_size: int) -> int:
@@ -71,7 +71,7 @@ def test_answers_come_in_the_order_asked_from_any_number_of_processes(workers: i
     found = [f.footprint for f in forecasts(asked, workers=workers, context=warm_up())]
     assert [f.technique for f in found] == ["ia3", "lora", "oft", "boft", "shira", "waveft"]
     assert [f.reason for f in found] == [None] * 6
-    alone = [footprint(question) for question in asked]
+    alone = [footprint(query) for query in asked]
     assert [f.breakdown for f in found] == [f.breakdown for f in alone]
 
 
@@ -97,5 +97,5 @@ def test_counting_processes_are_no_forks_of_this_one_and_see_no_accelerator(monk
         assert pool.submit(torch.cuda.device_count).result() == 0
 
 
-def _no_footprint(question: Question) -> None:
+def _no_footprint(query: FootprintQuery) -> None:
     raise AssertionError("a fork of the asking process counts")

@@ -12,20 +12,20 @@ from transformers import Gemma3TextConfig, LlamaConfig
 from peftscope.footprint.estimate import footprint
 from peftscope.footprint.footprint import Footprint
 from peftscope.footprint.layers import depths_of
-from peftscope.footprint.query import Question, Workload
-from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
+from peftscope.footprint.query import FootprintQuery, Workload
+from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
 from peftscope.schema.study import MethodSpec, TrainSpec
 
 SIZES: dict[str, Any] = {
     "hidden_size": 2048, "intermediate_size": 5632, "num_attention_heads": 32, "num_key_value_heads": 8,
     "vocab_size": 32_000, "head_dim": 64,
 }  # fmt: skip
-LLAMA = CausalLMShapes(config=LlamaConfig(num_hidden_layers=15, **SIZES), dtype=torch.bfloat16)
+LLAMA = CausalLMProfile(config=LlamaConfig(num_hidden_layers=15, **SIZES), dtype=torch.bfloat16)
 LOAD = Workload(batch_size=2, length=512, eval_batch_size=6, eval_length=400)
 
 
-def _both(method: MethodSpec, subject: CausalLMShapes = LLAMA, load: Workload = LOAD) -> tuple[Footprint, Footprint]:
-    asked = Question(method=method, subject=subject, workload=load)
+def _both(method: MethodSpec, profile: CausalLMProfile = LLAMA, load: Workload = LOAD) -> tuple[Footprint, Footprint]:
+    asked = FootprintQuery(method=method, profile=profile, workload=load)
     return footprint(asked), footprint(replace(asked, workload=replace(load, every_layer=True)))
 
 
@@ -76,7 +76,7 @@ def test_a_technique_that_names_blocks_is_counted_on_all(knobs: dict[str, Any]) 
 
 def test_kinds_of_blocks_that_alternate_are_kept_in_their_order() -> None:
     config = Gemma3TextConfig(num_hidden_layers=62, sliding_window=16, sliding_window_pattern=3, **SIZES)
-    gemma = CausalLMShapes(config=config, dtype=torch.float32)
+    gemma = CausalLMProfile(config=config, dtype=torch.float32)
     assert gemma.period in (3, 6)
     depths = depths_of(gemma)
     assert depths is not None
@@ -92,4 +92,4 @@ def test_blocks_that_do_not_repeat_and_few_blocks_are_all_counted() -> None:
     assert depths_of(replace(LLAMA, config=LlamaConfig(num_hidden_layers=8, **SIZES))) is None
     kinds = ["full_attention"] * 9 + ["sliding_attention"] * 11
     config = Gemma3TextConfig(num_hidden_layers=20, layer_types=kinds, **SIZES)
-    assert depths_of(CausalLMShapes(config=config, dtype=torch.float32)) is None
+    assert depths_of(CausalLMProfile(config=config, dtype=torch.float32)) is None

@@ -7,13 +7,13 @@ import torch
 
 from peftscope.footprint.counter import LEARNING_RATE, MAX_STEPS
 from peftscope.footprint.estimate import footprint
-from peftscope.footprint.query import Question, Workload
+from peftscope.footprint.query import FootprintQuery, Workload
 from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, build
 from peftscope.methods.optimizers import OptimizerSettings
 from peftscope.models.kinds.causal_lm.empty import read_config
 from peftscope.models.kinds.causal_lm.loading import load
-from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
+from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
 from peftscope.schema.study import MethodSpec, ModelSpec, TrainSpec
 from peftscope.training.loop import Hooks, train_step
 
@@ -29,9 +29,9 @@ TRAIN = TrainSpec(batch_size=BATCH)
     ["lora", "dora", "oft", "boft", "ia3", "lily", "miss", "vera", "fourierft", "beft", "prompt-tuning", "full"],
 )
 def test_counted_storage_on_smollm2_is_within_two_percent(name: str) -> None:
-    subject = CausalLMShapes(config=read_config(MODEL.source), dtype=torch.float32)
+    profile = CausalLMProfile(config=read_config(MODEL.source), dtype=torch.float32)
     asked = Workload(batch_size=BATCH, length=LENGTH, train=TRAIN, target="cpu", scoring=False)
-    found = footprint(Question(method=MethodSpec(name=name), subject=subject, workload=asked))
+    found = footprint(FootprintQuery(method=MethodSpec(name=name), profile=profile, workload=asked))
     torch.manual_seed(0)
     context = BuildContext(
         seed=0, max_steps=MAX_STEPS, learning_rate=LEARNING_RATE, warn=lambda line: None, task_type="CAUSAL_LM"
@@ -45,6 +45,6 @@ def test_counted_storage_on_smollm2_is_within_two_percent(name: str) -> None:
         optimizer = built.make_optimizer(OptimizerSettings(learning_rate=0.0))
         hooks = Hooks(penalty=built.penalty, after_step=built.after_step)
         for step in (1, 2):
-            train_step(built.model, subject, [batch], optimizer, TRAIN, step=step, hooks=hooks)
+            train_step(built.model, profile, [batch], optimizer, TRAIN, step=step, hooks=hooks)
     assert found.live_train_bytes == pytest.approx(storage.peak_bytes, rel=0.02)
     assert found.num_trainable_params == built.num_trainable_params

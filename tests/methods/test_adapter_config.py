@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from peftscope.errors import TechniqueRefused
+from peftscope.errors import MethodRefused
 from peftscope.methods.adapter_config import config_from_published, method_name
 from peftscope.methods.build import BuildContext, Built, build
 from peftscope.methods.checkpoint import saved_bytes
@@ -175,7 +175,7 @@ def test_a_published_config_trains_on_a_narrow_model_or_is_refused(folder: Path,
     base = copy.deepcopy(narrow_llama)
     torch.manual_seed(0)
     if name in DOES_NOT_FIT_NARROW:
-        with pytest.raises(TechniqueRefused, match=DOES_NOT_FIT_NARROW[name]):
+        with pytest.raises(MethodRefused, match=DOES_NOT_FIT_NARROW[name]):
             built(base, experiment, warnings)
         return
     technique = built(base, experiment, warnings)
@@ -248,7 +248,7 @@ def test_tokens_outside_the_vocabulary_become_the_models_own() -> None:
     config, warnings = collected(raw)
     assert config.token_indices == [1, 2]
     assert len(warnings) == 1
-    with pytest.raises(TechniqueRefused, match="names no begin or end token"):
+    with pytest.raises(MethodRefused, match="names no begin or end token"):
         collected(raw, bos_token_id=None, eos_token_id=None)
 
 
@@ -266,9 +266,9 @@ def test_where_a_config_came_from_is_forgotten() -> None:
 
 
 def test_an_unknown_type_is_refused_with_the_nearest() -> None:
-    with pytest.raises(TechniqueRefused, match="LORA"):
+    with pytest.raises(MethodRefused, match="LORA"):
         collected({"peft_type": "LORAA"})
-    with pytest.raises(TechniqueRefused, match="unknown peft_type"):
+    with pytest.raises(MethodRefused, match="unknown peft_type"):
         method_name({"peft_type": "NONE_SUCH"}, {})
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from peftscope.errors import SpecError, TechniqueRefused
+from peftscope.errors import MethodRefused, SpecError
 from peftscope.methods import catalog
 from peftscope.methods.build import build
 from peftscope.methods.card import Card
@@ -82,25 +82,25 @@ def test_padding_does_not_enter_a_data_driven_start(name: str, make_base: Make, 
 
 @pytest.mark.parametrize("name", ["eva", "corda", "lora-ga"])
 def test_a_data_driven_start_without_data_is_refused(name: str, make_base: Make, context: Make) -> None:
-    with pytest.raises(TechniqueRefused, match="training data"):
+    with pytest.raises(MethodRefused, match="training data"):
         build(make_base(), MethodSpec(name=name), context(calibration=None))
 
 
 def test_eva_with_too_few_tokens_is_refused_and_does_not_run_for_ever(make_base: Make, context: Make) -> None:
-    with pytest.raises(TechniqueRefused, match="192 labelled tokens"):
+    with pytest.raises(MethodRefused, match="192 labelled tokens"):
         build(make_base(), MethodSpec(name="eva", knobs={"r": 96}), context())
 
 
 @pytest.mark.parametrize("card", [c for c in catalog.cards().values() if c.refused], ids=lambda card: card.name)
 def test_what_cannot_run_is_refused_with_its_reason(card: Card, make_base: Make, context: Make) -> None:
-    with pytest.raises(TechniqueRefused) as refusal:
+    with pytest.raises(MethodRefused) as refusal:
         build(make_base(), MethodSpec(name=card.name), context())
     assert card.refused is not None
     assert card.refused in str(refusal.value)
 
 
 def test_what_does_not_fit_the_model_is_refused_with_pefts_reason(make_base: Make, context: Make) -> None:
-    with pytest.raises(TechniqueRefused, match="c3a does not fit this model: The block size should be"):
+    with pytest.raises(MethodRefused, match="c3a does not fit this model: The block size should be"):
         build(make_base(), MethodSpec(name="c3a"), context())
 
 
@@ -145,7 +145,7 @@ def test_what_does_not_train_on_a_quantized_base_is_refused(
 ) -> None:
     base = make_base()
     setattr(base, flag, True)
-    with pytest.raises(TechniqueRefused, match=f"{name} does not train on a base quantized as {kind}"):
+    with pytest.raises(MethodRefused, match=f"{name} does not train on a base quantized as {kind}"):
         build(base, MethodSpec(name=name), context())
 
 
@@ -163,7 +163,7 @@ def test_a_quantized_base_is_told_by_its_config_and_trains(
         assert built.quantization == kind
         built.model(**batch(0)).loss.backward()
         assert any(p.grad is not None for p in built.model.parameters())
-        with pytest.raises(TechniqueRefused):
+        with pytest.raises(MethodRefused):
             built.merge()
 
 
@@ -219,7 +219,7 @@ def test_a_model_without_blocks_or_language_can_be_adapted(context: Make) -> Non
     built = build(plain, MethodSpec(name="lora", knobs={"r": 2}), context(task_type=None))
     assert built.adapted_modules == ("0", "2")
     assert built.model(torch.randn(3, 8)).shape == (3, 4)
-    with pytest.raises(TechniqueRefused, match="need a language model"):
+    with pytest.raises(MethodRefused, match="need a language model"):
         build(nn.Sequential(nn.Linear(8, 4)), MethodSpec(name="prompt-tuning"), context(task_type=None))
 
 
@@ -254,7 +254,7 @@ def test_checkpointing_is_refused_where_it_would_change_what_is_trained(make_bas
     for card in cards:
         base = make_base()
         base.gradient_checkpointing_enable()
-        with pytest.raises(TechniqueRefused, match=f"{card.name} does not train with activation checkpointing"):
+        with pytest.raises(MethodRefused, match=f"{card.name} does not train with activation checkpointing"):
             build(base, MethodSpec(name=card.name), context())
 
 

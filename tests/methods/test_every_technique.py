@@ -11,7 +11,7 @@ from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-from peftscope.errors import TechniqueRefused
+from peftscope.errors import MethodRefused
 from peftscope.methods import catalog, checkpoint
 from peftscope.methods.build import Built, build
 from peftscope.methods.card import Card
@@ -101,7 +101,7 @@ def test_it_trains_as_itself_and_survives_saving_loading_and_merging(
     assert torch.allclose(_logits(loaded, batch(0)), reference, atol=1e-5)
 
     if not card.merges:
-        with pytest.raises(TechniqueRefused, match=card.name):
+        with pytest.raises(MethodRefused, match=card.name):
             built.merge()
         return
     merged = built.merge()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from peftscope.errors import SpecError, TechniqueRefused
+from peftscope.errors import MethodRefused, SpecError
 from peftscope.methods import targets
 from peftscope.methods.build import build
 from peftscope.schema.study import MethodSpec
@@ -44,7 +44,7 @@ def test_an_index_at_the_end_of_a_name_keeps_the_name_before_it() -> None:
 
 
 def test_a_model_without_linear_layers_is_refused() -> None:
-    with pytest.raises(TechniqueRefused, match="no linear layer"):
+    with pytest.raises(MethodRefused, match="no linear layer"):
         targets.linear_targets(nn.Conv2d(1, 1, 1))
 
 
@@ -91,7 +91,7 @@ def test_targets_can_be_set_and_the_record_says_what_was_adapted(
 
 
 def test_targets_that_match_nothing_are_refused(make_base: Make, context: Make) -> None:
-    with pytest.raises(TechniqueRefused, match="not found in the base model"):
+    with pytest.raises(MethodRefused, match="not found in the base model"):
         build(make_base(), MethodSpec(name="lora", targets=("nope",)), context())
 
 

@@ -8,20 +8,20 @@ import pytest
 import torch
 
 from peftscope.errors import ModelError, SpecError
-from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
-from peftscope.models.kinds.registry import KINDS, choose, kind, shapes_of
-from peftscope.models.kinds.text_to_image.profile import TextToImageShapes
+from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
+from peftscope.models.kinds.registry import KINDS, choose, kind, profile_of
+from peftscope.models.kinds.text_to_image.profile import TextToImageProfile
 from peftscope.schema.study import ModelSpec
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 @pytest.mark.parametrize(
-    ("config", "expected"), [("llama-3.2-3b", CausalLMShapes), ("flux2-klein-base-4b", TextToImageShapes)]
+    ("config", "expected"), [("llama-3.2-3b", CausalLMProfile), ("flux2-klein-base-4b", TextToImageProfile)]
 )
 def test_a_source_is_recognised_by_its_config(config: str, expected: type) -> None:
     spec = ModelSpec(source=str(CONFIGS / f"{config}.json"))
-    assert isinstance(shapes_of(spec, torch.bfloat16), expected)
+    assert isinstance(profile_of(spec, torch.bfloat16), expected)
 
 
 def test_of_several_kinds_the_one_that_knows_the_source_is_chosen() -> None:

@@ -85,11 +85,11 @@ def test_every_command_takes_a_foreign_kind(results: Path) -> None:
 def test_a_foreign_metric_is_limited_preferred_and_shown(results: Path) -> None:
     if results.parent.name.startswith("denoising"):
         pytest.skip("the measurement is taken of regression nets")
-    figures = {r["run_id"]: r["metrics"]["movement"] for r in _records(results) if r["spec"]["purpose"] == "final"}
-    assert any(value is not None for value in figures.values())
+    metrics = {r["run_id"]: r["metrics"]["movement"] for r in _records(results) if r["spec"]["purpose"] == "final"}
+    assert any(value is not None for value in metrics.values())
     assert "moved" in _call("export", results, "--markdown", "-").stdout
     assert "movement" in _call("export", results, "--csv", "-").stdout.splitlines()[0]
-    shown = next(run for run, value in figures.items() if value is not None)
+    shown = next(run for run, value in metrics.items() if value is not None)
     assert "movement of outputs" in _call("show", shown, "--study", results).stdout
     preferred = json.loads(_call("recommend", results, "--prefer", "movement", "--json").stdout)
     assert preferred["measured_by"]["movement"] == "movement"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from peftscope.measures.registry import metric_specs
-from peftscope.schema.record import Attempt, CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
+from peftscope.schema.record import Attempt, CurvePoint, ExampleOutcome, MethodFacts, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import ensure_folder, read_records, record_path
 from peftscope.store.frame import frame_of
@@ -29,7 +29,7 @@ def _record(index: int) -> RunRecord:
         spec=spec,
         status="ok",
         attempts=(Attempt(started_at="2026-01-01", ended_at="2026-01-01", status="ok", environment=environment),),
-        technique=TechniqueFacts(
+        technique=MethodFacts(
             tuner_class="peft.tuners.lora.model.LoraModel",
             adapted_modules=tuple(f"model.layers.{n}.self_attn.{p}_proj" for n in range(30) for p in "qkvo"),
             peft_config={f"field_{n}": None for n in range(40)},

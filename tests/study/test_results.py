@@ -12,7 +12,7 @@ from peftscope.errors import StoreError
 from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import RunRecord
 from peftscope.store.files import read_records, record_path, write_record
-from peftscope.study.results import names_told_apart, results_of, traits_by_name
+from peftscope.study.results import distinct_names, results_of, traits_by_name
 from pretend import a_record, a_run, a_study_folder
 from pretend_study import ACCURACY, make_study
 
@@ -45,13 +45,13 @@ def test_trials_are_no_part_of_the_verdict_and_the_tuning_is_found(tmp_path: Pat
 
 def test_learning_rates_conditions_and_repeated_seeds_are_candidates_of_their_own() -> None:
     rates = [_record(rate=1e-3), _record(rate=1e-4), _record("ia3")]
-    assert set(names_told_apart(rates).values()) == {"lora lr 0.001", "lora lr 0.0001", "ia3"}
+    assert set(distinct_names(rates).values()) == {"lora lr 0.001", "lora lr 0.0001", "ia3"}
     seeds = [_record(seed=0), _record(seed=1)]
-    assert set(names_told_apart(seeds).values()) == {"lora"}
+    assert set(distinct_names(seeds).values()) == {"lora"}
     worlds = [_record(seed=0), _record(seed=1, data="two")]
-    assert len(set(names_told_apart(worlds).values())) == 2
+    assert len(set(distinct_names(worlds).values())) == 2
     twice = [_record(), _record().model_copy(update={"run_id": "another"})]
-    assert set(names_told_apart(twice).values()) == {f"lora run {r.run_id[:8]}" for r in twice}
+    assert set(distinct_names(twice).values()) == {f"lora run {r.run_id[:8]}" for r in twice}
 
 
 def test_a_learning_rate_chosen_on_the_test_split_is_warned_of(tmp_path: Path) -> None:
@@ -110,12 +110,12 @@ def test_times_of_another_machine_are_left_out_unless_asked_for(tmp_path: Path) 
     records = [_record(), _record("oft"), _record("ia3", cpu="Xeon")]
     a_study_folder(tmp_path / "two", records=records)
     found = results_of(tmp_path / "two")
-    assert "train_time_s" not in found.verdict.candidate("ia3").figures
-    assert "peak_train_memory_bytes" not in found.verdict.candidate("ia3").figures
+    assert "train_time_s" not in found.verdict.candidate("ia3").metrics
+    assert "peak_train_memory_bytes" not in found.verdict.candidate("ia3").metrics
     assert found.verdict.candidate("ia3").score is not None
     assert "times and memory of 1 run left out" in found.notes[0]
     both = results_of(tmp_path / "two", across=True)
-    assert both.verdict.candidate("ia3").figures["train_time_s"].mean == 10.0
+    assert both.verdict.candidate("ia3").metrics["train_time_s"].mean == 10.0
 
 
 def test_a_damaged_record_is_left_out_and_said(tmp_path: Path) -> None:

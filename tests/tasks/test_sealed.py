@@ -46,7 +46,7 @@ def test_every_method_of_the_contract_reaches_the_sealed_task() -> None:
     asked: list[str] = []
     closed = sealed(Telling())
     members = {name: member for name, member in vars(Task).items() if not name.startswith("_")}
-    assert {"largest_scoring", "keep", "recut", "kept_key", "kept"} <= set(members)
+    assert {"largest_scoring", "save_cache", "resplit", "cache_key", "from_cache"} <= set(members)
     for name, member in members.items():
         asked.clear()
         if isinstance(member, property):

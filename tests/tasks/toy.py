@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from peftscope.schema.metric import MetricSpec
-from peftscope.tasks.base import Batch, Outcome, Predictor, Shown, Split, Task
+from peftscope.tasks.base import Batch, ExampleScore, Predictor, ShownExample, Split, Task
 from peftscope.tasks.order import epoch_batches
 
 __all__ = ["DenoisingTask", "RegressionTask", "ToyTask"]
@@ -50,12 +50,12 @@ class ToyTask(Task):
         return (model(batch["x"]) - batch["y"]).square().sum(), batch["y"].numel()
 
     @torch.no_grad()
-    def score(self, model: nn.Module, generate: Predictor, split: Split) -> Sequence[Outcome]:
+    def score(self, model: nn.Module, generate: Predictor, split: Split) -> Sequence[ExampleScore]:
         errors = (model(self.x) - self.y).square().mean(1)
-        return [Outcome(example_id=str(i), score=float(error)) for i, error in enumerate(errors)]
+        return [ExampleScore(example_id=str(i), score=float(error)) for i, error in enumerate(errors)]
 
-    def show(self, split: Split, index: int) -> Shown:
-        return Shown(example_id=str(index), prompt=str(self.x[index]), target=str(self.y[index]))
+    def show(self, split: Split, index: int) -> ShownExample:
+        return ShownExample(example_id=str(index), prompt=str(self.x[index]), target=str(self.y[index]))
 
     def fingerprint(self) -> dict[str, Any]:
         return {"task": self.name, "version": self.version, "sum": float(self.x.sum() + self.y.sum())}
@@ -82,7 +82,7 @@ class DenoisingTask(ToyTask):
         self.y = torch.randn(num_rows, 4, generator=source)
         self.x = torch.ones(num_rows, 4) + self.y
 
-    def score(self, model: nn.Module, generate: Predictor, split: Split) -> Sequence[Outcome]:
+    def score(self, model: nn.Module, generate: Predictor, split: Split) -> Sequence[ExampleScore]:
         """Two draws per example, as image tasks have them."""
         once = super().score(model, generate, split)
-        return [Outcome(example_id=o.example_id, score=o.score, draw=draw) for o in once for draw in (0, 1)]
+        return [ExampleScore(example_id=o.example_id, score=o.score, draw=draw) for o in once for draw in (0, 1)]

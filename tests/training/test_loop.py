@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from peftscope.errors import Diverged
 from peftscope.schema.study import TrainSpec
-from peftscope.tasks.base import Batch, Outcome
+from peftscope.tasks.base import Batch, ExampleScore
 from peftscope.training.loop import Fit, Hooks, held_out_loss, train_step
 from peftscope.training.result import FitResult
 from peftscope.training.seeding import seed_everything
@@ -86,7 +86,7 @@ def test_two_seeds_change_batch_order_and_one_seed_repeats_bit_for_bit() -> None
 
 
 class _SleepyScoring(RegressionTask):
-    def score(self, model: nn.Module, generate: Any, split: Any) -> Sequence[Outcome]:
+    def score(self, model: nn.Module, generate: Any, split: Any) -> Sequence[ExampleScore]:
         time.sleep(0.1)
         return super().score(model, generate, split)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from peftscope.errors import TechniqueRefused
+from peftscope.errors import MethodRefused
 from peftscope.schema.study import TrainSpec
 from peftscope.training.memory_settings import prepare
 
@@ -39,5 +39,5 @@ def test_checkpointing_is_switched_on_under_either_name() -> None:
 
 def test_a_model_without_checkpointing_is_refused_only_where_it_is_asked_for() -> None:
     prepare(object(), TrainSpec())
-    with pytest.raises(TechniqueRefused, match="object has no activation checkpointing"):
+    with pytest.raises(MethodRefused, match="object has no activation checkpointing"):
         prepare(object(), ASKED)

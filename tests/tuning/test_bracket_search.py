@@ -13,14 +13,14 @@ from peftscope.schema.effort import EFFORTS
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import CurvePoint, RunRecord
 from peftscope.schema.study import StudySpec, TuningSpec
-from peftscope.tuning.job import Start
-from peftscope.tuning.progress import came_so_far, standing_of
-from peftscope.tuning.scheduler import TunedAgenda, agenda_of
+from peftscope.tuning.job import Job
+from peftscope.tuning.progress import has_reached, study_progress
+from peftscope.tuning.scheduler import TunedScheduler, scheduler_for
 
 STEPS, RUNG = 100, 20
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="all")
 BEST = {"lora": 2e-3, "oft": 4e-5, "vera": 1e-3}
-World = Callable[[Start], RunRecord]
+World = Callable[[Job], RunRecord]
 
 
 def _study(**parts: object) -> StudySpec:
@@ -35,14 +35,14 @@ def _study(**parts: object) -> StudySpec:
     return StudySpec.model_validate({**given, **parts})
 
 
-def _loss(start: Start) -> float:
+def _loss(start: Job) -> float:
     rate, knobs = start.run.learning_rate, start.run.method.knobs
     assert rate is not None
     better = 0.3 if knobs.get("r") == 256 else 0.0
     return 1 - better + math.log10(rate / BEST[start.run.method.name]) ** 2 + 1e-3 * (start.run.seed % 7)
 
 
-def _record(start: Start, *, status: str | None = None) -> RunRecord:
+def _record(start: Job, *, status: str | None = None) -> RunRecord:
     """What a start leaves behind in a world with one valley for each technique."""
     done = start.until or STEPS
     curve = ()
@@ -61,31 +61,31 @@ def _record(start: Start, *, status: str | None = None) -> RunRecord:
     )
 
 
-def _unfold(study: StudySpec, world: World, shuffle: int | None = None) -> tuple[TunedAgenda, list[Start]]:
-    agenda, made, order = agenda_of(study), [], random.Random(shuffle)
-    assert isinstance(agenda, TunedAgenda)
-    pending = agenda.due()
+def _unfold(study: StudySpec, world: World, shuffle: int | None = None) -> tuple[TunedScheduler, list[Job]]:
+    scheduler, made, order = scheduler_for(study), [], random.Random(shuffle)
+    assert isinstance(scheduler, TunedScheduler)
+    pending = scheduler.due()
     while pending:
         start = pending.pop(order.randrange(len(pending)) if shuffle is not None else 0)
         made.append(start)
-        agenda.tell(_base(start) if start.run.learning_rate is None else world(start))
-        pending += agenda.due()
-    return agenda, made
+        scheduler.tell(_base(start) if start.run.learning_rate is None else world(start))
+        pending += scheduler.due()
+    return scheduler, made
 
 
-def _base(start: Start) -> RunRecord:
+def _base(start: Job) -> RunRecord:
     return RunRecord(run_id=start.run.run_id, spec=start.run, status="ok", metric=ACCURACY, metrics={}, curve=())
 
 
-def _steps(starts: list[Start]) -> int:
+def _steps(starts: list[Job]) -> int:
     return sum(start.num_steps for start in starts if start.run.purpose == "trial")
 
 
 @pytest.mark.parametrize("effort", list(EFFORTS))
 def test_no_technique_gets_more_than_the_offer_and_all_are_bracketed(effort: str) -> None:
-    agenda, made = _unfold(_study(tuning={"effort": effort}), _record)
+    scheduler, made = _unfold(_study(tuning={"effort": effort}), _record)
     offer = EFFORTS[effort]
-    for tuning in agenda.tunings():
+    for tuning in scheduler.tunings():
         trials = [s for s in made if s.run.purpose == "trial" and s.run.method.title == tuning.method]
         assert len({s.run.run_id for s in trials if s.until is not None}) <= offer.num_short
         assert len({s.run.run_id for s in trials if s.until is None}) <= offer.num_full
@@ -96,10 +96,10 @@ def test_no_technique_gets_more_than_the_offer_and_all_are_bracketed(effort: str
 
 
 def test_final_runs_take_the_chosen_rate_and_seeds_no_trial_saw() -> None:
-    agenda, made = _unfold(_study(), _record)
+    scheduler, made = _unfold(_study(), _record)
     finals = [s.run for s in made if s.run.purpose == "final" and s.run.learning_rate is not None]
     assert len(finals) == 6
-    tuned = {t.method: t.learning_rate for t in agenda.tunings()}
+    tuned = {t.method: t.learning_rate for t in scheduler.tunings()}
     assert all(run.learning_rate == tuned[run.method.title] for run in finals)
     assert not {r.seed for r in finals} & {s.run.seed for s in made if s.run.purpose == "trial"}
 
@@ -121,21 +121,21 @@ def test_a_killed_study_ends_with_the_same_trials_and_choice(cut: int) -> None:
     study = _study()
     whole, made = _unfold(study, _record)
     records: dict[str, RunRecord] = {}
-    agenda = agenda_of(study)
-    pending = agenda.due()
+    scheduler = scheduler_for(study)
+    pending = scheduler.due()
     for _ in range(cut):  # told in another order than they were given
         start = pending.pop()
         records[start.run.run_id] = _base(start) if start.run.learning_rate is None else _record(start)
-        agenda.tell(records[start.run.run_id])
-        pending += agenda.due()
-    again = {start.run.run_id for start in standing_of(study, records).pending}
+        scheduler.tell(records[start.run.run_id])
+        pending += scheduler.due()
+    again = {start.run.run_id for start in study_progress(study, records).pending}
     assert again
-    while pending := list(standing_of(study, records).pending):
+    while pending := list(study_progress(study, records).pending):
         for start in pending:
             record = _base(start) if start.run.learning_rate is None else _record(start)
-            assert came_so_far(record, start)
+            assert has_reached(record, start)
             records[start.run.run_id] = record
-    ended = standing_of(study, records)
+    ended = study_progress(study, records)
     assert set(records) == {start.run.run_id for start in made}
     assert [t.learning_rate for t in ended.tunings] == [t.learning_rate for t in whole.tunings()]
 
@@ -148,8 +148,8 @@ def test_the_order_in_which_trials_end_changes_nothing(shuffle: int) -> None:
 
 def test_settings_searched_beside_the_rate_share_the_offer() -> None:
     study = _study(methods=["lora", {"name": "vera", "search": {"r": [64, 128, 256]}}])
-    agenda, made = _unfold(study, _record)
-    tuning = next(t for t in agenda.tunings() if t.method == "vera")
+    scheduler, made = _unfold(study, _record)
+    tuning = next(t for t in scheduler.tunings() if t.method == "vera")
     assert tuning.chosen is not None
     assert tuning.chosen.knobs == {"r": 256}
     assert tuning.is_bracketed
@@ -160,21 +160,21 @@ def test_settings_searched_beside_the_rate_share_the_offer() -> None:
 
 
 def test_a_technique_refused_at_its_first_trials_is_not_tried_on() -> None:
-    def world(start: Start) -> RunRecord:
+    def world(start: Job) -> RunRecord:
         return _record(start, status="refused") if start.run.method.name == "oft" else _record(start)
 
-    agenda, made = _unfold(_study(), world)
+    scheduler, made = _unfold(_study(), world)
     assert sum(s.run.method.name == "oft" and s.run.purpose == "trial" for s in made) == 3
-    assert next(t for t in agenda.tunings() if t.method == "oft").chosen is None
+    assert next(t for t in scheduler.tunings() if t.method == "oft").chosen is None
 
 
 def test_a_trial_that_is_always_killed_counts_as_failed() -> None:
-    def world(start: Start) -> RunRecord:
+    def world(start: Job) -> RunRecord:
         rate = start.run.learning_rate
         return _record(start, status="killed") if rate is not None and rate > 2e-3 else _record(start)
 
-    agenda, made = _unfold(_study(methods=["lora"]), world)
-    (tuning,) = agenda.tunings()
+    scheduler, made = _unfold(_study(methods=["lora"]), world)
+    (tuning,) = scheduler.tunings()
     assert tuning.is_bracketed
     assert tuning.learning_rate is not None
     assert tuning.learning_rate < 2e-3
@@ -183,23 +183,23 @@ def test_a_trial_that_is_always_killed_counts_as_failed() -> None:
 
 
 def test_a_training_too_short_for_a_rung_is_tuned_by_its_end() -> None:
-    def world(start: Start) -> RunRecord:
+    def world(start: Job) -> RunRecord:
         assert start.until is None
         return _record(start)
 
-    agenda, _ = _unfold(_study(train={"max_steps": 1}), world)
-    assert all(tuning.is_bracketed for tuning in agenda.tunings())
+    scheduler, _ = _unfold(_study(train={"max_steps": 1}), world)
+    assert all(tuning.is_bracketed for tuning in scheduler.tunings())
 
 
 def test_what_is_expected_counts_down_to_what_there_was() -> None:
-    agenda = agenda_of(_study())
-    assert isinstance(agenda, TunedAgenda)
-    expected = agenda.num_runs
+    scheduler = scheduler_for(_study())
+    assert isinstance(scheduler, TunedScheduler)
+    expected = scheduler.num_runs
     whole, made = _unfold(_study(), _record)
     runs = {start.run.run_id for start in made}
     assert whole.num_runs == len(runs)
     assert abs(expected - len(runs)) <= 6
-    assert whole.foreseen() == []
+    assert whole.upcoming() == []
     assert _steps(made) / STEPS / 2 == pytest.approx(EFFORTS["standard"].price, abs=1.5)
 
 
@@ -226,12 +226,12 @@ def test_no_tuning_seed_of_an_effort_is_a_final_seed() -> None:
 
 def test_a_search_begins_by_the_width_of_the_base_and_goes_on_from_records_alone() -> None:
     study = _study(methods=["lora"])
-    narrow = agenda_of(study, width=256)
+    narrow = scheduler_for(study, width=256)
     rates = {s.run.learning_rate for s in narrow.due() if s.run.learning_rate is not None}
     assert rates == {5.6e-4, 1.8e-3, 5.6e-3}
-    unknown = {s.run.learning_rate for s in agenda_of(study).due() if s.run.learning_rate is not None}
+    unknown = {s.run.learning_rate for s in scheduler_for(study).due() if s.run.learning_rate is not None}
     assert unknown == {3.2e-5, 1e-4, 3.2e-4}
-    base = next(s for s in agenda_of(study, width=256).due() if s.run.learning_rate is None)
+    base = next(s for s in scheduler_for(study, width=256).due() if s.run.learning_rate is None)
     record = _base(base).model_copy(update={"base_width": 256})
-    pending = standing_of(study, {record.run_id: record}).pending
+    pending = study_progress(study, {record.run_id: record}).pending
     assert {start.run.learning_rate for start in pending} == rates

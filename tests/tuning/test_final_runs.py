@@ -10,9 +10,9 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import ExampleOutcome, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
-from peftscope.tuning.job import Start
-from peftscope.tuning.progress import replay, standing_of
-from peftscope.tuning.scheduler import UntunedAgenda, agenda_of
+from peftscope.tuning.job import Job
+from peftscope.tuning.progress import replay, study_progress
+from peftscope.tuning.scheduler import UntunedScheduler, scheduler_for
 
 STUDY = {
     "name": "grow",
@@ -38,13 +38,13 @@ def _record(run: RunSpec) -> RunRecord:
 
 def _work_off(study: StudySpec, at_most: int = 1000) -> dict[str, RunRecord]:
     """Records of a study, stopped after so many."""
-    agenda, records = agenda_of(study), {}
-    while due := agenda.due():
+    scheduler, records = scheduler_for(study), {}
+    while due := scheduler.due():
         for start in due:
             if len(records) == at_most:
                 return records
             records[start.run.run_id] = _record(start.run)
-            agenda.tell(records[start.run.run_id])
+            scheduler.tell(records[start.run.run_id])
     return records
 
 
@@ -69,22 +69,22 @@ def test_a_study_that_was_killed_gives_the_same_seeds_whenever_it_was() -> None:
     whole = _work_off(study)
     for at_most in range(len(whole)):
         records = _work_off(study, at_most)
-        agenda = agenda_of(study)
-        assert isinstance(agenda, UntunedAgenda)
+        scheduler = scheduler_for(study)
+        assert isinstance(scheduler, UntunedScheduler)
 
-        def done(start: Start, records: dict[str, RunRecord] = records) -> RunRecord | None:
+        def done(start: Job, records: dict[str, RunRecord] = records) -> RunRecord | None:
             return records.get(start.run.run_id)
 
-        while (found := replay(agenda, done))[1]:
+        while (found := replay(scheduler, done))[1]:
             for start in found[1]:
                 records[start.run.run_id] = _record(start.run)
-            agenda = agenda_of(study)
+            scheduler = scheduler_for(study)
         assert records.keys() == whole.keys()
 
 
 def test_where_a_study_stands_tells_what_more_it_needs() -> None:
     study = StudySpec.model_validate(STUDY)
     first = _work_off(study, 13)
-    standing = standing_of(study, first)
+    standing = study_progress(study, first)
     assert {start.run.method.name for start in standing.pending} == {"lora", "ia3"}
     assert {start.run.seed for start in standing.pending} == {3}

@@ -17,16 +17,16 @@ from peftscope.methods.catalog import card
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import CurvePoint, RunRecord
 from peftscope.schema.study import StudySpec, TuningSpec
-from peftscope.tuning.job import Start
-from peftscope.tuning.progress import came_so_far, replay, standing_of
+from peftscope.tuning.job import Job
+from peftscope.tuning.progress import has_reached, replay, study_progress
 from peftscope.tuning.sampler import Point, draw, grid, next_rate
-from peftscope.tuning.scheduler import TunedAgenda, agenda_of, rungs_of
+from peftscope.tuning.scheduler import TunedScheduler, rungs_of, scheduler_for
 from peftscope.tuning.search import survivors
-from peftscope.tuning.search_space import Space
+from peftscope.tuning.search_space import SearchSpace
 
 STEPS = 100
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="all")
-World = Callable[[Start], RunRecord]
+World = Callable[[Job], RunRecord]
 
 
 def _study(**parts: object) -> StudySpec:
@@ -41,13 +41,13 @@ def _study(**parts: object) -> StudySpec:
     return StudySpec.model_validate({**given, **parts})
 
 
-def _loss(start: Start, step: int) -> float:
+def _loss(start: Job, step: int) -> float:
     """A landscape: the best rate is 1e-3 in the end, and a third of it before the decay."""
     best = 1e-3 * (1 / 3 if step < STEPS else 1)
     return 1 + math.log10((start.run.learning_rate or best) / best) ** 2
 
 
-def _record(start: Start, *, status: str | None = None, reached: int | None = None) -> RunRecord:
+def _record(start: Job, *, status: str | None = None, reached: int | None = None) -> RunRecord:
     last = reached if reached is not None else start.until or STEPS
     stops = [step for step in (*start.run.rungs, STEPS) if step <= last]
     curve = tuple(
@@ -68,19 +68,19 @@ def _record(start: Start, *, status: str | None = None, reached: int | None = No
     )
 
 
-def _unfold(study: StudySpec, world: World = _record, *, shuffle: int | None = None) -> list[Start]:
+def _unfold(study: StudySpec, world: World = _record, *, shuffle: int | None = None) -> list[Job]:
     """All starts a study makes, in the order they are made."""
-    agenda, made, dice = agenda_of(study), [], random.Random(shuffle)
-    pending = agenda.due()
+    scheduler, made, dice = scheduler_for(study), [], random.Random(shuffle)
+    pending = scheduler.due()
     while pending:
         start = pending.pop(dice.randrange(len(pending)) if shuffle is not None else 0)
         made.append(start)
-        agenda.tell(world(start))
-        pending += agenda.due()
+        scheduler.tell(world(start))
+        pending += scheduler.due()
     return made
 
 
-def _trials(starts: list[Start], method: str = "lora") -> dict[float, list[int | None]]:
+def _trials(starts: list[Job], method: str = "lora") -> dict[float, list[int | None]]:
     """Learning rate -> the stages a trial was started for."""
     found: dict[float, list[int | None]] = {}
     for start in starts:
@@ -137,7 +137,7 @@ def test_the_leader_and_the_next_higher_rates_are_carried_through_the_decay() ->
 def test_the_best_rate_after_the_decay_is_found_although_another_led_before_it() -> None:
     study = _study(tuning={"trials": 8})
     starts = _unfold(study)
-    standing = standing_of(study, {s.run.run_id: _record(s) for s in starts})
+    standing = study_progress(study, {s.run.run_id: _record(s) for s in starts})
     for tuning in standing.tunings:
         ended = [t for t in tuning.trials if t.valid_score is not None]
         at_rung = min((t for t in tuning.trials if t.rungs), key=lambda t: t.rungs[0][1])
@@ -191,18 +191,18 @@ def test_a_study_stopped_anywhere_goes_on_to_the_same_trials() -> None:
         records: dict[str, RunRecord] = {}
         for start in plain[:stop]:
             records[start.run.run_id] = _record(start)
-        agenda = agenda_of(study)
+        scheduler = scheduler_for(study)
 
-        def done(start: Start, records: dict[str, RunRecord] = records) -> RunRecord | None:
+        def done(start: Job, records: dict[str, RunRecord] = records) -> RunRecord | None:
             record = records.get(start.run.run_id)
-            return record if record is not None and came_so_far(record, start) else None
+            return record if record is not None and has_reached(record, start) else None
 
-        _, pending = replay(agenda, done)
+        _, pending = replay(scheduler, done)
         while pending:
             start = pending.pop(0)
             records[start.run.run_id] = _record(start)
-            agenda.tell(records[start.run.run_id])
-            _, more = replay(agenda, done)
+            scheduler.tell(records[start.run.run_id])
+            _, more = replay(scheduler, done)
             pending += more
         assert set(records) == {start.run.run_id for start in plain}
         assert {i: r.status for i, r in records.items()} == {s.run.run_id: _record(s).status for s in plain}
@@ -211,7 +211,7 @@ def test_a_study_stopped_anywhere_goes_on_to_the_same_trials() -> None:
 def test_a_trial_that_something_killed_is_started_again_and_the_search_does_not_notice() -> None:
     killed: set[str] = set()
 
-    def world(start: Start) -> RunRecord:
+    def world(start: Job) -> RunRecord:
         if start.run.purpose == "trial" and start.run.run_id not in killed and len(killed) < 3:
             killed.add(start.run.run_id)
             return _record(start, status="killed", reached=3)
@@ -226,19 +226,19 @@ def test_a_trial_that_diverged_after_a_rung_counts_there_as_it_stood() -> None:
     """Told later, as a second start does, its record says more than it did at the rung."""
     study = _study()
 
-    def world(start: Start) -> RunRecord:
+    def world(start: Job) -> RunRecord:
         high = (start.run.learning_rate or 0) > 4e-4 and start.run.purpose == "trial" and start.until is None
         return _record(start, status="diverged", reached=50) if high else _record(start)
 
     starts = _unfold(study, world)
     records = {start.run.run_id: world(start) for start in starts}
-    standing = standing_of(study, records)
+    standing = study_progress(study, records)
     assert not standing.pending
     assert {run.run_id for run in standing.runs} == set(records)
 
 
 def test_a_best_rate_on_an_edge_is_flagged() -> None:
-    def falling(start: Start) -> RunRecord:
+    def falling(start: Job) -> RunRecord:
         record = _record(start)
         loss = 1 / (start.run.learning_rate or 1)
         metrics = (
@@ -249,14 +249,14 @@ def test_a_best_rate_on_an_edge_is_flagged() -> None:
 
     study = _study()
     starts = _unfold(study, falling)
-    tunings = standing_of(study, {s.run.run_id: falling(s) for s in starts}).tunings
+    tunings = study_progress(study, {s.run.run_id: falling(s) for s in starts}).tunings
     assert [t.edge for t in tunings] == ["highest", "highest"]
     starts = _unfold(study)
-    assert standing_of(study, {s.run.run_id: _record(s) for s in starts}).tunings[0].edge != "lowest"
+    assert study_progress(study, {s.run.run_id: _record(s) for s in starts}).tunings[0].edge != "lowest"
 
 
 def test_a_technique_no_rate_makes_fit_is_recorded_once_and_costs_no_more_trials() -> None:
-    def world(start: Start) -> RunRecord:
+    def world(start: Job) -> RunRecord:
         return _record(start, status="refused", reached=0) if start.run.method.name == "oft" else _record(start)
 
     starts = _unfold(_study(), world)
@@ -267,21 +267,21 @@ def test_a_technique_no_rate_makes_fit_is_recorded_once_and_costs_no_more_trials
 
 def test_the_number_of_runs_is_foreseen_and_comes_out() -> None:
     study = _study()
-    agenda = agenda_of(study)
-    assert isinstance(agenda, TunedAgenda)
-    assert agenda.num_runs == 1 + 2 * 4 + 2 * 3
-    pending, made = agenda.due(), 0
+    scheduler = scheduler_for(study)
+    assert isinstance(scheduler, TunedScheduler)
+    assert scheduler.num_runs == 1 + 2 * 4 + 2 * 3
+    pending, made = scheduler.due(), 0
     while pending:
         start = pending.pop(0)
         made += 1
-        agenda.tell(_record(start))
-        pending += agenda.due()
-    assert agenda.num_runs == 1 + 2 * 4 + 2 * 3
-    assert agenda.foreseen() == []
+        scheduler.tell(_record(start))
+        pending += scheduler.due()
+    assert scheduler.num_runs == 1 + 2 * 4 + 2 * 3
+    assert scheduler.upcoming() == []
 
 
 def test_settings_searched_beside_the_rate_are_drawn_from_what_the_trials_came_to() -> None:
-    space = Space(low=1e-5, high=1e-1, centre=1e-3, knobs={"r": [8, 16, 32, 64], "alpha": [1, 2, 4]})
+    space = SearchSpace(low=1e-5, high=1e-1, centre=1e-3, knobs={"r": [8, 16, 32, 64], "alpha": [1, 2, 4]})
     late: list[tuple[dict[str, Any], float]] = []
     for seed in range(5):
         tried: list[tuple[dict[str, Any], float]] = [({"learning_rate": 1e-3, "r": 8, "alpha": 1}, 3.0)]

@@ -14,12 +14,12 @@ import pytest
 from peftscope.errors import SpecError
 from peftscope.measures.registry import metric_specs
 from peftscope.methods.adapter_config import method_name
-from peftscope.schema.record import Attempt, CurvePoint, ExampleOutcome, RunRecord, TechniqueFacts
+from peftscope.schema.record import Attempt, CurvePoint, ExampleOutcome, MethodFacts, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import read_records
 from peftscope.store.frame import frame_of
 from peftscope.upstream.metrics import UPSTREAM_METRICS
-from peftscope.upstream.results_in import Names, keep_imported, read_document, read_upstream
+from peftscope.upstream.results_in import Names, read_document, read_upstream, store_imported
 from peftscope.upstream.results_out import document_of, export_upstream
 from published import image_result, text_result
 
@@ -57,7 +57,7 @@ def our_record(**changes: Any) -> RunRecord:
         "spec": spec,
         "status": "ok",
         "attempts": (Attempt(started_at=start, ended_at=end, status="ok", environment=environment),),
-        "technique": TechniqueFacts(tuner_class="x", adapted_modules=("a",), peft_config={"peft_type": "LORA"}),
+        "technique": MethodFacts(tuner_class="x", adapted_modules=("a",), peft_config={"peft_type": "LORA"}),
         "metrics": {"test_score": 0.1, "train_time_s": 3.5, "checkpoint_bytes": 77, "forgetting": 0.3, "drift": None},
         "missing": {"drift": "not asked for"},
         "curve": tuple(
@@ -74,7 +74,7 @@ def test_every_figure_of_every_published_document_survives_import_and_export(sha
     found = read_upstream(source, NAMES)
     assert found.counts == {"MetaMathQA": 52, "image-gen": 25}
     assert not found.skipped
-    keep_imported(tmp_path / "study", found.records)
+    store_imported(tmp_path / "study", found.records)
     export_upstream(read_records(tmp_path / "study"), tmp_path / "out")
     before = {p.relative_to(source): p for p in source.glob("*/*.json")}
     after = {p.relative_to(tmp_path / "out"): p for p in (tmp_path / "out").glob("*/*.json")}
@@ -83,7 +83,7 @@ def test_every_figure_of_every_published_document_survives_import_and_export(sha
         assert list(leaves(json.loads(path.read_text()))) == list(leaves(json.loads(after[name].read_text()))), name
     again = read_upstream(tmp_path / "out", NAMES)
     assert {r.run_id for r in again.records} == {r.run_id for r in found.records}
-    assert keep_imported(tmp_path / "study", again.records) == 0
+    assert store_imported(tmp_path / "study", again.records) == 0
 
 
 def test_published_results_fall_into_few_conditions_and_all_have_a_score(shared_data: Path) -> None:
@@ -114,11 +114,11 @@ def test_unknown_fields_survive_everywhere(make: Any, tmp_path: Path) -> None:
     document["train_info"]["metrics"].append("not a point")
     document["meta_info"]["new"] = math.nan
     found = read_upstream(put(tmp_path / "in", a=document), NAMES)
-    keep_imported(tmp_path / "study", found.records)
+    store_imported(tmp_path / "study", found.records)
     (path,) = export_upstream(read_records(tmp_path / "study"), tmp_path / "out")
     assert list(leaves(json.loads(path.read_text()))) == list(leaves(document))
     assert any("new_setting" in warning for warning in found.records[0].warnings)
-    assert keep_imported(tmp_path / "study", read_upstream(tmp_path / "out", NAMES).records) == 0
+    assert store_imported(tmp_path / "study", read_upstream(tmp_path / "out", NAMES).records) == 0
     assert found.records[0].quality_protocol != read(make()).quality_protocol  # it may decide quality
 
 
@@ -282,8 +282,8 @@ def test_our_own_records_come_back_as_they_were(tmp_path: Path) -> None:
     export_upstream([ok, failed], tmp_path / "out")
     found = read_upstream(tmp_path / "out", NAMES)
     assert sorted(found.records, key=lambda r: r.status) == sorted([ok, failed], key=lambda r: r.status)
-    assert keep_imported(tmp_path / "study", found.records) == 2
-    assert keep_imported(tmp_path / "study", found.records) == 0
+    assert store_imported(tmp_path / "study", found.records) == 2
+    assert store_imported(tmp_path / "study", found.records) == 0
     assert sorted(read_records(tmp_path / "study"), key=lambda r: r.run_id) == sorted(
         found.records, key=lambda r: r.run_id
     )
@@ -291,8 +291,8 @@ def test_our_own_records_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_an_import_does_not_replace_a_run_of_our_own_that_was_done_again(tmp_path: Path) -> None:
     newer = our_record(metrics={"test_score": 0.9})
-    keep_imported(tmp_path, [newer])
-    assert keep_imported(tmp_path, [our_record()]) == 0
+    store_imported(tmp_path, [newer])
+    assert store_imported(tmp_path, [our_record()]) == 0
     assert read_records(tmp_path) == [newer]
 
 

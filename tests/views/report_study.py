@@ -14,13 +14,13 @@ from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import Front
 from peftscope.analysis.power import More
 from peftscope.analysis.tuning import Trial, Tuning
-from peftscope.analysis.verdict import Candidate, Figure, Pair, Verdict
+from peftscope.analysis.verdict import Candidate, MetricSummary, Pair, Verdict
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import Attempt, CurvePoint, ExampleOutcome, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec
-from peftscope.views.report.content import Material, Topic
+from peftscope.views.report.content import ReportContent, Topic
 
 __all__ = ["ACCURACY", "METRICS", "a_front", "a_study", "many_singles"]
 
@@ -46,7 +46,7 @@ SEEDS = (1, 2, 3)
 MORE = More(seeds=4, shows="apart")
 
 
-def a_study(labels: Mapping[str, str] | None = None, **parts: Any) -> Material:
+def a_study(labels: Mapping[str, str] | None = None, **parts: Any) -> ReportContent:
     """The study's material; ``labels`` calls techniques by other names, ``parts`` replace fields."""
     names = {name: (labels or {}).get(name, name) for name in ("base", *KNOWN, "vera")}
     candidates = _candidates(names)
@@ -59,7 +59,7 @@ def a_study(labels: Mapping[str, str] | None = None, **parts: Any) -> Material:
         tiers=_tiers(candidates),
         notes=("Intervals are conditional on the frozen configurations: another tuning could choose others.",),
     )
-    material = Material(
+    content = ReportContent(
         name="tickets",
         place="results/tickets",
         records=_records(names),
@@ -74,10 +74,10 @@ def a_study(labels: Mapping[str, str] | None = None, **parts: Any) -> Material:
             Topic(title="Adapted", rows=(("method", "modules"), ("lora", "210"), ("oft", "60"))),
         ),
     )
-    return replace(material, **parts)
+    return replace(content, **parts)
 
 
-def many_singles(count: int = 52) -> Material:
+def many_singles(count: int = 52) -> ReportContent:
     """Results of others: one training of each technique, no scores per example."""
     random = np.random.default_rng(5)
     candidates = tuple(
@@ -87,7 +87,7 @@ def many_singles(count: int = 52) -> Material:
             learning_rate=1e-4,
             num_seeds=1,
             score=Estimate(float(score), None, None),
-            figures={
+            metrics={
                 MEMORY.name: _figure(2e10 + 2e10 * random.random() ** 2, 1),
                 PARAMS.name: _figure(10 ** random.uniform(4, 9.5), 1),
                 TIME.name: _figure(1500 + 900 * random.random(), 1),
@@ -102,7 +102,7 @@ def many_singles(count: int = 52) -> Material:
     )  # fmt: skip
     metrics = (ACCURACY, MEMORY, PARAMS, TIME)
     records = [_record(c.method, "lora", seed=0, rate=1e-4, score=c.score.value if c.score else 0) for c in candidates]
-    return Material(
+    return ReportContent(
         name="published",
         place="results/published",
         records=records,
@@ -142,13 +142,13 @@ def a_front(candidates: Sequence[Candidate], metrics: Sequence[MetricSpec]) -> F
 def _value(candidate: Candidate, metric: MetricSpec) -> float | None:
     if metric is ACCURACY:
         return candidate.score.value if candidate.score else None
-    figure = candidate.figures.get(metric.name)
+    figure = candidate.metrics.get(metric.name)
     return figure.mean if figure else None
 
 
-def _figure(value: float, num_runs: int) -> Figure:
+def _figure(value: float, num_runs: int) -> MetricSummary:
     spread = 0.0 if num_runs < 2 else 0.03 * value
-    return Figure(mean=value, low=value - spread, high=value + 2 * spread, num_runs=num_runs)
+    return MetricSummary(mean=value, low=value - spread, high=value + 2 * spread, num_runs=num_runs)
 
 
 def _candidates(names: Mapping[str, str]) -> tuple[Candidate, ...]:
@@ -156,7 +156,7 @@ def _candidates(names: Mapping[str, str]) -> tuple[Candidate, ...]:
         Candidate(
             method=names["base"], technique="base", is_base=True, num_seeds=1, num_examples=100, tier=4,
             score=Estimate(0.04, 0.016, 0.098),
-            figures={PARAMS.name: _figure(0.0, 1), DRIFT.name: _figure(0.0, 1), FILE.name: _figure(0.0, 1)},
+            metrics={PARAMS.name: _figure(0.0, 1), DRIFT.name: _figure(0.0, 1), FILE.name: _figure(0.0, 1)},
         )
     ]  # fmt: skip
     tiers = {"lily": 1, "ln-tuning": 1, "rslora": 1, "lora": 2, "dora": 2, "oft": 2, "ia3": 3}
@@ -172,7 +172,7 @@ def _candidates(names: Mapping[str, str]) -> tuple[Candidate, ...]:
                 failures=failures("diverged: the loss became NaN at step 7") if name == "ia3" else (),
                 score=Estimate(score, score - 0.045 * (4 - runs), score + 0.045 * (4 - runs)),
                 gain=Estimate(score - 0.04, score - 0.12, score + 0.06),
-                figures={m.name: _figure(v, runs) for m, v in zip(METRICS[1:], costs)},
+                metrics={m.name: _figure(v, runs) for m, v in zip(METRICS[1:], costs)},
                 tier=tiers[name],
                 single=False,
             )
@@ -248,9 +248,9 @@ PROTOCOL = Protocol(
 def _records(names: Mapping[str, str]) -> list[RunRecord]:
     records = [_record(names["base"], "base", seed=0, rate=None, score=0.04)]
     for name, (score, *costs) in KNOWN.items():
-        figures = dict(zip([m.name for m in METRICS[1:]], costs))
+        metrics = dict(zip([m.name for m in METRICS[1:]], costs))
         for seed in SEEDS[:1] if name == "lily" else SEEDS:
-            records.append(_record(names[name], name, seed=seed, rate=3e-4, score=score, figures=figures))
+            records.append(_record(names[name], name, seed=seed, rate=3e-4, score=score, metrics=metrics))
     records += [_record(names["vera"], "vera", seed=s, rate=3e-4, status="oom") for s in SEEDS]
     records.append(_record(names["ia3"], "ia3", seed=9, rate=3e-4, status="diverged"))
     return records
@@ -258,7 +258,7 @@ def _records(names: Mapping[str, str]) -> list[RunRecord]:
 
 def _record(
     label: str, technique: str, *, seed: int, rate: float | None, score: float = 0.0, status: str = "ok",
-    figures: Mapping[str, float] | None = None,
+    metrics: Mapping[str, float] | None = None,
 ) -> RunRecord:  # fmt: skip
     spec = RunSpec(
         model="builtin:nano-lm", task="math", method=MethodSpec(name=technique, label=label), learning_rate=rate,
@@ -287,7 +287,7 @@ def _record(
     )  # fmt: skip
     return RunRecord(
         run_id=spec.run_id, spec=spec, status=status, reason=attempt.reason, attempts=(attempt,),
-        metrics={"test_score": score, **(figures or {})} if good else {"test_score": None},
+        metrics={"test_score": score, **(metrics or {})} if good else {"test_score": None},
         curve=curve, metric=ACCURACY, protocol=PROTOCOL, quality_protocol=PROTOCOL.quality_hash,
         cost_protocol=PROTOCOL.cost_hash,
         examples=tuple(answers) if good else (),

@@ -59,7 +59,7 @@ def test_with_one_seed_no_number_of_seeds_is_made_up() -> None:
 
 
 def test_a_choice_made_for_its_cost_says_who_scores_more() -> None:
-    verdict = a_verdict(BASE, a_candidate("a", 0.6, figures=_memory(2e9)), a_candidate("b", 0.4, figures=_memory(1e9)))
+    verdict = a_verdict(BASE, a_candidate("a", 0.6, metrics=_memory(2e9)), a_candidate("b", 0.4, metrics=_memory(1e9)))
     text = _text(_recommend(verdict, prefer=["memory"]))
     assert "Take b" in text
     assert "chosen by what you prefer: the least training memory, among the techniques that keep the limits" in text
@@ -67,7 +67,7 @@ def test_a_choice_made_for_its_cost_says_who_scores_more() -> None:
 
 
 def test_a_preference_nobody_measured_is_said() -> None:
-    verdict = a_verdict(BASE, a_candidate("a", 0.6, figures=_memory(2e9)), a_candidate("b", 0.4))
+    verdict = a_verdict(BASE, a_candidate("a", 0.6, metrics=_memory(2e9)), a_candidate("b", 0.4))
     assert "Nobody measured decoding step, so that could not count." in _text(_recommend(verdict, prefer=["latency"]))
 
 
@@ -79,8 +79,8 @@ def test_a_base_that_was_not_measured_is_said_and_so_is_one_that_is_not_beaten()
 
 
 def test_many_techniques_are_counted_and_not_listed() -> None:
-    many = [a_candidate(f"m{n:02}", 0.5 - n / 1000, figures=_memory(9e9)) for n in range(30)]
-    verdict = a_verdict(BASE, a_candidate("a", 0.6, figures=_memory(1e9)), *many)
+    many = [a_candidate(f"m{n:02}", 0.5 - n / 1000, metrics=_memory(9e9)) for n in range(30)]
+    verdict = a_verdict(BASE, a_candidate("a", 0.6, metrics=_memory(1e9)), *many)
     told = _told(_recommend(verdict))
     assert told["It detectably beats 30 of 30"].startswith("and 22 more, by more than these")
     told = _told(_recommend(verdict, limits=Limits(costs={"memory": 2e9})))
@@ -136,7 +136,7 @@ def test_a_choice_whose_trainings_diverged_says_so_in_its_heading() -> None:
 
 
 def test_a_cheaper_one_is_called_no_worse_only_inside_the_margin() -> None:
-    costly, cheap = a_candidate("a", 0.6, figures=_memory(2e9)), a_candidate("b", 0.57, figures=_memory(1e9))
+    costly, cheap = a_candidate("a", 0.6, metrics=_memory(2e9)), a_candidate("b", 0.57, metrics=_memory(1e9))
     verdict = a_verdict(BASE, costly, cheap)
     assert "Cheaper, and perhaps worse: b (by up to 7.0 points) in training memory" in _text(_recommend(verdict))
     near = [replace(p, difference=Estimate(0.005, -0.005, 0.015)) if p.second == "b" else p for p in verdict.pairs]
@@ -145,9 +145,9 @@ def test_a_cheaper_one_is_called_no_worse_only_inside_the_margin() -> None:
 
 
 def test_what_is_tied_and_not_advised_as_cheaper_is_named_with_the_reason() -> None:
-    shaky = a_candidate("c", 0.57, failures=failures("diverged: loss is NaN"), figures=_memory(1e9))
+    shaky = a_candidate("c", 0.57, failures=failures("diverged: loss is NaN"), metrics=_memory(1e9))
     verdict = a_verdict(
-        BASE, a_candidate("a", 0.6, figures=_memory(3e9)), a_candidate("b", 0.57, figures=_memory(2e9)), shaky
+        BASE, a_candidate("a", 0.6, metrics=_memory(3e9)), a_candidate("b", 0.57, metrics=_memory(2e9)), shaky
     )
     text = _told(_recommend(verdict))["What cannot be told from it"]
     assert "The cheapest of the choice and these: b in training memory" in text

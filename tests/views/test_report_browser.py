@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from peftscope.views.report.content import Material
+from peftscope.views.report.content import ReportContent
 from peftscope.views.report.data import report_data
 from peftscope.views.report.page import page
-from peftscope.views.report.plots import figures_of
+from peftscope.views.report.plots import plots_of
 from views.report_study import a_study, many_singles
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -89,9 +89,9 @@ def browser() -> str:
     return found
 
 
-def looked_at(browser: str, material: Material, folder: Path) -> dict[str, Any]:
-    data = report_data(material)
-    text = page(data, figures_of(data)).replace("<title>", LISTEN + "<title>", 1)  # Plotly's source has such words, too
+def looked_at(browser: str, content: ReportContent, folder: Path) -> dict[str, Any]:
+    data = report_data(content)
+    text = page(data, plots_of(data)).replace("<title>", LISTEN + "<title>", 1)  # Plotly's source has such words, too
     text = PROBE.join([text[: text.rindex("</body>")], text[text.rindex("</body>") :]])
     (folder / "report.html").write_text(text, encoding="utf-8")
     done = subprocess.run(

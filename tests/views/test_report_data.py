@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 from peftscope.analysis.estimates import Estimate
-from peftscope.analysis.fairness import Fairness, Share
+from peftscope.analysis.fairness import Fairness, MethodBudget
 from peftscope.analysis.verdict import Candidate
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import CurvePoint
-from peftscope.views.report.content import Material
+from peftscope.views.report.content import ReportContent
 from peftscope.views.report.curves import LONGEST, training_data
 from peftscope.views.report.data import report_data
 from peftscope.views.report.fairness import fairness_topics
@@ -25,20 +25,22 @@ from views.report_study import ACCURACY, METRICS, a_study, many_singles
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
+def content() -> ReportContent:
     return a_study()
 
 
-def test_every_two_metrics_have_a_front_and_the_score_against_training_memory_comes_first(material: Material) -> None:
-    front = report_data(material)["front"]
+def test_every_two_metrics_have_a_front_and_the_score_against_training_memory_comes_first(
+    content: ReportContent,
+) -> None:
+    front = report_data(content)["front"]
     assert front["default"] == ["peak_train_memory_bytes", "accuracy"]
     assert set(front["axes"]) == {metric.name for metric in METRICS}
     asked = {frozenset(pair) for pair in itertools.combinations(front["axes"], 2)}
     assert {frozenset(key.split("|")) for key in front["fronts"]} == asked
 
 
-def test_a_point_has_its_interval_on_the_score_and_its_range_on_a_cost(material: Material) -> None:
-    points = report_data(material)["front"]["points"]
+def test_a_point_has_its_interval_on_the_score_and_its_range_on_a_cost(content: ReportContent) -> None:
+    points = report_data(content)["front"]["points"]
     score, memory = points["accuracy"]["lora"], points["peak_train_memory_bytes"]["lora"]
     assert (score["value"], score["low"], score["high"]) == (49.0, 44.5, 53.5)
     assert score["spread"] == "95 % interval"
@@ -47,16 +49,16 @@ def test_a_point_has_its_interval_on_the_score_and_its_range_on_a_cost(material:
     assert memory["text"] == "1.07 GB"
 
 
-def test_single_runs_have_no_probability_and_say_what_they_are(material: Material) -> None:
-    data = report_data(material)
+def test_single_runs_have_no_probability_and_say_what_they_are(content: ReportContent) -> None:
+    data = report_data(content)
     assert [m for m, known in data["methods"].items() if known["single"]] == ["lily"]
     assert all("lily" not in front["membership"] for front in data["front"]["fronts"].values())
     assert "single run" in str(data["tiers"]["table"])
     assert all(known["single"] for known in report_data(many_singles())["methods"].values())
 
 
-def test_a_zero_has_a_place_on_a_logarithmic_axis_and_keeps_its_text(material: Material) -> None:
-    front = report_data(material)["front"]
+def test_a_zero_has_a_place_on_a_logarithmic_axis_and_keeps_its_text(content: ReportContent) -> None:
+    front = report_data(content)["front"]
     axis, base = front["axes"]["num_trainable_params"], front["points"]["num_trainable_params"]["base"]
     assert axis["scale"] == "log"
     assert 0 < base["value"] == pytest.approx(axis["floor"])
@@ -82,16 +84,16 @@ def test_a_candidate_whose_score_is_no_number_is_not_drawn() -> None:
     assert reading(lost, ACCURACY, score=ACCURACY) is None
 
 
-def test_one_technique_has_one_colour_and_56_have_marks_of_their_own(material: Material) -> None:
+def test_one_technique_has_one_colour_and_56_have_marks_of_their_own(content: ReportContent) -> None:
     names = [f"t{i}" for i in range(56)]
     assert len({(mark.color, mark.symbol) for mark in marks_of([], names).values()}) == 56
     assert len({mark.color for mark in marks_of([], names[:7]).values()}) == 7
-    methods = report_data(material)["methods"]
+    methods = report_data(content)["methods"]
     assert "vera" in methods  # tuned, and no run of it came to a score
 
 
-def test_the_matrix_says_both_sides_of_a_pair_and_no_verdict_where_there_is_none(material: Material) -> None:
-    matrix = report_data(material)["pairs"]["matrix"]
+def test_the_matrix_says_both_sides_of_a_pair_and_no_verdict_where_there_is_none(content: ReportContent) -> None:
+    matrix = report_data(content)["pairs"]["matrix"]
     cells = {(r["method"], n): c for r in matrix["rows"] for n, c in zip(matrix["names"], r["cells"])}
     assert cells["ln-tuning", "lora"]["verdict"] == "better"
     assert cells["lora", "ln-tuning"]["verdict"] == "worse"
@@ -99,22 +101,22 @@ def test_the_matrix_says_both_sides_of_a_pair_and_no_verdict_where_there_is_none
     assert cells["lora", "dora"]["sign"] == "="
     assert cells["lora", "lora"]["text"] == ""
     assert "vera" not in matrix["names"]
-    without = replace(material, verdict=replace(material.verdict, pairs=material.verdict.pairs[1:]))
-    first = material.verdict.pairs[0]
+    without = replace(content, verdict=replace(content.verdict, pairs=content.verdict.pairs[1:]))
+    first = content.verdict.pairs[0]
     rows = {r["method"]: r for r in report_data(without)["pairs"]["matrix"]["rows"]}
     place = list(rows).index(first.second)
     assert rows[first.first]["cells"][place]["text"] == "not compared"
 
 
-def test_an_undecided_pair_says_what_would_decide_it(material: Material) -> None:
-    pair = material.verdict.pair("lily", "ln-tuning")
+def test_an_undecided_pair_says_what_would_decide_it(content: ReportContent) -> None:
+    pair = content.verdict.pair("lily", "ln-tuning")
     assert pair is not None
-    assert "lily against ln-tuning is undecided" in pair_sentence(pair, material.verdict)
-    assert "about 4 more seeds" in pair_sentence(pair, material.verdict)
+    assert "lily against ln-tuning is undecided" in pair_sentence(pair, content.verdict)
+    assert "about 4 more seeds" in pair_sentence(pair, content.verdict)
 
 
-def test_a_stopped_trial_shows_its_step_and_the_loss_it_had_there(material: Material) -> None:
-    entries = {entry["method"]: entry for entry in report_data(material)["learning_rates"]}
+def test_a_stopped_trial_shows_its_step_and_the_loss_it_had_there(content: ReportContent) -> None:
+    entries = {entry["method"]: entry for entry in report_data(content)["learning_rates"]}
     stopped = next(t for t in entries["lora"]["trials"] if t["state"] == "stopped")
     assert (stopped["stopped_at"], stopped["score"], stopped["chosen"]) == (8, None, False)
     assert stopped["loss"] == pytest.approx(1.5 - 0.466, abs=0.01)
@@ -125,19 +127,19 @@ def test_a_stopped_trial_shows_its_step_and_the_loss_it_had_there(material: Mate
     assert {t["state"] for t in entries["vera"]["trials"]} == {"oom"}
 
 
-def test_the_best_so_far_never_gets_worse_and_counts_every_trial(material: Material) -> None:
-    best = {entry["method"]: entry["values"] for entry in report_data(material)["best"]}
+def test_the_best_so_far_never_gets_worse_and_counts_every_trial(content: ReportContent) -> None:
+    best = {entry["method"]: entry["values"] for entry in report_data(content)["best"]}
     assert "vera" not in best  # no trial came to a score
     assert best["lora"][0] is None  # stopped early
-    assert next(e for e in report_data(material)["best"] if e["method"] == "oft")["expected"][0] < best["oft"][0]
+    assert next(e for e in report_data(content)["best"] if e["method"] == "oft")["expected"][0] < best["oft"][0]
     assert best["oft"] == [best["oft"][0]] * 4
-    lower = replace(material.verdict, metric=material.verdict.metric.model_copy(update={"direction": "lower"}))
-    falling = {e["method"]: e["values"] for e in report_data(replace(material, verdict=lower))["best"]}["lora"]
+    lower = replace(content.verdict, metric=content.verdict.metric.model_copy(update={"direction": "lower"}))
+    falling = {e["method"]: e["values"] for e in report_data(replace(content, verdict=lower))["best"]}["lora"]
     assert falling[1] > falling[2] == falling[3]
 
 
-def test_a_long_curve_is_thinned_and_keeps_its_ends(material: Material) -> None:
-    run = next(r for r in material.records if r.curve)
+def test_a_long_curve_is_thinned_and_keeps_its_ends(content: ReportContent) -> None:
+    run = next(r for r in content.records if r.curve)
     points = [CurvePoint(step=s, learning_rate=0.1, train_loss=float(s), train_time_s=0.0) for s in range(1000)]
     (course,) = training_data([run.model_copy(update={"curve": tuple(points)})], [], {})
     assert len(course["loss"]["steps"]) <= LONGEST + 1
@@ -145,9 +147,9 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends(material: Material) -> None:
     assert course["thinned"]
 
 
-def test_failures_of_one_reason_stand_together_and_stopped_trials_are_none(material: Material) -> None:
-    stopped = material.records[1].model_copy(update={"status": "eliminated", "reason": "step 8"})
-    found = report_data(replace(material, records=[*material.records, stopped]))["failures"]
+def test_failures_of_one_reason_stand_together_and_stopped_trials_are_none(content: ReportContent) -> None:
+    stopped = content.records[1].model_copy(update={"status": "eliminated", "reason": "step 8"})
+    found = report_data(replace(content, records=[*content.records, stopped]))["failures"]
     vera = next(f for f in found["runs"] if f["title"].startswith("vera"))
     assert vera["title"] == "vera lr 0.0003 seeds 1, 2, 3"
     assert len(vera["runs"]) == 3
@@ -156,20 +158,20 @@ def test_failures_of_one_reason_stand_together_and_stopped_trials_are_none(mater
     assert found["stopped"].startswith("1 trial was stopped")
 
 
-def test_conditions_give_both_hashes_with_what_they_are_made_of(material: Material) -> None:
-    conditions = report_data(material)["conditions"]
+def test_conditions_give_both_hashes_with_what_they_are_made_of(content: ReportContent) -> None:
+    conditions = report_data(content)["conditions"]
     assert [p["kind"] for p in conditions["protocols"]] == ["quality", "cost"]
     assert ("task.version", "3") in conditions["protocols"][0]["lines"]
     assert ("packages.peft", "0.21.2") in conditions["protocols"][1]["lines"]
-    assert conditions["environments"][0]["num_runs"] == len(material.records)
+    assert conditions["environments"][0]["num_runs"] == len(content.records)
 
 
 def test_what_each_technique_was_given_is_a_table_without_empty_columns() -> None:
     given = Fairness(
         shares=(
-            Share(method="a", technique="a", num_offered=4, num_trials=4, num_eliminated=2, chosen_rate=1e-3,
+            MethodBudget(method="a", technique="a", num_offered=4, num_trials=4, num_eliminated=2, chosen_rate=1e-3,
                   learning_rates=(1e-4, 1e-3), edge="highest", seeds=(1, 2), final_steps=64, modules={"q_proj": 2}),
-            Share(method="b", technique="b", num_offered=4, num_trials=3,
+            MethodBudget(method="b", technique="b", num_offered=4, num_trials=3,
                   failed_trials=("oom: x", "oom: y", "error: z")),
         ),
         differences=(),
@@ -194,9 +196,9 @@ def test_what_each_technique_was_given_is_a_table_without_empty_columns() -> Non
     assert fairness_topics(unequal)[0].lines[0] == "Trials offered: from 2 to 4."
 
 
-def test_a_study_without_anything_yet_has_data_all_the_same(material: Material) -> None:
-    verdict = replace(material.verdict, candidates=(), pairs=(), tiers=())
-    data = report_data(replace(material, verdict=verdict, records=(), tunings=(), fronts=()))
+def test_a_study_without_anything_yet_has_data_all_the_same(content: ReportContent) -> None:
+    verdict = replace(content.verdict, candidates=(), pairs=(), tiers=())
+    data = report_data(replace(content, verdict=verdict, records=(), tunings=(), fronts=()))
     assert data["front"]["default"] is None
     assert data["pairs"]["matrix"] is None
     assert json.dumps(data, allow_nan=False)

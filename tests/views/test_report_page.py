@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from peftscope.errors import StoreError
-from peftscope.views.report.content import Material, Topic
+from peftscope.views.report.content import ReportContent, Topic
 from peftscope.views.report.data import report_data
 from peftscope.views.report.files import summary_text, verdicts_csv, write_report
 from peftscope.views.report.page import page
-from peftscope.views.report.plots import figures_of
+from peftscope.views.report.plots import plots_of
 from views.report_study import a_study, many_singles
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{7*7}}%{x}$a_b^$\u2028&lt;"
@@ -47,9 +47,9 @@ class Elements(HTMLParser):
             self.texts.append(data)
 
 
-def made(material: Material) -> str:
-    data = report_data(material)
-    return page(data, figures_of(data))
+def made(content: ReportContent) -> str:
+    data = report_data(content)
+    return page(data, plots_of(data))
 
 
 def embedded(text: str) -> dict[str, Any]:

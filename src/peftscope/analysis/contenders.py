@@ -9,7 +9,7 @@ from scipy import stats
 from peftscope.analysis.answers import answers_in
 from peftscope.analysis.criteria import Criteria, criteria_for
 from peftscope.analysis.judge import trained_in
-from peftscope.analysis.looks import Trained
+from peftscope.analysis.looks import TrainedMethods
 from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.analysis.power import chances_to_decide
 from peftscope.schema.metric import MetricSpec
@@ -35,7 +35,7 @@ def contenders_among(
     return () if trained is None else contenders(trained, looks, criteria_for(metric), most=most)
 
 
-def contenders(trained: Trained, looks: Looks, criteria: Criteria, *, most: int) -> tuple[str, ...]:
+def contenders(trained: TrainedMethods, looks: Looks, criteria: Criteria, *, most: int) -> tuple[str, ...]:
     """Techniques that more seeds go to, in the order of their names; none where nothing more is to be decided.
 
     Asked are the pairs of the best so far with the others that were given seeds at the last look, and with the base,

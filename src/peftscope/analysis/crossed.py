@@ -10,7 +10,7 @@ first is taken from a technique's own thousand examples. The second would come f
 technique's leans on those of all (``moderated``). Between techniques of different accuracy it is taken to be
 proportional to p (1 - p): seeds scatter less near 0 and 1, equally so on the arcsine scale.
 
-Each technique's mean square of seeds less its rest is an estimate of the seed variance; one below zero counts as
+Each technique's mean square of seeds less its residual is an estimate of the seed variance; one below zero counts as
 zero, which widens intervals a little. Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946), the
 error of the seed variance being that of the mean squares and not of their difference.
 
@@ -41,7 +41,15 @@ from peftscope.analysis.clusters import parts_of_groups
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.moderated import moderated
 
-__all__ = ["Crossed", "Differences", "against_the_rest", "differences", "fit", "mean_intervals", "rest_weights"]
+__all__ = [
+    "Crossed",
+    "Differences",
+    "against_the_others",
+    "fit_crossed",
+    "mean_differences",
+    "mean_intervals",
+    "residual_weights",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -75,7 +83,7 @@ class Crossed:
     """Every score lies between 0 and 1."""
     weight: Floats
     """Shape (T,): what a technique's seed variance is proportional to."""
-    rest: Floats
+    residual: Floats
     """Shape (T,): variance of the rest, of one answer; NaN with one seed."""
     scale: Floats
     """Shape (T,): seed variance of one training, over ``weight``; 0 where it is not known."""
@@ -154,7 +162,7 @@ class Differences:
     """Shape (P,): of freedom."""
 
 
-def fit(
+def fit_crossed(
     scores: Mapping[str, Floats],
     *,
     fixed: Sequence[str] = (),
@@ -187,11 +195,11 @@ def fit(
         answers = counts * num_answers
         share = (means * answers + 0.5) / (answers + 1.0)
         weight = share * (1.0 - share)
-    squares, rest = np.array([_mean_squares(values) for values in scores.values()]).T
+    squares, residual = np.array([_mean_squares(values) for values in scores.values()]).T
     degrees = np.where(still | ~np.isfinite(squares), 0.0, counts - 1.0)
     found = moderated(squares / weight, degrees, alone=np.array([name in alone for name in names]))
     # where a technique has no rest of its own, that of all: what is left of the noise is the seeds'
-    own_rest = rest / by_example.shape[1] / weight
+    own_rest = residual / by_example.shape[1] / weight
     lent = float(np.average(own_rest[degrees > 0], weights=degrees[degrees > 0])) if degrees.any() else 0.0
     scale = np.maximum(found.variances - np.where(degrees > 0, own_rest, lent), 0.0)
     scale = np.where(found.degrees > 0, scale, 0.0)
@@ -207,7 +215,7 @@ def fit(
         means=means,
         bounded=bounded,
         weight=weight,
-        rest=rest,
+        residual=residual,
         scale=scale,
         noise=found.variances,
         degrees=found.degrees,
@@ -240,7 +248,7 @@ def mean_intervals(crossed: Crossed, level: float) -> list[Estimate]:
     ]
 
 
-def differences(crossed: Crossed, first: Ints, second: Ints) -> Differences:
+def mean_differences(crossed: Crossed, first: Ints, second: Ints) -> Differences:
     """Paired differences of techniques by position, each of shape (P,).
 
     Between 0 and 1, half an answer is added to each of the four outcomes of a pair (Agresti and Min, Statistics in
@@ -268,7 +276,7 @@ def differences(crossed: Crossed, first: Ints, second: Ints) -> Differences:
     variance = of_examples + left
     part = np.where(apart > 0.0, left / np.where(apart > 0.0, apart, 1.0), 1.0)
     noise = share * crossed.weight * crossed.noise
-    wobble = part**2 * _wobble(crossed, noise[first], noise[second], first, second) * _blocked(crossed)
+    wobble = part**2 * _variance_of_estimate(crossed, noise[first], noise[second], first, second) * _blocked(crossed)
     if not crossed.bounded or crossed.grouped:
         wobble = wobble + of_examples**2 / max(count - 1, 1)
     errors = np.sqrt(variance) if count > 1 else np.zeros(len(variance))
@@ -279,14 +287,14 @@ def differences(crossed: Crossed, first: Ints, second: Ints) -> Differences:
     )
 
 
-def rest_weights(count: int) -> Floats:
+def residual_weights(count: int) -> Floats:
     """Of the means, in the contrasts of each with the mean of the rest; shape (count, count)."""
     return np.asarray((np.eye(count) * count - 1.0) / (count - 1), np.float64)
 
 
-def against_the_rest(crossed: Crossed, among: Sequence[int]) -> tuple[Floats, Floats, Floats]:
+def against_the_others(crossed: Crossed, among: Sequence[int]) -> tuple[Floats, Floats, Floats]:
     """Each technique less the mean of the rest of a set: values, standard errors, degrees of freedom, shape (len,)."""
-    weights = rest_weights(len(among))
+    weights = residual_weights(len(among))
     place = np.ix_(among, among)
     variance = np.einsum("ci,ij,cj->c", weights, crossed.covariance[place], weights)
     of_seeds = crossed.covariance_of_seeds[place]
@@ -336,7 +344,7 @@ def _correlation(by_seed: Sequence[Mapping[int, float]], shared: Ints, effects: 
     return float(np.clip(products / expected, -1.0 / (len(able) - 1), 1.0)) if expected > 0.0 else None
 
 
-def _wobble(crossed: Crossed, one: Floats, other: Floats, first: Ints, second: Ints) -> Floats:
+def _variance_of_estimate(crossed: Crossed, one: Floats, other: Floats, first: Ints, second: Ints) -> Floats:
     """Squared error of the sum of two noises, shape (P,), over two: what techniques lean on is one for both."""
     known = np.where(crossed.degrees > 0, crossed.degrees, np.inf)
     apart = one**2 / known[first] + other**2 / known[second]

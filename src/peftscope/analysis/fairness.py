@@ -14,7 +14,7 @@ from peftscope.schema.record import RunRecord
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
 
-__all__ = ["Difference", "Fairness", "Share", "fairness"]
+__all__ = ["Difference", "Fairness", "MethodBudget", "fairness"]
 
 TIMES = ("train_time_s", "upstream_train_time_s")
 """Seconds of training, the first of these a record has."""
@@ -23,7 +23,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class MethodBudget:
     """What one technique was given."""
 
     method: str
@@ -82,7 +82,7 @@ class Difference:
 class Fairness:
     """The whole of it."""
 
-    shares: tuple[Share, ...]
+    shares: tuple[MethodBudget, ...]
     """The untouched base has none: nothing is spent on it."""
     differences: tuple[Difference, ...]
     """Each a warning."""
@@ -141,12 +141,12 @@ def _telling(group: Sequence[RunRecord]) -> RunRecord:
     return max(group, key=lambda r: (r.technique is not None, r.spec.purpose == "final", r.status == "ok"))
 
 
-def _share(title: str, group: Sequence[RunRecord], tuning: Tuning | None, offered: int) -> Share:
+def _share(title: str, group: Sequence[RunRecord], tuning: Tuning | None, offered: int) -> MethodBudget:
     trials = [r for r in group if r.spec.purpose == "trial"]
     finals = [r for r in group if r.spec.purpose == "final"]
     told = _telling(group)
     params = [r.metrics.get("num_trainable_params") for r in [told, *finals]]
-    return Share(
+    return MethodBudget(
         method=title,
         technique=told.spec.method.name,
         num_offered=tuning.num_offered if tuning is not None else offered,
@@ -187,7 +187,7 @@ def _module_kinds(record: RunRecord) -> dict[str, int]:
 
 
 def _modules(
-    shares: Sequence[Share], latest: Mapping[str, RunRecord], traits: Mapping[str, Traits]
+    shares: Sequence[MethodBudget], latest: Mapping[str, RunRecord], traits: Mapping[str, Traits]
 ) -> Difference | None:
     """Other modules than most, unless the technique is about those modules."""
     free = [s for s in shares if s.modules and _is_free(latest[s.method], traits)]
@@ -244,7 +244,7 @@ def _plain(value: Any) -> str | None:
     return f"{value:g}" if isinstance(value, float) else str(value) if isinstance(value, int | str) else None
 
 
-def _rates(shares: Sequence[Share], latest: Mapping[str, RunRecord]) -> Difference | None:
+def _rates(shares: Sequence[MethodBudget], latest: Mapping[str, RunRecord]) -> Difference | None:
     tried = {s.method: str(len(s.learning_rates)) for s in shares}
     if any(s.effort is not None for s in shares):
         return None  # the offer is equal, and who needs fewer trials uses fewer
@@ -264,7 +264,7 @@ def _rates(shares: Sequence[Share], latest: Mapping[str, RunRecord]) -> Differen
     return _apart("rates", "not all were tried at the same number of learning rates", tried)
 
 
-def _seeds(shares: Sequence[Share], study: StudySpec | None) -> Difference | None:
+def _seeds(shares: Sequence[MethodBudget], study: StudySpec | None) -> Difference | None:
     """Seeds that are not the same by anything but the study's own plan."""
     if (
         study is not None

@@ -110,7 +110,7 @@ def _is_score(metric: MetricSpec, verdict: Verdict) -> bool:
 def _value(candidate: Candidate, metric: MetricSpec, verdict: Verdict) -> float | None:
     if _is_score(metric, verdict):
         return None if candidate.score is None else candidate.score.value
-    figure = candidate.figures.get(metric.name)
+    figure = candidate.metrics.get(metric.name)
     return None if figure is None else figure.mean
 
 
@@ -144,8 +144,8 @@ def _membership(
                 kept = [row for row in rows if row is not None]
                 sampled[:, known, column] = _sign(metric) * drawn.draws[taken][:, kept]
             continue
-        figures = [c.figures[metric.name] for c in able]
-        spread = np.array([(f.deviation or 0.0) / np.sqrt(f.num_runs) for f in figures])
+        seen = [c.metrics[metric.name] for c in able]
+        spread = np.array([(f.deviation or 0.0) / np.sqrt(f.num_runs) for f in seen])
         if spread.any():
             sampled[:, :, column] += spread * generator.standard_normal((draws, len(able)))
     shares = _on_front(sampled).mean(axis=0)

@@ -14,13 +14,13 @@ from peftscope.analysis.answers import Answers, answers_in
 from peftscope.analysis.criteria import Criteria, criteria_for
 from peftscope.analysis.crossed import Crossed, mean_intervals
 from peftscope.analysis.estimates import Estimate
-from peftscope.analysis.looks import Trained
+from peftscope.analysis.looks import TrainedMethods
 from peftscope.analysis.outcomes import Outcomes, Training
 from peftscope.analysis.pairs import gains_of, pairs_of
 from peftscope.analysis.pooling import Pooled, pooled
 from peftscope.analysis.tiers import tiers_of
 from peftscope.analysis.tuning import Tuning
-from peftscope.analysis.verdict import Candidate, Failure, Figure, Pair, Verdict
+from peftscope.analysis.verdict import Candidate, FailedRun, MetricSummary, Pair, Verdict
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.seeds import Looks
 
@@ -29,7 +29,7 @@ __all__ = ["final_runs", "judge", "trained_in"]
 SEED = 0
 """Of the draws behind pooled scores and tiers."""
 
-MUCH_OF_THE_MEAN = 0.1
+HEAVY_TAIL_SHARE = 0.1
 """Part of a mean that the largest hundredth of the examples make up, from which it is said."""
 
 FEW_GROUPS = 20
@@ -51,7 +51,7 @@ class _Group:
     technique: str
     rate: float | None
     all_runs: pd.DataFrame
-    failed: tuple[Failure, ...]
+    failed: tuple[FailedRun, ...]
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -146,7 +146,7 @@ def judge(
     )
 
 
-def _evidence(trained: Trained, criteria: Criteria, looks: Looks) -> _Evidence:
+def _evidence(trained: TrainedMethods, criteria: Criteria, looks: Looks) -> _Evidence:
     outcomes, sign, level = trained.outcomes, trained.sign, criteria.level
     crossed = outcomes.whole
     found = _Evidence(
@@ -179,7 +179,7 @@ def _evidence(trained: Trained, criteria: Criteria, looks: Looks) -> _Evidence:
 
 def trained_in(
     runs: Mapping[str, pd.DataFrame], answers: Answers, bases: Sequence[str], *, sign: float
-) -> Trained | None:
+) -> TrainedMethods | None:
     """Trainings of candidates by title, those without scores left out; None where none has any."""
     trainings: dict[str, list[Training]] = {}
     for title, rows in runs.items():
@@ -194,7 +194,7 @@ def trained_in(
     if not trainings:
         return None
     fixed = [name for name in bases if name in trainings]
-    return Trained(trainings=trainings, fixed=fixed, sign=sign, groups=answers.groups)
+    return TrainedMethods(trainings=trainings, fixed=fixed, sign=sign, groups=answers.groups)
 
 
 def final_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -216,7 +216,7 @@ def _groups(runs: pd.DataFrame, by_run: Mapping[str, pd.Series[float]], notes: l
             technique=str(rows["technique"].iloc[0]),
             rate=known,
             all_runs=rows,
-            failed=tuple(Failure(status=str(s), reason=str(r)) for s, r in zip(bad["status"], bad["reason"])),
+            failed=tuple(FailedRun(status=str(s), reason=str(r)) for s, r in zip(bad["status"], bad["reason"])),
         )
         lost = [failure for failure in group.failed if failure.status != DIVERGED]
         if lost and len(group.runs):
@@ -254,7 +254,7 @@ def _candidate(group: _Group, evidence: _Evidence, tuning: Tuning | None, *, is_
         failures=group.failed,
         score=score,
         gain=evidence.gains.get(group.title),
-        figures=_figures(group.runs),
+        metrics=_figures(group.runs),
         tier=next((place for place, names in enumerate(evidence.tiers, start=1) if group.title in names), None),
         single=single,
         edge=tuning.edge if tuning is not None else None,
@@ -278,8 +278,8 @@ def _open_notes(candidates: Sequence[Candidate]) -> list[str]:
     ]
 
 
-def _figures(runs: pd.DataFrame) -> dict[str, Figure]:
-    figures = {}
+def _figures(runs: pd.DataFrame) -> dict[str, MetricSummary]:
+    metrics = {}
     for name in runs.columns:
         if name in NOT_FIGURES or runs[name].dtype == bool:
             continue
@@ -287,14 +287,14 @@ def _figures(runs: pd.DataFrame) -> dict[str, Figure]:
             continue
         values = runs[name].dropna().astype(float)
         if len(values):
-            figures[str(name)] = Figure(
+            metrics[str(name)] = MetricSummary(
                 mean=float(values.mean()),
                 low=float(values.min()),
                 high=float(values.max()),
                 num_runs=len(values),
                 deviation=float(values.std()) if len(values) > 1 else None,
             )
-    return figures
+    return metrics
 
 
 def _rank(candidate: Candidate, sign: float) -> tuple[Any, ...]:
@@ -315,7 +315,7 @@ def _tail_notes(crossed: Crossed) -> list[str]:
     few = max(crossed.num_examples // 100, 1)
     carried = sizes[:, :few].sum(axis=1) / np.maximum(sizes.sum(axis=1), 1e-300)
     worst = int(carried.argmax())
-    if carried[worst] < MUCH_OF_THE_MEAN or crossed.num_examples < 100:
+    if carried[worst] < HEAVY_TAIL_SHARE or crossed.num_examples < 100:
         return []
     medians = np.median(crossed.example_means, axis=1)
     beside = ", ".join(f"{name} {value:.3g}" for name, value in zip(crossed.names, medians))

@@ -83,14 +83,14 @@ def metric_for(names: Sequence[str], candidates: Sequence[Candidate], *, merged:
         merged: Whether the adapter will be merged, so that what is measured merged comes first.
     """
     names = sorted(names, key=lambda name: "merged" not in name) if merged else names
-    counts = {name: sum(name in c.figures and not c.is_base for c in candidates) for name in names}
+    counts = {name: sum(name in c.metrics and not c.is_base for c in candidates) for name in names}
     best = max(counts, key=lambda name: counts[name], default=None)
     return best if best is not None and counts[best] else None
 
 
 def value_of(candidate: Candidate, quantity: str, metrics: Mapping[str, str]) -> float | None:
     """Mean over the seeds; None where it was not measured."""
-    figure = candidate.figures.get(metrics[quantity]) if quantity in metrics else None
+    figure = candidate.metrics.get(metrics[quantity]) if quantity in metrics else None
     return None if figure is None else figure.mean
 
 
@@ -118,7 +118,7 @@ def excluded_by(
 def _costly(candidate: Candidate, limits: Limits, metrics: Mapping[str, str]) -> list[Breach]:
     found = []
     for quantity, bound in limits.costs.items():
-        figure = candidate.figures.get(metrics[quantity]) if quantity in metrics else None
+        figure = candidate.metrics.get(metrics[quantity]) if quantity in metrics else None
         if figure is None or figure.high > bound:
             found.append(Breach(limit=quantity, value=None if figure is None else figure.high, bound=bound))
     return found

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
 from peftscope.schema.seeds import Looks
 
-__all__ = ["Look", "Trained"]
+__all__ = ["Look", "TrainedMethods"]
 
 Ints = NDArray[np.int64]
 
@@ -38,7 +38,7 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainedMethods:
     """Trainings by technique, on the same examples; arguments as for ``outcomes_of``."""
 
     trainings: Mapping[str, Sequence[Training]]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from peftscope.analysis.crossed import Crossed, fit
+from peftscope.analysis.crossed import Crossed, fit_crossed
 
 __all__ = ["Outcomes", "Training", "outcomes_of"]
 
@@ -128,7 +128,7 @@ def _fitted(
 ) -> Crossed:
     scores = {name: _stacked(runs) for name, runs in trainings.items()}
     seeds = {name: [t.seed for t in runs if t.scores is not None] for name, runs in trainings.items()}
-    return fit(scores, fixed=fixed, alone=alone, seeds=seeds, groups=groups)
+    return fit_crossed(scores, fixed=fixed, alone=alone, seeds=seeds, groups=groups)
 
 
 def _stacked(trainings: Sequence[Training]) -> Floats:

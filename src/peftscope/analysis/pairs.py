@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from peftscope.analysis.criteria import Criteria
-from peftscope.analysis.crossed import Crossed, Differences, differences
+from peftscope.analysis.crossed import Crossed, Differences, mean_differences
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.familywise import all_pairs, holm
 from peftscope.analysis.looks import Look
@@ -103,10 +103,12 @@ def _tested(outcomes: Outcomes, *, sign: float, margin: float | None) -> Tested:
     comparable = outcomes.comparable
     order = comparable[np.argsort(-sign * crossed.means[comparable], kind="stable")]
     above, below = np.triu_indices(len(order), k=1)
-    of = differences(crossed, order[above], order[below])
+    of = mean_differences(crossed, order[above], order[below])
     by_steady = np.zeros(len(above), bool)
     if outcomes.steady is not crossed:
-        of, by_steady = _by_steady(of, differences(outcomes.steady, order[above], order[below]), outcomes.wrong, sign)
+        of, by_steady = _by_steady(
+            of, mean_differences(outcomes.steady, order[above], order[below]), outcomes.wrong, sign
+        )
     known = of.errors > 0.0
     safe = np.where(known, of.errors, 1.0)
     steps = np.where(known, of.centres / safe, 0.0)
@@ -197,7 +199,7 @@ def gains_of(crossed: Crossed, base: str, *, sign: float, level: float) -> dict[
     """Gain of every other technique over the base: the same as its pair with it."""
     others = [name for name in crossed.names if name != base]
     first = np.array([crossed.names.index(name) for name in others], dtype=np.int64)
-    of = differences(crossed, first, np.full(len(others), crossed.names.index(base)))
+    of = mean_differences(crossed, first, np.full(len(others), crossed.names.index(base)))
     return dict(zip(others, difference_estimates(of, sign=sign, level=level, bounded=crossed.bounded)))
 
 
@@ -207,8 +209,8 @@ def superiority(crossed: Crossed, of: Differences, pooled: Pooled, sign: float) 
     On the same examples, so that these add no uncertainty: the spread is that of two new trainings, around true means
     as the pooled draws have them. NaN where the seed variance of a trained one is not known.
     """
-    rest = np.nan_to_num(np.where(crossed.fixed, 0.0, crossed.rest), nan=_typical_rest(crossed))
-    one_training = np.where(crossed.fixed, 0.0, crossed.seed_variance + rest / crossed.num_examples)
+    residual = np.nan_to_num(np.where(crossed.fixed, 0.0, crossed.residual), nan=_typical_residual(crossed))
+    one_training = np.where(crossed.fixed, 0.0, crossed.seed_variance + residual / crossed.num_examples)
     known = (crossed.degrees > 0) | crossed.fixed
     found = np.full(len(of.first), np.nan)
     for index, (first, second) in enumerate(zip(of.first, of.second)):
@@ -221,9 +223,9 @@ def superiority(crossed: Crossed, of: Differences, pooled: Pooled, sign: float) 
     return found
 
 
-def _typical_rest(crossed: Crossed) -> float:
-    known = np.isfinite(crossed.rest) & ~crossed.fixed
-    return float(crossed.rest[known].mean()) if known.any() else 0.0
+def _typical_residual(crossed: Crossed) -> float:
+    known = np.isfinite(crossed.residual) & ~crossed.fixed
+    return float(crossed.residual[known].mean()) if known.any() else 0.0
 
 
 def _by_steady(

@@ -149,8 +149,8 @@ def chances_to_decide(
         counts: Seeds of each, more than there are.
         criteria: Margin, and level of the verdict on this pair.
     """
-    rest = np.where(crossed.fixed, 0.0, np.nan_to_num(crossed.rest) / crossed.num_examples)
-    one_training = crossed.seed_variance + rest
+    residual = np.where(crossed.fixed, 0.0, np.nan_to_num(crossed.residual) / crossed.num_examples)
+    one_training = crossed.seed_variance + residual
     first, second, have = int(of.first[index]), int(of.second[index]), _seeds_of(crossed, of, index)
     per_seed = float(one_training[first] + one_training[second])
     fixed = max(float(of.errors[index]) ** 2 - per_seed / max(have, 1), 0.0)

@@ -23,10 +23,10 @@ from peftscope.analysis.limits import (
     value_of,
 )
 from peftscope.analysis.traits import Traits
-from peftscope.analysis.verdict import Candidate, Failure, Pair, Verdict
+from peftscope.analysis.verdict import Candidate, FailedRun, Pair, Verdict
 from peftscope.schema.metric import MetricSpec
 
-__all__ = ["Kin", "Recommendation", "Tie", "recommend"]
+__all__ = ["Recommendation", "Relative", "Tie", "recommend"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Tie:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kin:
+class Relative:
     """A relative of the technique the user has, and what makes it one."""
 
     method: str
@@ -82,7 +82,7 @@ class Recommendation:
     cheapest: Mapping[str, str] = field(default_factory=dict)
     """Cost -> method that has the least of it, among the choice and those tied with it that are sound."""
     excluded: tuple[Excluded, ...] = ()
-    kin: tuple[Kin, ...] = ()
+    relatives: tuple[Relative, ...] = ()
     """What ``relatives`` finds, where the user has said what they have."""
     base: Candidate | None = None
     base_pair: Pair | None = None
@@ -91,7 +91,7 @@ class Recommendation:
     """The choice is one training without scores per example."""
     standard_error: float | None = None
     """Of the choice's score, where it is a single run and the number of its answers is known."""
-    failures: Mapping[str, tuple[Failure, ...]] = field(default_factory=dict)
+    failures: Mapping[str, tuple[FailedRun, ...]] = field(default_factory=dict)
 
     @property
     def base_unbeaten(self) -> bool:

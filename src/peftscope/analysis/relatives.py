@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from peftscope.analysis.recommendation import Kin, Recommendation
+from peftscope.analysis.recommendation import Recommendation, Relative
 from peftscope.analysis.traits import Traits, setting_of
 from peftscope.analysis.verdict import Candidate
 from peftscope.schema.record import RunRecord
@@ -14,7 +14,7 @@ __all__ = ["relatives"]
 
 def relatives(
     found: Recommendation, have: str, *, traits: Mapping[str, Traits], records: Mapping[str, RunRecord]
-) -> tuple[Kin, ...]:
+) -> tuple[Relative, ...]:
     """Relatives of what the user has among the choice and those tied with it, each technique once.
 
     Args:
@@ -29,7 +29,7 @@ def relatives(
     own, verdict = traits[have], found.verdict
     had = {c.method: records[c.method] for c in verdict.candidates if _ran(c, have) and c.method in records}
     root = own.variant_of or own.name
-    kin: list[Kin] = []
+    kin: list[Relative] = []
     for candidate in [choice, *(verdict.candidate(tie.method) for tie in found.ties)]:
         known = traits.get(candidate.technique)
         if known is None or known.name == have or (known.variant_of or known.name) != root:
@@ -38,7 +38,7 @@ def relatives(
             continue
         against, knobs = _set_apart(records.get(candidate.method), had, own, traits)
         kin.append(
-            Kin(
+            Relative(
                 method=candidate.method,
                 technique=known.name,
                 have=have,

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from peftscope.analysis.crossed import Crossed, against_the_rest, differences, rest_weights
+from peftscope.analysis.crossed import Crossed, against_the_others, mean_differences, residual_weights
 
 __all__ = ["tiers_of"]
 
@@ -91,7 +91,7 @@ def _clearest(means: _Means, among: list[int]) -> tuple[float, int]:
     largest, leaver = float(pairs.max()), among[int(np.unravel_index(pairs.argmax(), pairs.shape)[1])]
     if len(among) < 3:
         return largest, leaver
-    against = means.sign * _normal_scores(*against_the_rest(means.crossed, among))
+    against = means.sign * _normal_scores(*against_the_others(means.crossed, among))
     place = int(np.abs(against).argmax())
     if abs(against[place]) <= largest:
         return largest, leaver
@@ -102,7 +102,7 @@ def _clearest(means: _Means, among: list[int]) -> tuple[float, int]:
 
 def _pair_scores(crossed: Crossed, sign: float) -> Floats:
     above, below = np.triu_indices(len(crossed.names), k=1)
-    of = differences(crossed, above.astype(np.int64), below.astype(np.int64))
+    of = mean_differences(crossed, above.astype(np.int64), below.astype(np.int64))
     scores = np.zeros((len(crossed.names), len(crossed.names)))
     scores[above, below] = sign * _normal_scores(of.centres, of.errors, of.degrees)
     return scores - scores.T
@@ -133,7 +133,7 @@ def _drawn_against(means: _Means, among: list[int]) -> Drawn:
     """The largest statistic of one against the mean of the rest, per draw; shape (draws,)."""
     if len(among) < 3:
         return np.zeros(len(means.drawn), np.float32)
-    weights = rest_weights(len(among))
+    weights = residual_weights(len(among))
     variance = np.einsum("ci,ij,cj->c", weights, means.crossed.covariance[np.ix_(among, among)], weights)
     return _largest(means.drawn[:, among] @ weights.T.astype(np.float32), variance)
 

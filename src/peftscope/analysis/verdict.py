@@ -18,14 +18,14 @@ if TYPE_CHECKING:  # they take SciPy, which a look at a study's progress can do 
     from peftscope.analysis.pooling import Pooled
     from peftscope.analysis.power import More
 
-__all__ = ["Candidate", "Failure", "Figure", "Pair", "PairVerdict", "Verdict"]
+__all__ = ["Candidate", "FailedRun", "MetricSummary", "Pair", "PairVerdict", "Verdict"]
 
 PairVerdict = Literal["better", "worse", "equivalent", "undecided"]
 """Of the first against the second of a pair."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class MetricSummary:
     """A measured quantity over the seeds of a technique."""
 
     mean: float
@@ -38,7 +38,7 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class FailedRun:
     """A final run that did not end with a score."""
 
     status: str
@@ -63,7 +63,7 @@ class Candidate:
     num_collapsed: int = 0
     """Seeds among them whose score is far below the best one's (``outcomes``)."""
     num_examples: int = 0
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[FailedRun, ...] = ()
     """Final runs that failed."""
     score: Estimate | None = None
     """In the task metric's own unit; None where no run has a score."""
@@ -73,7 +73,7 @@ class Candidate:
     """Probability of being the best of all candidates; None where techniques are too few."""
     gain: Estimate | None = None
     """Over the base, positive is better."""
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    metrics: Mapping[str, MetricSummary] = field(default_factory=dict)
     """Every other metric that was measured, by name."""
     tier: int | None = None
     """1 is the top tier; None without a score or without an interval."""

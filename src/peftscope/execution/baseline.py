@@ -14,7 +14,7 @@ from peftscope.models.kinds.base import LoadedModel
 from peftscope.schema.base import content_hash
 from peftscope.schema.study import ModelSpec
 from peftscope.store.files import ensure_folder, replacing
-from peftscope.store.run_states import held
+from peftscope.store.run_states import file_lock
 from peftscope.tasks.base import Retention
 
 __all__ = ["retention_baseline"]
@@ -41,7 +41,7 @@ def retention_baseline(retention: Retention, loaded: LoadedModel, spec: ModelSpe
     )
     path = cache / f"baseline-{key}.safetensors"
     if not path.exists():
-        with held(path.with_suffix(".lock")):  # of two runs that come first one measures, the other waits
+        with file_lock(path.with_suffix(".lock")):  # of two runs that come first one measures, the other waits
             if not path.exists():
                 _save(retention.baseline(loaded.model), path)
     try:

@@ -11,7 +11,7 @@ from statistics import mean
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.job import Start
+from peftscope.tuning.job import Job
 
 __all__ = ["Eta", "remaining", "wall_time"]
 
@@ -27,7 +27,7 @@ class Eta:
 
 def remaining(
     *,
-    waiting: Sequence[Start],
+    waiting: Sequence[Job],
     under_way: Sequence[tuple[RunSpec, RunState]],
     finished: Iterable[RunRecord],
     num_workers: int,
@@ -83,7 +83,7 @@ class _Rates:
 
     def __init__(self, finished: Iterable[RunRecord], under_way: Sequence[tuple[RunSpec, RunState]]) -> None:
         took = [(r, t) for r in finished if r.status in ("ok", "eliminated") and (t := wall_time(r)) is not None]
-        trained = [(Start.of(r), t) for r, t in took if _trains(r.spec)]
+        trained = [(Job.of(r), t) for r, t in took if _trains(r.spec)]
         self.by_technique = _means((_kind(start, start.run.method.name), t) for start, t in trained)
         self.by_kind = _means((_kind(start), t) for start, t in trained)
         steps = sum(start.num_steps for start, _ in trained)
@@ -104,7 +104,7 @@ class _Rates:
     def known(self) -> bool:
         return bool(self.step_s is not None or self.untrained is not None or self.training)
 
-    def whole(self, start: Start) -> Eta:
+    def whole(self, start: Job) -> Eta:
         """Time of a start from its beginning to its end."""
         if not _trains(start.run):
             return _known(self.untrained)
@@ -121,7 +121,7 @@ class _Rates:
 
     def left(self, spec: RunSpec, state: RunState) -> Eta:
         """Time of a run from where it is now."""
-        whole = self.whole(Start(run=spec, until=state.until))
+        whole = self.whole(Job(run=spec, until=state.until))
         training = _training_left(state)
         own = training + (self.scoring_s or 0.0) if training else 0.0
         left = whole.seconds - state.elapsed_s
@@ -133,7 +133,7 @@ def _trains(spec: RunSpec) -> bool:
     return spec.learning_rate is not None
 
 
-def _kind(start: Start, technique: str = "") -> str:
+def _kind(start: Job, technique: str = "") -> str:
     return f"{technique} {start.run.purpose} {start.first_step}-{start.until or 'end'}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.job import Start
+from peftscope.tuning.job import Job
 
 __all__ = ["Listener"]
 
@@ -18,7 +18,7 @@ class Listener:
     def planned(self, runs: Sequence[RunSpec], found: Sequence[RunRecord], num_workers: int) -> None:
         """Once, before anything starts: the runs known by then, and the records of those that are done already."""
 
-    def foreseen(self, starts: Sequence[Start], num_runs: int) -> None:
+    def upcoming(self, starts: Sequence[Job], num_runs: int) -> None:
         """Before ``planned`` and whenever it has changed: what is still to be started, and the number of runs in all.
 
         Where a search has not decided yet, other runs stand for those to come.

@@ -24,7 +24,7 @@ from peftscope.methods.optimizers import settings_of
 from peftscope.models.kinds.base import LoadedModel, ModelKind
 from peftscope.schema.base import content_hash
 from peftscope.schema.protocol import Protocol
-from peftscope.schema.record import Attempt, RunRecord, TechniqueFacts, timestamp
+from peftscope.schema.record import Attempt, MethodFacts, RunRecord, timestamp
 from peftscope.schema.run import RunSpec
 from peftscope.store.run_states import paused_folder
 from peftscope.tasks import registry
@@ -52,7 +52,7 @@ def execute(
     folder: Path,
     *,
     on_event: Event = lambda stage, news: None,
-    kept: Path | None = None,
+    cached: Path | None = None,
     num_workers: int = 1,
     until: int | None = None,
 ) -> RunRecord:
@@ -62,7 +62,7 @@ def execute(
         spec: What to do.
         folder: The study's folder: cache and adapters live there. The record is returned, not written.
         on_event: Told how the run gets on.
-        kept: Where the task's data lie prepared; None prepares them here.
+        cached: Where the task's data lie prepared; None prepares them here.
         num_workers: Runs of the study under way at once.
         until: For a trial, the rung at which it is to pause; None goes to the end. A paused trial goes on from there.
 
@@ -71,7 +71,7 @@ def execute(
         failed; and everything measured until then.
     """
     started = time.perf_counter()
-    run = _Run(spec, folder, on_event, kept, until)
+    run = _Run(spec, folder, on_event, cached, until)
     attempt_start = timestamp()
     failure = capture(run.go)
     run.measured.put("total_time_s", time.perf_counter() - started - run.shared_s)
@@ -100,8 +100,8 @@ def _rate_source(spec: RunSpec, built: Built) -> str | None:
 class _Run:
     """A run on its way; what it has found so far is kept for the record whenever it stops."""
 
-    def __init__(self, spec: RunSpec, folder: Path, on_event: Event, kept: Path | None, until: int | None) -> None:
-        self.spec, self.folder, self.on_event, self.kept = spec, folder, on_event, kept
+    def __init__(self, spec: RunSpec, folder: Path, on_event: Event, cached: Path | None, until: int | None) -> None:
+        self.spec, self.folder, self.on_event, self.cached = spec, folder, on_event, cached
         self.run_id = spec.run_id
         self.until = until
         self.stage_name = ""
@@ -127,9 +127,9 @@ class _Run:
             self.measured.put("sampled_base_memory_bytes", max(0, anonymous_bytes() - before))
         self.measured.put("base_memory_bytes", LiveStorage(tensors_of(loaded.model)).live_bytes)
         stage("data")
-        task = registry.create(spec.task, _task_context(spec, kind, loaded), kept=self.kept)
+        task = registry.create(spec.task, _task_context(spec, kind, loaded), cached=self.cached)
         if spec.vary_split:
-            task.recut(spec.seed)
+            task.resplit(spec.seed)
         task = self.task = sealed(task) if spec.purpose == "trial" else task
         self.warnings += task.warnings()
         retention = task.retention()
@@ -192,7 +192,7 @@ class _Run:
             attempts=(attempt,),
             technique=None
             if built is None
-            else TechniqueFacts(
+            else MethodFacts(
                 tuner_class=built.tuner_class,
                 adapted_modules=built.adapted_modules,
                 peft_config=built.peft_config,

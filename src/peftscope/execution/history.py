@@ -15,9 +15,9 @@ from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import existing_record
 from peftscope.store.looks import add_look
-from peftscope.store.study import keep_study, kept_study
-from peftscope.tuning.check_result import Checked
-from peftscope.tuning.progress import standing_of
+from peftscope.store.study import read_stored_study, write_study
+from peftscope.tuning.check_result import CheckResult
+from peftscope.tuning.progress import study_progress
 
 __all__ = ["changes_of_study", "known_runs", "outdated", "remember_study"]
 
@@ -30,26 +30,26 @@ def remember_study(folder: Path, study: StudySpec) -> None:
     Raises:
         StoreError: The folder is not writable or the disk is full.
     """
-    before = kept_study(folder)
+    before = read_stored_study(folder)
     if before is not None and before.seeds != study.seeds:
         could_be_judged = len(before.first_seeds) > 1 and _has_ended(folder, before)
         if could_be_judged:
             add_look(folder, before)
-    keep_study(folder, study)
+    write_study(folder, study)
 
 
 def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
     """What of a study's file has changed since its last run, and what that invalidates; nothing where nothing has."""
-    before = kept_study(folder)
+    before = read_stored_study(folder)
     if before is None:
         return []
     found = differences(_by_title(before), _by_title(study))
     if not found:
         return []
     records = _records(folder)
-    wanted = {run.run_id for run in standing_of(study, records).runs}
+    wanted = {run.run_id for run in study_progress(study, records).runs}
     try:
-        former = standing_of(before, records).runs
+        former = study_progress(before, records).runs
     except PeftscopeError:  # of a technique that is no longer there
         former = ()
     left = [run for run in former if run.run_id not in wanted and run.run_id in records]
@@ -62,7 +62,7 @@ def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
     ]
 
 
-def outdated(runs: Sequence[RunSpec], folder: Path, checked: Checked) -> list[str]:
+def outdated(runs: Sequence[RunSpec], folder: Path, checked: CheckResult) -> list[str]:
     """One line for each change of conditions (data, weights, …) because of which finished runs are done again.
 
     Args:
@@ -88,13 +88,13 @@ def outdated(runs: Sequence[RunSpec], folder: Path, checked: Checked) -> list[st
 
 def known_runs(folder: Path, study: StudySpec) -> Sequence[RunSpec]:
     """The runs a study asks for, as far as its records tell."""
-    return standing_of(study, _records(folder)).runs
+    return study_progress(study, _records(folder)).runs
 
 
 def _has_ended(folder: Path, study: StudySpec) -> bool:
     """Whether all its runs came to something, so that there was a verdict to read."""
     try:
-        return not standing_of(study, _records(folder)).pending
+        return not study_progress(study, _records(folder)).pending
     except PeftscopeError:  # of a technique that is no longer there
         return False
 

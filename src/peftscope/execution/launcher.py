@@ -16,20 +16,20 @@ from typing import Any
 
 from peftscope.errors import StoreError
 from peftscope.execution.events import Listener
-from peftscope.execution.executors.base import Ended, Executor, Job, Moved
+from peftscope.execution.executors.base import AssignedJob, Ended, Executor, Moved
 from peftscope.execution.interrupts import Interrupts
-from peftscope.execution.memory_budget import Room
+from peftscope.execution.memory_budget import MemoryBudget
 from peftscope.execution.recovery import recover
 from peftscope.schema.record import RunRecord, Status
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import ensure_folder, existing_record, write_record
-from peftscope.store.run_states import held, paused_folder
-from peftscope.tuning.check_result import Checked
-from peftscope.tuning.job import Start
-from peftscope.tuning.progress import came_so_far, replay
-from peftscope.tuning.scheduler import Agenda
+from peftscope.store.run_states import file_lock, paused_folder
+from peftscope.tuning.check_result import CheckResult
+from peftscope.tuning.job import Job
+from peftscope.tuning.progress import has_reached, replay
+from peftscope.tuning.scheduler import Scheduler
 
-__all__ = ["FINISHED", "is_finished", "launch", "study_held"]
+__all__ = ["FINISHED", "is_finished", "launch", "study_lock"]
 
 FINISHED: frozenset[Status] = frozenset({"ok", "refused", "diverged"})
 """Statuses that would come out the same again; the others are tried again by a second ``compare``."""
@@ -40,7 +40,7 @@ PATIENCE_S = 0.2
 
 
 @contextmanager
-def study_held(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+def study_lock(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """Keep other processes from running the study; where one does, wait until it has ended.
 
     Raises:
@@ -50,16 +50,16 @@ def study_held(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     lock = folder / ".lock"
     with ExitStack() as stack:
         try:
-            stack.enter_context(held(lock, timeout_s=LOOK_S))
+            stack.enter_context(file_lock(lock, timeout_s=LOOK_S))
         except TimeoutError:
             on_wait()
-            stack.enter_context(held(lock))
+            stack.enter_context(file_lock(lock))
         yield
 
 
-def is_finished(record: RunRecord, quality_protocol: str | None, start: Start) -> bool:
+def is_finished(record: RunRecord, quality_protocol: str | None, start: Job) -> bool:
     """Whether a start need not be made: its run came so far already, under the conditions that hold now."""
-    if record.quality_protocol != quality_protocol or not came_so_far(record, start):
+    if record.quality_protocol != quality_protocol or not has_reached(record, start):
         return False
     if record.status == "refused" and record.num_starts == 0:  # on a prediction, which may be another by now
         return False
@@ -67,20 +67,20 @@ def is_finished(record: RunRecord, quality_protocol: str | None, start: Start) -
 
 
 def launch(
-    agenda: Agenda,
+    scheduler: Scheduler,
     folder: Path,
     *,
-    checked: Checked,
+    checked: CheckResult,
     executor: Executor,
-    room: Room | None = None,
+    budget: MemoryBudget | None = None,
     listeners: Sequence[Listener] = (),
 ) -> list[RunRecord]:
     """Make the starts of an agenda that have no finished record yet; gives every run's record, in their order.
 
-    To be called with the study held (``study_held``).
+    To be called with the study held (``study_lock``).
 
     Args:
-        agenda: What to do.
+        scheduler: What to do.
         folder: The study's folder.
         checked: What ``inspect`` found; a record of other conditions is not taken for finished.
         executor: Where runs are executed.
@@ -92,23 +92,23 @@ def launch(
         KeyboardInterrupt: The user stopped it. After a first Ctrl-C runs under way ended after their current step,
             after a second at once; both left records.
     """
-    return _Launch(agenda, folder, checked, executor, room or Room(), listeners).do()
+    return _Launch(scheduler, folder, checked, executor, budget or MemoryBudget(), listeners).do()
 
 
 class _Launch:
     def __init__(
         self,
-        agenda: Agenda,
+        scheduler: Scheduler,
         folder: Path,
-        checked: Checked,
+        checked: CheckResult,
         executor: Executor,
-        room: Room,
+        budget: MemoryBudget,
         listeners: Sequence[Listener],
     ) -> None:
-        self.agenda, self.folder, self.checked = agenda, folder, checked
-        self.executor, self.room, self.listeners = executor, room, list(listeners)
-        self.jobs: list[Job] = []
-        self.pending: deque[Start] = deque()
+        self.scheduler, self.folder, self.checked = scheduler, folder, checked
+        self.executor, self.budget, self.listeners = executor, budget, list(listeners)
+        self.jobs: list[AssignedJob] = []
+        self.pending: deque[Job] = deque()
         self.order: dict[str, None] = {}
         """Ids of the runs in the order they were offered."""
         self.records: dict[str, RunRecord] = {}
@@ -116,10 +116,10 @@ class _Launch:
 
     def do(self) -> list[RunRecord]:
         recover(self.folder)
-        self._ask_agenda()
+        self._ask_scheduler()
         runs = {record.run_id: record.spec for record in self.records.values()}
         runs |= {start.run.run_id: start.run for start in self.pending}
-        self._foresee()
+        self._report_upcoming()
         self._tell("planned", list(runs.values()), list(self.records.values()), self.executor.share.num_workers)
         try:
             with Interrupts() as interrupts:
@@ -138,19 +138,19 @@ class _Launch:
         shutil.rmtree(paused_folder(self.folder), ignore_errors=True)  # nobody goes on with them any more
         return [self.records[run_id] for run_id in self.order]
 
-    def _ask_agenda(self) -> None:
+    def _ask_scheduler(self) -> None:
         """Take up the starts that can be made now, but for those that were made by an earlier call."""
-        found, pending = replay(self.agenda, self._done)
+        found, pending = replay(self.scheduler, self._done)
         self.records |= found
         self.pending += pending
 
-    def _done(self, start: Start) -> RunRecord | None:
+    def _done(self, start: Job) -> RunRecord | None:
         self.order.setdefault(start.run.run_id)
         record = existing_record(self.folder, start.run.run_id)
         return record if record is not None and is_finished(record, self.checked.quality_protocol, start) else None
 
-    def _foresee(self) -> None:
-        self._tell("foreseen", [*self.pending, *self.agenda.foreseen()], self.agenda.num_runs)
+    def _report_upcoming(self) -> None:
+        self._tell("foreseen", [*self.pending, *self.scheduler.upcoming()], self.scheduler.num_runs)
 
     def _work_off(self, interrupts: Interrupts) -> None:
         stopping = False
@@ -163,7 +163,7 @@ class _Launch:
             while not stopping and (place := self._place()) is not None:
                 start, worker = place
                 self.pending.remove(start)
-                reason = self.room.refusal(start.run)
+                reason = self.budget.refusal(start.run)
                 if reason is None:
                     self._start(start, worker)
                 else:
@@ -171,12 +171,12 @@ class _Launch:
             if self.jobs:
                 self._listen(goes_on=not stopping)
 
-    def _place(self) -> tuple[Start, int] | None:
+    def _place(self) -> tuple[Job, int] | None:
         """The first start there is room for beside the runs that go on, and the worker that is to do it."""
         going = {job.worker: job.run for job in self.jobs}
         free = sorted(set(range(self.executor.share.num_workers)) - set(going))
         places = ((start, worker) for start in self.pending for worker in free)
-        return next((place for place in places if self.room.has(place[0].run, place[1], going)), None)
+        return next((place for place in places if self.budget.fits(place[0].run, place[1], going)), None)
 
     def _refuse(self, run: RunSpec, reason: str) -> None:
         """Leave the record of a run that is not tried."""
@@ -190,12 +190,12 @@ class _Launch:
         write_record(self.folder, record)
         self._conclude(run, record, goes_on=True)
 
-    def _start(self, start: Start, worker: int) -> None:
-        job = Job(run=start.run, worker=worker, kept=self.checked.kept, until=start.until)
+    def _start(self, start: Job, worker: int) -> None:
+        job = AssignedJob(run=start.run, worker=worker, cached=self.checked.cached, until=start.until)
         state = self.executor.submit(job)
         self.jobs.append(job)
         self._tell("started", job.run, state)
-        self._foresee()
+        self._report_upcoming()
 
     def _listen(self, *, goes_on: bool) -> None:
         """Wait for news, pass it on, and take the records of runs that have ended."""
@@ -212,9 +212,9 @@ class _Launch:
         self.records[record.run_id] = record
         self._tell("ended", run, record)
         if goes_on:
-            self.agenda.tell(record)
-            self._ask_agenda()
-            self._foresee()
+            self.scheduler.tell(record)
+            self._ask_scheduler()
+            self._report_upcoming()
 
     def _tell(self, event: str, *details: Any) -> None:
         for listener in list(self.listeners):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from peftscope.execution.executors.resources import Share
+from peftscope.execution.executors.resources import Resources
 from peftscope.footprint.footprint import Forecast
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.check_result import Checked
+from peftscope.tuning.check_result import CheckResult
 
-__all__ = ["Room", "room_for"]
+__all__ = ["MemoryBudget", "memory_budget_for"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Room:
+class MemoryBudget:
     """What there is on each device, and what each method takes of it."""
 
     memory_bytes: int | None = None
@@ -31,7 +31,7 @@ class Room:
         """Why a run is not to be tried; None where it is."""
         return self.reasons.get(run.method.title)
 
-    def has(self, run: RunSpec, worker: int, going: Mapping[int, RunSpec]) -> bool:
+    def fits(self, run: RunSpec, worker: int, going: Mapping[int, RunSpec]) -> bool:
         """Whether a run fits on a worker's device beside the runs that go on there; alone it always does.
 
         Args:
@@ -45,7 +45,7 @@ class Room:
         return sum(self.needs.get(each.method.title, 0) for each in (*here, run)) <= self.memory_bytes
 
 
-def room_for(checked: Checked, share: Share, *, try_all: bool) -> Room:
+def memory_budget_for(checked: CheckResult, share: Resources, *, try_all: bool) -> MemoryBudget:
     """The room a study has, by what was foreseen of its methods.
 
     Args:
@@ -57,7 +57,7 @@ def room_for(checked: Checked, share: Share, *, try_all: bool) -> Room:
     known = {f.footprint.technique: f.footprint.peak_bytes for f in checked.forecasts}
     too_large = {f.footprint.technique: _reason(f, memory) for f in checked.forecasts if f.fits is False}
     what_then = "tried all the same" if try_all else "not tried; --try-all tries it"
-    return Room(
+    return MemoryBudget(
         memory_bytes=memory,
         num_devices=max(1, share.num_devices),
         needs={title: need for title, need in known.items() if need is not None},

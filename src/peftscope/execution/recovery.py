@@ -9,9 +9,9 @@ from peftscope.execution.executors.worker import ORPHAN_PATIENCE_S, lock_path
 from peftscope.schema.live import RunState
 from peftscope.schema.record import Attempt, RunRecord, Status, timestamp
 from peftscope.store.files import existing_record, record_path, sweep, write_record
-from peftscope.store.run_states import clear_state, held, read_states
+from peftscope.store.run_states import clear_state, file_lock, read_states
 
-__all__ = ["bury", "num_attempts", "recover"]
+__all__ = ["num_attempts", "record_lost_attempt", "recover"]
 
 SWEPT = ("records", "running", "cache", "paused")
 """Folders in which a process that was ended while it wrote leaves a part of a file."""
@@ -23,7 +23,9 @@ def num_attempts(folder: Path, run_id: str) -> int:
     return 0 if record is None else record.num_starts
 
 
-def bury(folder: Path, state: RunState, *, status: Status, reason: str, trace: str | None = None) -> None:
+def record_lost_attempt(
+    folder: Path, state: RunState, *, status: Status, reason: str, trace: str | None = None
+) -> None:
     """Write the record of a start that was lost, and forget its state.
 
     Raises:
@@ -61,14 +63,14 @@ def recover(folder: Path) -> list[str]:
     for state in states:
         if num_attempts(folder, state.run_id) == state.num_attempts:
             lost.append(state.run_id)
-        bury(folder, state, status="killed", reason="the process that ran the study was ended")
+        record_lost_attempt(folder, state, status="killed", reason="the process that ran the study was ended")
     return lost
 
 
 def _wait_for(folder: Path, state: RunState) -> None:
     path = lock_path(folder, state.run_id)
     try:
-        with held(path, timeout_s=ORPHAN_PATIENCE_S):
+        with file_lock(path, timeout_s=ORPHAN_PATIENCE_S):
             pass
     except TimeoutError:
         raise StoreError(

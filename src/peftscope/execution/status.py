@@ -24,16 +24,16 @@ from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
 from peftscope.store.run_states import read_states
-from peftscope.store.study import kept_study
-from peftscope.tuning.progress import Standing
+from peftscope.store.study import read_stored_study
+from peftscope.tuning.progress import StudyProgress
 
-__all__ = ["LOST", "RUNNING", "WAITING", "Overview", "Row", "age_s", "is_held", "overview"]
+__all__ = ["LOST", "RUNNING", "WAITING", "FolderStatus", "RunStatus", "age_s", "is_locked", "read_status"]
 
 RUNNING, LOST, WAITING = "running", "lost", "to do"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class RunStatus:
     """One run: what it left behind, and what it is at."""
 
     run_id: str
@@ -65,14 +65,14 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overview:
+class FolderStatus:
     """A study's folder as it is now."""
 
     folder: Path
     name: str
     is_running: bool
     """Whether a process runs the study."""
-    rows: Sequence[Row]
+    rows: Sequence[RunStatus]
     num_to_come: int = 0
     """Runs that will follow and are not known yet: their learning rates hang on what comes before."""
     eta: Eta | None = None
@@ -81,7 +81,7 @@ class Overview:
     """What could not be read."""
 
     @property
-    def of_study(self) -> list[Row]:
+    def of_study(self) -> list[RunStatus]:
         return [row for row in self.rows if row.in_study]
 
     def number(self, standing: str) -> int:
@@ -89,11 +89,11 @@ class Overview:
         return sum(row.standing == standing for row in self.of_study)
 
 
-def overview(folder: Path) -> Overview:
+def read_status(folder: Path) -> FolderStatus:
     """Read a study's folder; nothing in it is changed."""
     notes: list[str] = []
-    is_running = is_held(folder / ".lock")  # before the states: what ends in between is then seen as ended
-    study = kept_study(folder, notes, then="runs still to do are not known")
+    is_running = is_locked(folder / ".lock")  # before the states: what ends in between is then seen as ended
+    study = read_stored_study(folder, notes, then="runs still to do are not known")
     states = {state.run_id: state for state in read_states(folder)}
     grows = study is not None and isinstance(study.seeds, SeedPlan)  # scores tell where more seeds go
     records = _records(folder, notes, with_examples=grows)
@@ -103,19 +103,19 @@ def overview(folder: Path) -> Overview:
     for run_id in dict.fromkeys([*wanted, *records, *states]):
         row = _row(run_id, wanted.get(run_id), records.get(run_id), states.get(run_id), is_running)
         rows.append(row if not wanted or run_id in wanted else _former(row))
-    return Overview(
+    return FolderStatus(
         folder=folder,
         name=study.name if study else folder.resolve().name,
         is_running=is_running,
         rows=rows,
-        num_to_come=max(0, standing.agenda.num_runs - len(wanted)) if standing else 0,
+        num_to_come=max(0, standing.scheduler.num_runs - len(wanted)) if standing else 0,
         eta=_eta(rows, standing) if is_running else None,
         tunings=standing.tunings if standing else (),
         notes=notes,
     )
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a process holds a lock file; the lock is let go again at once, and no file is made."""
     if not path.exists():
         return False
@@ -138,13 +138,13 @@ def age_s(state: RunState) -> float:
         return 0.0
 
 
-def _standing(study: StudySpec | None, records: dict[str, RunRecord], notes: list[str]) -> Standing | None:
-    from peftscope.tuning.progress import standing_of
+def _standing(study: StudySpec | None, records: dict[str, RunRecord], notes: list[str]) -> StudyProgress | None:
+    from peftscope.tuning.progress import study_progress
 
     if study is None:
         return None
     try:
-        return standing_of(study, records)
+        return study_progress(study, records)
     except SpecError as error:  # a technique of another version
         notes.append(f"runs still to do are not known: {'; '.join(error.problems)}")
         return None
@@ -166,22 +166,24 @@ def _records(folder: Path, notes: list[str], *, with_examples: bool) -> dict[str
     return found
 
 
-def _row(run_id: str, spec: RunSpec | None, record: RunRecord | None, state: RunState | None, is_running: bool) -> Row:
+def _row(
+    run_id: str, spec: RunSpec | None, record: RunRecord | None, state: RunState | None, is_running: bool
+) -> RunStatus:
     if state is not None and record is not None and record.num_starts > state.num_attempts:
         state = None  # it has ended, and its state was not cleared away
     spec = spec or (record.spec if record else state.spec if state else None)
     title = spec.title if spec else state.title if state else run_id
     under_way = RUNNING if is_running else LOST
     standing = under_way if state is not None else record.status if record else WAITING
-    return Row(run_id=run_id, title=title, standing=standing, spec=spec, record=record, state=state)
+    return RunStatus(run_id=run_id, title=title, standing=standing, spec=spec, record=record, state=state)
 
 
-def _former(row: Row) -> Row:
+def _former(row: RunStatus) -> RunStatus:
     """A run the study does not ask for any more; one that is under way is of another command on the same folder."""
-    return row if row.standing == RUNNING else Row(**{**vars(row), "in_study": False})
+    return row if row.standing == RUNNING else RunStatus(**{**vars(row), "in_study": False})
 
 
-def _eta(rows: Sequence[Row], standing: Standing | None) -> Eta | None:
+def _eta(rows: Sequence[RunStatus], standing: StudyProgress | None) -> Eta | None:
     under_way = [
         (row.spec, row.state.model_copy(update={"elapsed_s": row.state.elapsed_s + age_s(row.state)}))
         for row in rows
@@ -189,7 +191,7 @@ def _eta(rows: Sequence[Row], standing: Standing | None) -> Eta | None:
     ]
     running = {spec.run_id for spec, _ in under_way}
     return remaining(
-        waiting=[start for start in standing.pending if start.run.run_id not in running] + standing.agenda.foreseen()
+        waiting=[start for start in standing.pending if start.run.run_id not in running] + standing.scheduler.upcoming()
         if standing
         else [],
         under_way=under_way,

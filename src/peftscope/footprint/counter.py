@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from peftscope.footprint.memory_peak import Held, Peak, peak_of
-from peftscope.footprint.query import Question
+from peftscope.footprint.memory_peak import HeldTensor, Peak, peak_of
+from peftscope.footprint.query import FootprintQuery
 from peftscope.footprint.recording import Kinds, Recording, storage_sizes
 from peftscope.footprint.trace import StepTrace
 from peftscope.measures.storage import tensors_of
@@ -21,7 +21,7 @@ from peftscope.models.evaluating import evaluating
 from peftscope.training.loop import Hooks, train_step
 from peftscope.training.memory_settings import prepare
 
-__all__ = ["Counter", "Model"]
+__all__ = ["MemoryCounter", "ModelSizes"]
 
 MAX_STEPS = 10_000
 """Schedules of techniques are laid out over so many, so that the step that is counted is one of the first."""
@@ -30,7 +30,7 @@ LEARNING_RATE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class ModelSizes:
     """What is there before a step: parameters, and bytes of every storage."""
 
     base_sizes: list[int]
@@ -40,7 +40,7 @@ class Model:
     num_total_params: int
 
 
-class Counter:
+class MemoryCounter:
     """A technique built on the ``meta`` device, to count steps of any batch size and length on.
 
     Args:
@@ -51,31 +51,31 @@ class Counter:
         TechniqueRefused: The technique does not fit the base.
     """
 
-    def __init__(self, question: Question, warn: Callable[[str], None]) -> None:
-        self.method, self.subject, self.workload = question.method, question.subject, question.workload
-        subject, workload = self.subject, self.workload
-        base = subject.base()
+    def __init__(self, query: FootprintQuery, warn: Callable[[str], None]) -> None:
+        self.method, self.profile, self.workload = query.method, query.profile, query.workload
+        profile, workload = self.profile, self.workload
+        base = profile.base()
         prepare(base, workload.train)
         context = BuildContext(
             seed=0,
             max_steps=MAX_STEPS,
             learning_rate=LEARNING_RATE,
             warn=warn,
-            task_type=subject.task_type,
+            task_type=profile.task_type,
             autocast_adapter_dtype=workload.train.autocast_adapter_dtype,
         )
-        self._blocks = _blocks_of(base, subject.num_layers)
+        self._blocks = _blocks_of(base, profile.num_layers)
         of_base = tensors_of(base)
         self.built = build(base, self.method, context)
         aside: set[int] = set()
-        if subject.moves:
+        if profile.moves:
             self.built.model._apply(torch.empty_like)  # type: ignore[no-untyped-call]
         elif workload.target == "accelerator":
             aside = {id(tensor) for tensor in left_on_host(self.built.model)}
         base_sizes = storage_sizes(of_base)
         of_model = [tensor for tensor in tensors_of(self.built.model) if id(tensor) not in aside]
         everything = storage_sizes([*of_base, *of_model])
-        self.model = Model(
+        self.model = ModelSizes(
             base_sizes=base_sizes,
             adapter_sizes=everything[len(base_sizes) :],
             num_trainable_params=self.built.num_trainable_params,
@@ -86,12 +86,12 @@ class Counter:
         """Peak of a training step in its steady state, and its floating-point operations."""
         model, train = self.built.model, self.workload.train
         optimizer = self._optimizer()
-        batch = self.subject.batch(batch_size, length)
+        batch = self.profile.batch(batch_size, length)
         inputs = [value for value in batch.values() if isinstance(value, Tensor)]
         # Two micro-batches stand for any number: the second meets the gradients of the first.
         micro = [batch] * min(2, train.accumulation)
         trace = StepTrace([*tensors_of(model), *inputs], self.workload.target)
-        kinds = Kinds(trace, self.subject.output_width)
+        kinds = Kinds(trace, self.profile.output_width)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         handles: list[Any] = [
             parameter.register_post_accumulate_grad_hook(kinds.gradient)  # type: ignore[no-untyped-call]
@@ -102,7 +102,7 @@ class Counter:
         model.train()
         try:
             with steps_on_shapes(), trace:
-                train_step(model, self.subject, micro, optimizer, train, step=1, hooks=hooks)
+                train_step(model, self.profile, micro, optimizer, train, step=1, hooks=hooks)
                 kinds.ended()
         finally:
             for handle in handles:
@@ -114,29 +114,29 @@ class Counter:
         """What comes and goes in scoring, and how many events there were when each block began."""
         model = self.built.model
         trace = StepTrace(tensors_of(model), self.workload.target)
-        kinds = Kinds(trace, self.subject.output_width)
+        kinds = Kinds(trace, self.profile.output_width)
         begins: list[int] = []
         handles = [
             block.register_forward_pre_hook(lambda *_: begins.append(len(trace.events))) for block in self._blocks
         ]
         try:
             with steps_on_shapes(), evaluating(model), torch.no_grad(), trace:
-                self.subject.score(model, batch_size, length)
+                self.profile.score(model, batch_size, length)
                 kinds.ended()
         finally:
             for handle in handles:
                 handle.remove()
         return kinds.recording(), begins
 
-    def peak(self, recording: Recording, inputs: Sequence[Tensor] = (), model: Model | None = None) -> Peak:
+    def peak(self, recording: Recording, inputs: Sequence[Tensor] = (), model: ModelSizes | None = None) -> Peak:
         """Peak of what was recorded, beside the model (or what is given in its place) and its inputs."""
         model = model or self.model
-        held = Held(
+        held = HeldTensor(
             base=model.base_sizes,
             adapter=[*model.adapter_sizes, *storage_sizes(inputs)],
-            beside=self.subject.beside_bytes,
+            beside=self.profile.beside_bytes,
         )
-        return peak_of(recording, held, target=self.workload.target, alike=self.subject.alike)
+        return peak_of(recording, held, target=self.workload.target, alike=self.profile.alike)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         extra = {key: value for key, value in self.method.optimizer.items() if key != "weight_decay"}

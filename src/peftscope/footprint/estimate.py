@@ -14,22 +14,22 @@ from functools import cached_property
 from typing import Any
 
 from peftscope.capture import capture
-from peftscope.footprint.counter import Counter, Model
+from peftscope.footprint.counter import MemoryCounter, ModelSizes
 from peftscope.footprint.footprint import Footprint
 from peftscope.footprint.layers import Depths, deepened, depths_of
 from peftscope.footprint.memory_peak import Peak
-from peftscope.footprint.query import Question
+from peftscope.footprint.query import FootprintQuery
 from peftscope.methods.checkpoint import saved_bytes, saved_entries
 from peftscope.methods.layers import picks_layers
 from peftscope.methods.sizes import Entry
 
-__all__ = ["Estimate", "footprint"]
+__all__ = ["FootprintEstimator", "footprint"]
 
 
-def footprint(question: Question) -> Footprint:
+def footprint(query: FootprintQuery) -> Footprint:
     """Predict what a technique takes; what fails becomes the reason for what is missing."""
-    found = _Found(question.method.title, question.experiment)
-    failure = capture(lambda: _predict(question, found))
+    found = _Found(query.method.title, query.experiment)
+    failure = capture(lambda: _predict(query, found))
     if failure is not None:
         found.values["reason"] = failure.reason
         found.values["refused"] = failure.status == "refused"
@@ -50,9 +50,9 @@ class _Found:
         return Footprint(technique=self.technique, experiment=self.experiment, notes=notes, **self.values)
 
 
-def _predict(question: Question, found: _Found) -> None:
-    estimate = Estimate(question, warn=found.notes.append)
-    workload, values = question.workload, found.values
+def _predict(query: FootprintQuery, found: _Found) -> None:
+    estimate = FootprintEstimator(query, warn=found.notes.append)
+    workload, values = query.workload, found.values
     values["num_trainable_params"] = estimate.model.num_trainable_params
     values["num_total_params"] = estimate.model.num_total_params
     values["checkpoint_least_bytes"], values["checkpoint_bytes"] = saved_bytes(estimate.built, estimate.entries)
@@ -69,7 +69,7 @@ def _predict(question: Question, found: _Found) -> None:
         values["eval_breakdown"] = scored.breakdown
 
 
-class Estimate:
+class FootprintEstimator:
     """Peaks of a technique on a base, for any batch size and length.
 
     Args:
@@ -80,12 +80,12 @@ class Estimate:
         TechniqueRefused: The technique does not fit the base.
     """
 
-    def __init__(self, question: Question, warn: Callable[[str], None]) -> None:
-        self.workload = question.workload
+    def __init__(self, query: FootprintQuery, warn: Callable[[str], None]) -> None:
+        self.workload = query.workload
         self.layers_counted: tuple[int, ...] | None = None
         """Numbers of blocks the last training step was counted on; None for all there are."""
-        self._question, self._warn = question, warn
-        self._shallow = None if question.workload.every_layer else _shallow(question, warn)
+        self._question, self._warn = query, warn
+        self._shallow = None if query.workload.every_layer else _shallow(query, warn)
         if self._shallow is None:
             self.built, self.model = self._whole.built, self._whole.model
             self.entries = saved_entries(self.built)
@@ -93,8 +93,8 @@ class Estimate:
             self.built, self.model, self.entries = self._shallow.less.built, self._shallow.model, self._shallow.entries
 
     @cached_property
-    def _whole(self) -> Counter:
-        return Counter(self._question, self._warn)
+    def _whole(self) -> MemoryCounter:
+        return MemoryCounter(self._question, self._warn)
 
     def training(self, batch_size: int, length: int) -> tuple[Peak, int]:
         """Peak of a training step in its steady state, and its floating-point operations."""
@@ -128,24 +128,24 @@ class _Shallow:
     """A technique on few blocks, and what follows for all."""
 
     depths: Depths
-    less: Counter
-    more: Counter
-    model: Model
+    less: MemoryCounter
+    more: MemoryCounter
+    model: ModelSizes
     entries: dict[str, Entry]
 
 
-def _shallow(question: Question, warn: Callable[[str], None]) -> _Shallow | None:
+def _shallow(query: FootprintQuery, warn: Callable[[str], None]) -> _Shallow | None:
     """A technique on two small depths; None where a third one does not have what would follow from them."""
-    depths = depths_of(question.subject)
+    depths = depths_of(query.profile)
     if depths is None:
         return None
     notes: list[list[str]] = [[], []]
     counts = (depths.less, depths.more, depths.next.whole)
-    asked = [replace(question, subject=question.subject.with_layers(count)) for count in counts]
-    less, more = (Counter(each, told.append) for each, told in zip(asked[:2], notes, strict=True))
+    asked = [replace(query, profile=query.profile.with_layers(count)) for count in counts]
+    less, more = (MemoryCounter(each, told.append) for each, told in zip(asked[:2], notes, strict=True))
     if picks_layers(less.built):
         return None
-    third = Counter(asked[2], lambda line: None)
+    third = MemoryCounter(asked[2], lambda line: None)
     entries = [saved_entries(counter.built) for counter in (less, more, third)]
     further = _model(depths.next, less, more)
     if _sums(further) != _sums(third.model) or depths.next.entries(*entries[:2]) != entries[2]:
@@ -162,9 +162,9 @@ def _shallow(question: Question, warn: Callable[[str], None]) -> _Shallow | None
     )
 
 
-def _model(depths: Depths, less: Counter, more: Counter) -> Model:
+def _model(depths: Depths, less: MemoryCounter, more: MemoryCounter) -> ModelSizes:
     few, many = less.model, more.model
-    return Model(
+    return ModelSizes(
         base_sizes=depths.sizes(few.base_sizes, many.base_sizes),
         adapter_sizes=depths.sizes(few.adapter_sizes, many.adapter_sizes),
         num_trainable_params=depths.line(few.num_trainable_params, many.num_trainable_params),
@@ -172,5 +172,5 @@ def _model(depths: Depths, less: Counter, more: Counter) -> Model:
     )
 
 
-def _sums(model: Model) -> tuple[int, ...]:
+def _sums(model: ModelSizes) -> tuple[int, ...]:
     return model.num_trainable_params, model.num_total_params, sum(model.base_sizes), sum(model.adapter_sizes)

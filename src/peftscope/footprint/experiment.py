@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from peftscope.errors import SpecError
-from peftscope.footprint.query import Question, Workload
+from peftscope.footprint.query import FootprintQuery, Workload
 from peftscope.methods.adapter_config import method_name
-from peftscope.models.kinds.base import ShapeModel
-from peftscope.models.kinds.text_to_image.profile import TextToImageShapes
+from peftscope.models.kinds.base import ModelProfile
+from peftscope.models.kinds.text_to_image.profile import TextToImageProfile
 from peftscope.upstream.experiment import Experiment, method_and_training
 
-__all__ = ["question_of"]
+__all__ = ["query_of"]
 
 SCORER_BYTES = 86_580_480 * 4
 """Of facebook/dinov2-base in float32, which lies beside the model to score images."""
@@ -19,7 +19,7 @@ BYTES_PER_PLACE = 4 * 8
 """Coordinates of a token of the prompt."""
 
 
-def question_of(experiment: Experiment, subject: ShapeModel) -> Question:
+def query_of(experiment: Experiment, profile: ModelProfile) -> FootprintQuery:
     """The question an experiment stands for, on a base that is given.
 
     The image benchmark encodes its training images and prompts once and keeps them on the device, beside the model
@@ -29,20 +29,20 @@ def question_of(experiment: Experiment, subject: ShapeModel) -> Question:
         SpecError: The base is a language model and the experiment of images, or the other way round.
     """
     is_image = experiment.benchmark == "image-gen"
-    if is_image != isinstance(subject, TextToImageShapes):
+    if is_image != isinstance(profile, TextToImageProfile):
         raise SpecError(
-            experiment.folder, [f"of the benchmark {experiment.benchmark}; {subject.described()} is no base for it"]
+            experiment.folder, [f"of the benchmark {experiment.benchmark}; {profile.described()} is no base for it"]
         )
     params = experiment.training_params
     name = method_name(experiment.peft_config, params)
     method, train = method_and_training(experiment, method_name=name)
-    if isinstance(subject, TextToImageShapes):
+    if isinstance(profile, TextToImageProfile):
         tokens, length = params["max_sequence_length"], params["resolution"]
         num_images = len(params["instance_prompts"]) - params["valid_size"] - params["test_size"]
-        kept = replace(subject, prompt_tokens=tokens).batch(num_images, length)
+        kept = replace(profile, prompt_tokens=tokens).batch(num_images, length)
         beside = [kept[name].nbytes for name in ("latents", "prompts")]
-        subject = replace(
-            subject,
+        profile = replace(
+            profile,
             prompt_tokens=tokens,
             beside_bytes=(*beside, num_images * tokens * BYTES_PER_PLACE, SCORER_BYTES),
         )
@@ -56,4 +56,4 @@ def question_of(experiment: Experiment, subject: ShapeModel) -> Question:
         eval_batch_size=params["batch_size_eval"],
         eval_length=eval_length,
     )
-    return Question(method=method, subject=subject, workload=workload, experiment=experiment.name)
+    return FootprintQuery(method=method, profile=profile, workload=workload, experiment=experiment.name)

@@ -13,15 +13,15 @@ from multiprocessing.context import BaseContext
 import torch
 
 from peftscope.capture import capture
-from peftscope.footprint.estimate import Estimate, footprint
+from peftscope.footprint.estimate import FootprintEstimator, footprint
 from peftscope.footprint.footprint import Forecast
-from peftscope.footprint.query import Question
+from peftscope.footprint.query import FootprintQuery
 
 __all__ = ["forecasts"]
 
 
 def forecasts(
-    questions: Sequence[Question],
+    queries: Sequence[FootprintQuery],
     *,
     limit: int | None = None,
     workers: int = 1,
@@ -36,12 +36,12 @@ def forecasts(
         context: How they are started. Never a fork of this process, which may have begun to use CUDA; None counts
             in this process.
     """
-    if workers == 1 or len(questions) == 1 or context is None:
-        yield from (_forecast(question, limit) for question in questions)
+    if workers == 1 or len(queries) == 1 or context is None:
+        yield from (_forecast(query, limit) for query in queries)
         return
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
-        asked = [pool.submit(_forecast, question, limit) for question in questions]
+        asked = [pool.submit(_forecast, query, limit) for query in queries]
         try:
             yield from (answer.result() for answer in asked)
         finally:
@@ -57,30 +57,30 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _forecast(question: Question, limit: int | None) -> Forecast:
-    found = footprint(question)
+def _forecast(query: FootprintQuery, limit: int | None) -> Forecast:
+    found = footprint(query)
     peak = found.peak_bytes
     if limit is None or peak is None or found.reason is not None:
         return Forecast(footprint=found)
     if peak <= limit:
         return Forecast(footprint=found, fits=True)
-    batch, length = _what_would_fit(question, limit, peak)
+    batch, length = _what_would_fit(query, limit, peak)
     return Forecast(
         footprint=found,
         fits=False,
         largest_batch=batch,
         largest_length=length,
-        checkpointed_bytes=_checkpointed(question, found.peak_eval_bytes or 0),
+        checkpointed_bytes=_checkpointed(query, found.peak_eval_bytes or 0),
     )
 
 
-def _what_would_fit(question: Question, limit: int, peak: int) -> tuple[int | None, int | None]:
+def _what_would_fit(query: FootprintQuery, limit: int, peak: int) -> tuple[int | None, int | None]:
     """Largest batch at the same length, and largest length with the same batch."""
-    load, unit = question.workload, question.subject.length_step
+    load, unit = query.workload, query.profile.length_step
     found: list[int] = []
 
     def search() -> None:
-        estimate = Estimate(question, warn=lambda line: None)
+        estimate = FootprintEstimator(query, warn=lambda line: None)
         found.append(_largest(lambda batch: estimate.peak_bytes(batch, load.length), load.batch_size, peak, limit))
         lengths = _largest(
             lambda n: estimate.peak_bytes(load.batch_size, n * unit), -(-load.length // unit), peak, limit
@@ -111,10 +111,10 @@ def _largest(peak: Callable[[int], int], high: int, high_peak: int, limit: int) 
     return low
 
 
-def _checkpointed(question: Question, scoring: int) -> int | None:
-    workload = question.workload
+def _checkpointed(query: FootprintQuery, scoring: int) -> int | None:
+    workload = query.workload
     if workload.train.checkpointing:
         return None
     train = workload.train.model_copy(update={"checkpointing": True})
-    found = footprint(replace(question, workload=replace(workload, train=train, scoring=False))).peak_train_bytes
+    found = footprint(replace(query, workload=replace(workload, train=train, scoring=False))).peak_train_bytes
     return None if found is None else max(found, scoring)

@@ -18,7 +18,7 @@ from peftscope.footprint.footprint import Breakdown
 from peftscope.footprint.memory_peak import Peak
 from peftscope.footprint.recording import Recording
 from peftscope.methods.sizes import Entry
-from peftscope.models.kinds.base import ShapeModel
+from peftscope.models.kinds.base import ModelProfile
 
 __all__ = ["Depths", "deepened", "depths_of"]
 
@@ -104,16 +104,16 @@ class Depths:
         )
 
 
-def depths_of(subject: ShapeModel) -> Depths | None:
+def depths_of(profile: ModelProfile) -> Depths | None:
     """Depths to count instead of the whole; None where that would save nothing or blocks do not repeat."""
-    whole = subject.num_layers
-    if whole is None or subject.period > whole // 2:
+    whole = profile.num_layers
+    if whole is None or profile.period > whole // 2:
         return None
-    step = math.lcm(STRIDE, subject.period)
-    fewest = max(FEWEST, 2 * subject.period + 2)
+    step = math.lcm(STRIDE, profile.period)
+    fewest = max(FEWEST, 2 * profile.period + 2)
     less = fewest + (whole - fewest) % step
     more = less + step
-    return Depths(less=less, more=more, whole=whole, period=subject.period) if more + step <= whole else None
+    return Depths(less=less, more=more, whole=whole, period=profile.period) if more + step <= whole else None
 
 
 def _numbered(name: str) -> tuple[str, int, str | None]:

@@ -10,7 +10,7 @@ from peftscope.footprint.footprint import Breakdown
 from peftscope.footprint.meta_kernels import Target
 from peftscope.footprint.recording import Recording
 
-__all__ = ["Held", "Peak", "peak_of"]
+__all__ = ["HeldTensor", "Peak", "peak_of"]
 
 STEPS = 3
 """Steps to walk through where all are alike …"""
@@ -24,7 +24,7 @@ outlive large ones keep it from giving memory back. From a run of LoRA; how near
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
+class HeldTensor:
     """Storages that are there from beginning to end, in bytes each."""
 
     base: Sequence[int]
@@ -49,7 +49,7 @@ class Peak:
     """Peak of live storage in the other of these two."""
 
 
-def peak_of(recording: Recording, held: Held, *, target: Target, alike: bool) -> Peak:
+def peak_of(recording: Recording, held: HeldTensor, *, target: Target, alike: bool) -> Peak:
     """The peak of a step, in the state it has from its second time on.
 
     Args:
@@ -92,7 +92,7 @@ def peak_of(recording: Recording, held: Held, *, target: Target, alike: bool) ->
     )
 
 
-def _reserved(recording: Recording, staying: set[int], held: Held, alike: bool) -> int:
+def _reserved(recording: Recording, staying: set[int], held: HeldTensor, alike: bool) -> int:
     """What the allocator holds at the most in a few steps, or in one with an emptied cache.
 
     The base lies in one piece: transformers takes room for all of it before it loads.

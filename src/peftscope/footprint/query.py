@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from peftscope.footprint.footprint import DEFAULT_LENGTH
 from peftscope.footprint.meta_kernels import Target
-from peftscope.models.kinds.base import ShapeModel
+from peftscope.models.kinds.base import ModelProfile
 from peftscope.schema.study import MethodSpec, StudySpec, TrainSpec
 from peftscope.tasks.registry import options_of
 
-__all__ = ["Question", "Workload", "questions_of"]
+__all__ = ["FootprintQuery", "Workload", "footprint_queries"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,11 @@ class Workload:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class FootprintQuery:
     """What is asked about: a technique on a base under some circumstances."""
 
     method: MethodSpec
-    subject: ShapeModel
+    profile: ModelProfile
     workload: Workload
     experiment: str | None = None
     """Name of the experiment folder behind it."""
@@ -48,13 +48,13 @@ class Question:
     def described(self) -> str:
         """Base and circumstances, in a line."""
         load = self.workload
-        words = [self.subject.described(), f"batch {load.batch_size} × {load.length} {self.subject.unit}", load.target]
+        words = [self.profile.described(), f"batch {load.batch_size} × {load.length} {self.profile.unit}", load.target]
         return ", ".join([*words, "checkpointing"] if load.train.checkpointing else words)
 
 
-def questions_of(study: StudySpec, subject: ShapeModel) -> list[Question]:
+def footprint_queries(study: StudySpec, profile: ModelProfile) -> list[FootprintQuery]:
     """Every technique of a study, in its training's batches at their longest."""
     train = study.train
     length = options_of(study.task).longest or DEFAULT_LENGTH
     workload = Workload(batch_size=train.batch_size, length=length, train=train)
-    return [Question(method=method, subject=subject, workload=workload) for method in study.methods]
+    return [FootprintQuery(method=method, profile=profile, workload=workload) for method in study.methods]

@@ -12,7 +12,7 @@ from peftscope.measures.base import Measured, Measurement, Trained
 from peftscope.measures.memory import PeakMeter
 from peftscope.models.evaluating import evaluating
 from peftscope.schema.record import ExampleOutcome
-from peftscope.tasks.base import Outcome, Predictor, Split, Task
+from peftscope.tasks.base import ExampleScore, Predictor, Split, Task
 from peftscope.tasks.contract import checked_outcomes
 
 __all__ = ["Score", "mean_score", "score_split"]
@@ -51,12 +51,12 @@ class Score(Measurement):
         ]
 
 
-def score_split(task: Task, model: torch.nn.Module, predictor: Predictor, split: Split) -> Sequence[Outcome]:
+def score_split(task: Task, model: torch.nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
     """The task's outcomes on a split, in evaluation mode and without gradients; one per example at least."""
     with evaluating(model), torch.no_grad():
         return checked_outcomes(task, model, predictor, split)
 
 
-def mean_score(outcomes: Sequence[Outcome]) -> float:
+def mean_score(outcomes: Sequence[ExampleScore]) -> float:
     """The score of a split."""
     return sum(o.score for o in outcomes) / len(outcomes)

@@ -11,7 +11,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
-from peftscope.errors import TechniqueRefused, unknown_name
+from peftscope.errors import MethodRefused, unknown_name
 from peftscope.methods.card import Card
 from peftscope.methods.catalog import cards
 
@@ -43,7 +43,7 @@ def method_name(raw: Mapping[str, Any] | None, training_params: Mapping[str, Any
         training_params: The experiment's training parameters, in the benchmark's names.
 
     Raises:
-        TechniqueRefused: There is no such ``peft`` type.
+        MethodRefused: There is no such ``peft`` type.
 
     >>> method_name({"peft_type": "LORA", "use_dora": True}, {})
     'dora'
@@ -78,7 +78,7 @@ def config_from_published(raw: Mapping[str, Any], base_config: Any, warn: Warn) 
         warn: Takes one line for every field that is dropped or set anew.
 
     Raises:
-        TechniqueRefused: There is no such ``peft`` type, or a field cannot be made to fit the model.
+        MethodRefused: There is no such ``peft`` type, or a field cannot be made to fit the model.
         ValueError: ``peft`` refuses the values (and other errors of ``peft``'s).
     """
     peft_type = _known_type(raw)
@@ -100,7 +100,7 @@ def _known_type(raw: Mapping[str, Any]) -> str:
 
     peft_type = str(raw.get("peft_type"))
     if peft_type not in PeftType.__members__:
-        raise TechniqueRefused(unknown_name("peft_type", peft_type, PeftType.__members__))
+        raise MethodRefused(unknown_name("peft_type", peft_type, PeftType.__members__))
     return peft_type
 
 
@@ -194,7 +194,7 @@ def _fit_tokens(values: dict[str, Any], base_config: Any, warn: Warn) -> None:
         found = getattr(base_config, name, None)
         own += found if isinstance(found, list) else [] if found is None else [found]
     if not own:
-        raise TechniqueRefused(
+        raise MethodRefused(
             f"TRAINABLE_TOKENS: token_indices {given} are not in this model's vocabulary of "
             f"{base_config.vocab_size}, and its config names no begin or end token to take instead"
         )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from peftscope.capture import is_out_of_memory
-from peftscope.errors import PeftscopeError, TechniqueRefused
+from peftscope.errors import MethodRefused, PeftscopeError
 from peftscope.methods import catalog
 from peftscope.methods.card import Card
 from peftscope.methods.configure import configure, plain_config
@@ -86,9 +86,9 @@ class Built:
         if self.card.peft_type is None:
             return self.model
         if not self.card.merges:
-            raise TechniqueRefused(f"{self.card.name} cannot be merged into the base's weights")
+            raise MethodRefused(f"{self.card.name} cannot be merged into the base's weights")
         if self.quantization is not None:
-            raise TechniqueRefused(
+            raise MethodRefused(
                 f"{self.card.name}: merging into {self.quantization} weights rounds the result, so the "
                 "outputs would change"
             )
@@ -98,7 +98,7 @@ class Built:
         except _REFUSALS as error:
             if is_out_of_memory(error):
                 raise
-            raise TechniqueRefused(f"{self.card.name} cannot be merged: {error}") from error
+            raise MethodRefused(f"{self.card.name} cannot be merged: {error}") from error
         assert isinstance(merged, nn.Module)
         return merged
 
@@ -115,11 +115,11 @@ def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
     """
     card = catalog.card(method.name)
     if card.refused is not None:
-        raise TechniqueRefused(f"{card.name}: {card.refused}")
+        raise MethodRefused(f"{card.name}: {card.refused}")
     quantization = quantization_of(base)
     _check_quantization(card, quantization)
     if not card.checkpointing and _is_checkpointing(base):
-        raise TechniqueRefused(
+        raise MethodRefused(
             f"{card.name} does not train with activation checkpointing: its prefix is a key-value cache, which "
             "transformers drops then; set train.checkpointing: false"
         )
@@ -167,7 +167,7 @@ def _attach(base: nn.Module, method: MethodSpec, card: Card, context: BuildConte
         if is_out_of_memory(error) or _is_ours(error):
             raise
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise TechniqueRefused(f"{card.name} does not fit this model: {reason}") from error
+        raise MethodRefused(f"{card.name} does not fit this model: {reason}") from error
     for warning in caught:
         if not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning | FutureWarning):
             context.warn(f"{card.name}: {warning.message}")
@@ -203,7 +203,7 @@ def _check_quantization(card: Card, quantization: str | None) -> None:
     if quantization not in ("int8", "nf4") and card.quantized:
         return  # a format of transformers' own: peft knows which layers it supports and says so
     able = ", ".join(card.quantized) or "none"
-    raise TechniqueRefused(f"{card.name} does not train on a base quantized as {quantization} (supported: {able})")
+    raise MethodRefused(f"{card.name} does not train on a base quantized as {quantization} (supported: {able})")
 
 
 def _without_peft(base: nn.Module, card: Card, quantization: str | None) -> Built:

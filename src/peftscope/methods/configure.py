@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from peftscope.errors import SpecError, TechniqueRefused, unknown_name
+from peftscope.errors import MethodRefused, SpecError, unknown_name
 from peftscope.methods import targets as find
 from peftscope.methods.card import Card
 from peftscope.methods.catalog import knob_names
@@ -34,7 +34,7 @@ def configure(base: nn.Module, method: MethodSpec, card: Card, context: BuildCon
 
     Raises:
         SpecError: A knob does not exist or is what makes the technique itself.
-        TechniqueRefused: The base has nothing to adapt, or lacks what the technique needs.
+        MethodRefused: The base has nothing to adapt, or lacks what the technique needs.
         ValueError: ``peft`` refuses the values (and other errors of ``peft``'s).
     """
     if method.peft_config is not None:
@@ -52,7 +52,7 @@ def configure(base: nn.Module, method: MethodSpec, card: Card, context: BuildCon
         return config
 
     if card.virtual_tokens and context.task_type is None:
-        raise TechniqueRefused(f"{card.name}: virtual tokens need a language model, and this model is none")
+        raise MethodRefused(f"{card.name}: virtual tokens need a language model, and this model is none")
     from peft import PeftType
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
@@ -202,7 +202,7 @@ def _marker_tokens(base: nn.Module, context: BuildContext) -> list[int]:
             found += value if isinstance(value, list) else [] if value is None else [value]
         if found:
             return sorted(set(found))
-    raise TechniqueRefused("trainable-tokens: the model names no begin or end token; set the knob token_indices")
+    raise MethodRefused("trainable-tokens: the model names no begin or end token; set the knob token_indices")
 
 
 def _block_sides(values: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from peftscope.errors import TechniqueRefused
+from peftscope.errors import MethodRefused
 from peftscope.methods.card import Card
 from peftscope.methods.context import ADAPTER, BuildContext, Inputs, device_of
 from peftscope.methods.shapes import shapes_only
@@ -68,17 +68,17 @@ def _plain_start(config: Any) -> tuple[str | None, Any]:
 
 def _inputs(name: str, context: BuildContext) -> Inputs:
     if context.inputs is None:
-        raise TechniqueRefused(f"{name}: its initialisation is not defined for this kind of model")
+        raise MethodRefused(f"{name}: its initialisation is not defined for this kind of model")
     return context.inputs
 
 
 def _batches(name: str, base: nn.Module, context: BuildContext) -> list[Batch]:
     if context.calibration is None:
-        raise TechniqueRefused(f"{name}: the initialisation needs batches of training data")
+        raise MethodRefused(f"{name}: the initialisation needs batches of training data")
     device = next(base.parameters()).device
     batches = [{key: value.to(device) for key, value in batch.items()} for batch in context.calibration()]
     if not batches:
-        raise TechniqueRefused(f"{name}: the initialisation got no batch of training data")
+        raise MethodRefused(f"{name}: the initialisation got no batch of training data")
     return batches
 
 
@@ -103,7 +103,7 @@ def _eva(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildCont
     enough = [batch for batch in batches if _usable_positions(batch, inputs, config) >= needed]
     if not enough:
         most = max(_usable_positions(batch, inputs, config) for batch in batches)
-        raise TechniqueRefused(
+        raise MethodRefused(
             f"eva: a batch needs {needed} labelled tokens (r × rho) and the longest has {most}; "
             "lower r or rho, or take larger batches"
         )
@@ -143,7 +143,7 @@ def _lora_ga(base: nn.Module, config: Any, knobs: dict[str, Any], context: Build
 
     batches = _batches("lora-ga", base, context)
     if any("labels" not in batch for batch in batches):
-        raise TechniqueRefused("lora-ga: the batches for its initialisation have no labels to take a gradient from")
+        raise MethodRefused("lora-ga: the batches for its initialisation have no labels to take a gradient from")
 
     def step() -> None:
         for batch in batches:
@@ -163,7 +163,7 @@ def _kv_prefix(base: nn.Module, config: Any, knobs: dict[str, Any], context: Bui
     from peft.tuners.cartridge.utils import initialize_kv_prefix_from_past_key_values
 
     if context.inputs is None or context.processor is None:
-        raise TechniqueRefused("the prefix starts from a text, which this base cannot read")
+        raise MethodRefused("the prefix starts from a text, which this base cannot read")
     cache = context.inputs.cache_of(base, str(knobs.get("init_kv_cache_prefix")), config.num_virtual_tokens)
     model = _attached(base, config, context)
     initialize_kv_prefix_from_past_key_values(model, adapter_name=ADAPTER, past_key_values=cache)

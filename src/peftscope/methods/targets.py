@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from peftscope.errors import TechniqueRefused
+from peftscope.errors import MethodRefused
 
 __all__ = [
     "adapted_modules",
@@ -151,7 +151,7 @@ def adapted_modules(model: nn.Module) -> tuple[str, ...]:
 def _shortened(base: nn.Module, names: list[str], kind: str) -> list[str]:
     """Shortest tails that stand for exactly these modules; full names where a tail would catch others."""
     if not names:
-        raise TechniqueRefused(f"the model has no {kind} to adapt; set targets")
+        raise MethodRefused(f"the model has no {kind} to adapt; set targets")
     wanted = set(names)
     short: set[str] = set()
     tails: dict[str, list[str]] = {}

@@ -18,9 +18,9 @@ __all__ = [
     "Attempt",
     "CurvePoint",
     "ExampleOutcome",
+    "MethodFacts",
     "RunRecord",
     "Status",
-    "TechniqueFacts",
     "timestamp",
 ]
 
@@ -53,7 +53,7 @@ class Attempt(Frozen):
     """Whether a repetition gave the same figures, as far as they can repeat."""
 
 
-class TechniqueFacts(Frozen):
+class MethodFacts(Frozen):
     """What was really built."""
 
     tuner_class: str
@@ -106,7 +106,7 @@ class RunRecord(Frozen):
     reason: str | None = None
     """Why the run is not ``ok``."""
     attempts: tuple[Attempt, ...] = ()
-    technique: TechniqueFacts | None = None
+    technique: MethodFacts | None = None
     base_width: int | None = None
     """Hidden size of the base, by which a search of learning rates begins; None where it is not known."""
     weights_sha256: str | None = None

@@ -13,7 +13,7 @@ from peftscope.errors import StoreError
 from peftscope.schema.live import RunState
 from peftscope.store.files import ensure_folder, write_text
 
-__all__ = ["clear_state", "held", "paused_folder", "read_states", "state_path", "write_state"]
+__all__ = ["clear_state", "file_lock", "paused_folder", "read_states", "state_path", "write_state"]
 
 
 def state_path(folder: Path, run_id: str) -> Path:
@@ -57,7 +57,7 @@ def read_states(folder: Path) -> list[RunState]:
 
 
 @contextmanager
-def held(path: Path, *, timeout_s: float = -1) -> Iterator[None]:
+def file_lock(path: Path, *, timeout_s: float = -1) -> Iterator[None]:
     """Hold a file's lock, which the system gives back when the process ends, however it ends.
 
     Args:

@@ -7,12 +7,12 @@ from pathlib import Path
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import write_text
 
-__all__ = ["STUDY_FILE", "keep_study", "kept_study"]
+__all__ = ["STUDY_FILE", "read_stored_study", "write_study"]
 
 STUDY_FILE = "study.json"
 
 
-def keep_study(folder: Path, study: StudySpec) -> None:
+def write_study(folder: Path, study: StudySpec) -> None:
     """Write a study into its folder.
 
     Raises:
@@ -21,7 +21,7 @@ def keep_study(folder: Path, study: StudySpec) -> None:
     write_text(folder / STUDY_FILE, study.model_dump_json(indent=1) + "\n")
 
 
-def kept_study(folder: Path, notes: list[str] | None = None, *, then: str = "") -> StudySpec | None:
+def read_stored_study(folder: Path, notes: list[str] | None = None, *, then: str = "") -> StudySpec | None:
     """The study as it was run last; None where it never was, or by a version whose studies cannot be read.
 
     Args:

@@ -166,7 +166,7 @@ def recommendation_for(
     traits = traits_by_name()
     told = decide(found.verdict, metrics=known_metrics(), limits=limits, prefer=prefer, traits=traits)
     records = {names[record.run_id]: record for record in finals}
-    return replace(told, kin=relatives(told, have, traits=traits, records=records))
+    return replace(told, relatives=relatives(told, have, traits=traits, records=records))
 
 
 def memory_front(found: StudyResults) -> Front | None:

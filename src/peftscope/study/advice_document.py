@@ -49,7 +49,7 @@ def document_of(
         ],
         "cheapest": dict(answer.cheapest),
         "excluded": [asdict(excluded) for excluded in answer.excluded],
-        "relatives": [asdict(kin) for kin in answer.kin],
+        "relatives": [asdict(relatives) for relatives in answer.relatives],
         "evidence": {
             "single": answer.is_single,
             "standard_error": answer.standard_error,
@@ -90,7 +90,7 @@ def _candidate(candidate: Candidate | None) -> dict[str, Any] | None:
         "best_chance": candidate.best_chance,
         "gain": None if candidate.gain is None else candidate.gain.value,
         "gain_interval": None if candidate.gain is None else candidate.gain.interval,
-        "figures": {name: figure.mean for name, figure in candidate.figures.items()},
+        "figures": {name: figure.mean for name, figure in candidate.metrics.items()},
     }
 
 

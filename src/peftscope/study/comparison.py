@@ -23,7 +23,7 @@ from peftscope.store.frame import examples_of, frame_of
 from peftscope.study.advice_document import fairness_document
 from peftscope.study.metrics import known_metrics
 from peftscope.study.results import traits_by_name
-from peftscope.tuning.progress import standing_of
+from peftscope.tuning.progress import study_progress
 from peftscope.views.comparison import comparison_parts, fairness_parts, interval_text
 from peftscope.views.shown import Shown
 
@@ -117,7 +117,7 @@ def comparison_of(
         study: The study; None where one experiment was run by itself.
         across: Whether to rank different conditions together.
     """
-    tunings = () if study is None else standing_of(study, {r.run_id: r for r in records}).tunings
+    tunings = () if study is None else study_progress(study, {r.run_id: r for r in records}).tunings
     finals = [record for record in records if record.spec.purpose == "final"]
     return Comparison(
         command="run" if study is None else "compare",

@@ -10,7 +10,7 @@ from peftscope.errors import SpecError
 from peftscope.schema.record import RunRecord
 from peftscope.study.results import StudyResults
 from peftscope.study.running import RunOptions, do_runs
-from peftscope.tuning.job import Start
+from peftscope.tuning.job import Job
 from peftscope.views.progress.reporter import Reporter
 
 __all__ = ["Confirmed", "confirm"]
@@ -59,7 +59,7 @@ def confirm(found: StudyResults, choice: Candidate, count: int, reporter: Report
             "recommend --confirm", ["results of others cannot be run again from here; run a study of your own"]
         )
     seeds = _fresh(found, count)
-    starts = [Start(run=spec.model_copy(update={"seed": seed})) for seed in seeds]
+    starts = [Job(run=spec.model_copy(update={"seed": seed})) for seed in seeds]
     folder = found.folder / FOLDER
     title = f"{found.name}, {choice.method} with fresh seeds"
     records, metric = do_runs(starts, folder, title=title, options=RunOptions(), reporter=reporter)

@@ -18,7 +18,7 @@ from peftscope.schema.request import Request
 from peftscope.store.files import ensure_folder, read_records, write_text
 from peftscope.study.folder import RESULTS, study_folder
 from peftscope.study.metrics import known_metrics
-from peftscope.upstream.results_in import Imported, Names, keep_imported, read_upstream
+from peftscope.upstream.results_in import Imported, Names, read_upstream, store_imported
 from peftscope.views.runs import run_failures, run_tables
 from peftscope.views.shown import Shown, unbroken
 from peftscope.views.table import markdown_table, terminal_table
@@ -119,7 +119,7 @@ def import_results(folder: str | Path, out: str | Path | None = None) -> Importe
     folder = Path(folder)
     found = read_upstream(folder, Names(method_name=method_name, metrics=tuple(metric_specs())))
     place = Path(out) if out is not None else RESULTS / (folder.resolve().name or "imported")
-    return ImportedResults(found=found, folder=place, num_written=keep_imported(place, found.records))
+    return ImportedResults(found=found, folder=place, num_written=store_imported(place, found.records))
 
 
 def export_study(

@@ -12,7 +12,7 @@ from peftscope.schema.study import TaskSpec
 from peftscope.study.comparison import Comparison, comparison_of
 from peftscope.study.folder import RESULTS
 from peftscope.study.running import RunOptions, do_runs
-from peftscope.tuning.job import Start
+from peftscope.tuning.job import Job
 from peftscope.upstream.experiment import read_experiment, to_run_spec
 from peftscope.views.progress.reporter import Reporter
 
@@ -67,7 +67,7 @@ def run_experiment(
     name = experiment.name.replace("/", "--")
     place = Path(out) if out is not None else RESULTS / name
     records, metric = do_runs(
-        [Start(run=spec)], place, title=name, options=options or RunOptions(workers=1), reporter=reporter
+        [Job(run=spec)], place, title=name, options=options or RunOptions(workers=1), reporter=reporter
     )
     return comparison_of(records, metric, folder=place, title=name)
 

@@ -12,8 +12,8 @@ from peftscope.footprint.footprint import DEFAULT_LENGTH
 from peftscope.schema.study import MethodSpec, ModelSpec, TrainSpec
 
 if TYPE_CHECKING:
-    from peftscope.footprint.query import Question
-    from peftscope.models.kinds.base import ShapeModel
+    from peftscope.footprint.query import FootprintQuery
+    from peftscope.models.kinds.base import ModelProfile
 
 __all__ = ["Circumstances", "about_experiments", "about_methods", "about_study"]
 
@@ -34,9 +34,9 @@ class Circumstances:
     optimizer: str | None = None
     target: Literal["accelerator", "cpu"] = "accelerator"
 
-    def applied_to(self, question: Question) -> Question:
+    def applied_to(self, query: FootprintQuery) -> FootprintQuery:
         """The question with what was given in place of its own."""
-        load = question.workload
+        load = query.workload
         changed = {
             "batch_size": self.batch_size or load.batch_size,
             "checkpointing": load.train.checkpointing if self.checkpointing is None else self.checkpointing,
@@ -51,9 +51,9 @@ class Circumstances:
             eval_batch_size=self.eval_batch_size or load.eval_batch_size,
             eval_length=self.length or load.eval_length,
         )
-        return replace(question, workload=load)
+        return replace(query, workload=load)
 
-    def subject(self, own: ModelSpec | None = None) -> ShapeModel:
+    def profile(self, own: ModelSpec | None = None) -> ModelProfile:
         """The base that was given, or a study's own.
 
         Raises:
@@ -61,7 +61,7 @@ class Circumstances:
         """
         import torch
 
-        from peftscope.models.kinds.registry import shapes_of
+        from peftscope.models.kinds.registry import profile_of
 
         source = self.model or (own.source if own else "")
         dtype = self.dtype or (own.dtype if own and own.dtype != "auto" else None)
@@ -74,42 +74,43 @@ class Circumstances:
         own = own or ModelSpec(source=source)
         own = own.model_copy(update={"source": source, "quantization": quantization})
         own = own.model_copy(update={"revision": None}) if self.model else own
-        subject = shapes_of(own, getattr(torch, dtype))
-        subject.base()  # a config no model can be built from is said once, not for every technique
-        return subject
+        profile = profile_of(own, getattr(torch, dtype))
+        profile.base()  # a config no model can be built from is said once, not for every technique
+        return profile
 
 
-def about_study(path: Path, given: Circumstances) -> list[Question]:
+def about_study(path: Path, given: Circumstances) -> list[FootprintQuery]:
     """Every technique of a study, on its model and as it would train there."""
-    from peftscope.footprint.query import questions_of
+    from peftscope.footprint.query import footprint_queries
     from peftscope.schema.reader import read_study
     from peftscope.study.vocabulary import vocabulary
     from peftscope.tasks.registry import kind_of
 
     spec = read_study(path, vocabulary())
     kind = kind_of(spec.model, spec.task).name
-    subject = given.subject(spec.model.model_copy(update={"kind": kind}))
-    return [given.applied_to(question) for question in questions_of(spec, subject)]
+    profile = given.profile(spec.model.model_copy(update={"kind": kind}))
+    return [given.applied_to(query) for query in footprint_queries(spec, profile)]
 
 
-def about_methods(methods: Sequence[str], given: Circumstances) -> list[Question]:
+def about_methods(methods: Sequence[str], given: Circumstances) -> list[FootprintQuery]:
     """Techniques by name, with their cards' settings."""
-    from peftscope.footprint.query import Question, Workload
+    from peftscope.footprint.query import FootprintQuery, Workload
 
-    subject = given.subject()
+    profile = given.profile()
     workload = Workload(batch_size=DEFAULT_BATCH, length=DEFAULT_LENGTH, train=TrainSpec())
     return [
-        given.applied_to(Question(method=MethodSpec(name=name), subject=subject, workload=workload)) for name in methods
+        given.applied_to(FootprintQuery(method=MethodSpec(name=name), profile=profile, workload=workload))
+        for name in methods
     ]
 
 
-def about_experiments(folder: Path, given: Circumstances) -> list[Question]:
+def about_experiments(folder: Path, given: Circumstances) -> list[FootprintQuery]:
     """Experiment folders of the public benchmark, each in its own circumstances.
 
     Raises:
         SpecError: There is none, or a folder is of one benchmark and the others of the other.
     """
-    from peftscope.footprint.experiment import question_of
+    from peftscope.footprint.experiment import query_of
     from peftscope.upstream.experiment import read_experiment
 
     inside = {file.parent for name in ("adapter_config.json", "training_params.json") for file in folder.rglob(name)}
@@ -120,5 +121,5 @@ def about_experiments(folder: Path, given: Circumstances) -> list[Question]:
     if len(benchmarks) > 1:
         raise SpecError(str(folder), [f"holds {' and '.join(benchmarks)}; give one of them"])
     params = experiments[0].training_params
-    subject = given.subject(ModelSpec(source=params["model_id"], dtype=params["dtype"]))
-    return [given.applied_to(question_of(experiment, subject)) for experiment in experiments]
+    profile = given.profile(ModelSpec(source=params["model_id"], dtype=params["dtype"]))
+    return [given.applied_to(query_of(experiment, profile)) for experiment in experiments]

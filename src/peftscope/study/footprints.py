@@ -24,7 +24,7 @@ from peftscope.views.shown import Shown
 if TYPE_CHECKING:
     import pandas as pd
 
-    from peftscope.footprint.query import Question
+    from peftscope.footprint.query import FootprintQuery
 
 __all__ = ["FootprintRequest", "Footprints", "predict"]
 
@@ -105,7 +105,7 @@ class FootprintRequest:
 class Footprints(Shown):
     """Predictions, those of the smallest peak first."""
 
-    answers: tuple[tuple[Question, Forecast], ...]
+    answers: tuple[tuple[FootprintQuery, Forecast], ...]
     limit: int | None = None
     """Bytes there are."""
     tflops: float | None = None
@@ -138,11 +138,11 @@ class Footprints(Shown):
         return {
             "max_memory_bytes": self.limit,
             "tflops": self.tflops,
-            "methods": [_entry(question, forecast, self.tflops) for question, forecast in self.answers],
+            "methods": [_entry(query, forecast, self.tflops) for query, forecast in self.answers],
         }
 
     def _parts(self) -> Iterator[RenderableType]:
-        for line in sorted({question.described() for question, _ in self.answers}):
+        for line in sorted({query.described() for query, _ in self.answers}):
             yield Text(line, style="bold")
         yield footprint_table(self.forecasts, limit=self.limit, tflops=self.tflops)
         for forecast in self.forecasts:
@@ -168,39 +168,41 @@ def predict(asked: FootprintRequest, request: Request, *, quiet: bool = False) -
     if len(names) != 1:
         warm_up()  # imports what counting needs while this process imports what asking needs
     if asked.study is not None:
-        questions = about_study(asked.study, given)
+        queries = about_study(asked.study, given)
     elif asked.experiments is not None:
-        questions = about_experiments(asked.experiments, given)
+        queries = about_experiments(asked.experiments, given)
     else:
-        questions = about_methods(names, given)
-    found = _count(questions, limit, quiet=quiet)
+        queries = about_methods(names, given)
+    found = _count(queries, limit, quiet=quiet)
     return Footprints(answers=tuple(found), limit=limit, tflops=asked.tflops)
 
 
-def _count(questions: Sequence[Question], limit: int | None, *, quiet: bool) -> list[tuple[Question, Forecast]]:
+def _count(
+    queries: Sequence[FootprintQuery], limit: int | None, *, quiet: bool
+) -> list[tuple[FootprintQuery, Forecast]]:
     """Forecasts, smallest first."""
     from peftscope.footprint.forecast import forecasts
 
     found = []
     with Console(stderr=True, quiet=quiet).status("counting") as status:
-        answers = forecasts(questions, limit=limit, workers=min(cpu_count(), len(questions)), context=warm_up())
-        for question, forecast in zip(questions, answers, strict=True):
-            found.append((question, forecast))
-            status.update(f"counting: {len(found)} of {len(questions)}")
+        answers = forecasts(queries, limit=limit, workers=min(cpu_count(), len(queries)), context=warm_up())
+        for query, forecast in zip(queries, answers, strict=True):
+            found.append((query, forecast))
+            status.update(f"counting: {len(found)} of {len(queries)}")
     return sorted(found, key=_size)
 
 
-def _size(answer: tuple[Question, Forecast]) -> tuple[bool, int]:
+def _size(answer: tuple[FootprintQuery, Forecast]) -> tuple[bool, int]:
     peak = answer[1].footprint.peak_bytes
     return peak is None, peak or 0
 
 
-def _entry(question: Question, forecast: Forecast, tflops: float | None) -> dict[str, Any]:
-    found, load = forecast.footprint, question.workload
+def _entry(query: FootprintQuery, forecast: Forecast, tflops: float | None) -> dict[str, Any]:
+    found, load = forecast.footprint, query.workload
     return {
         "name": found.technique,
         "experiment": found.experiment,
-        "base": question.subject.described(),
+        "base": query.profile.described(),
         "device": load.target,
         "batch_size": load.batch_size,
         "seq_len": load.length,

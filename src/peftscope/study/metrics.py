@@ -13,7 +13,7 @@ from peftscope.upstream.metrics import SCORES, UPSTREAM_METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["example_count", "figure_specs", "known_metrics", "score_spec"]
+__all__ = ["example_count", "known_metrics", "measured_specs", "score_spec"]
 
 GSM8K_TEST = 1319
 """Problems of the test split the public text benchmark scores."""
@@ -42,7 +42,7 @@ def known_metrics() -> tuple[MetricSpec, ...]:
     return (*metric_specs().values(), *UPSTREAM_METRICS.values())
 
 
-def figure_specs(runs: pd.DataFrame) -> tuple[MetricSpec, ...]:
+def measured_specs(runs: pd.DataFrame) -> tuple[MetricSpec, ...]:
     """Specs of the quantities some run has, but for the score, and for those without a better side."""
     return tuple(
         spec

@@ -12,12 +12,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from peftscope.errors import SpecError
-from peftscope.execution.launcher import study_held
+from peftscope.execution.launcher import study_lock
 from peftscope.execution.repeat import Agreement, compare_records
 from peftscope.schema.record import RunRecord
 from peftscope.store.files import add_attempt, ensure_folder, record_path
 from peftscope.study.running import RunOptions, do_runs
-from peftscope.tuning.job import Start
+from peftscope.tuning.job import Job
 from peftscope.views.progress.reporter import Reporter
 from peftscope.views.shown import Shown
 
@@ -95,13 +95,13 @@ def repeat(record: RunRecord, folder: Path, *, threads: int | None = None, repor
     at_home = record_path(folder, record.run_id).is_file()  # else a loose copy, with no study around it
     with tempfile.TemporaryDirectory(dir=ensure_folder(folder) if at_home else None, prefix=".rerun-") as place:
         (second,), _ = do_runs(
-            [Start.of(record)], Path(place), title=record.spec.title, options=options, reporter=reporter
+            [Job.of(record)], Path(place), title=record.spec.title, options=options, reporter=reporter
         )
     found = compare_records(record, second)
     again = second.attempts[-1].model_copy(update={"kind": "rerun", "agrees": found.agrees})
     noted = False
     if at_home:
-        with study_held(folder, lambda: None):
+        with study_lock(folder, lambda: None):
             noted = add_attempt(folder, record, again)
     return Repetition(first=record, second=second, found=found, noted=noted)
 

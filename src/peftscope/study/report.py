@@ -20,7 +20,7 @@ from peftscope.study.advice import memory_front, recommendation_for
 from peftscope.study.results import StudyResults, results_of
 from peftscope.study.wishes import Amount, commonest_method
 from peftscope.views.recommendation import recommendation_topics
-from peftscope.views.report.content import Material, Topic
+from peftscope.views.report.content import ReportContent, Topic
 from peftscope.views.report.fairness import fairness_topics
 from peftscope.views.report.files import write_report
 from peftscope.views.shown import Shown
@@ -86,9 +86,9 @@ def report_of(
     return Report(page=files[PAGE], files=files, warnings=found.notes)
 
 
-def _material(found: StudyResults, place: Path) -> Material:
+def _material(found: StudyResults, place: Path) -> ReportContent:
     metrics = [found.metric, *(m for m in found.metrics if not m.name.startswith(NOT_AXES))]
-    return Material(
+    return ReportContent(
         name=found.name,
         place=str(place),
         records=found.records,
@@ -114,7 +114,7 @@ def _recommendation(found: StudyResults) -> list[Topic]:
 def _fronts(verdict: Verdict, metrics: Sequence[MetricSpec]) -> list[Front]:
     """One for every two metrics that some candidate has both of."""
     count = max(len(verdict.candidates), 1)
-    spread = bool(verdict.standard_errors) or any(f.deviation for c in verdict.candidates for f in c.figures.values())
+    spread = bool(verdict.standard_errors) or any(f.deviation for c in verdict.candidates for f in c.metrics.values())
     draws = min(DRAWS, max(FEWEST_DRAWS, COMPARISONS // count**2)) if spread else 1
     fronts = [front_of(verdict, pair, draws=draws) for pair in combinations(metrics, 2)]
     return [front for front in fronts if front.points]

@@ -22,16 +22,16 @@ from peftscope.schema.record import RunRecord
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import read_record, read_records
 from peftscope.store.looks import looks_of
-from peftscope.store.study import kept_study
+from peftscope.store.study import read_stored_study
 from peftscope.study.folder import study_folder
-from peftscope.study.metrics import example_count, figure_specs, known_metrics, score_spec
+from peftscope.study.metrics import example_count, known_metrics, measured_specs, score_spec
 from peftscope.views.shown import Shown
 from peftscope.views.units import interval_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["StudyResults", "names_told_apart", "results_of", "traits_by_name"]
+__all__ = ["StudyResults", "distinct_names", "results_of", "traits_by_name"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -133,7 +133,7 @@ def _candidate_row(candidate: Candidate) -> dict[str, Any]:
         "gain": None if gain is None else gain.value,
         "gain_low": gain_low,
         "gain_high": gain_high,
-        **{name: figure.mean for name, figure in candidate.figures.items()},
+        **{name: figure.mean for name, figure in candidate.metrics.items()},
     }
 
 
@@ -173,7 +173,7 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
     folder = study_folder(place)
     notes: list[str] = []
     found = _readable(folder, notes)
-    study = kept_study(folder, notes, then="every record in the folder is taken")
+    study = read_stored_study(folder, notes, then="every record in the folder is taken")
     if study is not None and place.is_file():
         notes += _changed_since(place, study)
     records, tunings = _of_study(study, found, notes)
@@ -183,13 +183,13 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
         raise SpecError(str(place), [_nothing(folder, records, finals)])
     judged = finals if across else _of_one_protocol(finals, notes)
     metric = score_spec(judged)
-    names = names_told_apart(judged)
+    names = distinct_names(judged)
     notes += _several_rates(judged, names)
     runs = frame_of(judged)
     runs["method"] = [names[run_id] for run_id in runs["run_id"]]
     runs["num_test_examples"] = example_count(judged)
     _spend_nothing_on(BASE, runs)
-    metrics = figure_specs(runs)
+    metrics = measured_specs(runs)
     if across:
         runs["quality_protocol"] = None
     else:
@@ -234,7 +234,7 @@ def traits_by_name() -> dict[str, Traits]:
     }
 
 
-def names_told_apart(records: Iterable[RunRecord]) -> dict[str, str]:
+def distinct_names(records: Iterable[RunRecord]) -> dict[str, str]:
     """Run id -> name of the candidate it is a run of: its title, and as much more as tells it from others.
 
     Learning rates of one technique are candidates of their own, and so are runs under different conditions, and
@@ -303,10 +303,10 @@ def _of_study(
     """Records the study asks for, and what its tuning came to."""
     if study is None:
         return list(found), []
-    from peftscope.tuning.progress import standing_of
+    from peftscope.tuning.progress import study_progress
 
     try:
-        standing = standing_of(study, {record.run_id: record for record in found})
+        standing = study_progress(study, {record.run_id: record for record in found})
     except SpecError as error:  # a technique of another version
         notes.append(f"the study cannot be read by this version, so every record is taken: {error.problems[0]}")
         return list(found), []
@@ -314,7 +314,7 @@ def _of_study(
     records = [record for record in found if record.run_id in wanted]
     if len(records) < len(found):
         notes.append(f"{_runs(len(found) - len(records))} of a former form of the study left out")
-    missing = standing.agenda.num_runs - len(records)
+    missing = standing.scheduler.num_runs - len(records)
     if missing > 0:
         notes.append(f"{_runs(missing)} of the study still to do: 'peftscope compare' does them")
     return records, standing.tunings

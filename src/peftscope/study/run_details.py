@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from peftscope.analysis.rate_source import with_rate_source
-from peftscope.execution.status import overview
+from peftscope.execution.status import read_status
 from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.store.files import record_path
 from peftscope.views.line import one_line
-from peftscope.views.run_sections import Section, sheet
+from peftscope.views.run_sections import Section, run_sections
 from peftscope.views.shown import Shown, unbroken
 
 __all__ = ["RunDetails", "details_of", "repeat_command"]
@@ -54,7 +54,7 @@ class RunDetails(Shown):
         record = self.record
         style = "green" if record.status in NOT_FAILED else "red"
         yield Text.assemble((one_line(record.spec.title), "bold"), f"  {record.run_id}  ", (record.status, style))
-        for section in sheet(record):
+        for section in run_sections(record):
             yield from _section(section)
         yield Text("\nfiles", style="bold")
         for name, place in self.places.items():
@@ -67,7 +67,7 @@ class RunDetails(Shown):
 
 def details_of(record: RunRecord, folder: Path) -> RunDetails:
     """Everything there is to know of a run of the study in a folder."""
-    return RunDetails(record=with_rate_source(record, overview(folder).tunings), folder=folder)
+    return RunDetails(record=with_rate_source(record, read_status(folder).tunings), folder=folder)
 
 
 def repeat_command(record: RunRecord, folder: Path) -> str | None:

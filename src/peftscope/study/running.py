@@ -12,26 +12,26 @@ from rich.text import Text
 from peftscope.execution.events import Listener
 from peftscope.execution.executors import registry as executors
 from peftscope.execution.executors.local import inspect
-from peftscope.execution.executors.resources import Share, share_out
+from peftscope.execution.executors.resources import Resources, divide_resources
 from peftscope.execution.history import changes_of_study, known_runs, outdated, remember_study
-from peftscope.execution.launcher import launch, study_held
-from peftscope.execution.memory_budget import Room, room_for
+from peftscope.execution.launcher import launch, study_lock
+from peftscope.execution.memory_budget import MemoryBudget, memory_budget_for
 from peftscope.methods.catalog import BASE
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
-from peftscope.tuning.check_result import Checked
+from peftscope.tuning.check_result import CheckResult
 from peftscope.tuning.expand import expand, one_of_each
-from peftscope.tuning.job import Start
-from peftscope.tuning.scheduler import FixedAgenda, agenda_of
+from peftscope.tuning.job import Job
+from peftscope.tuning.scheduler import FixedScheduler, scheduler_for
 from peftscope.views.footprints import footprint_table
 from peftscope.views.progress.reporter import Reporter
 
 __all__ = ["Prepared", "RunOptions", "do_runs", "prepared"]
 
-What = StudySpec | Sequence[Start]
+What = StudySpec | Sequence[Job]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,9 @@ class RunOptions:
 class Prepared:
     """What is known before anything is trained."""
 
-    checked: Checked
-    share: Share
-    room: Room
+    checked: CheckResult
+    share: Resources
+    budget: MemoryBudget
     notices: tuple[str, ...]
     """What the user should know first."""
 
@@ -80,12 +80,14 @@ def do_runs(
         if isinstance(what, StudySpec):
             remember_study(folder, what)
             higher = checked.metric.direction != "lower"
-            agenda = agenda_of(what, higher_is_better=higher, width=checked.width)
+            scheduler = scheduler_for(what, higher_is_better=higher, width=checked.width)
         else:
-            agenda = FixedAgenda(what)
+            scheduler = FixedScheduler(what)
         listeners[:0] = reporter.listeners(title, checked.metric)  # a tracker may take its time to close
         executor = executors.make(options.executor, folder, found.share)
-        records = launch(agenda, folder, checked=checked, executor=executor, room=found.room, listeners=listeners)
+        records = launch(
+            scheduler, folder, checked=checked, executor=executor, budget=found.budget, listeners=listeners
+        )
         return records, checked.metric
 
 
@@ -106,21 +108,21 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
     def wait() -> None:
         note(["another process runs this study; this one waits until that has ended ('peftscope status' shows it)"])
 
-    with study_held(folder, wait):
+    with study_lock(folder, wait):
         study = what if isinstance(what, StudySpec) else None
         note(changes_of_study(folder, study) if study is not None else [])
         with reporter.status("reading model and data"):
             checked = inspect(one_of_each(_runs_of(what)), folder)
-        share = share_out(checked.machine, workers=options.workers, threads=options.threads)
-        room = room_for(checked, share, try_all=options.try_all)
+        share = divide_resources(checked.machine, workers=options.workers, threads=options.threads)
+        budget = memory_budget_for(checked, share, try_all=options.try_all)
         if study is not None:
             if checked.forecasts:
                 table = footprint_table(checked.forecasts, limit=checked.machine.memory_bytes, brief=True)
                 reporter.show(Text("Predicted, before anything runs:", style="bold"), table)
             note([*tuning_lines(study), *seed_lines(study)])
-        note(room.warnings)
+        note(budget.warnings)
         note(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))
-        yield Prepared(checked=checked, share=share, room=room, notices=tuple(notices))
+        yield Prepared(checked=checked, share=share, budget=budget, notices=tuple(notices))
 
 
 def _runs_of(what: What) -> list[RunSpec]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from rich.console import Console, ConsoleOptions, RenderableType
 
 from peftscope.execution.eta import wall_time
-from peftscope.execution.status import LOST, RUNNING, WAITING, Overview, Row, overview
+from peftscope.execution.status import LOST, RUNNING, WAITING, FolderStatus, RunStatus, read_status
 from peftscope.schema.record import NOT_FAILED
 from peftscope.views.shown import Shown
 from peftscope.views.status import status_lines
@@ -22,7 +22,7 @@ __all__ = ["StudyStatus", "status_of"]
 class StudyStatus(Shown):
     """What of a study is done, under way, failed and still to do, and when it ends."""
 
-    overview: Overview
+    read_status: FolderStatus
     height: int | None = None
     """Lines there are; of a long study what moves is shown then. None shows all."""
 
@@ -31,18 +31,18 @@ class StudyStatus(Shown):
     @property
     def is_running(self) -> bool:
         """Whether a process runs the study."""
-        return self.overview.is_running
+        return self.read_status.is_running
 
     @property
     def has_failures(self) -> bool:
         """Whether a run of the study failed or was lost."""
-        return any(row.failed for row in self.overview.of_study)
+        return any(row.failed for row in self.read_status.of_study)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        yield status_lines(self.overview, options.max_width, self.height)
+        yield status_lines(self.read_status, options.max_width, self.height)
 
     def _content(self) -> Mapping[str, Any]:
-        found = self.overview
+        found = self.read_status
         return {
             "study": found.name,
             "folder": str(found.folder),
@@ -58,10 +58,10 @@ class StudyStatus(Shown):
 
 def status_of(folder: Path, *, height: int | None = None) -> StudyStatus:
     """Read where the study in a folder stands; nothing in it is changed."""
-    return StudyStatus(overview=overview(folder), height=height)
+    return StudyStatus(read_status=read_status(folder), height=height)
 
 
-def _plain(row: Row) -> dict[str, Any]:
+def _plain(row: RunStatus) -> dict[str, Any]:
     spec, record, state = row.spec, row.record, row.state
     live = ("stage", "step", "max_steps", "step_time_s", "loss", "valid_score", "num_scored", "num_to_score")
     return {
@@ -83,9 +83,9 @@ def _plain(row: Row) -> dict[str, Any]:
     }
 
 
-def _summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _summary(rows: Sequence[RunStatus]) -> list[dict[str, Any]]:
     """Per technique and learning rate, how its runs stand; intervals are the business of ``compare``."""
-    groups: dict[tuple[str, float | None], list[Row]] = {}
+    groups: dict[tuple[str, float | None], list[RunStatus]] = {}
     for row in rows:
         if row.spec is not None:
             groups.setdefault((row.spec.method.title, row.spec.learning_rate), []).append(row)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from peftscope.errors import SpecError
 from peftscope.schema.reader import read_study, study_from
 from peftscope.schema.study import StudySpec
-from peftscope.store.study import kept_study
+from peftscope.store.study import read_stored_study
 from peftscope.study.folder import RESULTS, find_record, study_folder
 from peftscope.study.vocabulary import vocabulary
 
@@ -96,7 +96,7 @@ class Study:
     def _opened(cls, place: Path, folder: Path) -> Study:
         study = cls.__new__(cls)
         study.place, study.folder = place, study_folder(folder, needs_records=False)
-        study._spec = kept_study(folder, [])
+        study._spec = read_stored_study(folder, [])
         return study
 
     @property

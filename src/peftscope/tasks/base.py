@@ -21,11 +21,11 @@ from peftscope.schema.metric import MetricSpec
 
 __all__ = [
     "Batch",
+    "ExampleScore",
     "HasLoss",
-    "Outcome",
     "Predictor",
     "Retention",
-    "Shown",
+    "ShownExample",
     "Split",
     "Task",
     "TaskContext",
@@ -51,7 +51,7 @@ class TaskContext:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class ExampleScore:
     """Score of one example (and draw)."""
 
     example_id: str
@@ -64,7 +64,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ShownExample:
     """An example as a person would look at it."""
 
     example_id: str
@@ -151,11 +151,11 @@ class Task(ABC):
         """Sum of the loss over the batch's labels (scalar, with graph) and the number of labels."""
 
     @abstractmethod
-    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[Outcome]:
+    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
         """One outcome per example (and draw) of the split, in the split's order."""
 
     @abstractmethod
-    def show(self, split: Split, index: int) -> Shown:
+    def show(self, split: Split, index: int) -> ShownExample:
         """An example as a person would look at it."""
 
     @abstractmethod
@@ -170,7 +170,7 @@ class Task(ABC):
         """What a user should know about how the data was made (rows cut off, rows dropped)."""
         return ()
 
-    def recut(self, seed: int) -> None:
+    def resplit(self, seed: int) -> None:
         """Cut training and validation data anew by a seed, sizes as they are; the test split stays.
 
         The fingerprint stays, too: it is of the data, which do not change.
@@ -180,14 +180,14 @@ class Task(ABC):
         """
         raise DataError(f"task {self.name}: its split cannot vary with the seed; set vary_split: false")
 
-    def keep(self, folder: Path, retention: Retention | None = None) -> None:
-        """Write into an empty folder what ``kept`` makes this task from, so that runs need not make it anew.
+    def save_cache(self, folder: Path, retention: Retention | None = None) -> None:
+        """Write into an empty folder what ``from_cache`` makes this task from, so that runs need not make it anew.
 
         A task that writes nothing, the default, is made anew by every run.
 
         Args:
             folder: Files lie here and in folders of it; never pickles, which can run code when they are read.
-            retention: What ``retention`` of the kept task is to give.
+            retention: What ``retention`` of the cached task is to give.
 
         Raises:
             OSError: The disk is full or not writable.
@@ -195,16 +195,16 @@ class Task(ABC):
         return
 
     @classmethod
-    def kept(cls, options: Any, context: TaskContext, folder: Path) -> Self:
-        """The task that ``keep`` wrote: the same batches, scores and fingerprint, without reading its sources.
+    def from_cache(cls, options: Any, context: TaskContext, folder: Path) -> Self:
+        """The task that ``save_cache`` wrote: the same batches, scores and fingerprint, without reading its sources.
 
         Raises:
             StoreError: The folder cannot be read; the task is then made anew.
         """
         return cls(options, context)  # type: ignore[call-arg]
 
-    def kept_key(self) -> dict[str, Any]:
-        """What decides the content of what ``keep`` writes, as JSON values."""
+    def cache_key(self) -> dict[str, Any]:
+        """What decides the content of what ``save_cache`` writes, as JSON values."""
         return {"fingerprint": self.fingerprint(), "warnings": list(self.warnings())}
 
 

@@ -22,14 +22,14 @@ from peftscope.schema.base import content_hash
 from peftscope.store.files import ensure_folder
 from peftscope.tasks.base import Retention, Task, TaskContext
 
-__all__ = ["keep", "load"]
+__all__ = ["cache_task", "load_task"]
 
 MANIFEST = "manifest.json"
 FORMAT = 3
 """Raised whenever what is written for the same task changes its form."""
 
 
-def keep(task: Task, cache: Path) -> Path:
+def cache_task(task: Task, cache: Path) -> Path:
     """Write a task, and its measure of retention, into a folder of the cache unless it is there and whole.
 
     Raises:
@@ -48,26 +48,26 @@ def keep(task: Task, cache: Path) -> Path:
     except StoreError:
         raise
     except OSError as error:
-        raise StoreError(f"{folder}: the study's data cannot be kept ({error}); free some space there") from error
+        raise StoreError(f"{folder}: the study's data cannot be cached ({error}); free some space there") from error
 
 
-def load(task_class: type[Task], options: Any, context: TaskContext, folder: Path) -> Task:
+def load_task(task_class: type[Task], options: Any, context: TaskContext, folder: Path) -> Task:
     """The task a folder keeps; made anew, with a warning, where it is damaged.
 
     Raises:
-        DataError: It had to be made anew and its data are no longer those that were kept.
+        DataError: It had to be made anew and its data are no longer those that were cached.
     """
     damage = _damage(folder, by_hash=False)
     if damage is None:
         try:
-            return task_class.kept(options, context, folder)
+            return task_class.from_cache(options, context, folder)
         except StoreError as error:
             damage = str(error)
-    warnings.warn(f"{folder}: kept data are damaged ({damage}); they are read and tokenised anew", stacklevel=3)
+    warnings.warn(f"{folder}: cached data are damaged ({damage}); they are read and tokenised anew", stacklevel=3)
     task: Task = task_class(options, context)  # type: ignore[call-arg]
     if not folder.name.startswith(_name(task)):
         raise DataError(
-            f"task {task.name}: the data changed while the study ran, and what was kept of them in {folder} is "
+            f"task {task.name}: the data changed while the study ran, and what was cached of them in {folder} is "
             "damaged; start the study again"
         )
     return task
@@ -75,12 +75,12 @@ def load(task_class: type[Task], options: Any, context: TaskContext, folder: Pat
 
 def _name(task: Task, retention: Retention | None = None) -> str:
     made_by = f"{type(task).__module__}:{type(task).__qualname__}"
-    name = f"task-{content_hash({'format': FORMAT, 'made_by': made_by, 'task': task.kept_key()})}"
+    name = f"task-{content_hash({'format': FORMAT, 'made_by': made_by, 'task': task.cache_key()})}"
     return name if retention is None else f"{name}-{content_hash(retention.fingerprint())}"
 
 
 def _build(task: Task, retention: Retention | None, place: Path) -> None:
-    task.keep(place, retention)
+    task.save_cache(place, retention)
     files = sorted(path for path in place.rglob("*") if path.is_file())
     manifest = {path.relative_to(place).as_posix(): [path.stat().st_size, file_sha256(path)] for path in files}
     (place / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")

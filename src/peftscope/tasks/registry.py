@@ -32,9 +32,9 @@ if TYPE_CHECKING:  # torch comes with the contract, and names must be listed wit
 __all__ = [
     "TASKS",
     "TaskEntry",
+    "cache_task",
     "create",
     "import_built_in",
-    "keep",
     "kind_of",
     "options_model",
     "options_of",
@@ -119,31 +119,31 @@ def kind_of(model: ModelSpec, task: TaskSpec) -> ModelKind:
     return kinds.choose(model, TASKS.get(task.name).kinds)
 
 
-def create(spec: TaskSpec, context: TaskContext, *, kept: Path | None = None) -> Task:
+def create(spec: TaskSpec, context: TaskContext, *, cached: Path | None = None) -> Task:
     """Build a task; this reads and checks its data, or loads what ``keep`` has written.
 
     Args:
         spec: Name and options.
-        context: What the study fixes; with ``kept``, the same as when it was kept.
-        kept: A folder ``keep`` gave. Where it is damaged the task is built from its data, with a warning.
+        context: What the study fixes; with ``cached``, the same as when it was cached.
+        cached: A folder ``cache_task`` gave. Where it is damaged the task is built from its data, with a warning.
 
     Raises:
         SpecError: There is no such task, or with every problem in its options.
         DataError: Its data is missing, empty, unreadable or does not fit the limits.
         PlugInError: The task is another package's and cannot be loaded.
     """
-    from peftscope.tasks import caching as keeping  # torch comes with these
+    from peftscope.tasks import caching as caching  # torch comes with these
     from peftscope.tasks.base import Task
 
     options = options_of(spec)
     task_class: type[Task] = TASKS.load(spec.name, TASKS.get(spec.name).task, Task)
-    if kept is None:
+    if cached is None:
         task: Task = task_class(options, context)  # type: ignore[call-arg]
         return task
-    return keeping.load(task_class, options, context, kept)
+    return caching.load_task(task_class, options, context, cached)
 
 
-def keep(task: Task, cache: Path) -> Path:
+def cache_task(task: Task, cache: Path) -> Path:
     """Write a task into a folder of its own, once: the folder that ``create`` loads it from again.
 
     Args:
@@ -154,6 +154,6 @@ def keep(task: Task, cache: Path) -> Path:
         StoreError: The cache cannot be written to.
         DataError: The data that forgetting and drift are measured on cannot be read or are too few.
     """
-    from peftscope.tasks import caching as keeping  # torch comes with it
+    from peftscope.tasks import caching as caching  # torch comes with it
 
-    return keeping.keep(task, cache)
+    return caching.cache_task(task, cache)

@@ -129,16 +129,16 @@ class Fit:
         if not all(torch.isfinite(p).all() for group in self.optimizer.param_groups for p in group["params"]):
             raise Diverged(f"step {last}: the last step left weights that are not finite")
         if last < spec.max_steps and pauses is not None and pauses.state is not None:
-            self._state.save(pauses.state, pauses.conditions, result, self._guard.memory())
+            self._state.save(pauses.state, pauses.conditions, result, self._guard.state_dict())
 
     def _resume(self) -> None:
         """Go on from where it paused, if it did."""
         if self.pauses is None or self.pauses.state is None:
             return
-        memory = self._state.load(self.pauses.state, self.pauses.conditions, self.result)
-        if memory is not None:
+        state_dict = self._state.load(self.pauses.state, self.pauses.conditions, self.result)
+        if state_dict is not None:
             self._watch.elapsed_s = self.result.train_time_s
-            self._guard.recall(memory)
+            self._guard.load_state_dict(state_dict)
 
     def _step(self, step: int, micro: list[Batch]) -> float:
         """One step, timed and counted; its mean loss per label."""
@@ -277,13 +277,13 @@ class _DivergenceGuard:
         self.reference = 0.0
         self.run_length = 0
 
-    def memory(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, float]:
         """What it has to remember where a training pauses."""
         return {"reference": self.reference, "run_length": self.run_length}
 
-    def recall(self, memory: Mapping[str, float]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, float]) -> None:
         """Go on with what was remembered."""
-        self.reference, self.run_length = memory["reference"], int(memory["run_length"])
+        self.reference, self.run_length = state_dict["reference"], int(state_dict["run_length"])
 
     def check(self, step: int, loss: float) -> None:
         if step <= EXPLODED_STEPS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from peftscope.errors import TechniqueRefused
+from peftscope.errors import MethodRefused
 from peftscope.schema.study import TrainSpec
 
 __all__ = ["prepare"]
@@ -30,4 +30,4 @@ def prepare(base: Any, spec: TrainSpec) -> None:
     elif getattr(base, "_supports_gradient_checkpointing", False):
         base.enable_gradient_checkpointing()
     else:
-        raise TechniqueRefused(f"{type(base).__name__} has no activation checkpointing; set train.checkpointing: false")
+        raise MethodRefused(f"{type(base).__name__} has no activation checkpointing; set train.checkpointing: false")

@@ -71,7 +71,7 @@ class TrainingState:
             "schedule": self.schedule.state_dict(),
             "result": asdict(result),
             "memory": dict(memory),
-            "dice": _dice(next(self.model.parameters()).device),
+            "dice": _rng_state(next(self.model.parameters()).device),
         }
         with replacing(path) as temporary:
             try:
@@ -100,7 +100,7 @@ class TrainingState:
         for field in fields(result):
             setattr(result, field.name, kept["result"][field.name])
         result.curve = [CurvePoint(**point) for point in kept["result"]["curve"]]
-        _throw(kept["dice"], next(self.model.parameters()).device)
+        _set_rng_state(kept["dice"], next(self.model.parameters()).device)
         memory: dict[str, float] = kept["memory"]
         return memory
 
@@ -116,14 +116,14 @@ def _marks(model: nn.Module) -> Marks:
     return {name: (tensor.data_ptr(), tensor._version) for name, tensor in held}
 
 
-def _dice(device: torch.device) -> dict[str, Any]:
+def _rng_state(device: torch.device) -> dict[str, Any]:
     return {
         "cpu": torch.get_rng_state(),
         "device": None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(),
     }
 
 
-def _throw(dice: Mapping[str, Any], device: torch.device) -> None:
+def _set_rng_state(dice: Mapping[str, Any], device: torch.device) -> None:
     torch.set_rng_state(dice["cpu"])
     if dice["device"] is not None:
         torch.get_device_module(device).set_rng_state(dice["device"])

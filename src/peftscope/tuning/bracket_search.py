@@ -20,8 +20,8 @@ from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import TuningSpec
 from peftscope.tuning.bracket import Ask, Choice, End, Seen, choose, next_asks, rate_at, start_index
-from peftscope.tuning.job import Start
-from peftscope.tuning.search_space import KILLS_TAKEN, Space
+from peftscope.tuning.job import Job
+from peftscope.tuning.search_space import MAX_KILLS, SearchSpace
 
 __all__ = ["BracketSearch", "MakeRun"]
 
@@ -79,7 +79,7 @@ class BracketSearch:
     """
 
     def __init__(
-        self, method: str, space: Space, tuning: TuningSpec, make_run: MakeRun, *, higher_is_better: bool = True
+        self, method: str, space: SearchSpace, tuning: TuningSpec, make_run: MakeRun, *, higher_is_better: bool = True
     ) -> None:
         assert tuning.protocol is not None
         self.method, self.tuning, self.make_run = method, tuning, make_run
@@ -92,7 +92,7 @@ class BracketSearch:
         self._knobs = _candidates(space.knobs, self.effort.num_short - FIRST, tuning.seed)
         self._are_knobs_chosen = len(self._knobs) == 1
         self._chosen_knobs = self._knobs[0]
-        self._due: list[Start] = []
+        self._due: list[Job] = []
         self._advance()
 
     @property
@@ -100,24 +100,24 @@ class BracketSearch:
         """Trials that are known, and those that are likely to come."""
         return len(self.entries) + sum(self._likely())
 
-    def due(self) -> list[Start]:
+    def due(self) -> list[Job]:
         """Starts that can be made now; each is given once."""
         given, self._due = self._due, []
         return given
 
-    def upcoming(self) -> list[Start]:
+    def upcoming(self) -> list[Job]:
         """Starts that are likely to follow those given."""
         short, full = self._likely()
         run = self.entries[0].run
         first = run.rungs[0] if run.rungs else None
-        return [Start(run=run, until=first)] * short + [Start(run=run.model_copy(update={"rungs": ()}))] * full
+        return [Job(run=run, until=first)] * short + [Job(run=run.model_copy(update={"rungs": ()}))] * full
 
     def tell(self, record: RunRecord) -> None:
         """Take in what a start left behind; a trial that something killed is started again."""
         entry = next(entry for entry in self.entries if entry.run.run_id == record.run_id)
         if record.status == "killed":
             entry.num_kills += 1
-            if entry.num_kills < KILLS_TAKEN:
+            if entry.num_kills < MAX_KILLS:
                 self._begin(entry, entry.until)
                 return
         entry.record = record
@@ -202,7 +202,7 @@ class BracketSearch:
 
     def _begin(self, entry: _Entry, until: int | None) -> None:
         entry.record, entry.until = None, until
-        self._due.append(Start(run=entry.run, until=until))
+        self._due.append(Job(run=entry.run, until=until))
 
     def _entry(self, ask: Ask, knobs: Mapping[str, Any] | None = None) -> _Entry | None:
         """The trial of a rate and a seed with the settings that are bracketed, or others."""

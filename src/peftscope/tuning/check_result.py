@@ -10,7 +10,7 @@ from peftscope.footprint.footprint import Forecast
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.protocol import Protocol
 
-__all__ = ["Checked", "Machine"]
+__all__ = ["CheckResult", "Machine"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +30,14 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class CheckResult:
     """What the runs of a study share, as it is on disk now."""
 
     metric: MetricSpec
     """The task's metric."""
     quality: dict[str, Any]
     """The conditions quality would be measured under now (``tuning.conditions``)."""
-    kept: Path
+    cached: Path
     """Where the task's data lie prepared, for all runs."""
     machine: Machine
     width: int | None = None

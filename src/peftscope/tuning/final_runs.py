@@ -9,13 +9,13 @@ from peftscope.methods.catalog import BASE
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import SeedPlan
-from peftscope.tuning.job import Start
+from peftscope.tuning.job import Job
 
-__all__ = ["Candidate", "FinalRuns"]
+__all__ = ["FinalConfig", "FinalRuns"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class FinalConfig:
     """A technique at its frozen configuration."""
 
     title: str
@@ -36,12 +36,12 @@ class FinalRuns:
     """
 
     def __init__(
-        self, seeds: tuple[int, ...] | SeedPlan, candidates: Iterable[Candidate], *, base: RunSpec | None = None
+        self, seeds: tuple[int, ...] | SeedPlan, candidates: Iterable[FinalConfig], *, base: RunSpec | None = None
     ) -> None:
         self.plan = seeds if isinstance(seeds, SeedPlan) else None
         self.candidates = {candidate.title: candidate for candidate in candidates}
         self._base_id = None if base is None else base.run_id
-        self._given: dict[str, Start] = {}
+        self._given: dict[str, Job] = {}
         self._titles: dict[str, str] = {}
         self._records: dict[str, RunRecord] = {}
         self._num_looks = 0
@@ -54,7 +54,7 @@ class FinalRuns:
         """Those that are known by now."""
         return len(self._given)
 
-    def due(self) -> list[Start]:
+    def due(self) -> list[Job]:
         """Starts that can be made now; each is given once."""
         awaited = {*self._given, self._base_id} - {None}
         if self.plan is not None and not self._due and not self._is_over and awaited <= self._records.keys():
@@ -68,7 +68,7 @@ class FinalRuns:
         if record.run_id in self._given or record.run_id == self._base_id:
             self._records[record.run_id] = record
 
-    def _starts(self, titles: Iterable[str], seeds: Iterable[int]) -> list[Start]:
+    def _starts(self, titles: Iterable[str], seeds: Iterable[int]) -> list[Job]:
         """Every candidate once before any twice."""
         starts = []
         for seed in seeds:
@@ -79,11 +79,11 @@ class FinalRuns:
                     continue
                 self._titles.setdefault(run.run_id, title)
                 if run.run_id not in self._given:
-                    self._given[run.run_id] = Start(run=run)
+                    self._given[run.run_id] = Job(run=run)
                     starts.append(self._given[run.run_id])
         return starts
 
-    def _more(self, plan: SeedPlan) -> list[Start]:
+    def _more(self, plan: SeedPlan) -> list[Job]:
         """Of the next look, for those between which they decide; none where there are none."""
         counts = plan.counts
         self._num_looks += 1

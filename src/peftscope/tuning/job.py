@@ -8,11 +8,11 @@ from typing import Self
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 
-__all__ = ["Start"]
+__all__ = ["Job"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class Job:
     """A run to be started, or to go on."""
 
     run: RunSpec

@@ -10,20 +10,20 @@ import torch
 from peftscope.capture import capture
 from peftscope.footprint.footprint import Forecast
 from peftscope.footprint.forecast import forecasts
-from peftscope.footprint.query import Question, Workload
+from peftscope.footprint.query import FootprintQuery, Workload
 from peftscope.measures.registry import measurements
 from peftscope.models.device import choose_device, memory_bytes
 from peftscope.models.kinds.base import BaseFacts, ModelKind
 from peftscope.schema.run import RunSpec
 from peftscope.tasks import registry
 from peftscope.tasks.base import Task, TaskContext
-from peftscope.tuning.check_result import Checked, Machine
+from peftscope.tuning.check_result import CheckResult, Machine
 from peftscope.tuning.conditions import quality_conditions
 
 __all__ = ["check"]
 
 
-def check(runs: Sequence[RunSpec], cache: Path) -> Checked:
+def check(runs: Sequence[RunSpec], cache: Path) -> CheckResult:
     """Read and check model and data of a study by its runs (all of them share both), keep the data, foresee memory.
 
     Args:
@@ -46,21 +46,21 @@ def check(runs: Sequence[RunSpec], cache: Path) -> Checked:
     context = TaskContext(processor=base.processor, kind=kind.name, batch_size=run.train.batch_size)
     task = registry.create(run.task, context)
     quality = quality_conditions(run, kind, base, task, task.retention())
-    kept = registry.keep(task, cache)
+    cached = registry.cache_task(task, cache)
     if run.vary_split:
-        task.recut(run.seed)  # whether it can
+        task.resplit(run.seed)  # whether it can
     machine = _machine(device)
-    return Checked(
+    return CheckResult(
         metric=task.metric,
         quality=quality,
-        kept=kept,
+        cached=cached,
         machine=machine,
         width=base.width,
-        forecasts=_foreseen(runs, task, kind, base, machine),
+        forecasts=_predictions(runs, task, kind, base, machine),
     )
 
 
-def _foreseen(
+def _predictions(
     runs: Sequence[RunSpec], task: Task, kind: ModelKind, base: BaseFacts, machine: Machine
 ) -> tuple[Forecast, ...]:
     """What each method would take; nothing where that cannot be told, which is no reason not to try."""
@@ -76,8 +76,8 @@ def _forecasts(
     model, largest = runs[0].model, task.largest_training()
     if base.folder is not None:  # what was found is there; nothing is to be fetched again
         model = model.model_copy(update={"source": str(base.folder), "revision": None})
-    subject = None if largest is None else kind.shapes(model, base.dtype)
-    if largest is None or subject is None:
+    profile = None if largest is None else kind.profile(model, base.dtype)
+    if largest is None or profile is None:
         return
     eval_batch_size, eval_length = task.largest_scoring() or (None, None)
     workload = Workload(
@@ -88,7 +88,7 @@ def _forecasts(
         eval_batch_size=eval_batch_size,
         eval_length=eval_length,
     )
-    asked = [Question(method=run.method, subject=subject, workload=workload) for run in runs]
+    asked = [FootprintQuery(method=run.method, profile=profile, workload=workload) for run in runs]
     yield from forecasts(asked, limit=machine.memory_bytes)
 
 

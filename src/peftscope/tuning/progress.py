@@ -10,13 +10,13 @@ from peftscope.analysis.tuning import Tuning
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
-from peftscope.tuning.job import Start
-from peftscope.tuning.scheduler import Agenda, TunedAgenda, agenda_of
+from peftscope.tuning.job import Job
+from peftscope.tuning.scheduler import Scheduler, TunedScheduler, scheduler_for
 
-__all__ = ["Standing", "came_so_far", "replay", "standing_of"]
+__all__ = ["StudyProgress", "has_reached", "replay", "study_progress"]
 
 
-def replay(agenda: Agenda, done: Callable[[Start], RunRecord | None]) -> tuple[dict[str, RunRecord], list[Start]]:
+def replay(scheduler: Scheduler, done: Callable[[Job], RunRecord | None]) -> tuple[dict[str, RunRecord], list[Job]]:
     """Tell an agenda of everything that is done already.
 
     Args:
@@ -27,35 +27,35 @@ def replay(agenda: Agenda, done: Callable[[Start], RunRecord | None]) -> tuple[d
         Records by run, and the starts that have to be made now.
     """
     found: dict[str, RunRecord] = {}
-    pending: list[Start] = []
-    while due := deque(agenda.due()):
+    pending: list[Job] = []
+    while due := deque(scheduler.due()):
         for start in due:
             record = done(start)
             if record is None:
                 pending.append(start)
             else:
                 found[record.run_id] = record
-                agenda.tell(record)
+                scheduler.tell(record)
     return found, pending
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class StudyProgress:
     """A study as its records tell it."""
 
-    agenda: Agenda
+    scheduler: Scheduler
     runs: tuple[RunSpec, ...]
     """Runs that are known: those done, and those to be started now."""
-    pending: tuple[Start, ...]
+    pending: tuple[Job, ...]
     """What is to be started now."""
 
     @property
     def tunings(self) -> list[Tuning]:
         """What tuning came to, a technique each; none in a study without."""
-        return self.agenda.tunings() if isinstance(self.agenda, TunedAgenda) else []
+        return self.scheduler.tunings() if isinstance(self.scheduler, TunedScheduler) else []
 
 
-def standing_of(study: StudySpec, records: Mapping[str, RunRecord]) -> Standing:
+def study_progress(study: StudySpec, records: Mapping[str, RunRecord]) -> StudyProgress:
     """Where a study stands by its records; nothing is started or written.
 
     Args:
@@ -67,19 +67,19 @@ def standing_of(study: StudySpec, records: Mapping[str, RunRecord]) -> Standing:
     """
     metric = next((record.metric for record in records.values() if record.metric is not None), None)
     width = next((record.base_width for record in records.values() if record.base_width is not None), None)
-    agenda = agenda_of(study, higher_is_better=metric is None or metric.direction != "lower", width=width)
+    scheduler = scheduler_for(study, higher_is_better=metric is None or metric.direction != "lower", width=width)
 
-    def done(start: Start) -> RunRecord | None:
+    def done(start: Job) -> RunRecord | None:
         record = records.get(start.run.run_id)
-        return record if record is not None and came_so_far(record, start) else None
+        return record if record is not None and has_reached(record, start) else None
 
-    found, pending = replay(agenda, done)
+    found, pending = replay(scheduler, done)
     runs = {run_id: record.spec for run_id, record in found.items()}
     runs |= {start.run.run_id: start.run for start in pending}
-    return Standing(agenda=agenda, runs=tuple(runs.values()), pending=tuple(pending))
+    return StudyProgress(scheduler=scheduler, runs=tuple(runs.values()), pending=tuple(pending))
 
 
-def came_so_far(record: RunRecord, start: Start) -> bool:
+def has_reached(record: RunRecord, start: Job) -> bool:
     """Whether a run came as far as a start would bring it, well or not; what was killed did not."""
     if record.status == "eliminated" and start.until is not None:
         return any(point.step == start.until for point in record.curve)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from peftscope.tuning.search_space import Space
+from peftscope.tuning.search_space import SearchSpace
 
 __all__ = ["Point", "Proposal", "draw", "grid", "next_rate"]
 
@@ -74,7 +74,7 @@ def next_rate(points: Sequence[Point], spacing: float) -> Proposal:
     return Proposal(_rounded(math.sqrt(known[widest].rate * known[widest + 1].rate)), "refinement")
 
 
-def draw(space: Space, tried: Sequence[tuple[Mapping[str, Any], float]], seed: int) -> dict[str, Any]:
+def draw(space: SearchSpace, tried: Sequence[tuple[Mapping[str, Any], float]], seed: int) -> dict[str, Any]:
     """A learning rate of the range and a candidate of every setting, drawn together.
 
     By Optuna's tree-structured Parzen estimator (Watanabe 2023, https://arxiv.org/abs/2304.11127) over all of them

@@ -18,35 +18,35 @@ from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec, StudySpec, TuningSpec
 from peftscope.tuning.bracket_search import BracketSearch
 from peftscope.tuning.expand import base_run, rates_of, run_of
-from peftscope.tuning.final_runs import Candidate, FinalRuns
-from peftscope.tuning.job import Start
+from peftscope.tuning.final_runs import FinalConfig, FinalRuns
+from peftscope.tuning.job import Job
 from peftscope.tuning.search import Search
-from peftscope.tuning.search_space import Space
+from peftscope.tuning.search_space import SearchSpace
 
 __all__ = [
-    "Agenda",
-    "FixedAgenda",
-    "TunedAgenda",
-    "UntunedAgenda",
-    "agenda_of",
+    "FixedScheduler",
+    "Scheduler",
+    "TunedScheduler",
+    "UntunedScheduler",
     "rungs_of",
+    "scheduler_for",
 ]
 
 
-class Agenda(Protocol):
+class Scheduler(Protocol):
     """What is to be done, as far as what is done tells."""
 
     @property
     def num_runs(self) -> int:
         """Runs in all, those to come included."""
 
-    def due(self) -> list[Start]:
+    def due(self) -> list[Job]:
         """Starts that can be made now; each is given once."""
 
     def tell(self, record: RunRecord) -> None:
         """Take in what a start left behind."""
 
-    def foreseen(self) -> list[Start]:
+    def upcoming(self) -> list[Job]:
         """Starts that will follow those given, as far as can be told; runs stand in for those not known yet."""
 
 
@@ -65,10 +65,10 @@ class AnySearch(Protocol):
     def num_trials(self) -> int:
         """Trials that are known, and those that are likely to come."""
 
-    def due(self) -> list[Start]:
+    def due(self) -> list[Job]:
         """Starts that can be made now; each is given once."""
 
-    def upcoming(self) -> list[Start]:
+    def upcoming(self) -> list[Job]:
         """Starts that are likely to follow those given."""
 
     def tell(self, record: RunRecord) -> None:
@@ -78,14 +78,14 @@ class AnySearch(Protocol):
         """What it came to so far."""
 
 
-class FixedAgenda:
+class FixedScheduler:
     """Starts that are known beforehand."""
 
-    def __init__(self, starts: Iterable[Start]) -> None:
+    def __init__(self, starts: Iterable[Job]) -> None:
         self._due = list({start.run.run_id: start for start in starts}.values())
         self.num_runs = len(self._due)
 
-    def due(self) -> list[Start]:
+    def due(self) -> list[Job]:
         """All, once."""
         given, self._due = self._due, []
         return given
@@ -93,17 +93,17 @@ class FixedAgenda:
     def tell(self, record: RunRecord) -> None:
         """Nothing follows from it."""
 
-    def foreseen(self) -> list[Start]:
+    def upcoming(self) -> list[Job]:
         """Nothing follows."""
         return []
 
 
-class UntunedAgenda:
+class UntunedScheduler:
     """The base and the final runs of a study without tuning, more of them where seeds go where they decide."""
 
     def __init__(self, study: StudySpec) -> None:
         base = base_run(study)
-        self._due = [Start(run=base)] if base is not None else []
+        self._due = [Job(run=base)] if base is not None else []
         self._num_base = len(self._due)
         candidates = (_candidate(study, m, r) for m in study.methods if m.name != BASE for r in rates_of(m))
         self._finals = FinalRuns(study.seeds, candidates, base=base)
@@ -113,7 +113,7 @@ class UntunedAgenda:
         """The base, and the final runs known by now."""
         return self._num_base + self._finals.num_runs
 
-    def due(self) -> list[Start]:
+    def due(self) -> list[Job]:
         """All at once, or as more seeds are needed."""
         base, self._due = self._due, []
         return base + self._finals.due()
@@ -122,12 +122,12 @@ class UntunedAgenda:
         """More seeds may follow from it."""
         self._finals.tell(record)
 
-    def foreseen(self) -> list[Start]:
+    def upcoming(self) -> list[Job]:
         """What follows nobody can tell."""
         return []
 
 
-class TunedAgenda:
+class TunedScheduler:
     """Every technique is tuned; when all configurations are frozen, each runs with fresh seeds.
 
     Args:
@@ -151,7 +151,7 @@ class TunedAgenda:
         self._owners: dict[str, AnySearch] = {}
         self._finals: FinalRuns | None = None
         base = base_run(study)
-        self._due = [Start(run=base)] if base is not None else []
+        self._due = [Job(run=base)] if base is not None else []
         self._num_base = len(self._due)
         self._base_record: RunRecord | None = None
 
@@ -163,7 +163,7 @@ class TunedAgenda:
         finals = expected if self._finals is None else self._finals.num_runs
         return self._num_base + trials + finals
 
-    def due(self) -> list[Start]:
+    def due(self) -> list[Job]:
         """The base and trials; final runs once every configuration is frozen."""
         given, self._due = self._due, []
         for search in self.searches.values():
@@ -188,12 +188,12 @@ class TunedAgenda:
         elif record.spec.method.name == BASE:
             self._base_record = record
 
-    def foreseen(self) -> list[Start]:
+    def upcoming(self) -> list[Job]:
         """Trials that follow, those that go on from the next rung, and final runs."""
         starts = [start for search in self.searches.values() for start in search.upcoming()]
         if self._finals is None:
             starts += [
-                Start(run=run_of(self.study, method, _default_rate(method), seed))
+                Job(run=run_of(self.study, method, _default_rate(method), seed))
                 for seed in self.study.first_seeds
                 for method in self.methods.values()
             ]
@@ -203,7 +203,7 @@ class TunedAgenda:
         """What tuning came to so far, a technique each."""
         return [search.result() for search in self.searches.values()]
 
-    def _frozen(self) -> list[Candidate]:
+    def _frozen(self) -> list[FinalConfig]:
         """Every technique whose configuration is frozen, and those that fit no model."""
         found = []
         for title, method in self.methods.items():
@@ -218,15 +218,15 @@ class TunedAgenda:
         return found
 
 
-def agenda_of(study: StudySpec, *, higher_is_better: bool = True, width: int | None = None) -> Agenda:
+def scheduler_for(study: StudySpec, *, higher_is_better: bool = True, width: int | None = None) -> Scheduler:
     """The agenda of a study.
 
     Raises:
         SpecError: A method is not known.
     """
     if study.tuning is None:
-        return UntunedAgenda(study)
-    return TunedAgenda(study, higher_is_better=higher_is_better, width=width)
+        return UntunedScheduler(study)
+    return TunedScheduler(study, higher_is_better=higher_is_better, width=width)
 
 
 def rungs_of(tuning: TuningSpec, max_steps: int) -> tuple[int, ...]:
@@ -242,7 +242,7 @@ def rungs_of(tuning: TuningSpec, max_steps: int) -> tuple[int, ...]:
 def _searches(
     study: StudySpec,
     methods: Mapping[str, MethodSpec],
-    spaces: Mapping[str, Space],
+    spaces: Mapping[str, SearchSpace],
     *,
     higher_is_better: bool,
 ) -> dict[str, AnySearch]:
@@ -268,12 +268,12 @@ def _searches(
     }
 
 
-def _space(method: MethodSpec, width: int | None) -> Space | None:
+def _space(method: MethodSpec, width: int | None) -> SearchSpace | None:
     """What is searched of a technique; None where it is not trained."""
     rate = card(method.name).rate
     if rate is None:
         return None
-    return Space(low=rate.low, high=rate.high, centre=rate.centre(width), knobs=method.search)
+    return SearchSpace(low=rate.low, high=rate.high, centre=rate.centre(width), knobs=method.search)
 
 
 def _trial_of(
@@ -286,11 +286,11 @@ def _trial_of(
     return run_of(study, tried, rate, seed).model_copy(update={"purpose": "trial", "rungs": rungs})
 
 
-def _candidate(study: StudySpec, method: MethodSpec, rate: float | None) -> Candidate:
+def _candidate(study: StudySpec, method: MethodSpec, rate: float | None) -> FinalConfig:
     """Final runs of one method at one learning rate."""
     several = method.learning_rates is not None and len(method.learning_rates) > 1
     title = f"{method.title} lr {rate:g}" if several else method.title
-    return Candidate(title=title, run=partial(run_of, study, method, rate))
+    return FinalConfig(title=title, run=partial(run_of, study, method, rate))
 
 
 def _default_rate(method: MethodSpec) -> float | None:

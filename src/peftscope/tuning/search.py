@@ -22,9 +22,9 @@ from peftscope.analysis.tuning import Edge, Trial, Tuning
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import TuningSpec
-from peftscope.tuning.job import Start
+from peftscope.tuning.job import Job
 from peftscope.tuning.sampler import Point, draw, grid, next_rate
-from peftscope.tuning.search_space import KILLS_TAKEN, Space
+from peftscope.tuning.search_space import MAX_KILLS, SearchSpace
 
 __all__ = ["Search", "survivors"]
 
@@ -87,7 +87,7 @@ class Search:
     def __init__(
         self,
         method: str,
-        space: Space,
+        space: SearchSpace,
         tuning: TuningSpec,
         make_run: Callable[[float, Mapping[str, Any]], RunSpec],
         *,
@@ -99,7 +99,7 @@ class Search:
         self.higher_is_better = higher_is_better
         self.entries: list[_Entry] = []
         self.is_refused = False
-        self._due: list[Start] = []
+        self._due: list[Job] = []
         rates = grid(space.low, space.high, self._offered)
         self._spacing = min((b / a for a, b in pairwise(rates)), default=math.sqrt(space.high / space.low))
         first = {name: values[0] for name, values in space.knobs.items()}
@@ -111,7 +111,7 @@ class Search:
         """Whether nothing more is to be tried."""
         return not self._due and all(entry.record is not None for entry in self.entries)
 
-    def due(self) -> list[Start]:
+    def due(self) -> list[Job]:
         """Starts that can be made now; each is given once."""
         given, self._due = self._due, []
         return given
@@ -121,7 +121,7 @@ class Search:
         entry = next(entry for entry in self.entries if entry.run.run_id == record.run_id)
         if record.status == "killed":
             entry.num_kills += 1
-            if entry.num_kills < KILLS_TAKEN:
+            if entry.num_kills < MAX_KILLS:
                 self._start(entry)
                 return
         entry.record = record
@@ -146,14 +146,14 @@ class Search:
         """Trials that are known, and those that are offered and not known yet."""
         return len(self.entries) + self._num_to_come
 
-    def upcoming(self) -> list[Start]:
+    def upcoming(self) -> list[Job]:
         """Starts that will follow those given, as far as can be told."""
         run = self.entries[0].run
         stages = [*run.rungs, None]
-        starts = [Start(run=run, until=stages[0])] * self._num_to_come
+        starts = [Job(run=run, until=stages[0])] * self._num_to_come
         if not self.is_over:
             passed = max(entry.rung for entry in self.entries)
-            starts += [Start(run=run, until=until) for until in stages[passed + 1 :] for _ in range(2)]
+            starts += [Job(run=run, until=until) for until in stages[passed + 1 :] for _ in range(2)]
         return starts
 
     @property
@@ -170,7 +170,7 @@ class Search:
 
     def _start(self, entry: _Entry) -> None:
         entry.record = None
-        self._due.append(Start(run=entry.run, until=entry.until))
+        self._due.append(Job(run=entry.run, until=entry.until))
 
     def _settle(self) -> None:
         """All that was started has ended: offer the next trial, or pass a rung, or end."""

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["KILLS_TAKEN", "Space"]
+__all__ = ["MAX_KILLS", "SearchSpace"]
 
-KILLS_TAKEN = 3
+MAX_KILLS = 3
 """Starts of a trial that may be killed before it counts as failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space:
+class SearchSpace:
     """What of a technique is searched."""
 
     low: float

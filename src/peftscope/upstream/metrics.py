@@ -24,7 +24,7 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import CurvePoint
 from peftscope.upstream.experiment import WARMUP_FRACTION, Benchmark
 
-__all__ = ["UPSTREAM_METRICS", "Figures", "figures_of", "number"]
+__all__ = ["UPSTREAM_METRICS", "UpstreamMetrics", "number", "read_metrics"]
 
 NO_FILE_SIZE = 99_999_999
 """What the benchmark writes where it could not save the checkpoint."""
@@ -127,7 +127,7 @@ SCORES: dict[Benchmark, str] = {"MetaMathQA": "accuracy", "image-gen": "dino_sim
 
 
 @dataclass
-class Figures:
+class UpstreamMetrics:
     """Metrics found, the reasons for those that are not there, and the course of the training."""
 
     metrics: dict[str, float | int] = field(default_factory=dict)
@@ -155,7 +155,7 @@ def number(value: Any) -> float | int | None:
     return value
 
 
-def figures_of(document: Mapping[str, Any], benchmark: Benchmark, train_config: Mapping[str, Any]) -> Figures:
+def read_metrics(document: Mapping[str, Any], benchmark: Benchmark, train_config: Mapping[str, Any]) -> UpstreamMetrics:
     """Read a document's figures.
 
     Args:
@@ -163,7 +163,7 @@ def figures_of(document: Mapping[str, Any], benchmark: Benchmark, train_config: 
         benchmark: Which of the two benchmarks it is of.
         train_config: Its settings, checked.
     """
-    found = Figures()
+    found = UpstreamMetrics()
     info = document["train_info"]
     points = [p for p in info.get("metrics") or () if isinstance(p, Mapping)]
     timed = [p for p in points if number(p.get("train time")) is not None and number(p.get("step")) is not None]
@@ -175,7 +175,7 @@ def figures_of(document: Mapping[str, Any], benchmark: Benchmark, train_config: 
 
 
 def _put_scores(
-    found: Figures,
+    found: UpstreamMetrics,
     points: list[Mapping[str, Any]],
     timed: list[Mapping[str, Any]],
     benchmark: Benchmark,
@@ -206,7 +206,7 @@ def _put_scores(
 
 
 def _put_times(
-    found: Figures, document: Mapping[str, Any], timed: list[Mapping[str, Any]], config: Mapping[str, Any]
+    found: UpstreamMetrics, document: Mapping[str, Any], timed: list[Mapping[str, Any]], config: Mapping[str, Any]
 ) -> None:
     found.put("upstream_total_time_s", document["run_info"].get("total_time"))
     found.put("upstream_train_time_s", document["train_info"].get("train_time"))
@@ -226,7 +226,7 @@ def _put_times(
 
 
 def _put_sizes(
-    found: Figures,
+    found: UpstreamMetrics,
     info: Mapping[str, Any],
     timed: list[Mapping[str, Any]],
     benchmark: Benchmark,

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from peftscope.errors import SpecError, TechniqueRefused
+from peftscope.errors import MethodRefused, SpecError
 from peftscope.schema.base import content_hash
 from peftscope.schema.protocol import Protocol
 from peftscope.schema.reader import problems_of
@@ -24,9 +24,9 @@ from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MeasureSpec, TaskSpec
 from peftscope.store.files import ensure_folder, existing_record, record_path, write_text
 from peftscope.upstream.experiment import Benchmark, Experiment, to_run_spec
-from peftscope.upstream.metrics import Figures, figures_of, number
+from peftscope.upstream.metrics import UpstreamMetrics, number, read_metrics
 
-__all__ = ["OWN_KEY", "Imported", "Names", "benchmark_of", "keep_imported", "read_document", "read_upstream"]
+__all__ = ["OWN_KEY", "Imported", "Names", "benchmark_of", "read_document", "read_upstream", "store_imported"]
 
 OWN_KEY = "peftscope"
 """Where an exported file holds the record it was made from."""
@@ -129,7 +129,7 @@ def read_document(document: Mapping[str, Any], names: Names, *, source: str) -> 
         raise SpecError(source, problems)
     benchmark = benchmark_of(document)
     spec, config, notes = _spec_of(document, benchmark, names, source)
-    figures = figures_of(document, benchmark, config)
+    figures = read_metrics(document, benchmark, config)
     status, reason = _status_of(document, figures)
     protocol = _protocol_of(document, benchmark, config)
     absent = [name for name in names.metrics if name not in figures.metrics]
@@ -155,7 +155,7 @@ def read_document(document: Mapping[str, Any], names: Names, *, source: str) -> 
     )
 
 
-def keep_imported(folder: Path, records: Collection[RunRecord]) -> int:
+def store_imported(folder: Path, records: Collection[RunRecord]) -> int:
     """Write the records that are not in a study's folder yet, or read differently by now; gives their number.
 
     A record of our own that is there stays: it may have been done again since it was exported.
@@ -226,7 +226,7 @@ def _spec_of(
     peft_config = info.get("peft_config")
     try:
         technique = names.method_name(peft_config, config)
-    except TechniqueRefused as error:
+    except MethodRefused as error:
         technique = str(peft_config.get("peft_type", "unknown")).lower()
         notes.append(f"{error}; kept under the name {technique}")
     label = str(info["experiment_name"])
@@ -282,7 +282,7 @@ def _image_options(config: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in config.items() if k not in training | {"autocast_adapter_dtype"}}
 
 
-def _status_of(document: Mapping[str, Any], figures: Figures) -> tuple[Status, str | None]:
+def _status_of(document: Mapping[str, Any], figures: UpstreamMetrics) -> tuple[Status, str | None]:
     """The benchmark calls every end but success ``canceled``; its message tells them apart."""
     told = document["train_info"].get("status")
     message = str(document["run_info"].get("error_msg") or "").strip()

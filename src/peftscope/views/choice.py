@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from peftscope.analysis.verdict import Candidate
 from peftscope.schema.metric import MetricSpec
 from peftscope.upstream.metrics import UPSTREAM_METRICS
-from peftscope.views.phrasing import Teller
+from peftscope.views.phrasing import Phrasing
 from peftscope.views.report.quantities import estimate_text
 from peftscope.views.units import bracket_text, rate_text
 
-__all__ = ["confirmed_lines", "gone_wrong", "risk_of", "standing_of", "worth_of_the_picked"]
+__all__ = ["confirmed_lines", "gone_wrong", "optimism_lines", "risk_of", "standing_lines"]
 
 
 def risk_of(choice: Candidate) -> str:
@@ -26,12 +26,12 @@ def gone_wrong(candidate: Candidate) -> str:
     return " and ".join(told)
 
 
-def standing_of(teller: Teller, choice: Candidate) -> list[str]:
+def standing_lines(phrasing: Phrasing, choice: Candidate) -> list[str]:
     """Score, gain and costs of the choice, and what they rest on."""
-    found = teller.found
+    found = phrasing.found
     gain = ""
     if found.base_pair is not None:
-        gain = f", {teller.difference(found.base_pair)} over the untouched base"
+        gain = f", {phrasing.difference(found.base_pair)} over the untouched base"
     rate = f", learning rate {rate_text(choice.learning_rate)}" if choice.learning_rate is not None else ""
     sure = bracket_text(choice.edge, choice.bracket)
     rate += f", {sure}" if sure else ""
@@ -39,20 +39,22 @@ def standing_of(teller: Teller, choice: Candidate) -> list[str]:
     if choice.num_examples:
         basis += f", {choice.num_examples:,} test examples"
     costs = [
-        f"{teller.label(name)} {text}" for name in found.metrics if (text := teller.cost(choice, name)) is not None
+        f"{phrasing.label(name)} {text}" for name in found.metrics if (text := phrasing.cost(choice, name)) is not None
     ]
-    lines = [f"{teller.score(choice)}{gain} ({basis}{rate})."]
+    lines = [f"{phrasing.score(choice)}{gain} ({basis}{rate})."]
     if costs:
         lines.append(f"It costs: {', '.join(costs)}.")
     theirs = [
-        f"{teller.label(name)}: {teller.specs[m].window}" for name, m in found.metrics.items() if m in UPSTREAM_METRICS
+        f"{phrasing.label(name)}: {phrasing.specs[m].window}"
+        for name, m in found.metrics.items()
+        if m in UPSTREAM_METRICS
     ]
     return [*lines, f"As others measured it: {'; '.join(theirs)}."] if theirs else lines
 
 
-def worth_of_the_picked(teller: Teller) -> list[str]:
+def optimism_lines(phrasing: Phrasing) -> list[str]:
     """What the choice is worth, given that the best of many is partly the luckiest."""
-    found = teller.found
+    found = phrasing.found
     choice = found.choice
     assert choice is not None
     if choice.pooled is None or choice.best_chance is None or found.leading is not choice:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from peftscope.analysis.fairness import Difference, Fairness, Share
+from peftscope.analysis.fairness import Difference, Fairness, MethodBudget
 from peftscope.views.units import rate_text
 
 __all__ = ["LOUD", "fairness_lines", "unfinished_lines"]
@@ -78,7 +78,7 @@ def _budget(found: Fairness) -> str:
     )
 
 
-def _price(shares: Sequence[Share]) -> str:
+def _price(shares: Sequence[MethodBudget]) -> str:
     """Full trainings that tuning took, where final runs tell how long one is."""
     spent = [s.tuning_steps / (s.final_steps / len(s.seeds)) for s in shares if s.seeds and s.final_steps]
     if not spent:
@@ -86,7 +86,7 @@ def _price(shares: Sequence[Share]) -> str:
     return f" ({sum(spent) / len(spent):.1f} full trainings a technique, at most {max(spent):.1f})"
 
 
-def _edges(shares: Sequence[Share]) -> list[str]:
+def _edges(shares: Sequence[MethodBudget]) -> list[str]:
     found = [f"{s.method} ({s.edge}, {rate_text(s.chosen_rate)})" for s in shares if s.edge is not None]
     lines = [f"Learning rate not bracketed, a better one may lie beyond: {', '.join(found)}."] if found else []
     scored = [s.method for s in shares if s.by_score]
@@ -97,7 +97,7 @@ def _edges(shares: Sequence[Share]) -> list[str]:
     return lines
 
 
-def _lost(shares: Sequence[Share]) -> list[str]:
+def _lost(shares: Sequence[MethodBudget]) -> list[str]:
     trials, finals = sum(len(s.failed_trials) for s in shares), sum(len(s.failed_finals) for s in shares)
     parts = [_counted(n, word) for n, word in ((trials, "trial"), (finals, "final run")) if n]
     return [f"Failed: {' and '.join(parts)}."] if parts else []

@@ -13,11 +13,11 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.views.report.quantities import difference_text, reading
 from peftscope.views.units import metric_text
 
-__all__ = ["Teller"]
+__all__ = ["Phrasing"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Teller:
+class Phrasing:
     """A recommendation with what its figures are."""
 
     found: Recommendation
@@ -43,7 +43,7 @@ class Teller:
     def cost(self, candidate: Candidate, quantity: str) -> str | None:
         """A quantity of a candidate, such as ``1.2 GB``; None where it was not measured."""
         name = self.found.metrics.get(quantity)
-        figure = candidate.figures.get(name) if name is not None else None
+        figure = candidate.metrics.get(name) if name is not None else None
         if name is None or figure is None:
             return None
         return self.amount(quantity, figure.mean)

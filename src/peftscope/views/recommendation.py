@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from peftscope.analysis.front import Front
 from peftscope.analysis.limits import SCORE, Breach
 from peftscope.analysis.power import POWER
-from peftscope.analysis.recommendation import Kin, Recommendation, Tie
+from peftscope.analysis.recommendation import Recommendation, Relative, Tie
 from peftscope.analysis.verdict import Pair, Verdict
 from peftscope.schema.metric import MetricSpec
-from peftscope.views.choice import gone_wrong, risk_of, standing_of, worth_of_the_picked
+from peftscope.views.choice import gone_wrong, optimism_lines, risk_of, standing_lines
 from peftscope.views.front import front_topic
-from peftscope.views.phrasing import Teller
+from peftscope.views.phrasing import Phrasing
 from peftscope.views.report.content import Topic
 from peftscope.views.report.quantities import more_seeds_text
 
@@ -32,14 +32,14 @@ def recommendation_topics(found: Recommendation, front: Front | None, metrics: S
         front: Of the score against a cost, to be told of; None where there is none.
         metrics: Specs of the quantities it rests on.
     """
-    teller = Teller(found=found, specs={metric.name: metric for metric in metrics})
+    phrasing = Phrasing(found=found, specs={metric.name: metric for metric in metrics})
     topics = [
-        _answer(teller),
-        _beaten(teller),
-        _ties(teller),
-        _excluded(teller),
-        _relatives(teller),
-        _evidence(teller),
+        _answer(phrasing),
+        _beaten(phrasing),
+        _ties(phrasing),
+        _excluded(phrasing),
+        _relatives(phrasing),
+        _evidence(phrasing),
         None if front is None else front_topic(front, found.verdict),
         _failures(found),
         _basis(found.verdict),
@@ -47,37 +47,42 @@ def recommendation_topics(found: Recommendation, front: Front | None, metrics: S
     return [topic for topic in topics if topic is not None]
 
 
-def _answer(teller: Teller) -> Topic:
-    found = teller.found
+def _answer(phrasing: Phrasing) -> Topic:
+    found = phrasing.found
     if found.choice is None:
-        return Topic(title="Nothing here satisfies the limits", lines=[_nearest(teller)])
+        return Topic(title="Nothing here satisfies the limits", lines=[_nearest(phrasing)])
     if found.base_unbeaten:
         lines = ["Nothing here is detectably better than leaving the model alone."]
         if found.leading is not None and found.base is not None:
-            gain = f", {teller.difference(found.base_pair)} over it" if found.base_pair else ""
+            gain = f", {phrasing.difference(found.base_pair)} over it" if found.base_pair else ""
             lines.append(
-                f"The untouched base: {teller.score(found.base)}. The best estimate is {found.leading.method}: "
-                f"{teller.score(found.leading)}{gain}."
+                f"The untouched base: {phrasing.score(found.base)}. The best estimate is {found.leading.method}: "
+                f"{phrasing.score(found.leading)}{gain}."
             )
         return Topic(title=f"Take {found.choice.method}: leave the model alone", lines=lines)
     return Topic(
         title=f"Take {found.choice.method}{risk_of(found.choice)}",
-        lines=[*standing_of(teller, found.choice), _why(teller), *worth_of_the_picked(teller), *_cautions(teller)],
+        lines=[
+            *standing_lines(phrasing, found.choice),
+            _why(phrasing),
+            *optimism_lines(phrasing),
+            *_cautions(phrasing),
+        ],
     )
 
 
-def _why(teller: Teller) -> str:
-    found = teller.found
+def _why(phrasing: Phrasing) -> str:
+    found = phrasing.found
     *before, last = found.prefer
     scope = "of those that keep the limits" if found.excluded else "of all"
     if last == SCORE and not before:
         return f"It is the best estimate {scope}.{_alone(found)}"
     parts = [
-        "not detectably worse than the best" if name == SCORE and name != last else f"the least {teller.label(name)}"
+        "not detectably worse than the best" if name == SCORE and name != last else f"the least {phrasing.label(name)}"
         for name in found.prefer
         if name != SCORE or name != last
     ]
-    unknown = [teller.label(name) for name in found.prefer if name != SCORE and name not in found.metrics]
+    unknown = [phrasing.label(name) for name in found.prefer if name != SCORE and name not in found.metrics]
     told = ", then ".join([*parts, *(["the best estimate"] if last == SCORE else [])])
     beating = " and are detectably better than the untouched base" if _is_useful(found) else ""
     text = f"It was chosen by what you prefer: {told}, among the techniques that keep the limits{beating}."
@@ -95,15 +100,15 @@ def _is_useful(found: Recommendation) -> bool:
     return found.base_pair is not None and found.base_pair.verdict == "better"
 
 
-def _cautions(teller: Teller) -> list[str]:
+def _cautions(phrasing: Phrasing) -> list[str]:
     """What a reader must not overlook."""
-    found, lines = teller.found, []
+    found, lines = phrasing.found, []
     choice, least = found.choice, found.limits.score
     assert choice is not None
     if least is not None and choice.score is not None and found.verdict.metric.direction != "lower":
         low = choice.score.low
         if low is not None and low < least:
-            lines.append(f"The lower end of its interval is below the {teller.amount(SCORE, least)} you ask for.")
+            lines.append(f"The lower end of its interval is below the {phrasing.amount(SCORE, least)} you ask for.")
     if found.base is None:
         lines.append("The untouched base was not measured: whether training gains anything is not known from this.")
     elif found.base_pair is not None and found.base_pair.verdict != "better":
@@ -117,18 +122,18 @@ def _cautions(teller: Teller) -> list[str]:
         if choice.num_diverged and found.base is None:
             counted = "its score leaves out those that diverged, since no base was measured to count with"
         lines.append(f"{gone_wrong(choice)}; {counted}. A training may leave you with no more than that.")
-    cheaper = _cheaper(teller)
+    cheaper = _cheaper(phrasing)
     return [*lines, cheaper] if cheaper else lines
 
 
-def _cheaper(teller: Teller) -> str | None:
+def _cheaper(phrasing: Phrasing) -> str | None:
     """Techniques that cost less, and how much worse they may be."""
-    found = teller.found
+    found = phrasing.found
     assert found.choice is not None
     names = {
         name: method
         for name, method in found.cheapest.items()
-        if teller.cost(found.verdict.candidate(method), name) != teller.cost(found.choice, name)
+        if phrasing.cost(found.verdict.candidate(method), name) != phrasing.cost(found.choice, name)
     }
     if not names:
         return None
@@ -137,12 +142,12 @@ def _cheaper(teller: Teller) -> str | None:
     if found.is_single:
         claim = "within one standard error"
     elif margin is not None and all(d is not None and d <= margin for d in deficits.values()):
-        claim = f"worse by less than {teller.size(margin)}, if at all"
+        claim = f"worse by less than {phrasing.size(margin)}, if at all"
     else:
         claim = "perhaps worse"
-        reach = {m: f"{m} (by up to {teller.size(d)})" for m, d in deficits.items() if d is not None}
+        reach = {m: f"{m} (by up to {phrasing.size(d)})" for m, d in deficits.items() if d is not None}
         names = {name: reach.get(method, method) for name, method in names.items()}
-    return f"Cheaper, and {claim}: {_by_method(names, lambda name, _: teller.label(name))}; see below."
+    return f"Cheaper, and {claim}: {_by_method(names, lambda name, _: phrasing.label(name))}; see below."
 
 
 def _most_worse(found: Recommendation, method: str) -> float | None:
@@ -160,18 +165,18 @@ def _by_method(names: Mapping[str, str], tell: Callable[[str, str], str]) -> str
     return "; ".join(parts)
 
 
-def _beaten(teller: Teller) -> Topic | None:
-    found = teller.found
+def _beaten(phrasing: Phrasing) -> Topic | None:
+    found = phrasing.found
     pairs = [p for p in found.beaten if not found.verdict.candidate(p.second).is_base]
     lines = []
     if found.beats_choice:
-        told = ", ".join(f"{p.second} ({teller.difference(p)})" for p in found.beats_choice[:SHOWN])
+        told = ", ".join(f"{p.second} ({phrasing.difference(p)})" for p in found.beats_choice[:SHOWN])
         lines.append(f"Detectably better than it, and not chosen for what you prefer or for the limits: {told}.")
     if not pairs:
         return Topic(title="What scores more", lines=lines) if lines else None
     pairs.sort(key=lambda p: p.difference.low if p.difference.low is not None else p.difference.value)
     rows = [("technique", "worse by", "p (all pairs)", "a new training wins")]
-    rows += [(p.second, teller.difference(p).lstrip("+"), _p_text(p.p_adjusted), _chance(p)) for p in pairs[:SHOWN]]
+    rows += [(p.second, phrasing.difference(p).lstrip("+"), _p_text(p.p_adjusted), _chance(p)) for p in pairs[:SHOWN]]
     if len(pairs) > SHOWN:
         lines.append(f"and {len(pairs) - SHOWN} more, by more than these")
     own = found.choice.score if found.choice is not None else None
@@ -199,8 +204,8 @@ def _chance(pair: Pair) -> str:
     )
 
 
-def _ties(teller: Teller) -> Topic | None:
-    found = teller.found
+def _ties(phrasing: Phrasing) -> Topic | None:
+    found = phrasing.found
     if not found.ties or found.base_unbeaten:
         return None
     equal = [tie for tie in found.ties if tie.kind == "equivalent"]
@@ -209,18 +214,18 @@ def _ties(teller: Teller) -> Topic | None:
     lines = []
     if equal:
         lines.append(
-            f"The same, inside a margin of {teller.size(found.verdict.margin or 0.0)}: {_tied(teller, equal)}."
+            f"The same, inside a margin of {phrasing.size(found.verdict.margin or 0.0)}: {_tied(phrasing, equal)}."
         )
     if open_:
         judged = f"all {len(found.verdict.pairs)} pairs judged at once" if len(found.verdict.pairs) > 1 else "one pair"
-        lines.append(f"Undecided, neither better nor shown to be the same ({judged}): {_tied(teller, open_)}.")
+        lines.append(f"Undecided, neither better nor shown to be the same ({judged}): {_tied(phrasing, open_)}.")
         lines += _out_of_the_top(found, open_)
     if near:
-        lines.append(_within_reach(teller, near))
+        lines.append(_within_reach(phrasing, near))
     tied = "the choice and these" if len(found.ties) > 1 else "the two"
 
     def tell(name: str, method: str) -> str:
-        return f"{teller.label(name)} ({teller.cost(found.verdict.candidate(method), name)})"
+        return f"{phrasing.label(name)} ({phrasing.cost(found.verdict.candidate(method), name)})"
 
     if found.cheapest:
         lines.append(f"The cheapest of {tied}: {_by_method(found.cheapest, tell)}.")
@@ -241,100 +246,102 @@ def _out_of_the_top(found: Recommendation, ties: Sequence[Tie]) -> list[str]:
     return [f"Asked only which could be the best of all, the top tier, the answer is clearer: not {told}."]
 
 
-def _tied(teller: Teller, ties: Sequence[Tie]) -> str:
-    told = [f"{t.method} ({teller.difference(t.pair)})" if t.pair else t.method for t in ties[:SHOWN]]
+def _tied(phrasing: Phrasing, ties: Sequence[Tie]) -> str:
+    told = [f"{t.method} ({phrasing.difference(t.pair)})" if t.pair else t.method for t in ties[:SHOWN]]
     return ", ".join(told) + (f" and {len(ties) - SHOWN} more" if len(ties) > SHOWN else "")
 
 
-def _within_reach(teller: Teller, near: Sequence[Tie]) -> str:
-    size = teller.size(teller.found.standard_error or 0.0)
+def _within_reach(phrasing: Phrasing, near: Sequence[Tie]) -> str:
+    size = phrasing.size(phrasing.found.standard_error or 0.0)
     return (
         f"One standard error of its score is {size}, over test examples alone; one standard error of the "
-        f"difference could turn the order round with {_tied(teller, near)}."
+        f"difference could turn the order round with {_tied(phrasing, near)}."
     )
 
 
-def _excluded(teller: Teller) -> Topic | None:
-    excluded = [e for e in teller.found.excluded if not teller.verdict.candidate(e.method).is_base]
+def _excluded(phrasing: Phrasing) -> Topic | None:
+    excluded = [e for e in phrasing.found.excluded if not phrasing.verdict.candidate(e.method).is_base]
     if not excluded:
         return None
     rows = [("technique", "score", "why")]
     for e in excluded[:MOST_EXCLUDED]:
-        score = teller.verdict.candidate(e.method).score
+        score = phrasing.verdict.candidate(e.method).score
         assert score is not None
-        rows.append((e.method, teller.amount(SCORE, score.value), "; ".join(_breach(teller, b) for b in e.breaches)))
+        rows.append(
+            (e.method, phrasing.amount(SCORE, score.value), "; ".join(_breach(phrasing, b) for b in e.breaches))
+        )
     more = len(excluded) - MOST_EXCLUDED
     lines = [f"and {more} more, none of which scores higher"] if more > 0 else []
-    return Topic(title=f"What the limits left out: {len(excluded)} ({_limits(teller)})", lines=lines, rows=rows)
+    return Topic(title=f"What the limits left out: {len(excluded)} ({_limits(phrasing)})", lines=lines, rows=rows)
 
 
-def _limits(teller: Teller) -> str:
-    limits = teller.found.limits
-    parts = [f"{teller.label(name)} ≤ {teller.bound(name, value)}" for name, value in limits.costs.items()]
+def _limits(phrasing: Phrasing) -> str:
+    limits = phrasing.found.limits
+    parts = [f"{phrasing.label(name)} ≤ {phrasing.bound(name, value)}" for name, value in limits.costs.items()]
     if limits.score is not None:
-        sign = "≤" if teller.verdict.metric.direction == "lower" else "≥"
-        parts.append(f"{teller.label(SCORE)} {sign} {teller.bound(SCORE, limits.score)}")
-    return ", ".join([*parts, teller.label("mergeable")] if limits.mergeable else parts)
+        sign = "≤" if phrasing.verdict.metric.direction == "lower" else "≥"
+        parts.append(f"{phrasing.label(SCORE)} {sign} {phrasing.bound(SCORE, limits.score)}")
+    return ", ".join([*parts, phrasing.label("mergeable")] if limits.mergeable else parts)
 
 
-def _breach(teller: Teller, breach: Breach) -> str:
-    label = teller.label(breach.limit)
+def _breach(phrasing: Phrasing, breach: Breach) -> str:
+    label = phrasing.label(breach.limit)
     if breach.limit == "mergeable":
         return "cannot be merged"
     if breach.value is None or breach.bound is None:
         return f"{label} not measured"
-    value = teller.amount(breach.limit, breach.value)
-    beyond = teller.amount(breach.limit, abs(breach.value - breach.bound))
-    if breach.limit == SCORE and teller.verdict.metric.unit == "share":
+    value = phrasing.amount(breach.limit, breach.value)
+    beyond = phrasing.amount(breach.limit, abs(breach.value - breach.bound))
+    if breach.limit == SCORE and phrasing.verdict.metric.unit == "share":
         beyond = beyond.replace(" %", " points")
     way = "over" if breach.value > breach.bound else "short"
     return f"{label} {value}, {beyond} {way}"
 
 
-def _nearest(teller: Teller) -> str:
+def _nearest(phrasing: Phrasing) -> str:
     """Of what the limits left out, that which breaks the fewest, and of equals scores best."""
-    excluded = [e for e in teller.found.excluded if not teller.verdict.candidate(e.method).is_base]
+    excluded = [e for e in phrasing.found.excluded if not phrasing.verdict.candidate(e.method).is_base]
     if not excluded:
         return "No technique has a score."
-    sign = -1.0 if teller.verdict.metric.direction == "lower" else 1.0
+    sign = -1.0 if phrasing.verdict.metric.direction == "lower" else 1.0
 
     def rank(method: str, count: int) -> tuple[int, float]:
-        score = teller.verdict.candidate(method).score
+        score = phrasing.verdict.candidate(method).score
         return count, -sign * score.value if score else 0.0
 
     nearest = min(excluded, key=lambda e: rank(e.method, len(e.breaches)))
-    why = "; ".join(_breach(teller, breach) for breach in nearest.breaches)
-    return f"Nearest to them: {nearest.method}, {teller.score(teller.verdict.candidate(nearest.method))}: {why}."
+    why = "; ".join(_breach(phrasing, breach) for breach in nearest.breaches)
+    return f"Nearest to them: {nearest.method}, {phrasing.score(phrasing.verdict.candidate(nearest.method))}: {why}."
 
 
-def _relatives(teller: Teller) -> Topic | None:
-    lines = [_kin_text(kin) for kin in teller.found.kin]
+def _relatives(phrasing: Phrasing) -> Topic | None:
+    lines = [_relative_text(relatives) for relatives in phrasing.found.relatives]
     return Topic(title="Cheap to try first", lines=lines) if lines else None
 
 
-def _kin_text(kin: Kin) -> str:
-    who = f"The choice, {kin.method}," if kin.is_choice else f"{kin.method}, not told from the choice,"
-    settings = [f"{key}={value}" for key, value in kin.settings.items()]
+def _relative_text(relative: Relative) -> str:
+    who = f"The choice, {relative.method}," if relative.is_choice else f"{relative.method}, not told from the choice,"
+    settings = [f"{key}={value}" for key, value in relative.settings.items()]
     changes = []
     if settings:
         count = "one setting" if len(settings) == 1 else f"{len(settings)} settings"
         changes.append(f"{count} changed: {', '.join(settings)}")
-    if kin.optimizer is not None:
-        changes.append(f"another optimizer: {kin.optimizer}")
-    text = f"{who} is {kin.have} with {' and '.join(changes) or 'other settings'}"
-    if kin.knobs:
-        its, other = (" and ".join(f"{k}={pair[place]}" for k, pair in kin.knobs.items()) for place in (0, 1))
-        where = f"{kin.against} with" if kin.against else f"{kin.have}'s card has"
+    if relative.optimizer is not None:
+        changes.append(f"another optimizer: {relative.optimizer}")
+    text = f"{who} is {relative.have} with {' and '.join(changes) or 'other settings'}"
+    if relative.knobs:
+        its, other = (" and ".join(f"{k}={pair[place]}" for k, pair in relative.knobs.items()) for place in (0, 1))
+        where = f"{relative.against} with" if relative.against else f"{relative.have}'s card has"
         text += f"; it ran with {its}, {where} {other}"
-    if kin.starts_from_data:
+    if relative.starts_from_data:
         text += "; it starts from a look at the training data"
-    if kin.changes_base:
+    if relative.changes_base:
         text += "; it changes the base's own weights"
     return f"{text}."
 
 
-def _evidence(teller: Teller) -> Topic | None:
-    found, lines = teller.found, []
+def _evidence(phrasing: Phrasing) -> Topic | None:
+    found, lines = phrasing.found, []
     pairs = [tie.pair for tie in found.ties if tie.pair is not None and tie.kind == "undecided"]
     if found.base_unbeaten:
         pairs = [found.base_pair] if found.base_pair is not None and found.base_pair.verdict == "undecided" else []

@@ -17,7 +17,7 @@ from peftscope.upstream.metrics import UPSTREAM_METRICS
 from peftscope.views.line import one_line, shorten, span_text, sparkline, value_text
 from peftscope.views.units import bytes_text, seconds_text
 
-__all__ = ["Section", "module_patterns", "sheet"]
+__all__ = ["Section", "module_patterns", "run_sections"]
 
 LONGEST = 100
 """Characters of a setting."""
@@ -36,7 +36,7 @@ class Section:
     """Label and text."""
 
 
-def sheet(record: RunRecord) -> list[Section]:
+def run_sections(record: RunRecord) -> list[Section]:
     """Everything a person wants to know of a run, section by section; empty ones are left out."""
     sections = [
         Section(title="what it was", lines=_what(record)),

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from peftscope.execution.eta import wall_time
-from peftscope.execution.status import LOST, RUNNING, WAITING, Overview, Row, age_s
+from peftscope.execution.status import LOST, RUNNING, WAITING, FolderStatus, RunStatus, age_s
 from peftscope.schema.record import NOT_FAILED
 from peftscope.views.columns import fitted
 from peftscope.views.line import one_line, shorten, span_text, value_text
@@ -31,7 +31,7 @@ HEADINGS = {
 }
 
 
-def status_lines(found: Overview, width: int, height: int | None = None) -> Group:
+def status_lines(found: FolderStatus, width: int, height: int | None = None) -> Group:
     """Counts, a line per run, and what is worth saying of some; of a long study in a window: what moves."""
     rows = found.of_study
     head = [*_head(found), Text("")]
@@ -44,7 +44,7 @@ def status_lines(found: Overview, width: int, height: int | None = None) -> Grou
     return Group(*head, headings, *lines, *([Text(""), *tail] if tail else []))
 
 
-def _table(rows: Sequence[Row], width: int) -> list[Text]:
+def _table(rows: Sequence[RunStatus], width: int) -> list[Text]:
     lines = fitted(
         [_cells(row) for row in rows],
         width,
@@ -57,7 +57,7 @@ def _table(rows: Sequence[Row], width: int) -> list[Text]:
     return lines
 
 
-def _head(found: Overview) -> list[Text]:
+def _head(found: FolderStatus) -> list[Text]:
     parts = [f"{sum(row.standing in NOT_FAILED for row in found.of_study)} done"]
     failed = sum(row.failed and row.standing != LOST for row in found.of_study)
     counted = ((found.number(RUNNING), "running"), (failed, "failed"), (found.number(LOST), "lost"))
@@ -70,7 +70,7 @@ def _head(found: Overview) -> list[Text]:
     return [title, Text(_whereabouts(found), style="" if found.is_running else "dim")]
 
 
-def _whereabouts(found: Overview) -> str:
+def _whereabouts(found: FolderStatus) -> str:
     if found.is_running:
         return "a process runs it now" + ("" if found.number(RUNNING) else "; no run has started yet")
     if any(row.standing == WAITING or row.comes_again for row in found.of_study):
@@ -78,7 +78,7 @@ def _whereabouts(found: Overview) -> str:
     return "no process runs it now"
 
 
-def _cells(row: Row) -> dict[str, str]:
+def _cells(row: RunStatus) -> dict[str, str]:
     state, record = row.state, row.record
     live = state if row.standing in (RUNNING, LOST) else None
     done, total = progress_of(live) if live else (0, 0)
@@ -95,13 +95,13 @@ def _cells(row: Row) -> dict[str, str]:
     }
 
 
-def _style(row: Row) -> str:
+def _style(row: RunStatus) -> str:
     if row.standing == LOST:
         return "yellow"
     return "red" if row.failed else {RUNNING: "cyan", WAITING: "dim"}.get(row.standing, "")
 
 
-def _failure_line(row: Row) -> Text:
+def _failure_line(row: RunStatus) -> Text:
     if row.standing == LOST:
         reached = f" ({row.state.reached})" if row.state else ""
         return Text(one_line(f"{row.title}: lost{reached}; compare will do it again"), style="yellow")
@@ -110,7 +110,7 @@ def _failure_line(row: Row) -> Text:
     return Text(one_line(f"{row.title}: {row.standing}: {shorten(one_line(reason), REASON_CELLS)}{again}"), style="red")
 
 
-def _tail(found: Overview) -> list[Text]:
+def _tail(found: FolderStatus) -> list[Text]:
     silent = [row for row in found.of_study if row.standing == RUNNING and row.state and age_s(row.state) > SILENCE_S]
     lines = [f"{one_line(row.title)}: no news for {span_text(age_s(row.state))}" for row in silent if row.state]
     if former := len(found.rows) - len(found.of_study):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from peftscope.execution.execute import execute
-from peftscope.execution.executors.base import Ended, Event, Executor, Job
-from peftscope.execution.executors.resources import Share
+from peftscope.execution.executors.base import AssignedJob, Ended, Event, Executor
+from peftscope.execution.executors.resources import Resources
 from peftscope.schema.live import RunState
 from peftscope.schema.record import timestamp
 from peftscope.store.files import write_record
@@ -15,11 +15,11 @@ from peftscope.store.run_states import clear_state, write_state
 
 
 class InTurn(Executor):
-    def __init__(self, folder: Path, share: Share) -> None:
+    def __init__(self, folder: Path, share: Resources) -> None:
         super().__init__(folder, share)
-        self.waiting: list[Job] = []
+        self.waiting: list[AssignedJob] = []
 
-    def submit(self, job: Job) -> RunState:
+    def submit(self, job: AssignedJob) -> RunState:
         now, run = timestamp(), job.run
         state = RunState(
             run_id=run.run_id,
@@ -38,13 +38,13 @@ class InTurn(Executor):
 
     def events(self, timeout_s: float) -> Iterator[Event]:
         for job in list(self.waiting):
-            record = execute(job.run, self.folder, kept=job.kept, until=job.until)
+            record = execute(job.run, self.folder, cached=job.cached, until=job.until)
             write_record(self.folder, record)
             clear_state(self.folder, job.run.run_id)
             self.waiting.remove(job)
             yield Ended(job=job, record=record)
 
-    def stop(self, job: Job) -> None:
+    def stop(self, job: AssignedJob) -> None:
         self.waiting.remove(job)
 
     def end_all(self, reason: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from peftscope.schema.metric import MetricSpec
-from peftscope.tasks.base import Batch, Outcome, Predictor, Shown, Split, Task, TaskContext
+from peftscope.tasks.base import Batch, ExampleScore, Predictor, ShownExample, Split, Task, TaskContext
 from peftscope.tasks.order import epoch_batches
 from plain_models.entry import LinearMapOptions, PointCloudOptions
 from plain_models.kinds import NUM_FEATURES
@@ -44,9 +44,9 @@ class Rows(Task):
     def longest_batch(self) -> Batch:
         return {name: values[: self.context.batch_size] for name, values in self.rows["train"].items()}
 
-    def show(self, split: Split, index: int) -> Shown:
+    def show(self, split: Split, index: int) -> ShownExample:
         rows = self.rows[split]
-        return Shown(example_id=f"{split}-{index}", prompt=str(rows["x"][index].tolist()), target=str(index))
+        return ShownExample(example_id=f"{split}-{index}", prompt=str(rows["x"][index].tolist()), target=str(index))
 
     def fingerprint(self) -> dict[str, Any]:
         sizes = {split: self.size(split) for split in SPLITS}
@@ -72,10 +72,10 @@ class LinearMap(Rows):
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         return (model(batch["x"]) - batch["y"]).square().sum(), batch["y"].numel()
 
-    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[Outcome]:
+    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
         rows, device = self.rows[split], next(model.parameters()).device
         errors = (model(rows["x"].to(device)) - rows["y"].to(device)).square().mean(1)
-        return [Outcome(example_id=f"{split}-{i}", score=float(error)) for i, error in enumerate(errors)]
+        return [ExampleScore(example_id=f"{split}-{i}", score=float(error)) for i, error in enumerate(errors)]
 
 
 class PointCloud(Rows):
@@ -103,12 +103,12 @@ class PointCloud(Rows):
         noisy = x + level[:, None] * noise
         return (model(noisy, level) - noise).square().sum(), noise.numel()
 
-    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[Outcome]:
+    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
         found = []
         for draw in range(self.options.num_draws):
             points = predictor(model, self.size(split), draw)
             away = (points - 1.0).square().mean(1)
-            found += [Outcome(example_id=f"{split}-{i}", score=float(d), draw=draw) for i, d in enumerate(away)]
+            found += [ExampleScore(example_id=f"{split}-{i}", score=float(d), draw=draw) for i, d in enumerate(away)]
         return found
 
 

@@ -75,6 +75,6 @@ def test_a_group_that_is_no_column_is_refused(tmp_path: Path, tiny_tokenizer: Pr
 
 def test_kept_splits_keep_their_groups(tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     task = _task(tmp_path, _rows(100), tiny_tokenizer, group="doc")
-    task.keep(tmp_path)
-    again = OwnDataTask.kept(task.options, task.context, tmp_path)  # type: ignore[arg-type]
+    task.save_cache(tmp_path)
+    again = OwnDataTask.from_cache(task.options, task.context, tmp_path)  # type: ignore[arg-type]
     assert [e.group for e in again._examples["test"]] == [e.group for e in task._examples["test"]]

@@ -265,7 +265,7 @@ def test_a_seed_cuts_training_and_validation_anew_and_leaves_the_test_split_and_
     def cut(seed: int | None) -> tuple[dict[str, set[str]], dict[str, object], list[list[int]]]:
         task = create(TaskSpec.model_validate(options), TaskContext(processor=tiny_tokenizer))
         if seed is not None:
-            task.recut(seed)
+            task.resplit(seed)
         splits = {s: {task.show(s, i).example_id for i in range(task.size(s))} for s in ("train", "valid", "test")}
         rows = [task.batches(0), task.eval_batches("valid")]
         return splits, task.fingerprint(), [next(batches)["input_ids"].tolist() for batches in rows]
@@ -289,7 +289,7 @@ def test_a_split_of_two_files_cannot_vary(
     options = {"name": "math", "source": "files", "train": str(sums_file), "valid": str(tmp_path / "valid.jsonl")}
     task = create(TaskSpec.model_validate(options), TaskContext(processor=tiny_tokenizer))
     with pytest.raises(DataError, match=r"file of their own.*vary_split: false"):
-        task.recut(1)
+        task.resplit(1)
 
 
 def test_the_largest_scoring_is_the_longest_prompt_with_its_longest_answer(tiny_tokenizer):

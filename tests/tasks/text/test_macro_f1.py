@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from peftscope.analysis.crossed import fit, mean_intervals
+from peftscope.analysis.crossed import fit_crossed, mean_intervals
 from peftscope.tasks.text.macro_f1 import macro_f1_parts
 
 CLASSES = np.array(["common", "rare", "rarest"])
@@ -40,7 +40,7 @@ def test_intervals_cover_the_macro_f1() -> None:
     covered = 0
     for _ in range(300):
         scores = np.array([macro_f1_parts(*_drawn(draw, 400))])
-        (interval,) = mean_intervals(fit({"a": scores}, fixed=["a"]), 0.95)
+        (interval,) = mean_intervals(fit_crossed({"a": scores}, fixed=["a"]), 0.95)
         assert interval.low is not None
         assert interval.high is not None
         covered += interval.low <= true <= interval.high

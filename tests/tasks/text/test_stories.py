@@ -120,8 +120,8 @@ def test_the_worked_answer_is_graded_as_right_and_another_as_wrong(tiny_tokenize
 
 def test_kept_stories_are_the_same_task(tiny_tokenizer, tmp_path):
     task = stories(tiny_tokenizer)
-    task.keep(tmp_path)
-    again = type(task).kept(task.options, TaskContext(processor=tiny_tokenizer), tmp_path)
+    task.save_cache(tmp_path)
+    again = type(task).from_cache(task.options, TaskContext(processor=tiny_tokenizer), tmp_path)
     assert again.fingerprint() == task.fingerprint()
 
 

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from peftscope.schema.metric import MetricSpec
-from peftscope.tuning.job import Start
+from peftscope.tuning.job import Job
 from peftscope.views.progress.display import STOPPING, LiveProgress, LogProgress, progress_for
 from peftscope.views.progress.events import Events, print_events
 from peftscope.views.progress.lines import run_lines
@@ -155,7 +155,7 @@ def test_a_log_gets_a_line_per_start_and_end_and_one_a_minute_in_between() -> No
     shown, run = Shown(LogProgress), a_run()
     display = shown.display
     display.planned([run, a_run("dora")], [], 1)
-    display.foreseen([Start(run=a_run("dora"))], 2)
+    display.upcoming([Job(run=a_run("dora"))], 2)
     display.started(run, a_state(run))
     for step in range(1, 131):  # a step a second
         shown.clock.now += 1

@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peftscope.errors import StoreError
-from peftscope.execution.executors.resources import Share
+from peftscope.execution.executors.resources import Resources
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 
-__all__ = ["Ended", "Event", "Executor", "Failed", "Job", "Moved"]
+__all__ = ["AssignedJob", "Ended", "Event", "Executor", "Failed", "Moved"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class AssignedJob:
     """One start of a run."""
 
     run: RunSpec
     worker: int
     """Its place among the workers, from 0."""
-    kept: Path | None = None
+    cached: Path | None = None
     """Where the task's data lie prepared."""
     until: int | None = None
     """Rung at which a trial is to pause; None goes to the end."""
@@ -33,7 +33,7 @@ class Job:
 class Moved:
     """A job came on."""
 
-    job: Job
+    job: AssignedJob
     state: RunState
 
 
@@ -41,7 +41,7 @@ class Moved:
 class Ended:
     """A job is over, and its record is written; also where it was lost, which its record says."""
 
-    job: Job
+    job: AssignedJob
     record: RunRecord
 
 
@@ -49,7 +49,7 @@ class Ended:
 class Failed:
     """A job could not write its record: the study cannot go on."""
 
-    job: Job
+    job: AssignedJob
     error: StoreError
 
 
@@ -68,11 +68,11 @@ class Executor(ABC):
         share: Workers, and what each may use.
     """
 
-    def __init__(self, folder: Path, share: Share) -> None:
+    def __init__(self, folder: Path, share: Resources) -> None:
         self.folder, self.share = folder, share
 
     @abstractmethod
-    def submit(self, job: Job) -> RunState:
+    def submit(self, job: AssignedJob) -> RunState:
         """Start a job on a worker that is free; gives its first state.
 
         Raises:
@@ -85,7 +85,7 @@ class Executor(ABC):
         """What has happened since the last call; waits for something at most so long."""
 
     @abstractmethod
-    def stop(self, job: Job) -> None:
+    def stop(self, job: AssignedJob) -> None:
         """Ask a job to end after its current step; it leaves a record."""
 
     @abstractmethod

@@ -9,10 +9,10 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from peftscope.errors import PeftscopeError, StoreError
-from peftscope.execution.executors.exit_status import cause_of_death, log_tail, num_oom_kills
+from peftscope.execution.executors.exit_status import exit_reason, log_tail, num_oom_kills
 from peftscope.execution.executors.forking import warm_up
 from peftscope.execution.executors.worker import Order, do_run
-from peftscope.execution.recovery import bury, num_attempts
+from peftscope.execution.recovery import num_attempts, record_lost_attempt
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord, timestamp
 from peftscope.schema.run import RunSpec
@@ -132,8 +132,10 @@ class Child:
         self._process.join()
         folder, run_id = self.order.folder, self.run.run_id
         if num_attempts(folder, run_id) == self.state.num_attempts:
-            status, reason = cause_of_death(self._process.exitcode, self._kills_before, num_oom_kills())
-            bury(folder, self.state, status=status, reason=reason, trace=log_tail(self.order.log, self._log_start))
+            status, reason = exit_reason(self._process.exitcode, self._kills_before, num_oom_kills())
+            record_lost_attempt(
+                folder, self.state, status=status, reason=reason, trace=log_tail(self.order.log, self._log_start)
+            )
         else:
             clear_state(folder, run_id)
         return read_record(record_path(folder, run_id))
@@ -148,7 +150,7 @@ class Child:
             self._process.kill()
             self._process.join()
         self._hang_up()
-        bury(self.order.folder, self.state, status="killed", reason=reason)
+        record_lost_attempt(self.order.folder, self.state, status="killed", reason=reason)
 
     def _hang_up(self) -> None:
         if self._connection is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from peftscope.schema.record import Status
 
-__all__ = ["cause_of_death", "log_tail", "num_oom_kills"]
+__all__ = ["exit_reason", "log_tail", "num_oom_kills"]
 
 WITHOUT_WARM_PROCESS = 255
 """What ``multiprocessing`` gives for a process whose end nobody has seen."""
@@ -28,7 +28,7 @@ def num_oom_kills(counters: tuple[Path, ...] = OOM_COUNTERS) -> int | None:
     return None
 
 
-def cause_of_death(exit_code: int | None, kills_before: int | None, kills_now: int | None) -> tuple[Status, str]:
+def exit_reason(exit_code: int | None, kills_before: int | None, kills_now: int | None) -> tuple[Status, str]:
     """Status and reason for a run whose process ended without a record.
 
     Args:
@@ -36,9 +36,9 @@ def cause_of_death(exit_code: int | None, kills_before: int | None, kills_now: i
         kills_before: ``num_oom_kills`` when the run started.
         kills_now: The same now.
 
-    >>> cause_of_death(-11, None, None)
+    >>> exit_reason(-11, None, None)
     ('killed', 'the process was ended by SIGSEGV')
-    >>> cause_of_death(-9, 3, 4)
+    >>> exit_reason(-9, 3, 4)
     ('oom', 'the system ended the process for want of memory')
     """
     if exit_code == WITHOUT_WARM_PROCESS:

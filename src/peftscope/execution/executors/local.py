@@ -13,15 +13,15 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from peftscope.errors import PeftscopeError, StoreError
-from peftscope.execution.executors.base import Ended, Event, Executor, Failed, Job, Moved
+from peftscope.execution.executors.base import AssignedJob, Ended, Event, Executor, Failed, Moved
 from peftscope.execution.executors.child import Child
 from peftscope.execution.executors.forking import warm_up
-from peftscope.execution.executors.resources import Share
+from peftscope.execution.executors.resources import Resources
 from peftscope.execution.executors.worker import Order, check_study
 from peftscope.schema.live import RunState
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import ensure_folder
-from peftscope.tuning.check_result import Checked
+from peftscope.tuning.check_result import CheckResult
 
 __all__ = ["LocalExecutor", "inspect"]
 
@@ -29,17 +29,17 @@ __all__ = ["LocalExecutor", "inspect"]
 class LocalExecutor(Executor):
     """Each job in a process of its own, with threads and an accelerator of its own where there are several."""
 
-    def __init__(self, folder: Path, share: Share) -> None:
+    def __init__(self, folder: Path, share: Resources) -> None:
         super().__init__(folder, share)
-        self._children: list[tuple[Job, Child]] = []
+        self._children: list[tuple[AssignedJob, Child]] = []
 
-    def submit(self, job: Job) -> RunState:
+    def submit(self, job: AssignedJob) -> RunState:
         """Fork a process for a job."""
         order = Order(
             run_json=job.run.model_dump_json(),
             folder=self.folder,
             log=ensure_folder(self.folder / "logs") / f"{job.run.run_id}.log",
-            kept=job.kept,
+            cached=job.cached,
             environment=self.share.environment(job.worker, os.environ.get(self.share.variable or "")),
             num_threads=self.share.num_threads,
             num_workers=self.share.num_workers,
@@ -66,7 +66,7 @@ class LocalExecutor(Executor):
             except StoreError as error:
                 yield Failed(job=job, error=error)
 
-    def stop(self, job: Job) -> None:
+    def stop(self, job: AssignedJob) -> None:
         """Tell a job's process, which looks after every step."""
         for known, child in self._children:
             if known == job:
@@ -79,7 +79,7 @@ class LocalExecutor(Executor):
                 child.end_now(reason)
 
 
-def inspect(runs: Sequence[RunSpec], folder: Path) -> Checked:
+def inspect(runs: Sequence[RunSpec], folder: Path) -> CheckResult:
     """Check model and data of a study by one run of each method, and prepare them for all, in a child process.
 
     Raises:
@@ -101,5 +101,5 @@ def inspect(runs: Sequence[RunSpec], folder: Path) -> Checked:
     child.join()
     if isinstance(answer, PeftscopeError):
         raise answer
-    assert isinstance(answer, Checked)
+    assert isinstance(answer, CheckResult)
     return answer

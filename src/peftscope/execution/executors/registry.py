@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peftscope.execution.executors.resources import Share
+from peftscope.execution.executors.resources import Resources
 from peftscope.plugins import Registry
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ EXECUTORS = Registry(
 )
 
 
-def make(name: str, folder: Path, share: Share) -> Executor:
+def make(name: str, folder: Path, share: Resources) -> Executor:
     """The executor of a name, for one study.
 
     Raises:

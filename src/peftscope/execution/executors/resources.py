@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from peftscope.errors import SpecError
 from peftscope.tuning.check_result import Machine
 
-__all__ = ["Share", "share_out"]
+__all__ = ["Resources", "divide_resources"]
 
 _VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "xpu": "ZE_AFFINITY_MASK"}
 """Environment variable by which a process is given some of the accelerators alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
+class Resources:
     """How many runs go on at once, and what each may use."""
 
     num_workers: int
@@ -31,7 +31,8 @@ class Share:
             worker: Place among the workers, from 0.
             visible: The variable's value where the user has set it: the devices to choose from.
 
-        >>> Share(num_workers=2, num_threads=1, variable="CUDA_VISIBLE_DEVICES", num_devices=2).environment(1, "4,6")
+        >>> two = Resources(num_workers=2, num_threads=1, variable="CUDA_VISIBLE_DEVICES", num_devices=2)
+        >>> two.environment(1, "4,6")
         {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '6'}
         """
         own = {"OMP_NUM_THREADS": str(self.num_threads)}
@@ -41,7 +42,7 @@ class Share:
         return {**own, self.variable: devices[worker % len(devices)]}
 
 
-def share_out(machine: Machine, *, workers: int | None = None, threads: int | None = None) -> Share:
+def divide_resources(machine: Machine, *, workers: int | None = None, threads: int | None = None) -> Resources:
     """Share a machine out: one worker per accelerator, one on the CPU, and as many threads as leave no core twice.
 
     Args:
@@ -52,7 +53,7 @@ def share_out(machine: Machine, *, workers: int | None = None, threads: int | No
     Raises:
         SpecError: threads × workers would be more than the cores.
 
-    >>> share_out(Machine(device="cpu", num_devices=0, num_cores=8, num_threads=8), workers=4).num_threads
+    >>> divide_resources(Machine(device="cpu", num_devices=0, num_cores=8, num_threads=8), workers=4).num_threads
     2
     """
     num_workers = workers or max(1, min(machine.num_devices, machine.num_cores))
@@ -65,7 +66,7 @@ def share_out(machine: Machine, *, workers: int | None = None, threads: int | No
                 f"they would slow each other down several times. Give at most {machine.num_cores} in all"
             ],
         )
-    return Share(
+    return Resources(
         num_workers=num_workers,
         num_threads=num_threads,
         variable=_VISIBLE.get(machine.device),

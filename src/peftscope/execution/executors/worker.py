@@ -21,7 +21,7 @@ from typing import Any
 from peftscope.errors import PeftscopeError, Stopped, StoreError
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import write_record
-from peftscope.store.run_states import held, state_path
+from peftscope.store.run_states import file_lock, state_path
 
 __all__ = ["Order", "check_study", "do_run", "lock_path"]
 
@@ -40,7 +40,7 @@ class Order:
     run_json: str
     folder: Path
     log: Path
-    kept: Path | None
+    cached: Path | None
     """Where the task's data lie prepared."""
     environment: Mapping[str, str]
     """Variables to set: threads and device."""
@@ -69,7 +69,7 @@ def do_run(order: Order, connection: Connection) -> None:
             os._exit(ALONE)
 
     try:
-        with held(lock_path(order.folder, run.run_id), timeout_s=ORPHAN_PATIENCE_S):
+        with file_lock(lock_path(order.folder, run.run_id), timeout_s=ORPHAN_PATIENCE_S):
             _set_up(order)
             from peftscope.execution.execute import execute
 
@@ -77,7 +77,7 @@ def do_run(order: Order, connection: Connection) -> None:
                 run,
                 order.folder,
                 on_event=tell,
-                kept=order.kept,
+                cached=order.cached,
                 num_workers=order.num_workers,
                 until=order.until,
             )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
-from peftscope.execution.trackers.tracker import Outcome, Start, Tracker, flat, warn_user
+from peftscope.execution.trackers.tracker import TrackedEnd, TrackedStart, Tracker, flat, warn_user
 
 __all__ = ["ToMlflow"]
 
@@ -39,7 +39,7 @@ class ToMlflow(Tracker):
         found = self._client.get_experiment_by_name(self.project)
         return str(self._client.create_experiment(self.project) if found is None else found.experiment_id)
 
-    def begin(self, start: Start) -> str:
+    def begin(self, start: TrackedStart) -> str:
         from mlflow.entities import Param
 
         tags = {f"peftscope.{name}": value for name, value in {**start.tags, "group": start.group}.items()}
@@ -56,7 +56,7 @@ class ToMlflow(Tracker):
         now_ms = int(time.time() * 1000)
         self._client.log_batch(handle, metrics=[Metric(name, v, now_ms, step) for name, v in values.items()])
 
-    def end(self, handle: str, outcome: Outcome) -> None:
+    def end(self, handle: str, outcome: TrackedEnd) -> None:
         if outcome.metrics:
             self.log(handle, outcome.step, outcome.metrics)
         self._client.set_tag(handle, "peftscope.status", outcome.status)

@@ -7,7 +7,7 @@ from contextvars import Context
 from importlib import import_module
 from typing import Any
 
-from peftscope.execution.trackers.tracker import Outcome, Start, Tracker, flat, warn_user
+from peftscope.execution.trackers.tracker import TrackedEnd, TrackedStart, Tracker, flat, warn_user
 
 __all__ = ["ToTrackio"]
 
@@ -28,7 +28,7 @@ class ToTrackio(Tracker):
             vars(import_module(module))["print"] = _say_nothing
         super().__init__(project, warn=warn)
 
-    def begin(self, start: Start) -> Any:
+    def begin(self, start: TrackedStart) -> Any:
         import trackio
 
         # It would finish the run its context holds: one context each. It watches neither CPU nor GPU: that would
@@ -47,7 +47,7 @@ class ToTrackio(Tracker):
     def log(self, handle: Any, step: int, values: Mapping[str, float]) -> None:
         handle.log(dict(values), step=step)
 
-    def end(self, handle: Any, outcome: Outcome) -> None:
+    def end(self, handle: Any, outcome: TrackedEnd) -> None:
         told = {"status": outcome.status, **({"reason": outcome.reason} if outcome.reason else {})}
         handle.log({**outcome.metrics, **told}, step=outcome.step)
         handle.finish()

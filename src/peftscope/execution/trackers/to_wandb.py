@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from peftscope.capture import capture
 from peftscope.errors import SpecError
-from peftscope.execution.trackers.tracker import Outcome, Start, Tracker, warn_user
+from peftscope.execution.trackers.tracker import TrackedEnd, TrackedStart, Tracker, warn_user
 
 __all__ = ["ToWandb"]
 
@@ -28,7 +28,7 @@ class ToWandb(Tracker):
         _log_in()
         super().__init__(project.translate(FORBIDDEN_IN_PROJECT)[:MAX_PROJECT_CHARS], warn=warn)
 
-    def begin(self, start: Start) -> Any:
+    def begin(self, start: TrackedStart) -> Any:
         import wandb
 
         return wandb.init(
@@ -45,7 +45,7 @@ class ToWandb(Tracker):
     def log(self, handle: Any, step: int, values: Mapping[str, float]) -> None:
         handle.log(dict(values), step=step)
 
-    def end(self, handle: Any, outcome: Outcome) -> None:
+    def end(self, handle: Any, outcome: TrackedEnd) -> None:
         handle.summary.update({**outcome.metrics, "status": outcome.status, "reason": outcome.reason})
         handle.finish(0 if outcome.status == "ok" else STOPPED if outcome.is_stopped else FAILED)
 

@@ -19,7 +19,7 @@ from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord, Status
 from peftscope.schema.run import RunSpec
 
-__all__ = ["LOSS", "VALID_SCORE", "Outcome", "Start", "Tracker", "flat", "warn_user"]
+__all__ = ["LOSS", "VALID_SCORE", "TrackedEnd", "TrackedStart", "Tracker", "flat", "warn_user"]
 
 LOSS, VALID_SCORE = "step/loss", "step/valid_score"
 """By training step, apart from the record's metrics: its ``train_loss`` is the mean over a stretch."""
@@ -31,7 +31,7 @@ MAX_VALUE_CHARS = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class TrackedStart:
     """What a tracker is told of a run that starts."""
 
     title: str
@@ -44,7 +44,7 @@ class Start:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class TrackedEnd:
     """What a tracker is told of a run that has ended."""
 
     status: Status
@@ -120,7 +120,7 @@ class Tracker(Listener, ABC):
     # What each tracker gives; called on its thread, one after another.
 
     @abstractmethod
-    def begin(self, start: Start) -> Any:
+    def begin(self, start: TrackedStart) -> Any:
         """Make a run in the tracker beside those under way; gives its handle."""
 
     @abstractmethod
@@ -128,7 +128,7 @@ class Tracker(Listener, ABC):
         """Values of a training step."""
 
     @abstractmethod
-    def end(self, handle: Any, outcome: Outcome) -> None:
+    def end(self, handle: Any, outcome: TrackedEnd) -> None:
         """Metrics and status; nothing follows for this run."""
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ class Tracker(Listener, ABC):
             self._begin(run, run.title, max(1, len(record.attempts)))
         self._end(
             run.run_id,
-            Outcome(
+            TrackedEnd(
                 status=record.status,
                 reason=record.reason,
                 metrics={name: value for name, value in record.metrics.items() if value is not None},
@@ -185,7 +185,7 @@ class Tracker(Listener, ABC):
             "attempt": str(attempt),
         }
         group = title.removesuffix(f" seed {run.seed}")
-        start = Start(title=title, group=group, config=run.model_dump(mode="json"), tags=tags)
+        start = TrackedStart(title=title, group=group, config=run.model_dump(mode="json"), tags=tags)
         page = self._pages[run.run_id] = _Page()
 
         def begin() -> None:
@@ -193,14 +193,14 @@ class Tracker(Listener, ABC):
 
         self._do(begin)
 
-    def _end(self, run_id: str, outcome: Outcome) -> None:
+    def _end(self, run_id: str, outcome: TrackedEnd) -> None:
         page = self._pages.pop(run_id)
         self._do(lambda: self.end(page.handle, outcome))
 
     def _leave(self, run_id: str) -> None:
         page = self._pages.get(run_id)
         if page is not None:
-            self._end(run_id, Outcome(status="killed", reason="no end was seen", metrics={}, step=page.step))
+            self._end(run_id, TrackedEnd(status="killed", reason="no end was seen", metrics={}, step=page.step))
 
     def _do(self, job: Callable[[], None]) -> None:
         if self._failed is None:

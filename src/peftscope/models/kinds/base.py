@@ -15,7 +15,7 @@ from peftscope.methods.context import Inputs
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.study import ModelSpec
 
-__all__ = ["BaseFacts", "Batch", "LoadedModel", "ModelKind", "Scored", "ShapeModel"]
+__all__ = ["BaseFacts", "Batch", "LoadedModel", "ModelKind", "ModelProfile", "Scored"]
 
 Batch = dict[str, Any]
 """Whatever a task's ``loss`` understands; tensors in it are on the CPU until the loop moves them."""
@@ -110,7 +110,7 @@ class ModelKind(ABC):
         """Those ``inference_metrics`` that are of a form, measured on a trained model."""
         return {}
 
-    def shapes(self, spec: ModelSpec, dtype: torch.dtype) -> ShapeModel | None:
+    def profile(self, spec: ModelSpec, dtype: torch.dtype) -> ModelProfile | None:
         """The base by its shapes alone; None where the source is no model of this kind, or sizes are not predicted.
 
         No weights are read or downloaded.
@@ -126,7 +126,7 @@ class ModelKind(ABC):
         return None
 
 
-class ShapeModel(ABC):
+class ModelProfile(ABC):
     """A base on the ``meta`` device with batches of any size: what a footprint is counted on."""
 
     task_type: str | None
@@ -156,7 +156,7 @@ class ShapeModel(ABC):
         """Blocks after which their kinds repeat."""
         return 1
 
-    def with_layers(self, count: int) -> ShapeModel:
+    def with_layers(self, count: int) -> ModelProfile:
         """The same base with another number of blocks."""
         raise NotImplementedError
 

@@ -24,9 +24,9 @@ from peftscope.schema.study import ModelSpec
 if TYPE_CHECKING:  # torch comes with the contract, and names must be listed without it
     import torch
 
-    from peftscope.models.kinds.base import ModelKind, ShapeModel
+    from peftscope.models.kinds.base import ModelKind, ModelProfile
 
-__all__ = ["KINDS", "KindEntry", "choose", "import_built_in", "kind", "shapes_of"]
+__all__ = ["KINDS", "KindEntry", "choose", "import_built_in", "kind", "profile_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +86,12 @@ def choose(spec: ModelSpec, names: Sequence[str]) -> ModelKind:
     import torch
 
     for name in names:
-        if kind(name).shapes(spec, torch.float32) is not None:
+        if kind(name).profile(spec, torch.float32) is not None:
             return kind(name)
     raise ModelError(f"model.source: {spec.source!r} is of none of the kinds {', '.join(names)}; set model.kind")
 
 
-def shapes_of(spec: ModelSpec, dtype: torch.dtype) -> ShapeModel:
+def profile_of(spec: ModelSpec, dtype: torch.dtype) -> ModelProfile:
     """The shapes of a base whose kind is not said: of the first kind that knows it.
 
     Args:
@@ -104,7 +104,7 @@ def shapes_of(spec: ModelSpec, dtype: torch.dtype) -> ShapeModel:
         StoreError: The hub's cache cannot be written.
     """
     for name in _asked_in_order() if spec.kind is None else [spec.kind]:
-        found = kind(name).shapes(spec, dtype)
+        found = kind(name).profile(spec, dtype)
         if found is not None:
             return found
     of_kind = f", a {spec.kind}," if spec.kind else ""

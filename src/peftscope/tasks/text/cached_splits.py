@@ -22,7 +22,7 @@ from peftscope.tasks.text.tokens import Encoded
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Digests", "KeptSplits", "digests_of", "read_splits", "write_splits"]
+__all__ = ["CachedSplits", "Digests", "digests_of", "read_splits", "write_splits"]
 
 ABOUT = "splits.json"
 _TEXTS = ("example_id", "prompt", "target", "solution", "group", "extra")
@@ -39,7 +39,7 @@ class Digests:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptSplits:
+class CachedSplits:
     """Splits that are tokenised, and where they lie."""
 
     folder: Path
@@ -60,7 +60,7 @@ def digests_of(examples: Sequence[TextExample], encoded: Encoded) -> Digests:
     )
 
 
-def write_splits(splits: KeptSplits) -> None:
+def write_splits(splits: CachedSplits) -> None:
     """Write splits into their folder.
 
     Raises:
@@ -80,7 +80,7 @@ def write_splits(splits: KeptSplits) -> None:
     (splits.folder / ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
 
 
-def read_splits(folder: Path) -> KeptSplits | None:
+def read_splits(folder: Path) -> CachedSplits | None:
     """The splits kept in a folder, texts and token ids as views of mapped memory; None where none were kept.
 
     Raises:
@@ -93,7 +93,7 @@ def read_splits(folder: Path) -> KeptSplits | None:
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         tables = {split: pa.ipc.open_file(pa.memory_map(str(_path(folder, split)))).read_all() for split in SPLITS}
-        return KeptSplits(
+        return CachedSplits(
             folder=folder,
             settings=about["settings"],
             notes=tuple(about["notes"]),

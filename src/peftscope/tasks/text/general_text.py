@@ -53,7 +53,7 @@ class GeneralText(Retention):
             documents = _tokenised(read_general_text(source), tokenizer, num_tokens, source)
         self.documents = documents
 
-    def keep(self, path: Path) -> None:
+    def save_cache(self, path: Path) -> None:
         """Write the token ids into a JSON file.
 
         Raises:
@@ -64,8 +64,8 @@ class GeneralText(Retention):
         path.write_text(json.dumps({**made_from, "documents": documents}), encoding="utf-8")
 
     @classmethod
-    def kept(cls, path: Path, tokenizer: Any, *, source: str, num_tokens: int) -> Self | None:
-        """What ``keep`` wrote; None where it wrote another text or number of tokens.
+    def from_cache(cls, path: Path, tokenizer: Any, *, source: str, num_tokens: int) -> Self | None:
+        """What ``save_cache`` wrote; None where it wrote another text or number of tokens.
 
         Raises:
             StoreError: The file cannot be read.

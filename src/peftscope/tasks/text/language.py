@@ -19,10 +19,10 @@ from peftscope.models.kinds.causal_lm.loss import IGNORED, causal_lm_loss
 from peftscope.schema.base import content_hash
 from peftscope.tasks.base import (
     Batch,
-    Outcome,
+    ExampleScore,
     Predictor,
     Retention,
-    Shown,
+    ShownExample,
     Split,
     Task,
     TaskContext,
@@ -30,7 +30,7 @@ from peftscope.tasks.base import (
 )
 from peftscope.tasks.order import epoch_batches
 from peftscope.tasks.splits import seeded_split
-from peftscope.tasks.text.cached_splits import Digests, KeptSplits, digests_of, write_splits
+from peftscope.tasks.text.cached_splits import CachedSplits, Digests, digests_of, write_splits
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.groups import together_key
 from peftscope.tasks.text.options import LanguageOptions
@@ -47,7 +47,7 @@ class LanguageTask(Task):
     """A task of prompts and answers for a causal language model.
 
     A subclass prepares the examples and grades an answer; the rest is here. One whose examples are all it has
-    read can be kept: its ``keep`` calls ``keep_splits``, its ``kept`` hands on what ``read_splits`` gives.
+    read can be kept: its ``save_cache`` calls ``cache_splits``, its ``from_cache`` hands on what ``read_splits`` gives.
 
     Args:
         options: The task's own options.
@@ -62,7 +62,7 @@ class LanguageTask(Task):
     generates: bool = True
     """Whether scoring generates text; otherwise the score is the held-out loss."""
 
-    def __init__(self, options: LanguageOptions, context: TaskContext, prepared: Prepared | KeptSplits) -> None:
+    def __init__(self, options: LanguageOptions, context: TaskContext, prepared: Prepared | CachedSplits) -> None:
         assert context.processor is not None, "a language task needs the base model's tokenizer"
         self.options = options
         self.context = context
@@ -71,7 +71,7 @@ class LanguageTask(Task):
         self._encoded: dict[Split, Encoded] = {}
         self._digests: dict[Split, Digests] = {}
         self._folder: Path | None = None
-        if isinstance(prepared, KeptSplits):
+        if isinstance(prepared, CachedSplits):
             assert prepared.settings == content_hash(self._settings()), "kept with other options or limits"
             self._examples.update(prepared.examples)
             self._encoded.update(prepared.encoded)
@@ -130,7 +130,7 @@ class LanguageTask(Task):
         """The model's own loss: sum over the labels, and their number."""
         return causal_lm_loss(model, batch)
 
-    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[Outcome]:
+    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
         """One outcome per example: its graded answer, or its mean loss per label."""
         if not self.generates:
             return self._held_out_losses(model, split)
@@ -148,7 +148,7 @@ class LanguageTask(Task):
             assert output.num_tokens <= limit, f"{output.num_tokens} tokens generated, the limit is {limit}"
             score = self.grade(example, output.text)
             outcomes.append(
-                Outcome(
+                ExampleScore(
                     example_id=example.example_id,
                     score=score,
                     output=output.text,
@@ -158,10 +158,10 @@ class LanguageTask(Task):
             )
         return outcomes
 
-    def show(self, split: Split, index: int) -> Shown:
+    def show(self, split: Split, index: int) -> ShownExample:
         """Prompt and target of an example."""
         example = self._examples[split][index]
-        return Shown(
+        return ShownExample(
             example_id=example.example_id,
             prompt=example.prompt,
             target=example.target,
@@ -180,7 +180,7 @@ class LanguageTask(Task):
             print_["answer_tokens_allowed"] = self._answers_allowed
         return print_
 
-    def recut(self, seed: int) -> None:
+    def resplit(self, seed: int) -> None:
         """Cut training and validation rows anew; rows of a group or with equal prompts stay together.
 
         The test split stays.
@@ -211,15 +211,15 @@ class LanguageTask(Task):
         tokenizer, source, num_tokens = self.context.processor, self.options.general_text, self.options.general_tokens
         found = None
         if self._folder is not None and (self._folder / GENERAL).exists():
-            found = GeneralText.kept(self._folder / GENERAL, tokenizer, source=source, num_tokens=num_tokens)
+            found = GeneralText.from_cache(self._folder / GENERAL, tokenizer, source=source, num_tokens=num_tokens)
         return found or GeneralText(tokenizer, source=source, num_tokens=num_tokens)
 
-    def kept_key(self) -> dict[str, Any]:
+    def cache_key(self) -> dict[str, Any]:
         """The fingerprint and the names of the examples, which it leaves out."""
-        return {**super().kept_key(), "shown": {split: self._digest(split).shown for split in SPLITS}}
+        return {**super().cache_key(), "shown": {split: self._digest(split).shown for split in SPLITS}}
 
-    def keep_splits(self, folder: Path, retention: Retention | None) -> None:
-        """Write the splits, tokenised, and the token ids of general text; what a subclass's ``keep`` calls.
+    def cache_splits(self, folder: Path, retention: Retention | None) -> None:
+        """Write the splits, tokenised, and the token ids of general text; what a subclass's ``save_cache`` calls.
 
         Raises:
             OSError: The disk is full or not writable.
@@ -227,7 +227,7 @@ class LanguageTask(Task):
         from peftscope.tasks.text.general_text import GeneralText
 
         write_splits(
-            KeptSplits(
+            CachedSplits(
                 folder=folder,
                 settings=content_hash(self._settings()),
                 notes=tuple(self._notes),
@@ -237,7 +237,7 @@ class LanguageTask(Task):
             )
         )
         if isinstance(retention, GeneralText):
-            retention.keep(folder / GENERAL)
+            retention.save_cache(folder / GENERAL)
 
     def _settings(self) -> dict[str, Any]:
         """What decides examples and token ids beside the data and the tokenizer."""
@@ -338,7 +338,7 @@ class LanguageTask(Task):
         return allowed if total is None else np.minimum(allowed, total - lengths)
 
     @torch.no_grad()
-    def _held_out_losses(self, model: nn.Module, split: Split) -> list[Outcome]:
+    def _held_out_losses(self, model: nn.Module, split: Split) -> list[ExampleScore]:
         """Mean loss per label of each example, by a forward pass."""
         device = next(model.parameters()).device
         examples = self._examples[split]
@@ -349,7 +349,7 @@ class LanguageTask(Task):
                 logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
                 for index, mean in zip(indices, _mean_losses(logits, batch["labels"]).tolist()):
                     losses[index] = mean
-        return [Outcome(example_id=e.example_id, score=loss, group=e.group) for e, loss in zip(examples, losses)]
+        return [ExampleScore(example_id=e.example_id, score=loss, group=e.group) for e, loss in zip(examples, losses)]
 
 
 def _mean_losses(logits: Tensor, labels_BT: Tensor) -> Tensor:

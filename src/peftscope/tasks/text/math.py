@@ -20,7 +20,7 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.tasks.base import Retention, Split, TaskContext
 from peftscope.tasks.splits import same_key
 from peftscope.tasks.text.answers import extract_solution, extract_text, is_correct, parse_number
-from peftscope.tasks.text.cached_splits import KeptSplits, read_splits
+from peftscope.tasks.text.cached_splits import CachedSplits, read_splits
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.groups import grouped
 from peftscope.tasks.text.language import LanguageTask
@@ -38,7 +38,7 @@ class MathTask(LanguageTask):
     name: ClassVar[str] = "math"
     version: ClassVar[int] = 1
 
-    def __init__(self, options: MathOptions, context: TaskContext, kept: KeptSplits | None = None) -> None:
+    def __init__(self, options: MathOptions, context: TaskContext, kept: CachedSplits | None = None) -> None:
         self._which = options.answer
         if kept is None:
             prepared, self._checks = _prepared(options)
@@ -47,21 +47,21 @@ class MathTask(LanguageTask):
             self._checks = read_checks(kept.folder, options)
             super().__init__(options, context, kept)
 
-    def keep(self, folder: Path, retention: Retention | None = None) -> None:
+    def save_cache(self, folder: Path, retention: Retention | None = None) -> None:
         """Write the splits and the sources' own checks; nothing where a check cannot be kept."""
         if write_checks(folder, self._checks):
-            self.keep_splits(folder, retention)
+            self.cache_splits(folder, retention)
 
     @classmethod
-    def kept(cls, options: MathOptions, context: TaskContext, folder: Path) -> Self:
+    def from_cache(cls, options: MathOptions, context: TaskContext, folder: Path) -> Self:
         """The task with its splits and checks as they were kept."""
         return cls(options, context, read_splits(folder))
 
-    def recut(self, seed: int) -> None:
+    def resplit(self, seed: int) -> None:
         """Cut training and validation problems anew, where all of them can be graded."""
         if self._checks or not all(example.solution for example in self._examples["train"]):
             raise DataError("task math: not every training problem can be graded; set vary_split: false")
-        super().recut(seed)
+        super().resplit(seed)
 
     @property
     def metric(self) -> MetricSpec:

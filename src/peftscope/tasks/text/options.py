@@ -33,7 +33,7 @@ def _readable_template(template: str) -> str:
 
 
 Size = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, lt=1)]
+Resources = Annotated[float, Field(gt=0, lt=1)]
 
 
 class LanguageOptions(TaskOptions):
@@ -213,12 +213,12 @@ class OwnDataOptions(LanguageOptions):
     stop: tuple[str, ...] = ()
     """Texts at which an answer ends when it is scored, such as a line break."""
 
-    train_size: Size | Share | None = None
+    train_size: Size | Resources | None = None
     """Training rows, or their share; None takes all."""
-    valid_size: Size | Share | None = None
+    valid_size: Size | Resources | None = None
     """Validation rows, or their share; None takes all of a file, or a tenth of what it is cut from, at most
     500."""
-    test_size: Size | Share | None = None
+    test_size: Size | Resources | None = None
     """Test rows, or their share; None takes all of a file, or a tenth of what it is cut from, at most 500."""
 
     def fixed_split(self) -> str | None:

@@ -13,11 +13,11 @@ from torch import nn
 
 from peftscope.errors import DataError
 from peftscope.schema.metric import MetricSpec
-from peftscope.tasks.base import Outcome, Predictor, Retention, Split, TaskContext
+from peftscope.tasks.base import ExampleScore, Predictor, Retention, Split, TaskContext
 from peftscope.tasks.splits import default_part, num_wanted, same_key, sample, seeded_split
 from peftscope.tasks.text import text_metrics
 from peftscope.tasks.text.answers import extract_number
-from peftscope.tasks.text.cached_splits import KeptSplits, read_splits
+from peftscope.tasks.text.cached_splits import CachedSplits, read_splits
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.groups import grouped, near_duplicates_note, together_key
 from peftscope.tasks.text.language import LanguageTask
@@ -37,7 +37,7 @@ class OwnDataTask(LanguageTask):
     name: ClassVar[str] = "own-data"
     version: ClassVar[int] = 1
 
-    def __init__(self, options: OwnDataOptions, context: TaskContext, kept: KeptSplits | None = None) -> None:
+    def __init__(self, options: OwnDataOptions, context: TaskContext, kept: CachedSplits | None = None) -> None:
         self.generates = options.metric != "loss"
         self._metric_name = options.metric
         self._stop = options.stop
@@ -45,12 +45,12 @@ class OwnDataTask(LanguageTask):
         self._grader = grader(options)
         super().__init__(options, context, kept or _prepared(options))
 
-    def keep(self, folder: Path, retention: Retention | None = None) -> None:
+    def save_cache(self, folder: Path, retention: Retention | None = None) -> None:
         """Write the splits."""
-        self.keep_splits(folder, retention)
+        self.cache_splits(folder, retention)
 
     @classmethod
-    def kept(cls, options: OwnDataOptions, context: TaskContext, folder: Path) -> Self:
+    def from_cache(cls, options: OwnDataOptions, context: TaskContext, folder: Path) -> Self:
         """The task with its splits as they were kept."""
         return cls(options, context, read_splits(folder))
 
@@ -65,7 +65,7 @@ class OwnDataTask(LanguageTask):
             window = "mean of each class's F1 over the classes among the targets of the split"
         return MetricSpec(name=self._metric_name, unit="share", direction="higher", window=window)
 
-    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[Outcome]:
+    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
         """One outcome per example; of macro-F1 what the example brings to it."""
         outcomes = super().score(model, predictor, split)
         if self._metric_name != "macro_f1":

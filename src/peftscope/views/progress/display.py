@@ -21,7 +21,7 @@ from peftscope.schema.live import RunState
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.job import Start
+from peftscope.tuning.job import Job
 from peftscope.views.line import one_line, score_text, shorten, span_text
 from peftscope.views.progress.lines import attempt_text, loss_text, run_lines, study_line, valid_text
 from peftscope.views.progress.tally import Clock, Tally, eta_text, found_text
@@ -99,9 +99,9 @@ class LiveProgress(Tally):
         if self.num_over < self.num_runs:
             self._live.start()
 
-    def foreseen(self, starts: Sequence[Start], num_runs: int) -> None:
+    def upcoming(self, starts: Sequence[Job], num_runs: int) -> None:
         with self._lock:
-            super().foreseen(starts, num_runs)
+            super().upcoming(starts, num_runs)
 
     def started(self, run: RunSpec, state: RunState) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ from peftscope.execution.events import Listener
 from peftscope.schema.live import RunState
 from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.tuning.job import Start
+from peftscope.tuning.job import Job
 from peftscope.views.line import span_text
 
 __all__ = ["Counts", "Tally", "UnderWay", "counts_text", "eta_text", "found_text"]
@@ -56,7 +56,7 @@ class Tally(Listener):
         self.clock = clock
         self.num_runs = 0
         """Runs of the study in all, those to come included."""
-        self.to_come: list[Start] = []
+        self.to_come: list[Job] = []
         self.under_way: dict[str, UnderWay] = {}
         self.finished: dict[str, RunRecord] = {}
         self.num_workers = 1
@@ -67,7 +67,7 @@ class Tally(Listener):
         self.finished = {record.run_id: record for record in found}
         self.num_workers = num_workers
 
-    def foreseen(self, starts: Sequence[Start], num_runs: int) -> None:
+    def upcoming(self, starts: Sequence[Job], num_runs: int) -> None:
         self.to_come, self.num_runs = list(starts), num_runs
 
     def started(self, run: RunSpec, state: RunState) -> None:

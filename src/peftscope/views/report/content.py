@@ -11,7 +11,7 @@ from peftscope.analysis.verdict import Verdict
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
 
-__all__ = ["Material", "Topic"]
+__all__ = ["ReportContent", "Topic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Topic:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
+class ReportContent:
     """Everything the page shows comes from here."""
 
     name: str

@@ -10,7 +10,7 @@ from peftscope.analysis.verdict import Verdict
 from peftscope.schema.record import RunRecord, timestamp
 from peftscope.views.choice import gone_wrong
 from peftscope.views.report.conditions import environments, failures, protocols, run_table, stopped_text
-from peftscope.views.report.content import Material, Topic
+from peftscope.views.report.content import ReportContent, Topic
 from peftscope.views.report.curves import best_data, learning_rate_data, training_data
 from peftscope.views.report.fronts import axes_of, front_data, is_single, metrics_with_values
 from peftscope.views.report.identity import marks_of
@@ -20,24 +20,24 @@ from peftscope.views.report.tables import cost_table, pair_matrix, pair_table, s
 __all__ = ["report_data"]
 
 
-def report_data(material: Material) -> dict[str, Any]:
+def report_data(content: ReportContent) -> dict[str, Any]:
     """Everything that is shown, by section; texts are as they are in the records, for the page to escape.
 
     Returns:
         ``study``, ``methods`` (mark, tier, whether a single run), ``front``, ``tiers``, ``pairs``, ``learning_rates``,
         ``training``, ``best``, ``costs``, ``failures``, ``fairness``, ``conditions`` and ``runs``.
     """
-    verdict = material.verdict
-    metrics = metrics_with_values(material)
+    verdict = content.verdict
+    metrics = metrics_with_values(content)
     axes = axes_of(metrics, verdict)
     methods = [c.method for c in verdict.candidates]
     return {
-        "study": _study(material),
-        "methods": _methods(material),
-        "recommendation": [_topic(topic) for topic in material.recommendation],
-        "front": front_data(material, axes),
+        "study": _study(content),
+        "methods": _methods(content),
+        "recommendation": [_topic(topic) for topic in content.recommendation],
+        "front": front_data(content, axes),
         "tiers": {
-            "points": _scores(material),
+            "points": _scores(content),
             "axis": axes[verdict.metric.name].title if verdict.metric.name in axes else verdict.metric.title,
             "table": score_table(verdict),
             "notes": list(verdict.notes),
@@ -47,23 +47,23 @@ def report_data(material: Material) -> dict[str, Any]:
             "table": pair_table(verdict),
             "margin": _margin(verdict),
         },
-        "learning_rates": learning_rate_data(material.tunings),
-        "best": best_data(material.tunings, higher_is_better=verdict.metric.direction != "lower"),
-        "training": training_data(material.records, methods, material.names),
+        "learning_rates": learning_rate_data(content.tunings),
+        "best": best_data(content.tunings, higher_is_better=verdict.metric.direction != "lower"),
+        "training": training_data(content.records, methods, content.names),
         "costs": cost_table(verdict, metrics, axes),
-        "failures": _failures(material.records),
+        "failures": _failures(content.records),
         "fairness": {
-            "warnings": list(material.warnings),
-            "topics": [_topic(topic) for topic in material.fairness],
+            "warnings": list(content.warnings),
+            "topics": [_topic(topic) for topic in content.fairness],
         },
         "conditions": {
-            "protocols": protocols(material.records),
-            "differences": list(material.conditions),
-            "environments": environments(material.records),
-            "warnings": list(dict.fromkeys(w for record in material.records for w in record.warnings)),
+            "protocols": protocols(content.records),
+            "differences": list(content.conditions),
+            "environments": environments(content.records),
+            "warnings": list(dict.fromkeys(w for record in content.records for w in record.warnings)),
         },
-        "runs": run_table(material.records, material.names),
-        "notes": list(material.notes),
+        "runs": run_table(content.records, content.names),
+        "notes": list(content.notes),
     }
 
 
@@ -78,23 +78,23 @@ def _failures(records: Sequence[RunRecord]) -> dict[str, Any]:
     return {"runs": found, "number": sum(len(group["runs"]) for group in found), "stopped": stopped_text(records)}
 
 
-def _study(material: Material) -> dict[str, Any]:
-    records = material.records
+def _study(content: ReportContent) -> dict[str, Any]:
+    records = content.records
     finals = [r for r in records if r.spec.purpose == "final"]
-    candidates = material.verdict.candidates
+    candidates = content.verdict.candidates
     return {
-        "name": material.name,
-        "place": material.place,
+        "name": content.name,
+        "place": content.place,
         "made_at": timestamp().replace("T", " ")[:16] + " UTC",
         "models": list(dict.fromkeys(r.spec.model.source for r in records)),
         "tasks": list(dict.fromkeys(r.spec.task.name for r in records)),
-        "metric": material.verdict.metric.title,
+        "metric": content.verdict.metric.title,
         "num_techniques": sum(not c.is_base for c in candidates),
         "num_examples": max((c.num_examples for c in candidates), default=0),
         "num_finals": len(finals),
         "num_trials": len(records) - len(finals),
         "num_unscored": sum(c.score is None for c in candidates),
-        "level": round(material.verdict.level * 100),
+        "level": round(content.verdict.level * 100),
         "foreign": bool(records) and all(r.origin == "foreign" for r in records),
         "version": _version(),
     }
@@ -106,10 +106,10 @@ def _version() -> str:
     return peftscope.__version__
 
 
-def _methods(material: Material) -> dict[str, dict[str, Any]]:
+def _methods(content: ReportContent) -> dict[str, dict[str, Any]]:
     """Candidates in the verdict's order; techniques that were tuned and have no final run yet come after them."""
-    candidates = material.verdict.candidates
-    marks = marks_of([c.method for c in candidates if c.is_base], _titles(material))
+    candidates = content.verdict.candidates
+    marks = marks_of([c.method for c in candidates if c.is_base], _titles(content))
     known = {c.method: c for c in candidates}
     found = {}
     for method, mark in marks.items():
@@ -124,20 +124,20 @@ def _methods(material: Material) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _titles(material: Material) -> list[str]:
-    titles = [c.method for c in material.verdict.candidates]
-    titles += [tuning.method for tuning in material.tunings]
-    titles += [material.names.get(r.run_id, r.spec.method.title) for r in material.records if r.spec.purpose == "final"]
+def _titles(content: ReportContent) -> list[str]:
+    titles = [c.method for c in content.verdict.candidates]
+    titles += [tuning.method for tuning in content.tunings]
+    titles += [content.names.get(r.run_id, r.spec.method.title) for r in content.records if r.spec.purpose == "final"]
     return list(dict.fromkeys(titles))
 
 
-def _scores(material: Material) -> list[dict[str, Any]]:
+def _scores(content: ReportContent) -> list[dict[str, Any]]:
     """Score with its interval, best first, tier after tier; in the unit of the axis."""
-    metric = material.verdict.metric
+    metric = content.verdict.metric
     factor = 100.0 if metric.unit == "share" else 1.0
     sign = -1.0 if metric.direction == "lower" else 1.0
     found = []
-    for c in material.verdict.candidates:
+    for c in content.verdict.candidates:
         read = reading(c, metric, score=metric)
         if read is not None:
             found.append(
@@ -154,7 +154,7 @@ def _scores(material: Material) -> list[dict[str, Any]]:
                     "risk": f"\n{gone_wrong(c)}" if c.num_wrong else "",
                 }
             )
-    last = max((c.tier or 0 for c in material.verdict.candidates), default=0) + 1
+    last = max((c.tier or 0 for c in content.verdict.candidates), default=0) + 1
     found.sort(key=lambda p: (p["tier"] or last, -sign * float(p["value"] or 0)))
     return found
 

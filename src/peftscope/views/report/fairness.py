@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from peftscope.analysis.fairness import Fairness, Share
+from peftscope.analysis.fairness import Fairness, MethodBudget
 from peftscope.views.report.content import Topic
 from peftscope.views.units import DASH, bracket_text, count_text, rate_text, seconds_text
 
 __all__ = ["fairness_topics"]
 
-Column = tuple[str, Callable[[Share], str]]
+Column = tuple[str, Callable[[MethodBudget], str]]
 
 
 def fairness_topics(fairness: Fairness) -> list[Topic]:
@@ -26,11 +26,11 @@ def fairness_topics(fairness: Fairness) -> list[Topic]:
     return topics
 
 
-def _tuned(shares: Sequence[Share]) -> bool:
+def _tuned(shares: Sequence[MethodBudget]) -> bool:
     return any(share.num_offered for share in shares)
 
 
-def _tuning_lines(shares: Sequence[Share]) -> list[str]:
+def _tuning_lines(shares: Sequence[MethodBudget]) -> list[str]:
     offers = sorted({share.num_offered for share in shares})
     efforts = {share.effort.name: share.effort for share in shares if share.effort is not None}
     if len(efforts) == 1:
@@ -63,7 +63,7 @@ def _final_lines(fairness: Fairness) -> list[str]:
     return [f"{fairness.num_protocols} different conditions of quality."] if fairness.num_protocols else []
 
 
-def _rows(shares: Sequence[Share], columns: Sequence[Column]) -> list[list[str]]:
+def _rows(shares: Sequence[MethodBudget], columns: Sequence[Column]) -> list[list[str]]:
     cells = {heading: [text(share) for share in shares] for heading, text in columns}
     told = [heading for heading, texts in cells.items() if heading == "method" or set(texts) - {DASH}]
     return [told, *([cells[heading][row] for heading in told] for row in range(len(shares)))]
@@ -80,7 +80,7 @@ def _failed(reasons: Sequence[str]) -> str:
     return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
 
 
-def _modules(share: Share) -> str:
+def _modules(share: MethodBudget) -> str:
     """Kinds of modules, with their number where it is known."""
     return ", ".join(f"{kind} ({n})" if n else kind for kind, n in share.modules.items()) or DASH
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from peftscope.store.files import ensure_folder, replacing, write_text
 from peftscope.store.tables import FORMULA_STARTS, csv_of
-from peftscope.views.report.content import Material
+from peftscope.views.report.content import ReportContent
 from peftscope.views.report.data import report_data
 from peftscope.views.report.page import page
 from peftscope.views.report.pictures import pictures_of
-from peftscope.views.report.plots import figures_of
+from peftscope.views.report.plots import plots_of
 from peftscope.views.table import TextTable, markdown_table
 
 __all__ = ["summary_text", "verdicts_csv", "write_report"]
@@ -25,18 +25,18 @@ MOST_PAIRS = 60
 """Pairs a summary lists."""
 
 
-def write_report(material: Material, folder: Path) -> dict[str, Path]:
+def write_report(content: ReportContent, folder: Path) -> dict[str, Path]:
     """Write the report into a folder, over what an earlier one left there; gives the files by what they are.
 
     Raises:
         StoreError: The folder is not writable or the disk is full.
     """
     ensure_folder(folder)
-    data = report_data(material)
+    data = report_data(content)
     texts = {
-        "report": ("report.html", page(data, figures_of(data))),
-        "runs": ("runs.csv", csv_of(material.records)),
-        "verdicts": ("verdicts.csv", verdicts_csv(material)),
+        "report": ("report.html", page(data, plots_of(data))),
+        "runs": ("runs.csv", csv_of(content.records)),
+        "verdicts": ("verdicts.csv", verdicts_csv(content)),
         "summary": ("summary.md", summary_text(data)),
     }
     with warnings.catch_warnings():
@@ -57,13 +57,13 @@ def write_report(material: Material, folder: Path) -> dict[str, Path]:
     return written
 
 
-def verdicts_csv(material: Material) -> str:
+def verdicts_csv(content: ReportContent) -> str:
     """One row per pair, in the metric's own unit; what is not known is an empty cell."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = ("p_value", "p_adjusted", "p_equivalent", "superiority")
     writer.writerow(["first", "second", "verdict", "difference", "low", "high", *names, "more_seeds", "they_show"])
-    for pair in material.verdict.pairs:
+    for pair in content.verdict.pairs:
         difference = pair.difference
         row = [pair.first, pair.second, pair.verdict, difference.value, difference.low, difference.high]
         row += [getattr(pair, name) for name in names]

@@ -8,7 +8,7 @@ from typing import Any
 from peftscope.analysis.front import Front
 from peftscope.analysis.verdict import Candidate, Verdict
 from peftscope.schema.metric import MetricSpec
-from peftscope.views.report.content import Material
+from peftscope.views.report.content import ReportContent
 from peftscope.views.report.quantities import Axis, axis_of, plain, reading
 
 __all__ = ["axes_of", "front_data", "is_single", "metrics_with_values"]
@@ -16,15 +16,15 @@ __all__ = ["axes_of", "front_data", "is_single", "metrics_with_values"]
 BETTER = {"higher": "more is better", "lower": "less is better"}
 
 
-def metrics_with_values(material: Material) -> list[MetricSpec]:
+def metrics_with_values(content: ReportContent) -> list[MetricSpec]:
     """Metrics with a better side that at least one candidate has, the score first."""
-    score = material.verdict.metric
-    wanted = {score.name: score, **{metric.name: metric for metric in material.metrics}}
+    score = content.verdict.metric
+    wanted = {score.name: score, **{metric.name: metric for metric in content.metrics}}
     return [
         metric
         for metric in wanted.values()
         if metric.direction != "neutral"
-        and any(reading(c, metric, score=score) is not None for c in material.verdict.candidates)
+        and any(reading(c, metric, score=score) is not None for c in content.verdict.candidates)
     ]
 
 
@@ -37,17 +37,17 @@ def axes_of(metrics: Sequence[MetricSpec], verdict: Verdict) -> dict[str, Axis]:
     return axes
 
 
-def front_data(material: Material, axes: Mapping[str, Axis]) -> dict[str, Any]:
+def front_data(content: ReportContent, axes: Mapping[str, Axis]) -> dict[str, Any]:
     """Axes, points and fronts as plain data.
 
     Returns:
         ``axes`` by metric; ``points`` by metric and method (value and ends in the axis's unit, text, what the ends
         are); ``fronts``: one for every two metrics, in either order of them; ``default``: the two shown first.
     """
-    verdict = material.verdict
+    verdict = content.verdict
     fronts = {
         "|".join(metric.name for metric in front.metrics): _front(front)
-        for front in material.fronts
+        for front in content.fronts
         if len(front.metrics) == 2 and all(metric.name in axes for metric in front.metrics)
     }
     named = [name for name in axes if any(name in key.split("|") for key in fronts)]

@@ -12,7 +12,7 @@ from typing import Any
 from peftscope.views.line import shorten
 from peftscope.views.report.curves import range_of
 
-__all__ = ["figures_of"]
+__all__ = ["plots_of"]
 
 Figure = dict[str, Any]
 LABEL_CELLS, NARROW_CELLS = 30, 15
@@ -22,7 +22,7 @@ ROW_PX = 26
 _AXIS: Mapping[str, Any] = {"automargin": True, "zeroline": False, "ticks": "outside", "fixedrange": False}
 
 
-def figures_of(data: Mapping[str, Any]) -> dict[str, Any]:
+def plots_of(data: Mapping[str, Any]) -> dict[str, Any]:
     """Every figure of the page by the id of its place."""
     figures: dict[str, Any] = {}
     if data["tiers"]["points"]:

@@ -104,7 +104,7 @@ def reading(candidate: Candidate, metric: MetricSpec, *, score: MetricSpec) -> R
         spread = "95 % interval" if estimate.interval else "single run: no interval"
         text = estimate_text(metric, estimate)
         return Reading(value=estimate.value, low=estimate.low, high=estimate.high, spread=spread, text=text)
-    figure = candidate.figures.get(metric.name)
+    figure = candidate.metrics.get(metric.name)
     if figure is None or not math.isfinite(figure.mean):
         return None
     if figure.num_runs < 2:

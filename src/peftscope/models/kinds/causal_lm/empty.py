@@ -96,7 +96,7 @@ def empty_model(
     attn_implementation: str | None = None,
     quantization: Literal["nf4", "int8"] | None = None,
 ) -> PreTrainedModel:
-    """The model a config describes, on the ``meta`` device: shapes and types of everything, values of nothing.
+    """The model a config describes, on the ``meta`` device: profile and types of everything, values of nothing.
 
     It is prepared as ``load`` prepares one for training: ``eval`` mode, no key-value cache, tied weights tied.
     Draws no random numbers and leaves the config as it is.

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from peftscope.errors import TechniqueRefused
+from peftscope.errors import MethodRefused
 from peftscope.models.evaluating import evaluating
 from peftscope.models.kinds.base import Batch
 
@@ -46,7 +46,7 @@ class TextInputs:
         """
         ids = list(self.tokenizer(text)["input_ids"])
         if not ids:
-            raise TechniqueRefused("the text a prefix starts from (init_kv_cache_prefix) has no tokens")
+            raise MethodRefused("the text a prefix starts from (init_kv_cache_prefix) has no tokens")
         ids = (ids * (least // len(ids) + 1))[: max(len(ids), least)]
         device = next(base.parameters()).device
         with evaluating(base), torch.no_grad():

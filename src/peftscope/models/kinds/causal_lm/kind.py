@@ -11,14 +11,14 @@ from torch import nn
 from peftscope.capture import capture
 from peftscope.methods.context import Inputs
 from peftscope.models.device import choose_device, choose_dtype
-from peftscope.models.kinds.base import BaseFacts, LoadedModel, ModelKind, Scored, ShapeModel
+from peftscope.models.kinds.base import BaseFacts, LoadedModel, ModelKind, ModelProfile, Scored
 from peftscope.models.kinds.causal_lm.empty import read_config
 from peftscope.models.kinds.causal_lm.generation import TextGenerator
 from peftscope.models.kinds.causal_lm.inputs import TextInputs
 from peftscope.models.kinds.causal_lm.latency import decode_latency
 from peftscope.models.kinds.causal_lm.loading import load, load_tokenizer
 from peftscope.models.kinds.causal_lm.metrics import DECODING, LATENCY_BATCHES
-from peftscope.models.kinds.causal_lm.profile import CausalLMShapes
+from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
 from peftscope.models.source import locate
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.study import ModelSpec
@@ -62,11 +62,11 @@ class CausalLM(ModelKind):
             f"decode_latency_{form}_b{batch}_s": decode_latency(model, batch_size=batch) for batch in LATENCY_BATCHES
         }
 
-    def shapes(self, spec: ModelSpec, dtype: torch.dtype) -> ShapeModel | None:
+    def profile(self, spec: ModelSpec, dtype: torch.dtype) -> ModelProfile | None:
         """From the model's config."""
         if isinstance(spec.quantization, dict):
             return None
-        return CausalLMShapes(
+        return CausalLMProfile(
             config=read_config(spec.source, spec.revision),
             dtype=dtype,
             attn_implementation=spec.attn_implementation,

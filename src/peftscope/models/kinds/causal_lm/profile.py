@@ -9,15 +9,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from peftscope.models.kinds.base import Batch, ShapeModel
+from peftscope.models.kinds.base import Batch, ModelProfile
 from peftscope.models.kinds.causal_lm.empty import empty_model
 from peftscope.models.kinds.causal_lm.loss import causal_lm_loss
 
-__all__ = ["CausalLMShapes"]
+__all__ = ["CausalLMProfile"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalLMShapes(ShapeModel):
+class CausalLMProfile(ModelProfile):
     """A causal language model; ``length`` is in tokens."""
 
     config: Any
@@ -46,7 +46,7 @@ class CausalLMShapes(ShapeModel):
         kinds = list(zip(*_of_layers(self.config.get_text_config()).values(), strict=True))
         return next((p for p in range(1, len(kinds)) if kinds[p:] == kinds[:-p]), max(1, len(kinds)))
 
-    def with_layers(self, count: int) -> CausalLMShapes:
+    def with_layers(self, count: int) -> CausalLMProfile:
         """The first blocks alone."""
         config = copy.deepcopy(self.config)
         text = config.get_text_config()

@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 
 from peftscope.errors import ModelError
-from peftscope.models.kinds.base import BaseFacts, LoadedModel, ModelKind, ShapeModel
-from peftscope.models.kinds.text_to_image.profile import TextToImageShapes
+from peftscope.models.kinds.base import BaseFacts, LoadedModel, ModelKind, ModelProfile
+from peftscope.models.kinds.text_to_image.profile import TextToImageProfile
 from peftscope.models.kinds.text_to_image.transformer import read_transformer_config
 from peftscope.schema.study import ModelSpec
 
@@ -28,7 +28,7 @@ class TextToImage(ModelKind):
         """Not there yet."""
         raise ModelError(f"model {spec.source!r}: image models can be planned for, not trained yet")
 
-    def shapes(self, spec: ModelSpec, dtype: torch.dtype) -> ShapeModel | None:
+    def profile(self, spec: ModelSpec, dtype: torch.dtype) -> ModelProfile | None:
         """From the config of the pipeline's transformer.
 
         Raises:
@@ -39,4 +39,4 @@ class TextToImage(ModelKind):
             return None
         if spec.quantization is not None:
             raise ModelError(f"quantization {spec.quantization}: not predicted for image models; leave it out")
-        return TextToImageShapes(config=config, dtype=dtype)
+        return TextToImageProfile(config=config, dtype=dtype)

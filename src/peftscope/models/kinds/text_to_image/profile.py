@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from peftscope.models.kinds.base import Batch, ShapeModel
+from peftscope.models.kinds.base import Batch, ModelProfile
 from peftscope.models.kinds.text_to_image.flow_matching import flow_matching_loss
 from peftscope.models.kinds.text_to_image.transformer import TransformerConfig, empty_transformer
 
-__all__ = ["TextToImageShapes"]
+__all__ = ["TextToImageProfile"]
 
 POSITION_AXES = 4
 """Coordinates of a token in FLUX.2: time, row, column, layer."""
@@ -20,7 +20,7 @@ PIXELS_PER_TOKEN = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextToImageShapes(ShapeModel):
+class TextToImageProfile(ModelProfile):
     """A diffusion transformer that learns by flow matching; ``length`` is an image's side in pixels."""
 
     config: TransformerConfig

