@@ -10,7 +10,7 @@ SLOW := $(BIN)/python -m pytest -q -m slow
 
 .PHONY: demo test test-all check accelerator-bundle accelerator-check clean
 
-demo: $(VENV)/.installed  ## eight techniques tuned, three seeds each, a recommendation and a report: about 10 minutes
+demo: $(VENV)/.installed  ## eight methods tuned, three seeds each, a recommendation and a report: about 10 minutes
 	$(BIN)/peftscope compare studies/demo.yaml --workers 2
 	$(BIN)/peftscope recommend studies/demo.yaml
 	$(BIN)/peftscope report studies/demo.yaml

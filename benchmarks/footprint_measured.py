@@ -2,7 +2,7 @@
 
     python benchmarks/footprint_measured.py
 
-SmolLM2-135M in float32 on the CPU, each technique in a process of its own: live storage as a run counts it over two
+SmolLM2-135M in float32 on the CPU, each method in a process of its own: live storage as a run counts it over two
 steps, and the process's memory sampled over two others.
 """
 
@@ -93,7 +93,7 @@ def report(rows: dict[str, dict[str, int]]) -> list[str]:
     return [
         f"SmolLM2-135M, float32, CPU, batch {BATCH} × {LENGTH} tokens, torch {torch.__version__}. "
         f"What the process holds beyond live storage is taken to be {HEAP_SHARE} of all but the base, from an earlier "
-        "run of LoRA; it differs between techniques, and for one between runs (LoRA 0.39 to 0.53). "
+        "run of LoRA; it differs between methods, and for one between runs (LoRA 0.39 to 0.53). "
         "Written by `python benchmarks/footprint_measured.py`.",
         "",
         "| error of the predicted peak | median | largest |",
@@ -101,7 +101,7 @@ def report(rows: dict[str, dict[str, int]]) -> list[str]:
         f"| of live storage, counted in real steps | {100 * np.median(counted):.2f} % | {100 * max(counted):.2f} % |",
         f"| of the process's memory, sampled | {100 * np.median(sampled):.1f} % | {100 * max(sampled):.1f} % |",
         "",
-        "| technique | live MB, predicted | counted | error % | process MB, predicted | sampled | error % |",
+        "| method | live MB, predicted | counted | error % | process MB, predicted | sampled | error % |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         *[
             f"| {name} | {row['live'] / 1e6:.0f} | {row['counted'] / 1e6:.0f} | "

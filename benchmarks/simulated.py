@@ -1,7 +1,7 @@
 """Simulated studies whose truth is known, and what the statistics say of them.
 
 How studies are made stands in ``worlds.py``, which shares no code with the analysis. The truth an interval must cover
-is the technique's expected accuracy over seeds and examples.
+is the method's expected accuracy over seeds and examples.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from peftscope.analysis.power import Design, seeds_for_equivalence
 from peftscope.analysis.tiers import tiers_of
 from peftscope.schema.seeds import PLANNED
 
-TECHNIQUES = 8
+METHODS = 8
 EXAMPLES = 1_000
 MARGIN = 0.02
 LEVEL = 0.95
@@ -40,19 +40,19 @@ class Look:
 
     studies: int = 0
     intervals: list[float] = field(default_factory=list)
-    """Share of the techniques whose interval holds the truth, one per study."""
+    """Share of the methods whose interval holds the truth, one per study."""
     pairs: list[float] = field(default_factory=list)
     """The same of the pairs' differences."""
     false_better: int = 0
-    """Studies in which two of the techniques that are identical were told apart."""
+    """Studies in which two of the methods that are identical were told apart."""
     false_tiers: int = 0
     """Studies whose top tier lacks one of the best."""
     found: list[float] = field(default_factory=list)
-    """Share of the other techniques that the planted one was declared better than."""
+    """Share of the other methods that the planted one was declared better than."""
     found_any: int = 0
     found_all: int = 0
     lower_tier: list[float] = field(default_factory=list)
-    """Share of the other techniques in a lower tier than the planted one's, that being the top."""
+    """Share of the other methods in a lower tier than the planted one's, that being the top."""
     equivalent: list[float] = field(default_factory=list)
     """Share of the identical pairs declared equivalent."""
     false_equivalent: list[bool] = field(default_factory=list)
@@ -69,16 +69,16 @@ def run_cell(
     full: bool = True,
     source: int = 0,
 ) -> dict[int, Look]:
-    """Counts by number of seeds; the first technique is ``gap`` better, and a study is looked at as it grows.
+    """Counts by number of seeds; the first method is ``gap`` better, and a study is looked at as it grows.
 
     Args:
         full: Also intervals and tiers; else only verdicts on pairs.
     """
     generator = np.random.default_rng([source, round(accuracy * 1000), round(seed_sd * 1000), round(gap * 1000)])
     world = World(
-        accuracies=(accuracy + gap, *[accuracy] * (TECHNIQUES - 1)),
-        seed_sds=(seed_sd,) * TECHNIQUES,
-        seeds=(max(looks),) * TECHNIQUES,
+        accuracies=(accuracy + gap, *[accuracy] * (METHODS - 1)),
+        seed_sds=(seed_sd,) * METHODS,
+        seeds=(max(looks),) * METHODS,
         examples=EXAMPLES,
     )
     truths = np.array(world.accuracies)
@@ -94,7 +94,7 @@ def run_cell(
 
 
 def outcomes_in(study: Study, seeds: int | None = None) -> Outcomes:
-    """A study's trainings, the first so many of each technique, as the product takes them."""
+    """A study's trainings, the first so many of each method, as the product takes them."""
     trainings = {
         name: [Training(seed=seed, scores=scores) for seed, scores in enumerate(rows[:seeds])]
         for name, rows in study.answers.items()
@@ -105,16 +105,16 @@ def outcomes_in(study: Study, seeds: int | None = None) -> Outcomes:
 def found_at_best(*, accuracy: float, seed_sd: float, gap: float, seeds: int, studies: int) -> float:
     """Share of the others that a test would find worse that knew every variance, under the same correction."""
     generator = np.random.default_rng([9, round(accuracy * 1000), seeds])
-    truths = np.full(TECHNIQUES, accuracy)
+    truths = np.full(METHODS, accuracy)
     truths[0] += gap
     rest = truths * (1.0 - truths) * (1.0 - CORRELATION) / EXAMPLES
     variance = (seed_sd**2 + rest) / seeds
-    first, second = np.triu_indices(TECHNIQUES, k=1)
+    first, second = np.triu_indices(METHODS, k=1)
     found = []
     for _ in range(studies):
-        means = truths + np.sqrt(variance) * generator.standard_normal(TECHNIQUES)
+        means = truths + np.sqrt(variance) * generator.standard_normal(METHODS)
         steps = (means[first] - means[second]) / np.sqrt(variance[first] + variance[second])
-        adjusted = all_pairs(steps, np.full(len(steps), np.inf), TECHNIQUES)
+        adjusted = all_pairs(steps, np.full(len(steps), np.inf), METHODS)
         found.append(float((adjusted <= 1.0 - LEVEL)[first == 0].mean()))
     return float(np.mean(found))
 
@@ -126,8 +126,8 @@ def named_seeds(accuracy: float, seed_sd: float) -> int:
         MARGIN,
         Design(
             per_seed=2.0 * (seed_sd**2 + rest / EXAMPLES),
-            num_pairs=TECHNIQUES * (TECHNIQUES - 1) // 2,
-            degrees_per_seed=TECHNIQUES,
+            num_pairs=METHODS * (METHODS - 1) // 2,
+            degrees_per_seed=METHODS,
             level=1.0 - (1.0 - LEVEL) * PLANNED,
         ),
         at_most=1_000,

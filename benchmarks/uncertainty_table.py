@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from simulated import EXAMPLES, LOOKS, MARGIN, TECHNIQUES, Look, found_at_best, named_seeds, run_cell
+from simulated import EXAMPLES, LOOKS, MARGIN, METHODS, Look, found_at_best, named_seeds, run_cell
 from worlds import CORRELATION, DEMO_SDS, World, eight
 from worlds_judged import Seen, answers_seen, missing_seen, more_seen, pairs_seen, planned_seen, tails_seen
 
@@ -103,12 +103,12 @@ PLANNED: Mapping[str, tuple[World, SeedPlan]] = {
     "spread 3, seed SD 2: 3 to 10": (World(seeds=(10,) * 8, spread=0.03, seed_sds=(0.02,) * 8), TEN),
 }
 MISSES = """
-**What three seeds do not reach, and why.** The interval of one technique whose seeds scatter six times as much as the
+**What three seeds do not reach, and why.** The interval of one method whose seeds scatter six times as much as the
 others' holds the truth in 90 % of studies, at five seeds in 94: two degrees of freedom say little, and what is lent
-from the others, without which differences are not found, pulls it down. One technique 5 points better is found in
+from the others, without which differences are not found, pulls it down. One method 5 points better is found in
 half of the pairs: what unequal seeds and later looks need of the error is taken from there; four seeds find three
-quarters, growing ones two thirds at 3.6 of each. Where techniques have two to five seeds of unequal scatter, equals
-are told apart in 7 % instead of 5. Where techniques differ by no more than a point, a chance to be best above one
+quarters, growing ones two thirds at 3.6 of each. Where methods have two to five seeds of unequal scatter, equals
+are told apart in 7 % instead of 5. Where methods differ by no more than a point, a chance to be best above one
 half, and the probability behind a number of more seeds, are stated too high: their spread is then guessed from noise.
 Where one training in ten collapses, studies that saw none tell intervals of those that went right.
 """
@@ -309,7 +309,7 @@ def more_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
 
 
 def identical_rows(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[list[str]]:
-    """Coverage and false verdicts where all techniques are the same."""
+    """Coverage and false verdicts where all methods are the same."""
     rows = []
     for accuracy in ACCURACIES:
         for sd in SEED_SDS:
@@ -325,7 +325,7 @@ def identical_rows(found: Mapping[tuple[str, str], list[Any]], studies: int) -> 
 
 
 def planted_rows(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[list[str]]:
-    """Power: one technique better than seven identical ones."""
+    """Power: one method better than seven identical ones."""
     rows = []
     for accuracy in ACCURACIES:
         for seeds, look in found["planted", f"{accuracy:g} 0.01"][0].items():
@@ -337,7 +337,7 @@ def planted_rows(found: Mapping[tuple[str, str], list[Any]], studies: int) -> li
 
 
 def equivalence_rows(found: Mapping[tuple[str, str], list[Any]]) -> list[list[str]]:
-    """At the number of seeds the formula names, at half of it, and where techniques differ by the margin."""
+    """At the number of seeds the formula names, at half of it, and where methods differ by the margin."""
     rows = []
     for accuracy in ACCURACIES:
         for sd in SEED_SDS:
@@ -356,25 +356,25 @@ def report(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[str
     """The whole page."""
     bins = [f"{100 * low:.0f}–{min(100 * high, 100):.0f} %" for low, high in pairwise(BINS)]
     return [
-        f"Simulated truth, {studies:,} studies per cell, {TECHNIQUES} techniques, three seeds, {EXAMPLES:,} examples, "
+        f"Simulated truth, {studies:,} studies per cell, {METHODS} methods, three seeds, {EXAMPLES:,} examples, "
         f"accuracy 50 %, within-example correlation {CORRELATION:g}, where a line says nothing else; written by "
         "`python benchmarks/uncertainty.py`, which says how studies are made. SDs, spreads and gaps are in points; ± "
         "is one standard error of the simulation.",
         "",
         " ".join(MISSES.split()),
         "",
-        "**Pairs, intervals, the picked best.** *False*: share of studies in which any two techniques of equal worth "
+        "**Pairs, intervals, the picked best.** *False*: share of studies in which any two methods of equal worth "
         "are told apart, or two are put the wrong way round. *Found*: pairs that differ and are called so. *Answered*: "
         "pairs that are called better, worse or equivalent. *Covers*: 95 % intervals that hold the truth, of the "
-        "first technique (the one that is otherwise than the rest), of all, and of the best in its study: as told "
-        "with its having been picked allowed for, and plain. A technique's worth is the expected score of one "
+        "first method (the one that is otherwise than the rest), of all, and of the best in its study: as told "
+        "with its having been picked allowed for, and plain. A method's worth is the expected score of one "
         "training, collapses included.",
         "",
         *table(("world", "false %", "found %", "answered %", "covers first %", "all %", "the picked %", "plain %"),
                pair_rows(found)),
         "",
         "**Seeds where they decide.** Three seeds each, then more for the best and what they may tell from it; an "
-        "error of 5 % over all looks. *Seeds*: of a technique on average; *equivalent*: share of studies in which two "
+        "error of 5 % over all looks. *Seeds*: of a method on average; *equivalent*: share of studies in which two "
         f"that differ by more than {100 * MARGIN:g} points are called so; intervals are those told at the end.",
         "",
         *table(("world: seeds", "seeds", "false %", "false equivalent %", "found %", "answered %", "covers %",
@@ -385,20 +385,20 @@ def report(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[str
         "",
         *table(("world", "false %", "found %", "covers %", "the picked %"), group_rows(found)),
         "",
-        "**Long tails.** Losses that are lognormal over examples (sigma 1.5), eight identical techniques; the mean is "
+        "**Long tails.** Losses that are lognormal over examples (sigma 1.5), eight identical methods; the mean is "
         "judged. *Covers*: 95 % intervals that hold it, as told and as Student's would.",
         "",
         *table(("losses", "covers %", "Student's %", "false %"), tail_rows(found)),
         "",
-        "**Missing answers.** Eight identical techniques. *Bounded*: share of studies in which the score with all "
+        "**Missing answers.** Eight identical methods. *Bounded*: share of studies in which the score with all "
         "answers lies between what is told and what is told that it could be; *off*: what is told, less the score with "
         "all answers; *as common*: the same of the score on what all answered.",
         "",
         *table(("world", "false %", "bounded %", "off, points", "as common, points"), missing_rows(found)),
         "",
-        "**What is recommended.** *Takes one*: share of studies in which a technique is recommended; *names a "
+        "**What is recommended.** *Takes one*: share of studies in which a method is recommended; *names a "
         "cheaper*: in which another is named that takes less memory. *Claims*: share of studies in which a cheaper "
-        "technique is said to be worse by less "
+        "method is said to be worse by less "
         f"than {100 * MARGIN:g} points if at all; *false*: that one is more than 5 points worse. *Went wrong*: the "
         "cheaper one collapsed or diverged in the study. *Risky*: the choice itself did; *silent*: of these, the "
         "heading does not say so.",
@@ -421,14 +421,14 @@ def report(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[str
         "",
         *table(("world", "named %", "decides %"), more_rows(found)),
         "",
-        "**Identical techniques.** Share of 95 % intervals that hold the truth, of scores and of paired "
-        "differences; share of studies in which any two techniques are told apart (28 pairs); share in which the top "
+        "**Identical methods.** Share of 95 % intervals that hold the truth, of scores and of paired "
+        "differences; share of studies in which any two methods are told apart (28 pairs); share in which the top "
         "tier is not all eight.",
         "",
         *table(("accuracy", "seed SD", "seeds", "coverage %", "of differences %", "a false *better* %",
                 "top tier lacks one %"), identical_rows(found, studies)),
         "",
-        f"**One technique {100 * GAP:g} points better, seed SD 1.** *Each other*: the mean share of the "
+        f"**One method {100 * GAP:g} points better, seed SD 1.** *Each other*: the mean share of the "
         "seven others that it is called better than, after correction over all 28 pairs; *were variances "
         "known*: the same for a test that is told every variance, which no test can do much better than; "
         "*any*, *all*: share of studies in which it is called better than at least one, than all of them. "
@@ -440,7 +440,7 @@ def report(found: Mapping[tuple[str, str], list[Any]], studies: int) -> list[str
         "",
         f"**Equivalence, margin {100 * MARGIN:g} points.** The number of seeds is what "
         "`power.seeds_for_equivalence` names; *declared* is the share of the 28 identical pairs. The last two "
-        f"columns are errors: one technique is really {100 * MARGIN:g} points better, and in this share of studies "
+        f"columns are errors: one method is really {100 * MARGIN:g} points better, and in this share of studies "
         "it is called equivalent to any of the seven others; *before*: by luck, at any of the looks before the "
         "named number (3, 5, 10 seeds, half of the named number), *there*: at the named number.",
         "",

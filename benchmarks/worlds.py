@@ -1,6 +1,6 @@
-"""Worlds in which studies are simulated: what their techniques are worth, and what their trainings come to.
+"""Worlds in which studies are simulated: what their methods are worth, and what their trainings come to.
 
-Made without any of the product's code. A training with one seed has an accuracy around its technique's, by a normal
+Made without any of the product's code. A training with one seed has an accuracy around its method's, by a normal
 variable of which a part can be one for all trainings with that seed; it may collapse, or diverge and leave none. Its
 answer to an example is right where a normal score falls below that accuracy's quantile. Answers of different trainings
 to one example correlate (latent-Gaussian, 0.4 between right-or-wrong answers); what one finds hard all find hard.
@@ -23,24 +23,24 @@ COLLAPSED = 0.03
 """Accuracy of a collapsed training."""
 
 DEMO_SDS = (0.007, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.13)
-"""As scattered as the seeds of the demo's techniques."""
+"""As scattered as the seeds of the demo's methods."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """A kind of study; T techniques."""
+    """A kind of study; T methods."""
 
     accuracies: tuple[float, ...] = (0.5,) * 8
     """Of a training that goes right; before ``spread``."""
     spread: float = 0.0
-    """Standard deviation of techniques around their accuracy, drawn anew for each study."""
+    """Standard deviation of methods around their accuracy, drawn anew for each study."""
     seed_sds: tuple[float, ...] = (0.01,) * 8
     seeds: tuple[int, ...] = (3,) * 8
     examples: int = 1_000
     shared: float = 0.0
-    """Of the seed variance, that one seed does to all techniques alike."""
+    """Of the seed variance, that one seed does to all methods alike."""
     heavy: bool = False
     """Seed effects have three degrees of freedom instead of normal tails."""
     collapse: tuple[float, ...] = (0.0,) * 8
@@ -54,7 +54,7 @@ class World:
     per_group: int = 1
     """Examples of a document."""
     own_by_group: float = 0.0
-    """Of what a technique finds hard for itself, that it does of whole documents."""
+    """Of what a method finds hard for itself, that it does of whole documents."""
     hard_by_group: float = 0.0
     """Of what all find hard, that is of whole documents."""
     copies: int = 1
@@ -68,7 +68,7 @@ class Study:
     """One study of a world."""
 
     answers: dict[str, list[Floats | None]] = field(default_factory=dict)
-    """By technique, one entry per seed, of shape (examples,); None where the training diverged."""
+    """By method, one entry per seed, of shape (examples,); None where the training diverged."""
     truths: dict[str, float] = field(default_factory=dict)
     """Expected score of one training."""
     right: dict[str, float] = field(default_factory=dict)
@@ -95,7 +95,7 @@ def answers(
     """Right or wrong, of trainings of these accuracies, shape (trainings, examples).
 
     Args:
-        owners: Technique of each training: what one finds hard for itself, it does with every seed.
+        owners: Method of each training: what one finds hard for itself, it does with every seed.
     """
     own = np.clip(accuracies, 0.001, 0.999)
     examples = world.examples
@@ -151,7 +151,7 @@ def a_study(world: World, generator: np.random.Generator) -> Study:
 
 
 def eight(one: float, others: float) -> tuple[float, ...]:
-    """The first of eight techniques otherwise than the rest."""
+    """The first of eight methods otherwise than the rest."""
     return (one, *[others] * 7)
 
 

@@ -181,7 +181,7 @@ def _judged(study: Study, generator: np.random.Generator) -> tuple[Verdict, Mapp
             run = f"{name}-{seed}"
             rows.append(
                 {
-                    "run_id": run, "method": name, "technique": name, "learning_rate": None, "seed": seed,
+                    "run_id": run, "method": name, "card": name, "learning_rate": None, "seed": seed,
                     "purpose": "final", "status": "diverged" if answers is None else "ok",
                     "reason": "loss is NaN" if answers is None else None, MEMORY.name: costs[name] * 1e9,
                 }
@@ -194,17 +194,17 @@ def _judged(study: Study, generator: np.random.Generator) -> tuple[Verdict, Mapp
 
 
 def tails_seen(examples: int, studies: int, *, source: Sequence[int]) -> Seen:
-    """Losses of eight identical techniques, lognormal over examples with sigma 1.5."""
+    """Losses of eight identical methods, lognormal over examples with sigma 1.5."""
     generator, seen = np.random.default_rng(source), Seen()
     truth, parts = np.exp(1.5**2 / 2.0), np.sqrt([0.8, 0.15, 0.05])
     for _ in range(studies):
         hard = parts[0] * generator.standard_normal(examples)
         trainings = {}
-        for technique in range(8):
+        for method in range(8):
             own = hard + parts[1] * generator.standard_normal(examples)
             logs = own + parts[2] * generator.standard_normal((3, examples))
             losses = np.exp(1.5 * logs) + 0.02 * generator.standard_normal((3, 1))
-            trainings[str(technique)] = [Training(seed=seed, scores=row) for seed, row in enumerate(losses)]
+            trainings[str(method)] = [Training(seed=seed, scores=row) for seed, row in enumerate(losses)]
         outcomes = outcomes_of(trainings, sign=-1.0)
         crossed, tested = outcomes.whole, compared(outcomes, sign=-1.0, margin=None)
         half = stats.t.isf(0.025, examples - 1) * np.sqrt(np.diag(crossed.covariance))
@@ -217,7 +217,7 @@ def tails_seen(examples: int, studies: int, *, source: Sequence[int]) -> Seen:
 
 
 def missing_seen(world: World, studies: int, *, source: Sequence[int]) -> Seen:
-    """The first technique lacks the answers to what is hardest for all, as far as it is 8 %."""
+    """The first method lacks the answers to what is hardest for all, as far as it is 8 %."""
     generator, seen = np.random.default_rng(source), Seen()
     part = 0.08
     for _ in range(studies):
@@ -230,7 +230,7 @@ def missing_seen(world: World, studies: int, *, source: Sequence[int]) -> Seen:
                 assert row is not None
                 run = f"{name}-{seed}"
                 given = np.setdiff1d(np.arange(len(row)), hardest) if name == "0" else np.arange(len(row))
-                rows.append({"run_id": run, "method": name, "technique": name, "learning_rate": None, "seed": seed,
+                rows.append({"run_id": run, "method": name, "card": name, "learning_rate": None, "seed": seed,
                              "purpose": "final", "status": "ok", "reason": None})  # fmt: skip
                 scores.append(pd.DataFrame({"run_id": run, "example_id": given, "draw": 0, "score": row[given]}))
         verdict = judge(

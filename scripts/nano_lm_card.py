@@ -28,7 +28,7 @@ tags: [llama, peftscope]
 
 A language model of {params:.2f} M parameters, small enough that a fine-tuning run takes seconds on a CPU. It is the
 base of peftscope's demo and of its tests: it calculates with small numbers, copies, and writes English-like prose,
-so that fine-tuning has something to build on and techniques come out apart.
+so that fine-tuning has something to build on and methods come out apart.
 
 `scripts/pretrain_nano_lm.py` made it from scratch, measured it and wrote this card.
 

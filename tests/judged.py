@@ -20,9 +20,9 @@ LOSS = MetricSpec(name="held_out_loss", unit="nats/token", direction="lower", wi
 def a_candidate(method: str, score: float, half: float | None = 0.03, **parts: Any) -> Candidate:
     metrics = {
         name: MetricSummary(mean=value, low=value, high=value, num_runs=3)
-        for name, value in parts.pop("figures", {}).items()
+        for name, value in parts.pop("metrics", {}).items()
     }
-    known: dict[str, Any] = {"num_seeds": 3, "num_examples": 1000, "technique": method, "figures": metrics}
+    known: dict[str, Any] = {"num_seeds": 3, "num_examples": 1000, "card": method, "metrics": metrics}
     interval = (None, None) if half is None else (score - half, score + half)
     return Candidate(method=method, score=Estimate(score, *interval), **{**known, **parts})
 

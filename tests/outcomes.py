@@ -1,4 +1,4 @@
-"""Outcomes of techniques that all trained well."""
+"""Outcomes of methods that all trained well."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def all_well(crossed: Crossed) -> Outcomes:
 
 
 def outcomes_of_scores(scores: Mapping[str, np.ndarray], *, fixed: Sequence[str] = ()) -> Outcomes:
-    """The same of scores of shape (seeds, examples) by technique."""
+    """The same of scores of shape (seeds, examples) by method."""
     return all_well(fit_crossed(scores, fixed=fixed))
 
 

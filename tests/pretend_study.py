@@ -36,7 +36,7 @@ def make_study(
     broken: Mapping[str, str] | None = None,
     protocols: Mapping[str, str] | None = None,
 ) -> StudySpec:
-    """Write the records of a study in which each technique gets its share of the test examples right.
+    """Write the records of a study in which each method gets its share of the test examples right.
 
     Args:
         folder: The study's folder.
@@ -77,7 +77,7 @@ def _record(
     known: dict[str, Any] = {
         "metric": ACCURACY, "protocol": protocol, "quality_protocol": protocol.quality_hash,
         "cost_protocol": protocol.cost_hash,
-        "technique": MethodFacts(
+        "method_facts": MethodFacts(
             tuner_class="T", adapted_modules=tuple(f"layers.{i}.{n}_proj" for i in range(2) for n in "qv"),
             peft_config=dict(run.method.knobs),
             learning_rate_source=None if run.learning_rate is None else "given with the study",

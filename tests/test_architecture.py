@@ -83,13 +83,13 @@ def test_reading_a_study_loads_neither_torch_nor_peft() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_technique_names_appear_only_in_the_methods_room() -> None:
+def test_method_names_appear_only_in_the_methods_room() -> None:
     from peftscope.methods.catalog import cards
 
     # `full` and `base` are words; the rest of the names are unmistakable
     names = {name for name in cards() if name not in ("full", "base")}
     for path in FILES:
-        # the public benchmark's file format calls an optimizer by a technique's name
+        # the public benchmark's file format calls an optimizer by a method's name
         if _room(path) == "methods" or path.name == "experiment.py":
             continue
         literals = {n.value for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.Constant)}

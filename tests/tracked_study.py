@@ -77,7 +77,7 @@ def mlflow_runs() -> Iterator[dict[str, Any]]:
         yield {
             "title": run.info.run_name,
             "group": tags["group"],
-            "tags": [tags["run_id"], tags["technique"], tags["study"]],
+            "tags": [tags["run_id"], tags["method"], tags["study"]],
             "attempt": tags["attempt"],
             "config": run.data.params,
             "loss": [(m.step, m.value) for m in history.get("step/loss", [])],
@@ -99,7 +99,7 @@ def trackio_runs() -> Iterator[dict[str, Any]]:
         yield {
             "title": run.name,
             "group": config["_Group"],
-            "tags": [config["run_id"], config["technique"], config["study"]],
+            "tags": [config["run_id"], config["method"], config["study"]],
             "attempt": config["attempt"],
             "config": config,
             "loss": [(row["step"], row["step/loss"]) for row in rows if "step/loss" in row],

@@ -6,7 +6,7 @@
     ├── SpecError            what the user wrote is wrong; carries every problem found, not the first
     ├── DataError            a data set, split or column is missing, empty or too long
     ├── ModelError           a base model cannot be found, loaded or hashed
-    ├── TechniqueRefused     a technique cannot run on this model or with these settings (status ``refused``)
+    ├── MethodRefused     a method cannot run on this model or with these settings (status ``refused``)
     ├── Diverged             the loss became NaN, infinite or exploded (status ``diverged``)
     ├── Stopped              the user asked a run to end before its end (status ``killed``)
     ├── SplitSealed          the test split was asked for before a configuration is frozen (status ``error``)
@@ -69,7 +69,7 @@ class ModelError(PeftscopeError, ValueError):
 
 
 class MethodRefused(PeftscopeError):
-    """A technique cannot run on this model or with these settings; the message is the reason."""
+    """A method cannot run on this model or with these settings; the message is the reason."""
 
 
 class Diverged(PeftscopeError):
@@ -77,7 +77,7 @@ class Diverged(PeftscopeError):
 
 
 class SplitSealed(PeftscopeError):
-    """The test split was asked for in a trial, before its technique's configuration is frozen."""
+    """The test split was asked for in a trial, before its method's configuration is frozen."""
 
 
 class Stopped(PeftscopeError):

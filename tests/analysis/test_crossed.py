@@ -23,7 +23,7 @@ def paired_gain(scores: np.ndarray, reference: np.ndarray) -> Estimate:
 def _answers(
     source: np.random.Generator, seeds: list[int], *, mean: float = 0.5, seed_sd: float = 0.05, shared: float = 0.0
 ) -> Crossed:
-    """Techniques with these numbers of seeds on 200 examples; ``shared`` of the seed variance is one for all."""
+    """Methods with these numbers of seeds on 200 examples; ``shared`` of the seed variance is one for all."""
     easy = source.random(200)
     luck = source.standard_normal(max(seeds))
     scores = {}
@@ -116,7 +116,7 @@ def test_seeds_and_examples_together_are_covered_also_with_unequal_numbers_of_se
     assert 0.93 <= gains <= 0.975
 
 
-def test_two_techniques_with_three_seeds_are_covered() -> None:
+def test_two_methods_with_three_seeds_are_covered() -> None:
     scores, gains = _coverage([3, 3], studies=800)
     assert 0.925 <= scores <= 0.98
     assert 0.93 <= gains <= 0.98
@@ -150,7 +150,7 @@ def test_the_base_has_no_seed_variance() -> None:
     assert interval.interval == pytest.approx([wanted.low, wanted.high], abs=1e-3)
 
 
-def test_one_unsteady_technique_is_named_and_its_interval_is_mostly_from_its_own() -> None:
+def test_one_unsteady_method_is_named_and_its_interval_is_mostly_from_its_own() -> None:
     source = np.random.default_rng(7)
     rates = {str(t): np.full(3, 0.5) for t in range(7)} | {"unsteady": np.array([0.65, 0.55, 0.33])}
     crossed = fit_crossed(
@@ -162,7 +162,7 @@ def test_one_unsteady_technique_is_named_and_its_interval_is_mostly_from_its_own
     assert unsteady.low < 0.35
 
 
-def test_a_technique_of_another_kind_keeps_its_scatter_to_itself() -> None:
+def test_a_method_of_another_kind_keeps_its_scatter_to_itself() -> None:
     source = np.random.default_rng(7)
     rates = {str(t): np.full(3, 0.5) for t in range(7)} | {"mixed": np.array([0.6, 0.55, 0.05])}
     scores = {name: (source.random((3, 500)) < rate[:, None]).astype(float) for name, rate in rates.items()}
@@ -171,7 +171,7 @@ def test_a_technique_of_another_kind_keeps_its_scatter_to_itself() -> None:
     assert mixed.low < 0.1
 
 
-def test_seed_effects_that_techniques_share_are_taken_out_of_their_differences() -> None:
+def test_seed_effects_that_methods_share_are_taken_out_of_their_differences() -> None:
     source, found, widths = np.random.default_rng(11), [], []
     for shared in (0.0, 0.8):
         studies = [_answers(source, [3] * 8, shared=shared) for _ in range(60)]
@@ -208,7 +208,7 @@ def test_the_seed_variance_is_the_one_that_was_put_in() -> None:
 
 
 @pytest.mark.parametrize("answer", [0.0, 1.0])
-def test_a_technique_without_one_right_or_wrong_answer_does_not_take_the_scatter_of_the_others(answer: float) -> None:
+def test_a_method_without_one_right_or_wrong_answer_does_not_take_the_scatter_of_the_others(answer: float) -> None:
     source = np.random.default_rng(10)
     steady = {str(t): (source.random((2, 40)) < rate).astype(float) for t, rate in enumerate((0.1, 0.9))}
     interval = mean_intervals(fit_crossed({**steady, "flat": np.full((2, 40), answer)}), 0.95)[2].interval

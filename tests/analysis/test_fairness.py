@@ -1,4 +1,4 @@
-"""A study says what each technique was given, and warns where not only the technique differs."""
+"""A study says what each method was given, and warns where not only the method differs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,13 @@ def _record(method: str, *, seed: int = 0, rate: float = 1e-3, status: str = "ok
     quality = Protocol(quality={"data": parts.pop("data", "one")}, cost={})
     metrics = {"num_steps": 10, "train_time_s": 2.0, "num_trainable_params": 5, **parts.pop("metrics", {})}
     return a_record(
-        run, status, technique=facts, metrics=metrics, protocol=quality, quality_protocol=quality.quality_hash, **parts
+        run,
+        status,
+        method_facts=facts,
+        metrics=metrics,
+        protocol=quality,
+        quality_protocol=quality.quality_hash,
+        **parts,
     )
 
 
@@ -56,7 +62,7 @@ def _kinds(found: Fairness) -> list[str]:
     return [difference.what for difference in found.differences]
 
 
-def test_techniques_that_differ_in_nothing_else_get_no_warning() -> None:
+def test_methods_that_differ_in_nothing_else_get_no_warning() -> None:
     found = _found(*_two_rates("plain", "stable", "turning"))
     assert found.differences == ()
     assert not any("WARNING" in line for line in fairness_lines(found))
@@ -84,7 +90,7 @@ def test_the_base_has_no_share() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_differs_beside_the_technique_is_warned_of(what: str, other: list[RunRecord]) -> None:
+def test_what_differs_beside_the_method_is_warned_of(what: str, other: list[RunRecord]) -> None:
     found = _found(*_two_rates("plain"), *_two_rates("plain", label="again"), *other)
     assert _kinds(found) == [what]
     (difference,) = found.differences
@@ -94,11 +100,11 @@ def test_what_differs_beside_the_technique_is_warned_of(what: str, other: list[R
     assert any(difference.claim in line for line in lines)
 
 
-def test_a_technique_that_is_about_its_modules_may_adapt_others() -> None:
+def test_a_method_that_is_about_its_modules_may_adapt_others() -> None:
     assert _kinds(_found(*_two_rates("plain"), *_two_rates("norms", modules=("a.0.ln",)))) == []
 
 
-def test_the_ranks_of_different_techniques_are_not_compared() -> None:
+def test_the_ranks_of_different_methods_are_not_compared() -> None:
     assert _kinds(_found(*_two_rates("plain", built={"r": 32}), *_two_rates("turning", built={"r": 4}))) == []
 
 
@@ -136,11 +142,11 @@ def test_tuning_is_billed_and_its_edges_are_told() -> None:
     assert (share.chosen_rate, share.edge) == (0.01, "highest")
     assert _kinds(found) == []
     text = "\n".join(fairness_lines(found))
-    assert "2 trials offered to each of 2 techniques; 4 made, 2 of them ended early; 28 steps of tuning" in text
+    assert "2 trials offered to each of 2 methods; 4 made, 2 of them ended early; 28 steps of tuning" in text
     assert "plain (highest, 0.01)" in text
 
 
-def test_unequal_numbers_of_trials_are_warned_of_but_not_those_of_a_technique_that_was_refused() -> None:
+def test_unequal_numbers_of_trials_are_warned_of_but_not_those_of_a_method_that_was_refused() -> None:
     (plain, first), (turning, second) = _tuned("plain", trials=3), _tuned("turning")
     assert _kinds(_found(*plain, *turning, tunings=(first, second))) == ["rates"]
     refused = [
@@ -168,7 +174,7 @@ def test_modules_are_counted_by_kind() -> None:
     assert share.num_trainable_params == 5
 
 
-def test_results_of_others_say_so_and_how_often_a_technique_was_tried() -> None:
+def test_results_of_others_say_so_and_how_often_a_method_was_tried() -> None:
     tried = [_record("plain", label="plain/one", peft_config={"r": 1}), _record("plain", label="plain/two")]
     found = _found(*[r.model_copy(update={"origin": "foreign"}) for r in (*tried, _record("turning", label="t/one"))])
     assert found.foreign

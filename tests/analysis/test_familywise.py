@@ -18,45 +18,45 @@ def test_holm_is_that_of_statsmodels() -> None:
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
-@pytest.mark.parametrize("techniques", [3, 8, 45])
+@pytest.mark.parametrize("methods", [3, 8, 45])
 @pytest.mark.parametrize("degrees", [2.0, 14.0, np.inf])
-def test_the_tail_of_the_range_is_that_of_scipy(techniques: int, degrees: float) -> None:
+def test_the_tail_of_the_range_is_that_of_scipy(methods: int, degrees: float) -> None:
     steps = np.array([2.0, 2.5, 3.0, 4.0, 6.0])
-    known = stats.studentized_range.sf(steps * np.sqrt(2.0), techniques, min(degrees, 1e6))
-    assert range_tail(steps, np.full(5, degrees), techniques) == pytest.approx(known, abs=1e-4)
+    known = stats.studentized_range.sf(steps * np.sqrt(2.0), methods, min(degrees, 1e6))
+    assert range_tail(steps, np.full(5, degrees), methods) == pytest.approx(known, abs=1e-4)
     far = np.array([0.0, 0.5, 1.0])
-    bound = stats.studentized_range.sf(far * np.sqrt(2.0), techniques, min(degrees, 1e6))
-    assert (range_tail(far, np.full(3, degrees), techniques) >= bound - 1e-4).all()
+    bound = stats.studentized_range.sf(far * np.sqrt(2.0), methods, min(degrees, 1e6))
+    assert (range_tail(far, np.full(3, degrees), methods) >= bound - 1e-4).all()
 
 
-@pytest.mark.parametrize("techniques", [2, 3, 4, 5, 20])
-def test_the_correction_over_all_pairs_asks_no_more_than_bonferronis(techniques: int) -> None:
-    count = techniques * (techniques - 1) // 2
-    steps = np.random.default_rng(techniques).normal(0.0, 2.0, count)
-    adjusted = all_pairs(steps, np.full(count, 14.0), techniques)
+@pytest.mark.parametrize("methods", [2, 3, 4, 5, 20])
+def test_the_correction_over_all_pairs_asks_no_more_than_bonferronis(methods: int) -> None:
+    count = methods * (methods - 1) // 2
+    steps = np.random.default_rng(methods).normal(0.0, 2.0, count)
+    adjusted = all_pairs(steps, np.full(count, 14.0), methods)
     single = 2.0 * stats.t.sf(np.abs(steps), 14.0)
     assert (adjusted >= single - 1e-12).all()
     assert (adjusted <= holm(single) + 1e-12).all()
 
 
 @cache
-def _tail(step: float, techniques: int) -> float:
-    return float(stats.studentized_range.sf(step * np.sqrt(2.0), techniques, 20.0))
+def _tail(step: float, methods: int) -> float:
+    return float(stats.studentized_range.sf(step * np.sqrt(2.0), methods, 20.0))
 
 
-@pytest.mark.parametrize("techniques", [3, 4])
-def test_a_difference_must_be_clear_under_every_way_in_which_techniques_can_be_equal(techniques: int) -> None:
+@pytest.mark.parametrize("methods", [3, 4])
+def test_a_difference_must_be_clear_under_every_way_in_which_methods_can_be_equal(methods: int) -> None:
     """The largest p-value over all groupings that leave as many pairs equal as are not yet told apart."""
-    pairs = list(itertools.combinations(range(techniques), 2))
-    steps = np.sort(np.random.default_rng(techniques).uniform(1.5, 4.0, len(pairs)))[::-1]
-    adjusted = all_pairs(steps, np.full(len(pairs), 20.0), techniques)
+    pairs = list(itertools.combinations(range(methods), 2))
+    steps = np.sort(np.random.default_rng(methods).uniform(1.5, 4.0, len(pairs)))[::-1]
+    adjusted = all_pairs(steps, np.full(len(pairs), 20.0), methods)
     for place, step in enumerate(steps):
-        for groups in itertools.product(range(techniques), repeat=techniques):
+        for groups in itertools.product(range(methods), repeat=methods):
             equal = sum(groups[a] == groups[b] for a, b in pairs)
             if not 0 < equal <= len(pairs) - place:
                 continue
             ranges = sum(_tail(step, size) for size in np.bincount(groups) if size > 1)
-            least = min(ranges, equal * 2.0 * stats.t.sf(step, 20.0), _tail(step, techniques))
+            least = min(ranges, equal * 2.0 * stats.t.sf(step, 20.0), _tail(step, methods))
             assert adjusted[place] >= min(least, 1.0) - 1e-4
 
 

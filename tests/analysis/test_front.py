@@ -30,7 +30,7 @@ def _verdict(points: dict[str, tuple[float, float]], *, single: bool = False, er
     candidates = tuple(
         Candidate(
             method=name,
-            technique=name,
+            card=name,
             num_examples=1319,
             single=single,
             score=Estimate(score, None, None),
@@ -66,7 +66,7 @@ def test_membership_is_the_chance_of_being_unbeaten() -> None:
     assert front.removable == {"dear": ("cheap",)}
 
 
-def test_techniques_that_share_the_examples_luck_are_told_apart_more_surely() -> None:
+def test_methods_that_share_the_examples_luck_are_told_apart_more_surely() -> None:
     verdict = _verdict({"cheap": (0.50, 1.0), "dear": (0.51, 2.0)})
     source = np.random.default_rng(1)
     luck, own = source.standard_normal((20_000, 1)), source.standard_normal((20_000, 2))
@@ -116,7 +116,7 @@ def test_who_lacks_a_metric_is_named() -> None:
     assert front.notes == ("without memory_bytes, so not placed: b",)
 
 
-def test_ten_thousand_draws_of_fifty_techniques_take_seconds() -> None:
+def test_ten_thousand_draws_of_fifty_methods_take_seconds() -> None:
     source = np.random.default_rng(1)
     verdict = _verdict({f"m{i}": (s, m) for i, (s, m) in enumerate(source.random((50, 2)))})
     start = time.perf_counter()

@@ -40,7 +40,7 @@ def study(
 
 def _run(run_id: str, name: str, seed: int) -> dict[str, object]:
     return {
-        "run_id": run_id, "method": name, "technique": name, "learning_rate": None if name == "base" else 1e-4,
+        "run_id": run_id, "method": name, "card": name, "learning_rate": None if name == "base" else 1e-4,
         "seed": seed, "purpose": "final", "status": "ok", "reason": None, "single": False, "quality_protocol": "q",
     }  # fmt: skip
 
@@ -71,7 +71,7 @@ def _tuning(method: str, edge: Edge | None) -> Tuning:
     )
 
 
-def test_a_technique_whose_rate_is_not_bracketed_is_never_called_worse_and_keeps_its_wins() -> None:
+def test_a_method_whose_rate_is_not_bracketed_is_never_called_worse_and_keeps_its_wins() -> None:
     frames = study({"low": 0.3, "middle": 0.55, "high": 0.8})
     closed = _verdict(*frames, tunings=[_tuning(name, None) for name in ("low", "middle", "high")])
     assert (closed.tiers, closed.understated) == (_verdict(*frames).tiers, ())
@@ -86,7 +86,7 @@ def test_a_technique_whose_rate_is_not_bracketed_is_never_called_worse_and_keeps
     assert any("middle" in note and "a higher one may be better" in note for note in verdict.notes)
 
 
-def test_the_front_does_not_show_an_understated_technique_as_beaten() -> None:
+def test_the_front_does_not_show_an_understated_method_as_beaten() -> None:
     runs, examples = study({"low": 0.3, "high": 0.8})
     metrics = [ACCURACY, MetricSpec(name="memory_bytes", unit="bytes", direction="lower", window="")]
     verdict = _verdict(runs, examples, tunings=[_tuning("low", "highest")])
@@ -122,7 +122,7 @@ def test_trials_do_not_count() -> None:
     assert _verdict(runs, examples).candidate("lora").num_seeds == 2
 
 
-def test_several_rates_of_a_technique_are_candidates_of_their_own() -> None:
+def test_several_rates_of_a_method_are_candidates_of_their_own() -> None:
     runs, examples = study({"base": 0.1, "lora": 0.5, "oft": 0.4})
     runs.loc[runs["run_id"] == "lora-2", "learning_rate"] = 3e-3
     assert {c.method for c in _verdict(runs, examples).candidates} == {"base", "lora lr 0.0001", "lora lr 0.003", "oft"}
@@ -218,7 +218,7 @@ def test_the_order_of_rows_changes_nothing() -> None:
     assert shuffled == _verdict(runs, examples)
 
 
-def test_a_study_of_fifty_techniques_is_judged_in_seconds() -> None:
+def test_a_study_of_fifty_methods_is_judged_in_seconds() -> None:
     frames = study({"base": 0.1} | {f"m{i}": 0.4 + i / 250 for i in range(49)}, seeds=5, examples=1319)
     start = time.perf_counter()
     verdict = _verdict(*frames)

@@ -13,7 +13,7 @@ from peftscope.analysis.pairs import compared, verdicts_of
 def _outcomes(
     rates: dict[str, list[float | None]], *, base: float | None = 0.1, examples: int = 500, source: int = 0
 ) -> Outcomes:
-    """Techniques whose trainings have these accuracies; None diverged."""
+    """Methods whose trainings have these accuracies; None diverged."""
     generator = np.random.default_rng(source)
     easy = generator.random(examples)
 
@@ -54,7 +54,7 @@ def test_without_a_base_a_diverged_training_is_counted_and_in_no_score() -> None
     assert found.whole.means[place] == pytest.approx(0.6, abs=0.06)
 
 
-def test_a_training_far_below_the_best_of_its_technique_has_collapsed() -> None:
+def test_a_training_far_below_the_best_of_its_method_has_collapsed() -> None:
     found = _outcomes({**STEADY, "fell": [0.55, 0.12, 0.54]})
     assert found.collapsed[found.whole.names.index("fell")] == 1
     assert found.collapsed.sum() == 1
@@ -68,7 +68,7 @@ def test_seeds_that_scatter_have_not_collapsed() -> None:
     assert fell == 0
 
 
-def test_a_collapse_does_not_blur_the_techniques_that_did_not() -> None:
+def test_a_collapse_does_not_blur_the_methods_that_did_not() -> None:
     widths = []
     for rates in ({**STEADY, "fell": [0.5, 0.5, 0.5]}, {**STEADY, "fell": [0.55, 0.02, 0.54]}):
         pairs = judged_pairs(_outcomes(rates), sign=1.0, margin=0.02, level=0.95)

@@ -66,7 +66,7 @@ def test_the_interval_leaves_out_zero_where_the_test_says_so() -> None:
             assert (pair.p_value < 0.05) == (low > 0.0 or high < 0.0)
 
 
-def test_techniques_that_differ_by_the_margin_are_not_called_equivalent() -> None:
+def test_methods_that_differ_by_the_margin_are_not_called_equivalent() -> None:
     wrong = 0
     for source in range(300):
         crossed = _crossed([0.54, 0.5], source=source, seeds=4, examples=3_000)

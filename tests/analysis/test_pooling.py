@@ -53,12 +53,12 @@ def test_chances_to_be_the_best_are_as_often_true_as_they_say() -> None:
         assert abs(said[inside].mean() - true[inside].mean()) < 0.05 + error
 
 
-def test_too_few_techniques_do_not_lean_on_each_other() -> None:
+def test_too_few_methods_do_not_lean_on_each_other() -> None:
     found = pooled(_study(np.random.default_rng(4), np.full(FEWEST - 1, 0.5)), np.random.default_rng(0))
     assert not found.shrunk
 
 
-def test_the_untouched_base_is_no_technique_and_stays_as_measured() -> None:
+def test_the_untouched_base_is_no_method_and_stays_as_measured() -> None:
     source = np.random.default_rng(5)
     scores = {str(t): (source.random((3, 400)) < 0.5).astype(float) for t in range(8)}
     crossed = fit_crossed({**scores, "base": (source.random((1, 400)) < 0.2).astype(float)}, fixed=["base"])

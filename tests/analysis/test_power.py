@@ -10,7 +10,7 @@ from peftscope.analysis.power import Design, seeds_for_difference, seeds_for_equ
 
 
 def _power(gap: float, seeds: int, per_seed: float, *, margin: float | None = None, draws: int = 4_000) -> float:
-    """Of one pair alone, with the variance estimated from both techniques' seeds."""
+    """Of one pair alone, with the variance estimated from both methods' seeds."""
     source, degrees = np.random.default_rng(0), 2 * (seeds - 1)
     found = gap + np.sqrt(per_seed / seeds) * source.standard_normal(draws)
     error = np.sqrt(per_seed / seeds * source.chisquare(degrees, draws) / degrees)

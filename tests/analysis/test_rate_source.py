@@ -25,7 +25,7 @@ def _run(rate: float | None = 4e-3, *, title: str = "mine", purpose: Any = "fina
 
 def _record(run: RunSpec, source: str | None = GIVEN) -> RunRecord:
     facts = MethodFacts(tuner_class="T", adapted_modules=(), peft_config=None, learning_rate_source=source)
-    return a_record(run, technique=facts)
+    return a_record(run, method_facts=facts)
 
 
 def _tuning(rate: float | None, **knobs: Any) -> Tuning:
@@ -36,8 +36,8 @@ def _tuning(rate: float | None, **knobs: Any) -> Tuning:
 
 
 def _source(record: RunRecord) -> str | None:
-    assert record.technique is not None
-    return record.technique.learning_rate_source
+    assert record.method_facts is not None
+    return record.method_facts.learning_rate_source
 
 
 def test_a_run_alone_tells_a_default_a_given_and_a_tried_rate_apart() -> None:

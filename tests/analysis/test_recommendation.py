@@ -51,13 +51,13 @@ def _costs(memory: float = 1e9, checkpoint: float = 1e6, time: float = 60.0, **m
 
 def _run(name: str, *, built: dict[str, Any] | None = None, **knobs: Any) -> RunRecord:
     facts = None if built is None else MethodFacts(tuner_class="T", adapted_modules=(), peft_config=built)
-    return a_record(RunSpec(model="m", task="math", method=MethodSpec(name=name, knobs=knobs)), technique=facts)
+    return a_record(RunSpec(model="m", task="math", method=MethodSpec(name=name, knobs=knobs)), method_facts=facts)
 
 
 def _kin_knobs(**records: RunRecord) -> list[tuple[str | None, dict[str, tuple[object, object]]]]:
     """What the relatives of ``plain`` are set against, and how they ran otherwise."""
     candidates = [
-        a_candidate(method, 0.6 - number / 100, technique=record.spec.method.name)
+        a_candidate(method, 0.6 - number / 100, card=record.spec.method.name)
         for number, (method, record) in enumerate(records.items())
     ]
     return [(kin.against, dict(kin.knobs)) for kin in _kin(a_verdict(BASE, *candidates), **records)]
@@ -157,7 +157,7 @@ def test_equal_costs_go_on_to_the_next_preference() -> None:
     assert _choice(_recommend(verdict, prefer=["memory", "score"])) == "a"
 
 
-def test_a_cheap_technique_that_learns_nothing_is_not_preferred() -> None:
+def test_a_cheap_method_that_learns_nothing_is_not_preferred() -> None:
     verdict = a_verdict(
         BASE, a_candidate("a", 0.6, metrics=_costs(memory=2e9)), a_candidate("idle", 0.1, metrics=_costs(memory=1e9))
     )
@@ -233,7 +233,7 @@ def test_settings_are_set_against_the_card_where_nothing_else_ran() -> None:
 
 def test_a_relative_at_two_learning_rates_is_told_of_once() -> None:
     verdict = a_verdict(
-        BASE, a_candidate("stable 1", 0.60, technique="stable"), a_candidate("stable 2", 0.59, technique="stable")
+        BASE, a_candidate("stable 1", 0.60, card="stable"), a_candidate("stable 2", 0.59, card="stable")
     )
     assert [kin.method for kin in _kin(verdict)] == ["stable 1"]
 
@@ -267,14 +267,14 @@ def test_of_single_runs_whose_answers_nobody_counted_nothing_is_called_near() ->
     assert found.ties == ()
 
 
-def test_failures_are_kept_also_of_techniques_without_a_score() -> None:
+def test_failures_are_kept_also_of_methods_without_a_score() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6))
-    lost = Candidate(method="b", technique="b", failures=failures("oom: no memory"))
+    lost = Candidate(method="b", card="b", failures=failures("oom: no memory"))
     found = _recommend(replace(verdict, candidates=(*verdict.candidates, lost)))
     assert found.failures == {"b": failures("oom: no memory")}
 
 
-def test_a_cost_is_read_from_the_metric_that_most_techniques_have() -> None:
+def test_a_cost_is_read_from_the_metric_that_most_methods_have() -> None:
     ours, theirs = "peak_train_memory_bytes", "upstream_peak_reserved_bytes"
     verdict = a_verdict(
         a_candidate("a", 0.6, metrics={theirs: 2e9, ours: 9e9}), a_candidate("b", 0.59, metrics={theirs: 1e9})
@@ -283,7 +283,7 @@ def test_a_cost_is_read_from_the_metric_that_most_techniques_have() -> None:
     assert _choice(_recommend(verdict, prefer=["memory"])) == "b"
 
 
-def test_a_merged_technique_is_as_fast_as_its_merged_form() -> None:
+def test_a_merged_method_is_as_fast_as_its_merged_form() -> None:
     a = a_candidate("turning", 0.6, metrics={"decode_latency_adapter_b1_s": 0.3, "decode_latency_merged_b1_s": 0.1})
     verdict = a_verdict(BASE, a)
     assert _recommend(verdict, limits=Limits(costs={"latency": 0.2}, score=0.2), traits=TRAITS).choice is None

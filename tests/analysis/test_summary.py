@@ -14,20 +14,20 @@ from peftscope.study.metrics import known_metrics
 def _frames() -> tuple[pd.DataFrame, pd.DataFrame]:
     runs = pd.DataFrame(
         [
-            {"run_id": "b", "method": "base", "technique": "base", "learning_rate": None, "status": "ok"},
-            {"run_id": "l0", "method": "lora", "technique": "lora", "learning_rate": 1e-4, "status": "ok"},
+            {"run_id": "b", "method": "base", "card": "base", "learning_rate": None, "status": "ok"},
+            {"run_id": "l0", "method": "lora", "card": "lora", "learning_rate": 1e-4, "status": "ok"},
             {
                 "run_id": "l1",
                 "method": "lora",
-                "technique": "lora",
+                "card": "lora",
                 "learning_rate": 1e-4,
                 "status": "diverged",
             },
-            {"run_id": "o", "method": "oft", "technique": "oft", "learning_rate": 1e-4, "status": "ok"},
+            {"run_id": "o", "method": "oft", "card": "oft", "learning_rate": 1e-4, "status": "ok"},
             {
                 "run_id": "x",
                 "method": "xlora",
-                "technique": "xlora",
+                "card": "xlora",
                 "learning_rate": None,
                 "status": "refused",
             },

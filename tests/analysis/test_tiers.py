@@ -24,7 +24,7 @@ def test_the_best_is_in_the_top_tier_in_95_of_100_studies() -> None:
     assert missed <= 200 * 0.05 + 2.6 * np.sqrt(200 * 0.05 * 0.95)
 
 
-def test_identical_techniques_are_one_tier_in_95_of_100_studies() -> None:
+def test_identical_methods_are_one_tier_in_95_of_100_studies() -> None:
     split = sum(len(_tiers([0.5] * 6, source=s)) > 1 for s in range(200))
     assert split <= 200 * 0.05 + 2.6 * np.sqrt(200 * 0.05 * 0.95)
 
@@ -38,12 +38,12 @@ def test_where_lower_is_better_the_lowest_are_on_top() -> None:
     assert _tiers([0.8, 0.5, 0.2], source=0, sign=-1.0) == (("2",), ("1",), ("0",))
 
 
-def test_every_technique_is_in_one_tier() -> None:
+def test_every_method_is_in_one_tier() -> None:
     tiers = _tiers([0.5, 0.52, 0.55, 0.58, 0.6, 0.65], source=1)
     assert sorted(name for tier in tiers for name in tier) == ["0", "1", "2", "3", "4", "5"]
 
 
-def test_one_technique_is_a_tier() -> None:
+def test_one_method_is_a_tier() -> None:
     assert _tiers([0.5], source=0) == (("0",),)
 
 

@@ -55,14 +55,14 @@ def test_simulated_answers_have_the_accuracy_and_the_correlation_that_are_stated
 def test_95_percent_intervals_hold_the_truth_in_93_to_97_of_100_in_every_cell(identical: Cells) -> None:
     for cell, look in identical.items():
         for shares, most in ((look.intervals, 0.97), (look.pairs, 0.98)):  # without seed variance some is allowed for
-            # techniques share the examples' luck: the spread is that of the studies' means
+            # methods share the examples' luck: the spread is that of the studies' means
             error = 2.6 * np.std(shares) / np.sqrt(STUDIES)
             assert 0.93 - error <= np.mean(shares) <= most + error, cell
     assert 0.94 <= np.mean([look.intervals for look in identical.values()]) <= 0.965
     assert 0.94 <= np.mean([look.pairs for look in identical.values()]) <= 0.975
 
 
-def test_identical_techniques_are_told_apart_in_at_most_5_of_100_studies(identical: Cells) -> None:
+def test_identical_methods_are_told_apart_in_at_most_5_of_100_studies(identical: Cells) -> None:
     for cell, look in identical.items():
         assert look.false_better <= _most(0.05, len(identical)), cell
         assert look.false_tiers <= _most(0.05, len(identical)), cell
@@ -83,7 +83,7 @@ def test_five_points_are_found_with_three_seeds(accuracy: float, each: float, ti
 
 
 @pytest.mark.parametrize(("accuracy", "seed_sd"), [(0.1, 0.0), (0.5, 0.01)])
-def test_identical_techniques_are_equivalent_at_the_seeds_the_formula_names_and_not_by_luck(
+def test_identical_methods_are_equivalent_at_the_seeds_the_formula_names_and_not_by_luck(
     accuracy: float, seed_sd: float
 ) -> None:
     named = simulated.named_seeds(accuracy, seed_sd)

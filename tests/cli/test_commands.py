@@ -19,7 +19,7 @@ Call = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A study of two techniques on a tiny model that takes seconds."""
+    """A study of two methods on a tiny model that takes seconds."""
     tiny_llama().save_pretrained(tmp_path / "model")
     tiny_tokenizer().save_pretrained(tmp_path / "model")
     rows = [{"text": f"count {n}", "label": "odd" if n % 2 else "even"} for n in range(30)]
@@ -167,7 +167,7 @@ def test_run_takes_an_experiment_folder_as_it_is(call: Call, study: Path, tmp_pa
     code, out, err = call(*arguments, *(part for setting in sizes + cheap for part in ("--set", setting)))
     assert code == 0, err
     (run,) = json.loads(out)["runs"]
-    assert run["technique"]["adapted_modules"] == [f"model.layers.{i}.self_attn.q_proj" for i in range(2)]
+    assert run["method_facts"]["adapted_modules"] == [f"model.layers.{i}.self_attn.q_proj" for i in range(2)]
     assert run["metrics"]["num_trainable_params"] == 2 * 4 * (64 + 64)
 
 

@@ -69,7 +69,7 @@ def planned(config: str) -> Callable[..., dict[str, dict[str, object]]]:
     return run
 
 
-def test_each_technique_has_parameters_file_and_peaks_that_add_up(planned: Callable[..., dict[str, dict]]) -> None:
+def test_each_method_has_parameters_file_and_peaks_that_add_up(planned: Callable[..., dict[str, dict]]) -> None:
     found = planned("--methods", "lora,ia3")
     assert set(found) == {"lora", "ia3"}
     for entry in found.values():
@@ -79,7 +79,7 @@ def test_each_technique_has_parameters_file_and_peaks_that_add_up(planned: Calla
         assert entry["fits"] is None
 
 
-def test_a_limit_splits_techniques_and_checkpointing_changes_the_peak(planned: Callable[..., dict[str, dict]]) -> None:
+def test_a_limit_splits_methods_and_checkpointing_changes_the_peak(planned: Callable[..., dict[str, dict]]) -> None:
     plain = planned("--methods", "lora", "--device", "cpu")["lora"]
     less = planned("--methods", "lora", "--device", "cpu", "--checkpointing")["lora"]
     assert less["peak_train_bytes"] < plain["peak_train_bytes"]
@@ -133,7 +133,7 @@ def test_a_rate_gives_times_and_a_limit_the_length_that_fits(planned: Callable[.
     assert at_that["fits"] is True
 
 
-def test_the_table_names_every_technique_and_whether_it_fits(config: str) -> None:
+def test_the_table_names_every_method_and_whether_it_fits(config: str) -> None:
     code, out = _run("--model", config, "--methods", "lora,ia3", "--max-memory", "1GB")
     assert code == 0
     assert out.count("yes") == 2

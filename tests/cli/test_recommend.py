@@ -48,7 +48,7 @@ def test_the_answer_is_in_plain_words_with_what_it_rests_on(call: Call, tmp_path
         "Undecided, neither better nor shown to be the same (all 10 pairs judged at once): ln-tuning (+0.",
         "The choice, rslora, is lora with one setting changed: use_rslora=True",
         "more seeds of each would tell rslora and lora apart",
-        "4 trials offered to each of 4 techniques; 16 made, 8 of them ended early",
+        "4 trials offered to each of 4 methods; 16 made, 8 of them ended early",
         "intervals are conditional on the frozen configuration",
         "variants of lora differ in r",
     ):
@@ -140,7 +140,7 @@ def test_failed_runs_are_shown_and_end_with_1(call: Call, tmp_path: Path) -> Non
     assert _document(call, "results/demo")[1]["failures"] == {"ia3": ["oom: CUDA out of memory"]}
 
 
-def test_a_technique_whose_tuning_came_to_nothing_is_not_passed_over(call: Call, tmp_path: Path) -> None:
+def test_a_method_whose_tuning_came_to_nothing_is_not_passed_over(call: Call, tmp_path: Path) -> None:
     make_study(tmp_path / "results/demo", SHARES, study={"tuning": {"trials": 3}}, broken={"ia3": "trials"})
     code, out, _ = call("recommend", "results/demo")
     assert code == 1
@@ -185,7 +185,7 @@ def test_units_are_read_as_they_are_written(call: Call, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_the_technique_nearly_everybody_has_is_the_default() -> None:
+def test_the_method_nearly_everybody_has_is_the_default() -> None:
     assert commonest_method() == "lora"
 
 
@@ -198,7 +198,7 @@ def test_a_study_that_is_not_one_or_has_no_result_is_a_plain_error(call: Call, t
         "nowhere": "no such file or folder",
         "empty": "holds no records",
         "results/lost": "none of its 1 final runs has a result: oom: oom for a reason",
-        "results/tuning": "no technique's final run has ended yet, only trials (1)",
+        "results/tuning": "no method's final run has ended yet, only trials (1)",
     }.items():
         code, out, err = call("recommend", place)
         assert (code, out) == (2, ""), place

@@ -76,7 +76,7 @@ def test_it_is_said_that_each_is_a_single_run_and_what_one_standard_error_could_
         "One standard error of its score is 1.4 points",
         "is lora with one setting changed: use_rslora=True",
         "Ranked across different conditions, as asked",
-        "WARNING: techniques differ in more than the technique",
+        "WARNING: methods differ in more than the method",
     ):
         assert part in text, part
     assert "gralora" not in text  # 52 names would bury what matters
@@ -105,11 +105,11 @@ def test_the_front_in_image_generation_is_the_known_one_and_its_errors_are_not_k
     assert "Which of them one standard error of the score could remove is not known" in text
 
 
-def test_experiments_of_one_technique_are_told_apart_by_their_names(imported: Callable[[str], str]) -> None:
+def test_experiments_of_one_method_are_told_apart_by_their_names(imported: Callable[[str], str]) -> None:
     found = results_of(Path(imported("MetaMathQA")), across=True)
     candidates = [c.method for c in found.verdict.candidates]
     assert len(candidates) == len(set(candidates)) == len(found.records) == 52
-    assert {c.method for c in found.verdict.candidates if c.technique == "ia3"} == {
+    assert {c.method for c in found.verdict.candidates if c.card == "ia3"} == {
         "ia3/llama-3.2-3B-default", "ia3/llama-3.2-3B-lr_0.001"
     }  # fmt: skip
     assert {c.num_examples for c in found.verdict.candidates} == {1319}

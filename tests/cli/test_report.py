@@ -21,7 +21,7 @@ Call = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A study's folder: 8 techniques, one of which failed."""
+    """A study's folder: 8 methods, one of which failed."""
     return a_study_folder(tmp_path / "results" / "tickets", records=list(a_study().records))
 
 
@@ -31,7 +31,7 @@ def page_data(path: Path) -> dict[str, dict[str, object]]:
     return dict(json.loads(found[1]))
 
 
-def test_a_report_lies_in_the_study_and_tells_of_every_technique(call: Call, study: Path) -> None:
+def test_a_report_lies_in_the_study_and_tells_of_every_method(call: Call, study: Path) -> None:
     code, out, err = call("report", "results/tickets")
     assert code == 0, err
     assert "wrote results/tickets/report/report.html" in out

@@ -25,7 +25,7 @@ def _full() -> RunRecord:
     protocol = Protocol(quality={"weights": "ab" * 32, "task": {"version": 1}}, cost={"cpu": "EPYC"})
     return a_record(
         a_run("lora", label=HOSTILE),
-        technique=MethodFacts(
+        method_facts=MethodFacts(
             tuner_class="peft.tuners.lora.model.LoraModel",
             adapted_modules=tuple(f"model.layers.{i}.self_attn.{name}" for i in range(3) for name in ("q", "v")),
             peft_config={"r": 8},
@@ -115,7 +115,7 @@ def _sources(call: Call, folder: Path, purpose: str = "final") -> set[str]:
     for record in read_records(folder):
         if record.spec.purpose == purpose and record.spec.learning_rate is not None:
             document = json.loads(call("show", record.run_id, "--json")[1])
-            source = document["run"]["technique"]["learning_rate_source"]
+            source = document["run"]["method_facts"]["learning_rate_source"]
             assert f"learning rate {record.spec.learning_rate:g}, {source} " in _text(call("show", record.run_id)[1])
             sources.add(source)
     return sources

@@ -65,7 +65,7 @@ def test_a_base_still_to_come_takes_what_other_runs_take_beside_their_training()
     assert _left(waiting=[_run("base")], finished=[_took("lora", 200, train_time_s=150)]) == Eta(seconds=50.0)
 
 
-def test_a_technique_is_expected_to_take_what_it_took_and_a_new_one_the_mean() -> None:
+def test_a_method_is_expected_to_take_what_it_took_and_a_new_one_the_mean() -> None:
     done = [_took("lora", 100), _took("lora", 120), _took("dora", 200)]
     assert _left(waiting=[_run("lora", seed=5)], finished=done) == Eta(seconds=110.0)
     assert _left(waiting=[_run("oft")], finished=done) == Eta(seconds=pytest.approx(140.0))
@@ -76,7 +76,7 @@ def test_runs_that_failed_do_not_shorten_the_estimate() -> None:
     assert _left(waiting=[_run("oft", seed=1)], finished=done) == Eta(seconds=100.0)
 
 
-def test_a_run_under_way_takes_the_rest_of_what_its_technique_took() -> None:
+def test_a_run_under_way_takes_the_rest_of_what_its_method_took() -> None:
     run = _run(seed=1)
     assert _left(under_way=[(run, _state(run, elapsed_s=30, stage="load"))], finished=[_took("lora", 100)]) == Eta(
         seconds=70.0

@@ -33,9 +33,9 @@ def test_a_run_measures_everything_or_says_why_not(make_run: MakeRun, tmp_path: 
     assert set(record.missing) == missing
     assert len(record.examples) == 6
     assert record.metrics["test_score"] == sum(e.score for e in record.examples) / 6
-    assert record.technique is not None
-    assert "model.layers.0.self_attn.q_proj" in record.technique.adapted_modules
-    assert not any("lm_head" in name for name in record.technique.adapted_modules)
+    assert record.method_facts is not None
+    assert "model.layers.0.self_attn.q_proj" in record.method_facts.adapted_modules
+    assert not any("lm_head" in name for name in record.method_facts.adapted_modules)
     assert RunRecord.model_validate_json(record.model_dump_json(by_alias=True)) == record
 
 
@@ -109,7 +109,7 @@ def test_validation_on_the_way_leaves_the_sampled_memory_of_training_unchanged(
 @pytest.mark.parametrize(
     "method", ["eva", "corda", "lora-ga", "adalora", "kasa", "monteclora", "adamss-asa", "shadow", "lora-plus"]
 )
-def test_techniques_that_need_more_than_a_config_run_through_the_whole_path(
+def test_methods_that_need_more_than_a_config_run_through_the_whole_path(
     method: str, make_run: MakeRun, tmp_path: Path
 ) -> None:
     knobs = {"r": 4} if method in ("eva", "corda", "lora-ga", "kasa", "monteclora") else {}
@@ -174,7 +174,7 @@ def test_what_does_not_fit_is_recorded_as_refused_with_its_reason(
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # bitsandbytes says on the CPU that it casts
 @pytest.mark.parametrize("kind", ["int8", "nf4"])
-def test_a_quantized_base_trains_where_the_technique_supports_it_and_is_refused_elsewhere(
+def test_a_quantized_base_trains_where_the_method_supports_it_and_is_refused_elsewhere(
     kind: str, make_run: MakeRun, tmp_path: Path
 ) -> None:
     def quantized(method: str) -> RunSpec:
@@ -213,9 +213,7 @@ def test_a_run_that_diverges_keeps_what_it_had(make_run: MakeRun, tmp_path: Path
     assert record.attempts[0].traceback
 
 
-def test_no_technique_hides_a_defect_of_ours(
-    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_method_hides_a_defect_of_ours(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("ours")
 
@@ -274,8 +272,8 @@ def test_a_trial_sees_no_test_example_and_leaves_no_figure_of_the_test_split(
     assert whole.metrics["valid_loss"] is not None
     assert all(example.output is None for example in whole.examples)
     assert len(whole.examples) == 4, "those of the validation split, to tell noise by"
-    assert whole.technique is not None
-    assert whole.technique.learning_rate_source == "tried by tuning"
+    assert whole.method_facts is not None
+    assert whole.method_facts.learning_rate_source == "tried by tuning"
     of_test = ("test_score", "test_loss", "eval_time_s", "forgetting", "checkpoint_bytes")
     assert {name: whole.metrics.get(name) for name in of_test} == dict.fromkeys(of_test)
     assert not list((tmp_path / "adapters").glob("*"))
@@ -295,4 +293,4 @@ def test_reading_the_test_split_before_the_configuration_is_frozen_raises(
     monkeypatch.setattr(room, "measure_trial", scores_the_test_split)
     record = execute(run, tmp_path)
     assert record.status == "error"
-    assert "before its technique's configuration is frozen" in (record.reason or "")
+    assert "before its method's configuration is frozen" in (record.reason or "")

@@ -123,17 +123,17 @@ def test_an_experiment_folder_runs_as_it_is_or_is_refused_with_its_reason(
     if name_of(folder) in REFUSED:
         assert record.status == "refused", record.attempts[0].traceback
         assert REFUSED[name_of(folder)] in (record.reason or "")
-        assert record.technique is None
+        assert record.method_facts is None
         return
     assert record.status == "ok", record.attempts[0].traceback
     assert record.metrics["num_steps"] == 2
     assert (record.metrics["num_trainable_params"] or 0) > 0
     assert (record.metrics["checkpoint_bytes"] or 0) > 0
     assert record.metrics["test_score"] is not None
-    assert record.technique is not None
+    assert record.method_facts is not None
     card = catalog.card(spec.method.name)
-    assert bool(record.technique.adapted_modules) != card.virtual_tokens
-    raw, built = experiment.peft_config, record.technique.peft_config
+    assert bool(record.method_facts.adapted_modules) != card.virtual_tokens
+    raw, built = experiment.peft_config, record.method_facts.peft_config
     if raw is None:
         assert built is None
         return
@@ -141,7 +141,7 @@ def test_an_experiment_folder_runs_as_it_is_or_is_refused_with_its_reason(
     assert built["peft_type"] == raw["peft_type"]
     named = raw.get("target_modules")
     if isinstance(named, list):
-        adapted = record.technique.adapted_modules
+        adapted = record.method_facts.adapted_modules
         assert {target for target in named if any(f".{name}".endswith(f".{target}") for name in adapted)} == {*named}
 
 

@@ -44,7 +44,7 @@ def test_what_is_predicted_not_to_fit_is_refused_with_what_would_help_and_the_re
 ) -> None:
     runs = [make_run("lora"), make_run("full")]
     checked = inspect(runs, tmp_path)
-    peaks = {f.footprint.technique: f.footprint.peak_bytes for f in checked.forecasts}
+    peaks = {f.footprint.method: f.footprint.peak_bytes for f in checked.forecasts}
     assert peaks["lora"] is not None
     assert peaks["full"] is not None
     assert peaks["lora"] < peaks["full"]

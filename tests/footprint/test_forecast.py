@@ -69,7 +69,7 @@ def test_without_a_limit_nothing_is_said_of_fitting() -> None:
 def test_answers_come_in_the_order_asked_from_any_number_of_processes(workers: int) -> None:
     asked = [replace(LORA, method=MethodSpec(name=name)) for name in ("ia3", "lora", "oft", "boft", "shira", "waveft")]
     found = [f.footprint for f in forecasts(asked, workers=workers, context=warm_up())]
-    assert [f.technique for f in found] == ["ia3", "lora", "oft", "boft", "shira", "waveft"]
+    assert [f.method for f in found] == ["ia3", "lora", "oft", "boft", "shira", "waveft"]
     assert [f.reason for f in found] == [None] * 6
     alone = [footprint(query) for query in asked]
     assert [f.breakdown for f in found] == [f.breakdown for f in alone]

@@ -68,7 +68,7 @@ def test_checkpointing_is_counted_on_few_blocks_too() -> None:
     "knobs",
     [{"layers_to_transform": [0, 13]}, {"rank_pattern": {"layers.2.self_attn.q_proj": 4}}],
 )
-def test_a_technique_that_names_blocks_is_counted_on_all(knobs: dict[str, Any]) -> None:
+def test_a_method_that_names_blocks_is_counted_on_all(knobs: dict[str, Any]) -> None:
     few, all_of_them = _both(MethodSpec(name="lora", knobs=knobs))
     assert few == all_of_them
     assert few.reason is None

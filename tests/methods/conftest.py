@@ -1,4 +1,4 @@
-"""A base to put techniques on, and the circumstances of a build."""
+"""A base to put methods on, and the circumstances of a build."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Published adapter configs: which technique they are, and that they build what was published."""
+"""Published adapter configs: which method they are, and that they build what was published."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ NAMES = {
     "road/llama-3.2-3B-lr_0.001": "road-2",
     "tinylora/llama-3.2-3B-weight-tying": "tinylora-tied",
 }
-"""Folders (or all of a technique's folders) whose card is not called like the technique's folder."""
+"""Folders (or all of a method's folders) whose card is not called like the method's folder."""
 
 
 class LetterTokenizer:
@@ -138,11 +138,11 @@ def test_a_published_config_is_known_by_its_card(folder: Path) -> None:
 @pytest.mark.parametrize("folder", PUBLISHED, ids=name_of)
 def test_parameters_and_bytes_equal_the_published_ones(folder: Path) -> None:
     warnings, result = list[str](), of_result(folder)
-    technique = built(llama_3b(), read_experiment(folder), warnings)
-    required = sum(p.numel() for p in technique.model.parameters() if p.requires_grad)
-    assert required == technique.num_trainable_params == result["num_trainable_params"]
+    method = built(llama_3b(), read_experiment(folder), warnings)
+    required = sum(p.numel() for p in method.model.parameters() if p.requires_grad)
+    assert required == method.num_trainable_params == result["num_trainable_params"]
     assert not [line for line in warnings if "on this model" in line], "it is the model it was made for"
-    least, most = saved_bytes(technique)
+    least, most = saved_bytes(method)
     if folder.parent.name in BYTES_BY_DATA:
         assert least <= result["file_size"] <= most
     elif folder.parent.name == "full-finetuning":  # nothing was written: parameters times two, without a header
@@ -178,19 +178,19 @@ def test_a_published_config_trains_on_a_narrow_model_or_is_refused(folder: Path,
         with pytest.raises(MethodRefused, match=DOES_NOT_FIT_NARROW[name]):
             built(base, experiment, warnings)
         return
-    technique = built(base, experiment, warnings)
-    trained = [p for p in technique.model.parameters() if p.requires_grad]
+    method = built(base, experiment, warnings)
+    trained = [p for p in method.model.parameters() if p.requires_grad]
     before = [p.detach().clone() for p in trained]
     optimizer = torch.optim.AdamW(trained, lr=1e-3)
     ids = torch.randint(3, 512, (1, 8), generator=torch.Generator().manual_seed(1))
     ids[:, 0], ids[:, -1] = 1, 2
     for step in (1, 2):  # in the first step a factor that starts at zero leaves the other one where it is
-        loss = technique.model(input_ids=ids, labels=ids).loss
+        loss = method.model(input_ids=ids, labels=ids).loss
         assert torch.isfinite(loss)
         loss.backward()
         optimizer.step()
-        if technique.after_step is not None:
-            technique.after_step(step)
+        if method.after_step is not None:
+            method.after_step(step)
         optimizer.zero_grad()
     moved = [not torch.equal(old, new) for old, new in zip(before, trained, strict=True)]
     assert all(moved), f"{moved.count(False)} of {len(moved)} did not move"

@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_written_is_named(make_base: Make, context: Make
         checkpoint.save(built, tmp_path / "taken")
 
 
-def test_the_config_on_disk_says_what_the_technique_is(saved: Path) -> None:
+def test_the_config_on_disk_says_what_the_method_is(saved: Path) -> None:
     config = json.loads((saved / "adapter_config.json").read_text())
     assert config["peft_type"] == "LORA"
     assert config["r"] == 32

@@ -1,4 +1,4 @@
-"""Every technique that trains, trained: what was asked for is what runs, saves, loads and merges."""
+"""Every method that trains, trained: what was asked for is what runs, saves, loads and merges."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Calls after a step, penalties, and optimizers that belong to a technique."""
+"""Calls after a step, penalties, and optimizers that belong to a method."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pausing at a rung and going on is, bit for bit, the training that did not pause: for every technique."""
+"""Pausing at a rung and going on is, bit for bit, the training that did not pause: for every method."""
 
 from __future__ import annotations
 

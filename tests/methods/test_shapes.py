@@ -1,4 +1,4 @@
-"""A base without weights gives every technique the shapes, types and sizes of a real build."""
+"""A base without weights gives every method the shapes, types and sizes of a real build."""
 
 from __future__ import annotations
 

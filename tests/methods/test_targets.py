@@ -48,7 +48,7 @@ def test_a_model_without_linear_layers_is_refused() -> None:
         targets.linear_targets(nn.Conv2d(1, 1, 1))
 
 
-def test_every_technique_of_the_policy_adapts_the_same_modules(make_base: Make, context: Make) -> None:
+def test_every_method_of_the_policy_adapts_the_same_modules(make_base: Make, context: Make) -> None:
     attention = {"q_proj", "k_proj", "v_proj", "o_proj"}
     parts = [f"self_attn.{name}" if name in attention else f"mlp.{name}" for name in LLAMA]
     named = {f"model.layers.{layer}.{part}" for layer in range(2) for part in parts}
@@ -95,7 +95,7 @@ def test_targets_that_match_nothing_are_refused(make_base: Make, context: Make) 
         build(make_base(), MethodSpec(name="lora", targets=("nope",)), context())
 
 
-def test_targets_of_a_technique_without_targets_are_a_mistake(make_base: Make, context: Make) -> None:
+def test_targets_of_a_method_without_targets_are_a_mistake(make_base: Make, context: Make) -> None:
     with pytest.raises(SpecError, match="no target modules"):
         build(make_base(), MethodSpec(name="prompt-tuning", targets=("q_proj",)), context())
 

@@ -23,7 +23,7 @@ from peftscope.models.kinds.causal_lm.generation import Generated, TextGenerator
 from peftscope.models.kinds.causal_lm.latency import decode_latency
 from tiny import tiny_tokenizer
 
-TECHNIQUES: dict[str, Callable[[], Any]] = {
+METHODS: dict[str, Callable[[], Any]] = {
     "lora": lambda: LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"]),
     "prompt-tuning": lambda: PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5),
     "p-tuning": lambda: PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=5, encoder_hidden_size=16),
@@ -48,11 +48,11 @@ PROMPTS = [
 ]
 
 
-def with_technique(model: LlamaForCausalLM, name: str) -> nn.Module:
+def with_method(model: LlamaForCausalLM, name: str) -> nn.Module:
     """The model with an adapter that has visibly moved."""
     if name == "plain":
         return model
-    adapted = get_peft_model(model, TECHNIQUES[name]())
+    adapted = get_peft_model(model, METHODS[name]())
     torch.manual_seed(1)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
@@ -77,12 +77,12 @@ def greedy_by_hand(model: nn.Module, tokenizer: Any, prompt: str, num_tokens: in
     return list(ids[start:])
 
 
-@pytest.mark.parametrize("name", ["plain", *TECHNIQUES])
+@pytest.mark.parametrize("name", ["plain", *METHODS])
 def test_batched_answers_are_those_of_the_training_forward_pass_one_by_one(
     llama: LlamaForCausalLM, tokenizer: Any, name: str
 ) -> None:
     base = [answer.text for answer in decode(llama, tokenizer)]
-    model = with_technique(llama, name).eval()
+    model = with_method(llama, name).eval()
     ids = [greedy_by_hand(model, tokenizer, prompt, 12) for prompt in PROMPTS]
     expected = tokenizer.batch_decode(ids, skip_special_tokens=True)
     assert [answer.text for answer in decode(model, tokenizer)] == expected
@@ -145,7 +145,7 @@ def test_decoding_stops_when_all_rows_are_done(
 def test_a_model_in_training_is_left_as_it_was_and_its_dropout_does_not_matter(
     llama: LlamaForCausalLM, tokenizer: Any, name: str
 ) -> None:
-    model: Any = with_technique(llama, name).eval()
+    model: Any = with_method(llama, name).eval()
     expected = decode(model, tokenizer)
     for module in model.modules():
         if hasattr(module, "attention_dropout"):
@@ -167,11 +167,11 @@ def test_a_model_in_training_is_left_as_it_was_and_its_dropout_does_not_matter(
         model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids).loss.backward()
 
 
-@pytest.mark.parametrize("name", ["plain", *TECHNIQUES])
+@pytest.mark.parametrize("name", ["plain", *METHODS])
 def test_latency_is_the_time_of_one_decode_step(
     llama: LlamaForCausalLM, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model: Any = with_technique(llama, name)
+    model: Any = with_method(llama, name)
     model.train()
     lengths = []
     attention = llama.model.layers[0].register_forward_pre_hook(

@@ -65,7 +65,7 @@ def test_every_command_takes_a_foreign_kind(results: Path) -> None:
     assert len(done) >= 6
     assert {record["quality_protocol"] for record in done} == {done[0]["quality_protocol"]}
     finals = [record for record in done if record["spec"]["purpose"] == "final"]
-    learned = next(record for record in finals if record["technique"]["adapted_modules"])
+    learned = next(record for record in finals if record["method_facts"]["adapted_modules"])
     assert learned["metrics"]["peak_train_memory_bytes"] > learned["metrics"]["base_memory_bytes"]
     assert learned["metrics"]["checkpoint_bytes"] > 0
     for command in ("recommend", "status"):

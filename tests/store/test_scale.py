@@ -29,7 +29,7 @@ def _record(index: int) -> RunRecord:
         spec=spec,
         status="ok",
         attempts=(Attempt(started_at="2026-01-01", ended_at="2026-01-01", status="ok", environment=environment),),
-        technique=MethodFacts(
+        method_facts=MethodFacts(
             tuner_class="peft.tuners.lora.model.LoraModel",
             adapted_modules=tuple(f"model.layers.{n}.self_attn.{p}_proj" for n in range(30) for p in "qkvo"),
             peft_config={f"field_{n}": None for n in range(40)},

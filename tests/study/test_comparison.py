@@ -16,7 +16,7 @@ def test_the_document_of_a_tuned_study_says_that_rates_were_chosen(
     found = comparison_of(read_records(tmp_path), ACCURACY, folder=tmp_path, title="s", study=study)
     sources: dict[str, set[str]] = {}
     for run in found.document()["runs"]:
-        source = run["technique"]["learning_rate_source"]
+        source = run["method_facts"]["learning_rate_source"]
         sources.setdefault(run["spec"]["purpose"], set()).add(source or "none: not trained")
     assert sources == {
         "final": {"none: not trained", "chosen by tuning on validation data"},

@@ -43,7 +43,7 @@ def test_seeds_that_may_grow_are_priced_first_and_added_by_hand_they_are_told(st
     folder = study.parent / "results"
     done = _call("compare", str(study), "--out", str(folder), "--threads", "1")
     assert done.returncode == 0, done.stderr
-    assert "2 of each technique (4 final runs)" in done.stderr
+    assert "2 of each method (4 final runs)" in done.stderr
     assert "up to 3 of each (6 final runs at most)" in done.stderr
     told = _call("recommend", str(folder))
     assert "seeds" in told.stdout.split("What this rests on")[1]

@@ -131,7 +131,7 @@ def test_a_damaged_record_is_left_out_and_said(tmp_path: Path) -> None:
         results_of(tmp_path / "demo")
 
 
-def test_what_a_card_says_of_a_technique_is_what_decisions_rest_on() -> None:
+def test_what_a_card_says_of_a_method_is_what_decisions_rest_on() -> None:
     traits = traits_by_name()
     assert (traits["rslora"].variant_of, traits["rslora"].settings) == ("lora", {"use_rslora": True})
     assert traits["lora-fa"].optimizer == "lora-fa"

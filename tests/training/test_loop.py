@@ -47,7 +47,7 @@ def test_the_loop_trains_tasks_without_tokens(task: ToyTask) -> None:
     assert {o.example_id for o in outcomes} == {str(i) for i in range(task.size("test"))}
 
 
-def test_what_a_technique_does_after_a_step_is_done_after_every_step() -> None:
+def test_what_a_method_does_after_a_step_is_done_after_every_step() -> None:
     seen: list[int] = []
     _train(RegressionTask(), max_steps=7, hooks=Hooks(after_step=seen.append))
     assert seen == [1, 2, 3, 4, 5, 6, 7]

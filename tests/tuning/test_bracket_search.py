@@ -43,7 +43,7 @@ def _loss(start: Job) -> float:
 
 
 def _record(start: Job, *, status: str | None = None) -> RunRecord:
-    """What a start leaves behind in a world with one valley for each technique."""
+    """What a start leaves behind in a world with one valley for each method."""
     done = start.until or STEPS
     curve = ()
     if start.run.rungs and done >= RUNG:
@@ -82,7 +82,7 @@ def _steps(starts: list[Job]) -> int:
 
 
 @pytest.mark.parametrize("effort", list(EFFORTS))
-def test_no_technique_gets_more_than_the_offer_and_all_are_bracketed(effort: str) -> None:
+def test_no_method_gets_more_than_the_offer_and_all_are_bracketed(effort: str) -> None:
     scheduler, made = _unfold(_study(tuning={"effort": effort}), _record)
     offer = EFFORTS[effort]
     for tuning in scheduler.tunings():
@@ -159,7 +159,7 @@ def test_settings_searched_beside_the_rate_share_the_offer() -> None:
     assert {run.method.knobs["r"] for run in finals} == {256}
 
 
-def test_a_technique_refused_at_its_first_trials_is_not_tried_on() -> None:
+def test_a_method_refused_at_its_first_trials_is_not_tried_on() -> None:
     def world(start: Job) -> RunRecord:
         return _record(start, status="refused") if start.run.method.name == "oft" else _record(start)
 

@@ -53,7 +53,7 @@ def _seeds(records: Mapping[str, RunRecord]) -> dict[str, int]:
     return {name: names.count(name) for name in dict.fromkeys(names)}
 
 
-def test_a_list_of_seeds_is_run_by_every_technique() -> None:
+def test_a_list_of_seeds_is_run_by_every_method() -> None:
     study = StudySpec.model_validate({**STUDY, "seeds": [4, 5]})
     assert _seeds(_work_off(study)) == {"base": 1, "lora": 2, "ia3": 2, "vera": 2, "oft": 2}
 

@@ -1,4 +1,4 @@
-"""Tuning offers every technique the same, decides by one rule, and says the same when it is told the same."""
+"""Tuning offers every method the same, decides by one rule, and says the same when it is told the same."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _trials(starts: list[Job], method: str = "lora") -> dict[float, list[int | N
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3, 4, 5, 8, 12])
-def test_every_technique_is_offered_the_same_number_of_trials(trials: int) -> None:
+def test_every_method_is_offered_the_same_number_of_trials(trials: int) -> None:
     study = _study(
         methods=["lora", "oft", "ia3", {"name": "vera", "search": {"r": [64, 256]}}], tuning={"trials": trials}
     )
@@ -255,7 +255,7 @@ def test_a_best_rate_on_an_edge_is_flagged() -> None:
     assert study_progress(study, {s.run.run_id: _record(s) for s in starts}).tunings[0].edge != "lowest"
 
 
-def test_a_technique_no_rate_makes_fit_is_recorded_once_and_costs_no_more_trials() -> None:
+def test_a_method_no_rate_makes_fit_is_recorded_once_and_costs_no_more_trials() -> None:
     def world(start: Job) -> RunRecord:
         return _record(start, status="refused", reached=0) if start.run.method.name == "oft" else _record(start)
 
@@ -299,10 +299,11 @@ def test_settings_searched_beside_the_rate_are_drawn_from_what_the_trials_came_t
 
 def test_a_search_that_draws_nothing_needs_no_optuna() -> None:
     code = (
-        "import sys; from peftscope.schema.study import StudySpec; from peftscope.tuning.scheduler import agenda_of\n"
+        "import sys; from peftscope.schema.study import StudySpec\n"
+        "from peftscope.tuning.scheduler import scheduler_for\n"
         "study = StudySpec.model_validate(dict(name='s', model='m', task='math', methods=['lora'],"
         " tuning={'trials': 4}, train={'max_steps': 10}))\n"
-        "agenda_of(study).due(); print('optuna' in sys.modules)"
+        "scheduler_for(study).due(); print('optuna' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

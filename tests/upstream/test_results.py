@@ -57,7 +57,7 @@ def our_record(**changes: Any) -> RunRecord:
         "spec": spec,
         "status": "ok",
         "attempts": (Attempt(started_at=start, ended_at=end, status="ok", environment=environment),),
-        "technique": MethodFacts(tuner_class="x", adapted_modules=("a",), peft_config={"peft_type": "LORA"}),
+        "method_facts": MethodFacts(tuner_class="x", adapted_modules=("a",), peft_config={"peft_type": "LORA"}),
         "metrics": {"test_score": 0.1, "train_time_s": 3.5, "checkpoint_bytes": 77, "forgetting": 0.3, "drift": None},
         "missing": {"drift": "not asked for"},
         "curve": tuple(
@@ -216,7 +216,7 @@ def test_a_success_without_a_test_score_is_none_and_one_with_fewer_steps_is_told
     assert any("3 of 4 steps" in warning for warning in read(document).warnings)
 
 
-def test_technique_rate_and_seed_are_no_conditions_but_data_budget_and_versions_are() -> None:
+def test_method_rate_and_seed_are_no_conditions_but_data_budget_and_versions_are() -> None:
     def changed(where: str, **values: Any) -> RunRecord:
         document = text_result()
         place = document
@@ -277,7 +277,7 @@ def test_our_own_records_come_back_as_they_were(tmp_path: Path) -> None:
     attempt = Attempt(started_at="?", ended_at="?", status="oom", reason="no room", traceback="Traceback …")
     failed = our_record(
         run_id=failed_spec.run_id, spec=failed_spec, status="oom", reason="no room", attempts=(attempt,),
-        technique=None, metrics={"test_score": None}, missing={"test_score": "no room"}, curve=(), examples=(),
+        method_facts=None, metrics={"test_score": None}, missing={"test_score": "no room"}, curve=(), examples=(),
     )  # fmt: skip
     export_upstream([ok, failed], tmp_path / "out")
     found = read_upstream(tmp_path / "out", NAMES)
@@ -371,7 +371,7 @@ def test_files_that_are_no_results_are_named_and_left_alone(tmp_path: Path) -> N
         read_upstream(tmp_path / "nowhere", NAMES)
 
 
-def test_a_technique_nobody_here_knows_keeps_its_name() -> None:
+def test_a_method_nobody_here_knows_keeps_its_name() -> None:
     record = read(text_result(peft_config={"peft_type": "NEXTYEAR"}))
     assert record.spec.method.name == "nextyear"
     assert any("NEXTYEAR" in warning for warning in record.warnings)

@@ -1,4 +1,4 @@
-"""A study as a report meets it, made up: eight techniques, one failed, one of a single seed, one tuned to an edge."""
+"""A study as a report meets it, made up: eight methods, one failed, one of a single seed, one tuned to an edge."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MORE = More(seeds=4, shows="apart")
 
 
 def a_study(labels: Mapping[str, str] | None = None, **parts: Any) -> ReportContent:
-    """The study's material; ``labels`` calls techniques by other names, ``parts`` replace fields."""
+    """The study's material; ``labels`` calls methods by other names, ``parts`` replace fields."""
     names = {name: (labels or {}).get(name, name) for name in ("base", *KNOWN, "vera")}
     candidates = _candidates(names)
     verdict = Verdict(
@@ -70,7 +70,7 @@ def a_study(labels: Mapping[str, str] | None = None, **parts: Any) -> ReportCont
         recommendation=(Topic(title="Take ln-tuning", lines=("It scores 55.0 % [45.2, 64.4].", "Tied: rslora.")),),
         warnings=("oft adapts 60 modules, the others 210",),
         fairness=(
-            Topic(title="Budget", lines=("4 trials offered to each of 8 techniques",)),
+            Topic(title="Budget", lines=("4 trials offered to each of 8 methods",)),
             Topic(title="Adapted", rows=(("method", "modules"), ("lora", "210"), ("oft", "60"))),
         ),
     )
@@ -78,12 +78,12 @@ def a_study(labels: Mapping[str, str] | None = None, **parts: Any) -> ReportCont
 
 
 def many_singles(count: int = 52) -> ReportContent:
-    """Results of others: one training of each technique, no scores per example."""
+    """Results of others: one training of each method, no scores per example."""
     random = np.random.default_rng(5)
     candidates = tuple(
         Candidate(
             method=f"family-{i % 9}/llama-3.2-3B-rank{2 ** (i % 8)}-variant{i}",
-            technique=f"family-{i % 9}",
+            card=f"family-{i % 9}",
             learning_rate=1e-4,
             num_seeds=1,
             score=Estimate(float(score), None, None),
@@ -98,7 +98,7 @@ def many_singles(count: int = 52) -> ReportContent:
     )
     verdict = Verdict(
         metric=ACCURACY, margin=0.02, level=0.95, candidates=candidates, pairs=(), tiers=(),
-        notes=("Every technique is a single run: no interval can be given.",),
+        notes=("Every method is a single run: no interval can be given.",),
     )  # fmt: skip
     metrics = (ACCURACY, MEMORY, PARAMS, TIME)
     records = [_record(c.method, "lora", seed=0, rate=1e-4, score=c.score.value if c.score else 0) for c in candidates]
@@ -154,7 +154,7 @@ def _figure(value: float, num_runs: int) -> MetricSummary:
 def _candidates(names: Mapping[str, str]) -> tuple[Candidate, ...]:
     found = [
         Candidate(
-            method=names["base"], technique="base", is_base=True, num_seeds=1, num_examples=100, tier=4,
+            method=names["base"], card="base", is_base=True, num_seeds=1, num_examples=100, tier=4,
             score=Estimate(0.04, 0.016, 0.098),
             metrics={PARAMS.name: _figure(0.0, 1), DRIFT.name: _figure(0.0, 1), FILE.name: _figure(0.0, 1)},
         )
@@ -165,7 +165,7 @@ def _candidates(names: Mapping[str, str]) -> tuple[Candidate, ...]:
         found.append(
             Candidate(
                 method=names[name],
-                technique=name,
+                card=name,
                 learning_rate=3e-4,
                 num_seeds=runs,
                 num_examples=100,
@@ -177,7 +177,7 @@ def _candidates(names: Mapping[str, str]) -> tuple[Candidate, ...]:
                 single=False,
             )
         )
-    found.append(Candidate(method=names["vera"], technique="vera", failures=failures(*["oom: out of memory"] * 3)))
+    found.append(Candidate(method=names["vera"], card="vera", failures=failures(*["oom: out of memory"] * 3)))
     return tuple(found)
 
 
@@ -257,15 +257,15 @@ def _records(names: Mapping[str, str]) -> list[RunRecord]:
 
 
 def _record(
-    label: str, technique: str, *, seed: int, rate: float | None, score: float = 0.0, status: str = "ok",
+    label: str, method: str, *, seed: int, rate: float | None, score: float = 0.0, status: str = "ok",
     metrics: Mapping[str, float] | None = None,
 ) -> RunRecord:  # fmt: skip
     spec = RunSpec(
-        model="builtin:nano-lm", task="math", method=MethodSpec(name=technique, label=label), learning_rate=rate,
+        model="builtin:nano-lm", task="math", method=MethodSpec(name=method, label=label), learning_rate=rate,
         seed=seed,
     )  # fmt: skip
     good = status == "ok"
-    random = np.random.default_rng([seed, *technique.encode()])
+    random = np.random.default_rng([seed, *method.encode()])
     right = random.random(60) + np.linspace(-0.3, 0.3, 60) < score  # some examples are harder for all
     answers = [ExampleOutcome(example_id=str(i), score=float(hit)) for i, hit in enumerate(right)]
     steps = range(4, 33, 4) if good and rate else range(4, 9, 4) if status == "diverged" else ()

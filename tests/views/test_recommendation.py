@@ -62,7 +62,7 @@ def test_a_choice_made_for_its_cost_says_who_scores_more() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6, metrics=_memory(2e9)), a_candidate("b", 0.4, metrics=_memory(1e9)))
     text = _text(_recommend(verdict, prefer=["memory"]))
     assert "Take b" in text
-    assert "chosen by what you prefer: the least training memory, among the techniques that keep the limits" in text
+    assert "chosen by what you prefer: the least training memory, among the methods that keep the limits" in text
     assert "Detectably better than it, and not chosen for what you prefer or for the limits: a (-20.0 points" in text
 
 
@@ -78,7 +78,7 @@ def test_a_base_that_was_not_measured_is_said_and_so_is_one_that_is_not_beaten()
     assert "It is not detectably better than leaving the model alone." in text
 
 
-def test_many_techniques_are_counted_and_not_listed() -> None:
+def test_many_methods_are_counted_and_not_listed() -> None:
     many = [a_candidate(f"m{n:02}", 0.5 - n / 1000, metrics=_memory(9e9)) for n in range(30)]
     verdict = a_verdict(BASE, a_candidate("a", 0.6, metrics=_memory(1e9)), *many)
     told = _told(_recommend(verdict))

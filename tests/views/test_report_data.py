@@ -80,11 +80,11 @@ def test_an_axis_has_the_unit_that_fits_its_values(unit: str, values: list[float
 
 
 def test_a_candidate_whose_score_is_no_number_is_not_drawn() -> None:
-    lost = Candidate(method="x", technique="x", score=Estimate(math.nan, None, None))
+    lost = Candidate(method="x", card="x", score=Estimate(math.nan, None, None))
     assert reading(lost, ACCURACY, score=ACCURACY) is None
 
 
-def test_one_technique_has_one_colour_and_56_have_marks_of_their_own(content: ReportContent) -> None:
+def test_one_method_has_one_colour_and_56_have_marks_of_their_own(content: ReportContent) -> None:
     names = [f"t{i}" for i in range(56)]
     assert len({(mark.color, mark.symbol) for mark in marks_of([], names).values()}) == 56
     assert len({mark.color for mark in marks_of([], names[:7]).values()}) == 7
@@ -166,19 +166,19 @@ def test_conditions_give_both_hashes_with_what_they_are_made_of(content: ReportC
     assert conditions["environments"][0]["num_runs"] == len(content.records)
 
 
-def test_what_each_technique_was_given_is_a_table_without_empty_columns() -> None:
+def test_what_each_method_was_given_is_a_table_without_empty_columns() -> None:
     given = Fairness(
         shares=(
-            MethodBudget(method="a", technique="a", num_offered=4, num_trials=4, num_eliminated=2, chosen_rate=1e-3,
+            MethodBudget(method="a", card="a", num_offered=4, num_trials=4, num_eliminated=2, chosen_rate=1e-3,
                   learning_rates=(1e-4, 1e-3), edge="highest", seeds=(1, 2), final_steps=64, modules={"q_proj": 2}),
-            MethodBudget(method="b", technique="b", num_offered=4, num_trials=3,
+            MethodBudget(method="b", card="b", num_offered=4, num_trials=3,
                   failed_trials=("oom: x", "oom: y", "error: z")),
         ),
         differences=(),
         num_protocols=1,
     )  # fmt: skip
     tuning, finals, adapted = fairness_topics(given)
-    assert tuning.lines[0] == "4 trials offered to each technique, and every one billed."
+    assert tuning.lines[0] == "4 trials offered to each method, and every one billed."
     assert "a (highest)" in tuning.lines[1]
     assert list(tuning.rows[0]) == [
         "method",

@@ -175,8 +175,8 @@ def test_fifty_two_single_runs_have_a_page_that_says_so() -> None:
     assert len(data["figures"]["tiers"]["data"]) == 52
     assert data["figures"]["tiers"]["layout"]["height"] > 52 * 20
     assert sum(trace["visible"] for trace in data["figures"]["training-loss"]["data"]) == 8
-    assert "No two techniques can be compared" in text
-    assert "Every technique is a single run" in text
+    assert "No two methods can be compared" in text
+    assert "Every method is a single run" in text
 
 
 def test_all_files_are_written_and_a_second_report_replaces_them(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ __all__ = ["best_so_far"]
 
 
 def best_so_far(tunings: Iterable[Tuning], *, higher_is_better: bool = True) -> pd.DataFrame:
-    """What a technique's best validation score comes to against the number of trials spent on it.
+    """What a method's best validation score comes to against the number of trials spent on it.
 
     The best of the first trials depends on the order they were offered in; so the expected best of ``n`` of them
     drawn without replacement is given, averaged over all subsets exactly (Dodge et al., Show Your Work, EMNLP 2019,

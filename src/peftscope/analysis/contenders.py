@@ -29,14 +29,14 @@ def contenders_among(
     """The same from final runs; arguments as for ``judge``."""
     sign = -1.0 if metric.direction == "lower" else 1.0
     answers = answers_in(runs, examples, bounded=metric.unit == "share", sign=sign)
-    bases = list(runs.loc[runs["technique"] == base, "method"].unique())
+    bases = list(runs.loc[runs["card"] == base, "method"].unique())
     rows = {str(title): own for title, own in runs.groupby("method", sort=False)}
     trained = trained_in(rows, answers, bases, sign=sign)
     return () if trained is None else contenders(trained, looks, criteria_for(metric), most=most)
 
 
 def contenders(trained: TrainedMethods, looks: Looks, criteria: Criteria, *, most: int) -> tuple[str, ...]:
-    """Techniques that more seeds go to, in the order of their names; none where nothing more is to be decided.
+    """Methods that more seeds go to, in the order of their names; none where nothing more is to be decided.
 
     Asked are the pairs of the best so far with the others that were given seeds at the last look, and with the base,
     as far as they are undecided. A pair that ``most`` seeds would hardly decide is left alone.
@@ -45,7 +45,7 @@ def contenders(trained: TrainedMethods, looks: Looks, criteria: Criteria, *, mos
         trained: All there are.
         looks: Of the plan; those without seeds yet are passed over.
         criteria: Margin, and level of the verdicts.
-        most: Seeds of a technique at most.
+        most: Seeds of a method at most.
     """
     outcomes, sign = trained.outcomes, trained.sign
     whole, seen = outcomes.whole, trained.at(looks)

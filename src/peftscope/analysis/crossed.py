@@ -1,21 +1,21 @@
 """Mean scores, their variance and intervals where seeds and test examples are crossed.
 
-Every seed of every technique answers the same examples, so a score is a crossed random model per technique::
+Every seed of every method answers the same examples, so a score is a crossed random model per method::
 
     score[seed, example] = mean + seed effect + example effect + rest
 
-and the variance of a technique's mean has two parts (Brennan, Generalizability Theory, 2001, ch. 3): that of its
+and the variance of a method's mean has two parts (Brennan, Generalizability Theory, 2001, ch. 3): that of its
 means per example, over examples, which holds the rest too, and the seed variance over the number of seeds. The
-first is taken from a technique's own thousand examples. The second would come from two or three numbers; so each
-technique's leans on those of all (``moderated``). Between techniques of different accuracy it is taken to be
+first is taken from a method's own thousand examples. The second would come from two or three numbers; so each
+method's leans on those of all (``moderated``). Between methods of different accuracy it is taken to be
 proportional to p (1 - p): seeds scatter less near 0 and 1, equally so on the arcsine scale.
 
-Each technique's mean square of seeds less its residual is an estimate of the seed variance; one below zero counts as
+Each method's mean square of seeds less its residual is an estimate of the seed variance; one below zero counts as
 zero, which widens intervals a little. Degrees of freedom are Satterthwaite's (Biometrics Bulletin 2, 1946), the
 error of the seed variance being that of the mean squares and not of their difference.
 
-Seeds of the same number share the order of the data, and may lift or lower all techniques together. How far they do
-is one correlation over all pairs of techniques, from four techniques on; with equal variances that is the analysis of
+Seeds of the same number share the order of the data, and may lift or lower all methods together. How far they do
+is one correlation over all pairs of methods, from four methods on; with equal variances that is the analysis of
 a design blocked by seeds. A pair's difference then carries that much less of the seeds.
 
 Where examples hang together, groups of them stand for examples (``clusters``); everything below then is of groups.
@@ -61,12 +61,12 @@ TAIL_KNOWN = 30
 """Examples, or groups of them, from which on their skewness is believed."""
 
 BLOCKED = 4
-"""Techniques with two shared seeds from which on the correlation of seed effects is estimated."""
+"""Methods with two shared seeds from which on the correlation of seed effects is estimated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crossed:
-    """Techniques on the same test examples; T techniques, E examples."""
+    """Methods on the same test examples; T methods, E examples."""
 
     names: tuple[str, ...]
     num_seeds: Ints
@@ -82,7 +82,7 @@ class Crossed:
     bounded: bool
     """Every score lies between 0 and 1."""
     weight: Floats
-    """Shape (T,): what a technique's seed variance is proportional to."""
+    """Shape (T,): what a method's seed variance is proportional to."""
     residual: Floats
     """Shape (T,): variance of the rest, of one answer; NaN with one seed."""
     scale: Floats
@@ -90,15 +90,15 @@ class Crossed:
     noise: Floats
     """Shape (T,): mean square of seeds that ``scale`` is from, over ``weight``."""
     degrees: Floats
-    """Shape (T,): degrees of freedom of ``scale``; 0 where no technique has two seeds."""
+    """Shape (T,): degrees of freedom of ``scale``; 0 where no method has two seeds."""
     total_degrees: float
-    """Of the seed variance of all techniques together: no pair's is known better."""
+    """Of the seed variance of all methods together: no pair's is known better."""
     unsteady: NDArray[np.bool_]
     """Shape (T,): seeds scatter detectably more than the others'."""
     shared: Ints
-    """Shape (T, T): seeds that two techniques have in common."""
+    """Shape (T, T): seeds that two methods have in common."""
     correlation: float | None
-    """Of what one seed does to two techniques; None where too few share seeds."""
+    """Of what one seed does to two methods; None where too few share seeds."""
 
     @property
     def num_examples(self) -> int:
@@ -112,7 +112,7 @@ class Crossed:
 
     @property
     def seed_variance(self) -> Floats:
-        """Variance of one training's mean around the technique's, shape (T,)."""
+        """Variance of one training's mean around the method's, shape (T,)."""
         return np.where(self.fixed, 0.0, self.scale * self.weight)
 
     @cached_property
@@ -126,7 +126,7 @@ class Crossed:
 
     @cached_property
     def covariance(self) -> Floats:
-        """Of the means, shape (T, T): techniques share the examples, and what they share of the seeds."""
+        """Of the means, shape (T, T): methods share the examples, and what they share of the seeds."""
         count = self.num_examples
         if count < 2:
             return np.full((len(self.names), len(self.names)), np.nan)
@@ -134,8 +134,8 @@ class Crossed:
         return np.asarray(of_examples + self.covariance_of_seeds, np.float64)
 
     def among(self, positions: Ints) -> Crossed:
-        """Some of the techniques, with what was estimated from all."""
-        own = ["num_seeds", "fixed", "example_means", "means", "weight", "rest", "scale", "noise", "degrees"]
+        """Some of the methods, with what was estimated from all."""
+        own = ["num_seeds", "fixed", "example_means", "means", "weight", "residual", "scale", "noise", "degrees"]
         return replace(
             self,
             names=tuple(self.names[i] for i in positions),
@@ -170,13 +170,13 @@ def fit_crossed(
     alone: Sequence[str] = (),
     groups: Ints | None = None,
 ) -> Crossed:
-    """Fit the crossed model to scores of shape (seeds, examples) by technique.
+    """Fit the crossed model to scores of shape (seeds, examples) by method.
 
     Args:
         scores: Finite; the same examples in the same order for all, seeds as many as there are.
-        fixed: Techniques that are not trained: a second run would give the same.
+        fixed: Methods that are not trained: a second run would give the same.
         seeds: Numbers of the seeds, in the order of the rows; 0, 1, 2 and so on where not said.
-        alone: Techniques whose seed variance is of another kind, and stays their own.
+        alone: Methods whose seed variance is of another kind, and stays their own.
         groups: Number of each example's group, shape (examples,); None where every example stands for itself.
     """
     assert scores
@@ -198,7 +198,7 @@ def fit_crossed(
     squares, residual = np.array([_mean_squares(values) for values in scores.values()]).T
     degrees = np.where(still | ~np.isfinite(squares), 0.0, counts - 1.0)
     found = moderated(squares / weight, degrees, alone=np.array([name in alone for name in names]))
-    # where a technique has no rest of its own, that of all: what is left of the noise is the seeds'
+    # where a method has no rest of its own, that of all: what is left of the noise is the seeds'
     own_rest = residual / by_example.shape[1] / weight
     lent = float(np.average(own_rest[degrees > 0], weights=degrees[degrees > 0])) if degrees.any() else 0.0
     scale = np.maximum(found.variances - np.where(degrees > 0, own_rest, lent), 0.0)
@@ -227,7 +227,7 @@ def fit_crossed(
 
 
 def mean_intervals(crossed: Crossed, level: float) -> list[Estimate]:
-    """The mean score of each technique with its interval over seeds and examples."""
+    """The mean score of each method with its interval over seeds and examples."""
     if crossed.num_examples < 2:
         return [Estimate(float(value), None, None) for value in crossed.means]
     of_examples = crossed.example_means.var(axis=1, ddof=1) / crossed.num_examples
@@ -249,7 +249,7 @@ def mean_intervals(crossed: Crossed, level: float) -> list[Estimate]:
 
 
 def mean_differences(crossed: Crossed, first: Ints, second: Ints) -> Differences:
-    """Paired differences of techniques by position, each of shape (P,).
+    """Paired differences of methods by position, each of shape (P,).
 
     Between 0 and 1, half an answer is added to each of the four outcomes of a pair (Agresti and Min, Statistics in
     Medicine 24, 2005), of one seed of several, so that an interval does not shrink to nothing where all pairs agree.
@@ -293,7 +293,7 @@ def residual_weights(count: int) -> Floats:
 
 
 def against_the_others(crossed: Crossed, among: Sequence[int]) -> tuple[Floats, Floats, Floats]:
-    """Each technique less the mean of the rest of a set: values, standard errors, degrees of freedom, shape (len,)."""
+    """Each method less the mean of the rest of a set: values, standard errors, degrees of freedom, shape (len,)."""
     weights = residual_weights(len(among))
     place = np.ix_(among, among)
     variance = np.einsum("ci,ij,cj->c", weights, crossed.covariance[place], weights)
@@ -325,9 +325,9 @@ def _mean_squares(scores: Floats) -> tuple[float, float]:
 
 
 def _correlation(by_seed: Sequence[Mapping[int, float]], shared: Ints, effects: Floats, noises: Floats) -> float | None:
-    """Of seed effects, over all pairs of techniques with two shared seeds or more.
+    """Of seed effects, over all pairs of methods with two shared seeds or more.
 
-    Each technique's means are scaled by its noise first, so that an unsteady one does not speak for all.
+    Each method's means are scaled by its noise first, so that an unsteady one does not speak for all.
     """
     able = [i for i in range(len(by_seed)) if effects[i] > 0.0 and (np.delete(shared[i], i) >= 2).any()]
     if len(able) < BLOCKED:
@@ -345,7 +345,7 @@ def _correlation(by_seed: Sequence[Mapping[int, float]], shared: Ints, effects: 
 
 
 def _variance_of_estimate(crossed: Crossed, one: Floats, other: Floats, first: Ints, second: Ints) -> Floats:
-    """Squared error of the sum of two noises, shape (P,), over two: what techniques lean on is one for both."""
+    """Squared error of the sum of two noises, shape (P,), over two: what methods lean on is one for both."""
     known = np.where(crossed.degrees > 0, crossed.degrees, np.inf)
     apart = one**2 / known[first] + other**2 / known[second]
     together = (one + other) ** 2 / max(crossed.total_degrees, 1.0)

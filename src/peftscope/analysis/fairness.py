@@ -1,4 +1,4 @@
-"""How equally techniques were treated: what each was given, and where they differ in more than the technique."""
+"""How equally methods were treated: what each was given, and where they differ in more than the method."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class MethodBudget:
-    """What one technique was given."""
+    """What one method was given."""
 
     method: str
-    technique: str
+    card: str
     num_offered: int = 0
     """Trials offered at most; 0 in a study without tuning."""
     effort: Effort | None = None
@@ -61,7 +61,7 @@ class MethodBudget:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Techniques differ in more than the technique."""
+    """Methods differ in more than the method."""
 
     what: str
     """One word for programs: ``modules``, ``optimizer``, ``config``, ``knobs``, ``seeds``, ``rates``, ``steps``,
@@ -95,13 +95,13 @@ class Fairness:
 def fairness(
     records: Sequence[RunRecord], tunings: Sequence[Tuning], study: StudySpec | None, *, traits: Mapping[str, Traits]
 ) -> Fairness:
-    """Compare what techniques were given.
+    """Compare what methods were given.
 
     Args:
         records: Every run of the study, trials and failures among them.
         tunings: What tuning came to; empty without.
         study: None where it is not known.
-        traits: By the names of techniques.
+        traits: By the names of methods.
     """
     trained = [r for r in records if r.spec.learning_rate is not None]
     finals = [r for r in trained if r.spec.purpose == "final"]
@@ -137,8 +137,8 @@ def _offered(study: StudySpec | None) -> int:
 
 
 def _telling(group: Sequence[RunRecord]) -> RunRecord:
-    """The record that says most of how a technique was built: one that was built, a final run at best."""
-    return max(group, key=lambda r: (r.technique is not None, r.spec.purpose == "final", r.status == "ok"))
+    """The record that says most of how a method was built: one that was built, a final run at best."""
+    return max(group, key=lambda r: (r.method_facts is not None, r.spec.purpose == "final", r.status == "ok"))
 
 
 def _share(title: str, group: Sequence[RunRecord], tuning: Tuning | None, offered: int) -> MethodBudget:
@@ -148,7 +148,7 @@ def _share(title: str, group: Sequence[RunRecord], tuning: Tuning | None, offere
     params = [r.metrics.get("num_trainable_params") for r in [told, *finals]]
     return MethodBudget(
         method=title,
-        technique=told.spec.method.name,
+        card=told.spec.method.name,
         num_offered=tuning.num_offered if tuning is not None else offered,
         effort=tuning.effort if tuning is not None else None,
         num_trials=len(trials),
@@ -180,8 +180,8 @@ def _time_of(records: Iterable[RunRecord]) -> float:
 
 
 def _module_kinds(record: RunRecord) -> dict[str, int]:
-    if record.technique is not None:
-        return dict(Counter(name.rsplit(".", 1)[-1] for name in record.technique.adapted_modules))
+    if record.method_facts is not None:
+        return dict(Counter(name.rsplit(".", 1)[-1] for name in record.method_facts.adapted_modules))
     targets = (record.spec.method.peft_config or {}).get("target_modules")
     return dict.fromkeys(sorted(targets), 0) if isinstance(targets, list) else {}
 
@@ -189,13 +189,13 @@ def _module_kinds(record: RunRecord) -> dict[str, int]:
 def _modules(
     shares: Sequence[MethodBudget], latest: Mapping[str, RunRecord], traits: Mapping[str, Traits]
 ) -> Difference | None:
-    """Other modules than most, unless the technique is about those modules."""
+    """Other modules than most, unless the method is about those modules."""
     free = [s for s in shares if s.modules and _is_free(latest[s.method], traits)]
     return _apart("modules", "not all adapt the same modules", {s.method: ", ".join(sorted(s.modules)) for s in free})
 
 
 def _is_free(record: RunRecord, traits: Mapping[str, Traits]) -> bool:
-    """Whether a technique adapts what it is told to; what a user said for one that does not counts as told."""
+    """Whether a method adapts what it is told to; what a user said for one that does not counts as told."""
     known = traits.get(record.spec.method.name)
     return record.spec.method.targets is not None or known is None or known.targets == "linear"
 
@@ -222,7 +222,7 @@ def _configs(latest: Mapping[str, RunRecord]) -> Difference | None:
 
 
 def _knobs(latest: Mapping[str, RunRecord], traits: Mapping[str, Traits]) -> list[Difference | None]:
-    """Settings in which variants of one technique differ beside what makes them variants, such as the rank."""
+    """Settings in which variants of one method differ beside what makes them variants, such as the rank."""
     families: dict[str, list[str]] = {}
     for title, record in latest.items():
         known = traits.get(record.spec.method.name)
@@ -249,17 +249,17 @@ def _rates(shares: Sequence[MethodBudget], latest: Mapping[str, RunRecord]) -> D
     if any(s.effort is not None for s in shares):
         return None  # the offer is equal, and who needs fewer trials uses fewer
     if any(s.num_offered for s in shares):
-        # a technique that does not fit the model is refused at its first trials, and has no more
+        # a method that does not fit the model is refused at its first trials, and has no more
         asked = [s for s in shares if not all(f.startswith("refused") for f in s.failed_trials) or not s.failed_trials]
         return _apart("rates", "not all had the same number of trials", {s.method: str(s.num_trials) for s in asked})
-    by_technique = Counter(record.spec.method.name for record in latest.values())
-    if all(record.origin == "foreign" for record in latest.values()) and len(set(by_technique.values())) > 1:
-        most = ", ".join(f"{name} {count} times" for name, count in by_technique.most_common(SHOWN))
-        several = tuple(t for t, r in latest.items() if by_technique[r.spec.method.name] > 1)
-        claim = "not all techniques were tried as often, and the best of several is no single run's score"
+    by_method = Counter(record.spec.method.name for record in latest.values())
+    if all(record.origin == "foreign" for record in latest.values()) and len(set(by_method.values())) > 1:
+        most = ", ".join(f"{name} {count} times" for name, count in by_method.most_common(SHOWN))
+        several = tuple(t for t, r in latest.items() if by_method[r.spec.method.name] > 1)
+        claim = "not all methods were tried as often, and the best of several is no single run's score"
         return Difference(what="rates", claim=claim, detail=f"{most}, …", methods=several)
     if len(shares) > 1 and set(tried.values()) == {"1"}:
-        claim = "no learning rate was searched: each technique had one, and another could suit it better"
+        claim = "no learning rate was searched: each method had one, and another could suit it better"
         return Difference(what="rates", claim=claim, methods=tuple(tried))
     return _apart("rates", "not all were tried at the same number of learning rates", tried)
 
@@ -287,7 +287,7 @@ def _protocols(finals: Sequence[RunRecord]) -> Difference | None:
 
 
 def _apart(what: str, claim: str, values: Mapping[str, str]) -> Difference | None:
-    """The techniques whose value is not that of most; None where all share one."""
+    """The methods whose value is not that of most; None where all share one."""
     counts = Counter(values.values())
     if len(counts) < 2:
         return None

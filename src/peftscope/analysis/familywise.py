@@ -1,14 +1,14 @@
 """P-values corrected over many tests at once.
 
-All pairs of some techniques are tested by the studentized range, stepped down over every way in which techniques can
+All pairs of some methods are tested by the studentized range, stepped down over every way in which methods can
 still be equal (a closed test: Marcus, Peritz and Gabriel, Biometrika 63, 1976). Once some pairs differ, fewer of the
 others can all be equal, since equality of A and B and of B and C is that of A and C (Shaffer, Journal of the American
-Statistical Association 81, 1986). Each way divides the techniques into groups of equals; that any pair within the
+Statistical Association 81, 1986). Each way divides the methods into groups of equals; that any pair within the
 groups looks as clear as the one asked about has at most the probability
 
 - of the groups' studentized ranges, added up: the range counts how pairs of one group hang together;
 - of the number of pairs within the groups, times that of one pair;
-- of the range of all techniques, of whose pairs those within groups are some;
+- of the range of all methods, of whose pairs those within groups are some;
 
 and the least of the three is taken, then the most over the ways. Other families of tests take Holm's step-down.
 """
@@ -30,7 +30,7 @@ FAR_FROM_CLEAR = 0.2
 """P-value of a pair alone beyond which the number of pairs bounds the range's tail closely enough."""
 
 LISTED = 12
-"""Techniques up to which every way of falling into groups is gone through; beyond, the range of all and the counts."""
+"""Methods up to which every way of falling into groups is gone through; beyond, the range of all and the counts."""
 
 
 def holm(p_values: Floats) -> Floats:
@@ -39,33 +39,33 @@ def holm(p_values: Floats) -> Floats:
     return _step_down(np.arange(len(p_values), 0, -1) * p_values[order], order)
 
 
-def all_pairs(steps: Floats, degrees: Floats, techniques: int) -> Floats:
-    """Adjusted p-values of all pairs of some techniques, shape (P,).
+def all_pairs(steps: Floats, degrees: Floats, methods: int) -> Floats:
+    """Adjusted p-values of all pairs of some methods, shape (P,).
 
     Args:
         steps: t-statistics, shape (P,); their size counts.
         degrees: Of freedom, infinite where the error is known, shape (P,).
-        techniques: How many have these pairs: P is techniques (techniques - 1) / 2.
+        methods: How many have these pairs: P is methods (methods - 1) / 2.
 
     >>> [round(float(p), 3) for p in all_pairs(np.array([4.0, 2.4, 1.0]), np.full(3, np.inf), 3)]
     [0.0, 0.016, 0.317]
     """
-    assert len(steps) == techniques * (techniques - 1) // 2
-    if techniques < 2:
+    assert len(steps) == methods * (methods - 1) // 2
+    if methods < 2:
         return np.empty(0)
     p_values = range_tail(np.abs(steps), degrees, 2)
     order = np.argsort(p_values, kind="stable")
     left = np.arange(len(order), 0, -1)
-    whole = range_tail(np.abs(steps), degrees, techniques)[order]
-    if techniques > LISTED:
-        possible = np.array(sorted(_true_counts(techniques)))
+    whole = range_tail(np.abs(steps), degrees, methods)[order]
+    if methods > LISTED:
+        possible = np.array(sorted(_true_counts(methods)))
         counts = possible[np.searchsorted(possible, left, side="right") - 1]
         return _step_down(np.minimum(counts * p_values[order], whole), order)
-    tails = {2: p_values[order], techniques: whole}
-    for size in range(3, techniques):
+    tails = {2: p_values[order], methods: whole}
+    for size in range(3, methods):
         tails[size] = range_tail(np.abs(steps), degrees, size)[order]
     worst = np.zeros(len(order))
-    for sizes in _groupings(techniques):
+    for sizes in _groupings(methods):
         count = sum(size * (size - 1) // 2 for size in sizes)
         of_ranges = np.sum([tails[size] for size in sizes], axis=0)
         of_this = np.minimum(np.minimum(of_ranges, count * tails[2]), whole)
@@ -73,17 +73,17 @@ def all_pairs(steps: Floats, degrees: Floats, techniques: int) -> Floats:
     return _step_down(worst, order)
 
 
-def range_tail(steps: Floats, degrees: Floats, techniques: int) -> Floats:
-    """Probability that any pair of equal techniques has a t-statistic of that size, shape (P,).
+def range_tail(steps: Floats, degrees: Floats, methods: int) -> Floats:
+    """Probability that any pair of equal methods has a t-statistic of that size, shape (P,).
 
-    That is the studentized range's upper tail at the square root of two times the statistic; with two techniques the
+    That is the studentized range's upper tail at the square root of two times the statistic; with two methods the
     two-sided p-value of the t-test. Integrated numerically: within 1e-4 of SciPy's where one pair's is
     below ``FAR_FROM_CLEAR``; beyond, the bound by the number of pairs.
     """
     single = 2.0 * special.stdtr(np.minimum(degrees, 1e12), -np.abs(steps))
-    bound = np.minimum(techniques * (techniques - 1) // 2 * single, 1.0)
+    bound = np.minimum(methods * (methods - 1) // 2 * single, 1.0)
     near = single < FAR_FROM_CLEAR
-    if techniques == 2 or not near.any():
+    if methods == 2 or not near.any():
         return np.asarray(bound, np.float64)
     steps, degrees = steps[near], degrees[near]
     places, shares = np.polynomial.legendre.leggauss(60)
@@ -97,7 +97,7 @@ def range_tail(steps: Floats, degrees: Floats, techniques: int) -> Floats:
     reach = np.sqrt(2.0) * np.abs(steps)[:, None] * scale
     normal, of_normal = 7.0 * places, 7.0 * shares * np.exp(-0.5 * (7.0 * places) ** 2) / np.sqrt(2.0 * np.pi)
     within = special.ndtr(normal) - special.ndtr(normal - reach[:, :, None])
-    inside = techniques * (within ** (techniques - 1) @ of_normal)
+    inside = methods * (within ** (methods - 1) @ of_normal)
     tail = (1.0 - inside) @ of_below
     found = np.array(bound, np.float64)
     found[near] = np.clip(tail, single[near], bound[near])
@@ -112,19 +112,19 @@ def _step_down(sorted_p_values: Floats, order: Ints) -> Floats:
 
 
 @cache
-def _groupings(techniques: int, at_most: int | None = None) -> tuple[tuple[int, ...], ...]:
-    """Sizes of the groups of equals, two or more each, into which techniques can fall; all different is left out."""
+def _groupings(methods: int, at_most: int | None = None) -> tuple[tuple[int, ...], ...]:
+    """Sizes of the groups of equals, two or more each, into which methods can fall; all different is left out."""
     found = []
-    for size in range(2, min(techniques, at_most or techniques) + 1):
-        found += [(size, *others) for others in ((), *_groupings(techniques - size, size))]
+    for size in range(2, min(methods, at_most or methods) + 1):
+        found += [(size, *others) for others in ((), *_groupings(methods - size, size))]
     return tuple(found)
 
 
 @cache
-def _true_counts(techniques: int) -> frozenset[int]:
-    """How many pairs of some techniques can be equal at once: those within the groups they may fall into."""
-    if techniques < 2:
+def _true_counts(methods: int) -> frozenset[int]:
+    """How many pairs of some methods can be equal at once: those within the groups they may fall into."""
+    if methods < 2:
         return frozenset({0})
     return frozenset(
-        size * (size - 1) // 2 + rest for size in range(1, techniques + 1) for rest in _true_counts(techniques - size)
+        size * (size - 1) // 2 + rest for size in range(1, methods + 1) for rest in _true_counts(methods - size)
     )

@@ -1,7 +1,7 @@
-"""The Pareto front over two or more metrics, and how sure each technique's place on it is.
+"""The Pareto front over two or more metrics, and how sure each method's place on it is.
 
 Membership is counted over draws of all figures at once: true scores from the pooled draws, in which the luck of the
-best is discounted and techniques share the test examples', costs from the spread over their seeds.
+best is discounted and methods share the test examples', costs from the spread over their seeds.
 """
 
 from __future__ import annotations

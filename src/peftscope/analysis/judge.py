@@ -36,7 +36,7 @@ FEW_GROUPS = 20
 """Of examples that hang together, below which a word of caution is said."""
 
 DIVERGED = "diverged"
-"""Status of a run whose training gave no numbers: an outcome of the technique."""
+"""Status of a run whose training gave no numbers: an outcome of the method."""
 
 NOT_FIGURES = frozenset({"learning_rate", "seed", "num_attempts", "num_test_examples"})
 
@@ -48,7 +48,7 @@ class _Group:
     """The final runs of one candidate."""
 
     title: str
-    technique: str
+    card: str
     rate: float | None
     all_runs: pd.DataFrame
     failed: tuple[FailedRun, ...]
@@ -72,7 +72,7 @@ class _Evidence:
     tiers: tuple[tuple[str, ...], ...] = ()
 
     def sparing(self, understated: Collection[str]) -> _Evidence:
-        """Without verdicts against techniques whose learning rate is not bracketed, and in no lower tier."""
+        """Without verdicts against methods whose learning rate is not bracketed, and in no lower tier."""
         lower = (tuple(name for name in names if name not in understated) for names in self.tiers[1:])
         return replace(
             self,
@@ -90,7 +90,7 @@ def judge(
     tunings: Sequence[Tuning] = (),
     criteria: Criteria | None = None,
 ) -> Verdict:
-    """What the final runs of a study say about its techniques; the method stands in ``crossed``, ``pairs``, ``tiers``.
+    """What the final runs of a study say about its methods; the method stands in ``crossed``, ``pairs``, ``tiers``.
 
     Args:
         runs: One row per run (``store.frame.frame_of``), all of one quality protocol; trials are passed over. A
@@ -98,7 +98,7 @@ def judge(
         examples: One row per run, example and draw (``store.frame.examples_of``).
         metric: The task's score.
         base: Card name of the untouched base.
-        tunings: What tuning came to. A technique whose learning rate is not bracketed is understated: it is never
+        tunings: What tuning came to. A method whose learning rate is not bracketed is understated: it is never
             called worse, and in no tier but the top one.
         criteria: What verdicts are held to; None for ``criteria_for`` the metric.
     """
@@ -119,7 +119,7 @@ def judge(
         notes += _look_notes(trained.outcomes.whole, looks, criteria.level)
     tuned = {tuning.method: tuning for tuning in tunings if tuning.edge is not None or tuning.is_bracketed}
     evidence = evidence.sparing({g.title for g in groups if g.title in tuned and tuned[g.title].edge is not None})
-    candidates = [_candidate(g, evidence, tuned.get(g.title), is_base=g.technique == base) for g in groups]
+    candidates = [_candidate(g, evidence, tuned.get(g.title), is_base=g.card == base) for g in groups]
     draws = evidence.draws
     if draws is not None and draws.shrunk:
         best = draws.best_chances(sign)
@@ -213,7 +213,7 @@ def _groups(runs: pd.DataFrame, by_run: Mapping[str, pd.Series[float]], notes: l
         bad = rows[rows["status"] != "ok"]
         group = _Group(
             title=f"{method} lr {known:g}" if several else str(method),
-            technique=str(rows["technique"].iloc[0]),
+            card=str(rows["card"].iloc[0]),
             rate=known,
             all_runs=rows,
             failed=tuple(FailedRun(status=str(s), reason=str(r)) for s, r in zip(bad["status"], bad["reason"])),
@@ -226,7 +226,7 @@ def _groups(runs: pd.DataFrame, by_run: Mapping[str, pd.Series[float]], notes: l
 
 
 def _bases(groups: Sequence[_Group], base: str) -> list[str]:
-    return [group.title for group in groups if group.technique == base]
+    return [group.title for group in groups if group.card == base]
 
 
 def _candidate(group: _Group, evidence: _Evidence, tuning: Tuning | None, *, is_base: bool) -> Candidate:
@@ -245,7 +245,7 @@ def _candidate(group: _Group, evidence: _Evidence, tuning: Tuning | None, *, is_
             examples = int(group.runs["num_test_examples"].dropna().iloc[0])
     return Candidate(
         method=group.title,
-        technique=group.technique,
+        card=group.card,
         is_base=is_base,
         learning_rate=group.rate,
         num_seeds=seeds,
@@ -263,7 +263,7 @@ def _candidate(group: _Group, evidence: _Evidence, tuning: Tuning | None, *, is_
 
 
 def _spared(pair: Pair, understated: Collection[str]) -> Pair:
-    """The pair without a verdict against a technique whose learning rate is not bracketed."""
+    """The pair without a verdict against a method whose learning rate is not bracketed."""
     worse = {"better": pair.second, "worse": pair.first}.get(pair.verdict)
     return replace(pair, verdict="undecided", more_seeds=None) if worse in understated else pair
 
@@ -303,7 +303,7 @@ def _rank(candidate: Candidate, sign: float) -> tuple[Any, ...]:
 
 
 def _gains(crossed: Crossed, *, sign: float, level: float) -> dict[str, Estimate]:
-    """Of every technique over the base, by title; none where no base was measured."""
+    """Of every method over the base, by title; none where no base was measured."""
     if not crossed.fixed.any() or crossed.num_examples < 2:
         return {}
     return gains_of(crossed, crossed.names[int(crossed.fixed.argmax())], sign=sign, level=level)

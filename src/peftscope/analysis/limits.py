@@ -1,4 +1,4 @@
-"""What a choice has to keep, and by how much a technique breaks it."""
+"""What a choice has to keep, and by how much a method breaks it."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ class Breach:
 
 @dataclass(frozen=True, kw_only=True)
 class Excluded:
-    """A technique the limits leave out, with every limit it breaks."""
+    """A method the limits leave out, with every limit it breaks."""
 
     method: str
     breaches: tuple[Breach, ...]
 
 
 def cheap_of(metrics: Iterable[MetricSpec]) -> tuple[str, ...]:
-    """Quantities that make a technique cheap: what training takes; forgetting and latency are the result's quality."""
+    """Quantities that make a method cheap: what training takes; forgetting and latency are the result's quality."""
     return tuple(dict.fromkeys(m.limit for m in metrics if m.limit and m.group == "cost" and m.needs_training))
 
 
@@ -109,7 +109,7 @@ def excluded_by(
         kept = candidate.score.value <= limits.score if lower else candidate.score.value >= limits.score
         if not kept:
             found.append(Breach(limit=SCORE, value=candidate.score.value, bound=limits.score))
-    known = traits.get(candidate.technique)
+    known = traits.get(candidate.card)
     if limits.mergeable and not candidate.is_base and (known is None or not known.mergeable):
         found.append(Breach(limit="mergeable", value=None, bound=None))
     return Excluded(method=candidate.method, breaches=tuple(found)) if found else None

@@ -2,8 +2,8 @@
 
 A verdict that may be given at any of several looks is wrong more often than one that is given once. Each look has a
 share of the error, and a verdict of any look stands: the error of all of them is at most the sum (Bonferroni's), by
-whatever rule techniques were given more seeds. Judged at a look are those that were given some since the last one,
-corrected over all techniques: those that go on are those that seem to differ, and a correction over them alone told
+whatever rule methods were given more seeds. Judged at a look are those that were given some since the last one,
+corrected over all methods: those that go on are those that seem to differ, and a correction over them alone told
 equals apart in 8 of 60 simulated studies. What is known of the others was decided before. The shares of planned looks
 are equal; a part is kept back for looks that a user adds, so that adding seeds after a verdict costs no validity.
 """
@@ -30,7 +30,7 @@ class Look:
     """What one look sees."""
 
     outcomes: Outcomes
-    """Of all techniques, with the seeds they had."""
+    """Of all methods, with the seeds they had."""
     in_play: frozenset[str]
     """Those that were given seeds since the last look, and the base."""
     share: float
@@ -39,7 +39,7 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedMethods:
-    """Trainings by technique, on the same examples; arguments as for ``outcomes_of``."""
+    """Trainings by method, on the same examples; arguments as for ``outcomes_of``."""
 
     trainings: Mapping[str, Sequence[Training]]
     fixed: Sequence[str] = ()

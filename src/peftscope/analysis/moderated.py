@@ -1,12 +1,12 @@
 """Variances of many small groups, each leaning on the others as far as they look alike.
 
-Two or three seeds say little of a technique's seed variance; those of all techniques together say much, if they are
+Two or three seeds say little of a method's seed variance; those of all methods together say much, if they are
 equal, and wrong things if they are not. Each variance is therefore the mean of its own and of all, weighted by
 degrees of freedom: its own, and as many for what all say as the variances' likeness supports (Smyth, Statistical
 Applications in Genetics and Molecular Biology 3, 2004). Three things differ from there, each decided by what verdicts
 came to in simulated studies (``benchmarks/uncertainty.md``):
 
-- all count at most ``CAP`` degrees: eight techniques of three seeds cannot show that their variances are equal, only
+- all count at most ``CAP`` degrees: eight methods of three seeds cannot show that their variances are equal, only
   fail to show the contrary;
 - what all say is the plain mean, unsteady ones included, and not a typical value;
 - one leans the less the more it scatters beyond the others (``DOUBT``).
@@ -27,9 +27,9 @@ Bools = NDArray[np.bool_]
 
 CAP = 5.0
 DOUBT = 0.3
-"""P-value of a variance like the others' below which a technique leans on them less, in proportion."""
+"""P-value of a variance like the others' below which a method leans on them less, in proportion."""
 CLEAR = 0.01
-"""Level, over all techniques, at which one is said to be unsteady."""
+"""Level, over all methods, at which one is said to be unsteady."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,11 @@
 
 What ranks is the expected score of one training. A diverged run is an outcome: its user is left with the untouched
 base, and so it counts with the base's answers. A collapsed one ended, and counts with its own; it is told by its
-score, far below that of the best training of the same technique. Kills, full disks and interruptions say nothing of a
-technique and are no outcomes.
+score, far below that of the best training of the same method. Kills, full disks and interruptions say nothing of a
+method and are no outcomes.
 
-Runs that went wrong scatter by another law than those that did not: their technique's seed variance is its own alone.
-Beside the fit to all outcomes stands one to the steady ones. Where the steady runs of one technique are better, and
+Runs that went wrong scatter by another law than those that did not: their method's seed variance is its own alone.
+Beside the fit to all outcomes stands one to the steady ones. Where the steady runs of one method are better, and
 it goes wrong no more often than the other, it is better, however far a collapse throws the means about.
 """
 
@@ -29,10 +29,10 @@ KEPT = 0.25
 """Share of the best training's gain below which a training counts as collapsed."""
 
 FAR = 6.0
-"""Usual deviations below the best training of the technique that it must be, too."""
+"""Usual deviations below the best training of the method that it must be, too."""
 
 QUANTILE = 0.3
-"""Of differences between trainings of one technique: how far usual ones are apart, collapsed ones among them."""
+"""Of differences between trainings of one method: how far usual ones are apart, collapsed ones among them."""
 
 OF_NORMAL = 0.5449
 """The same quantile of the difference of two standard normal variables."""
@@ -40,7 +40,7 @@ OF_NORMAL = 0.5449
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One training of a technique that had an outcome."""
+    """One training of a method that had an outcome."""
 
     seed: int
     scores: Floats | None
@@ -49,12 +49,12 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """Techniques on the same test examples, with what went wrong; T techniques."""
+    """Methods on the same test examples, with what went wrong; T methods."""
 
     whole: Crossed
     """Of all outcomes."""
     steady: Crossed
-    """Of those that went right: the same techniques in the same order."""
+    """Of those that went right: the same methods in the same order."""
     diverged: Ints
     """Trainings that diverged, shape (T,)."""
     collapsed: Ints
@@ -67,11 +67,11 @@ class Outcomes:
 
     @property
     def comparable(self) -> Ints:
-        """Positions of those that a verdict can be on: the untouched base, and techniques trained twice or more."""
+        """Positions of those that a verdict can be on: the untouched base, and methods trained twice or more."""
         return np.flatnonzero(self.whole.fixed | (self.whole.num_seeds > 1))
 
     def among(self, positions: Ints) -> Outcomes:
-        """Some of the techniques, with what was estimated from all."""
+        """Some of the methods, with what was estimated from all."""
         whole = self.whole.among(positions)
         return Outcomes(
             whole=whole,
@@ -88,11 +88,11 @@ def outcomes_of(
     sign: float = 1.0,
     groups: Ints | None = None,
 ) -> Outcomes:
-    """The outcomes of techniques of which each has a training with scores.
+    """The outcomes of methods of which each has a training with scores.
 
     Args:
-        trainings: By technique; scores are finite and on the same examples in the same order.
-        fixed: Techniques that are not trained; the first is what a diverged training leaves its user with. Without
+        trainings: By method; scores are finite and on the same examples in the same order.
+        fixed: Methods that are not trained; the first is what a diverged training leaves its user with. Without
             one a diverged training is counted in ``diverged``, and in no score.
         sign: 1 where more is better, -1 where less is.
         groups: Number of each example's group; None where every example stands for itself.
@@ -145,7 +145,7 @@ def _floor(means: Mapping[str, Floats], base: Floats | None, sign: float) -> flo
 
 
 def _collapsed(means: Mapping[str, Floats], floor: float | None) -> dict[str, NDArray[np.bool_]]:
-    """Which trainings kept too little of what the best of their technique gained, more being better."""
+    """Which trainings kept too little of what the best of their method gained, more being better."""
     apart = [np.abs(m[:, None] - m)[np.triu_indices(len(m), k=1)] for m in means.values()]
     known = np.concatenate(apart) if apart else np.empty(0)
     if floor is None or not len(known):

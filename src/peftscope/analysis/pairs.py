@@ -1,9 +1,9 @@
-"""Verdicts on pairs of techniques: better, equivalent or undecided, over all pairs at once.
+"""Verdicts on pairs of methods: better, equivalent or undecided, over all pairs at once.
 
 Differences are tested two-sided and corrected over all pairs by the studentized range, stepped down (``familywise``).
 Equivalence is two one-sided tests (Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987) under plain
 Holm. The base's pairs are in the same family: where it is clearly beaten they come first and cost nothing, and the
-promise covers them where it is not. A technique trained once is in no pair: nothing is known of its other trainings.
+promise covers them where it is not. A method trained once is in no pair: nothing is known of its other trainings.
 
 At several looks (``looks``) each has its share of the error, and p-values are over all of them: the smallest, each
 divided by its look's share.
@@ -60,7 +60,7 @@ class Tested:
 
 
 def compared(outcomes: Outcomes, *, sign: float, margin: float | None, looks: Sequence[Look] = ()) -> Tested:
-    """Test every pair of comparable techniques, the first being the one of the better mean.
+    """Test every pair of comparable methods, the first being the one of the better mean.
 
     Differences are of all outcomes; of the steady ones where those say more clearly that the first is better, and it
     goes wrong no more often than the second.
@@ -145,7 +145,7 @@ def pairs_of(
     looks: Sequence[Look] = (),
     next_share: float = 1.0,
 ) -> tuple[Pair, ...]:
-    """The verdict on every two comparable techniques; intervals are of each pair alone, p-values over all.
+    """The verdict on every two comparable methods; intervals are of each pair alone, p-values over all.
 
     Args:
         outcomes: All there are.
@@ -196,7 +196,7 @@ def difference_estimates(of: Differences, *, sign: float, level: float, bounded:
 
 
 def gains_of(crossed: Crossed, base: str, *, sign: float, level: float) -> dict[str, Estimate]:
-    """Gain of every other technique over the base: the same as its pair with it."""
+    """Gain of every other method over the base: the same as its pair with it."""
     others = [name for name in crossed.names if name != base]
     first = np.array([crossed.names.index(name) for name in others], dtype=np.int64)
     of = mean_differences(crossed, first, np.full(len(others), crossed.names.index(base)))

@@ -1,16 +1,16 @@
-"""What scores are worth once it is known that the best of many was picked: techniques pooled in part.
+"""What scores are worth once it is known that the best of many was picked: methods pooled in part.
 
-The technique with the highest mean is, in part, the one with the most luck; the more techniques and the noisier, the
-more so. What is said of selected or of many techniques comes from one hierarchical model, in which the true means of
-the trained techniques scatter around a common one with heavy tails (Student's t with four degrees of freedom), as far
+The method with the highest mean is, in part, the one with the most luck; the more methods and the noisier, the
+more so. What is said of selected or of many methods comes from one hierarchical model, in which the true means of
+the trained methods scatter around a common one with heavy tails (Student's t with four degrees of freedom), as far
 as the data say (flat prior on the spread: Gelman, Bayesian Analysis 1, 2006). A mean is drawn towards the others as
 far as its own error is large beside that spread; one far from all is left where it is. The untouched base is no
-technique: its mean stays as measured.
+method: its mean stays as measured.
 
-The errors of the means are those of the crossed model. What techniques share of them - the luck of the test examples -
-moves all together and is one common part; the rest is taken as each technique's own, its seed variance known with
-that technique's degrees of freedom. Draws come from parallel Gibbs chains; the spread is drawn on a grid with the
-techniques' means integrated out, so that chains do not stick where it is nearly zero.
+The errors of the means are those of the crossed model. What methods share of them - the luck of the test examples -
+moves all together and is one common part; the rest is taken as each method's own, its seed variance known with
+that method's degrees of freedom. Draws come from parallel Gibbs chains; the spread is drawn on a grid with the
+methods' means integrated out, so that chains do not stick where it is nearly zero.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = ["FEWEST", "Pooled", "pooled"]
 Floats = NDArray[np.float64]
 
 FEWEST = 5
-"""Trained techniques from which on a spread between them can be estimated."""
+"""Trained methods from which on a spread between them can be estimated."""
 
 HEAVY = 4.0
-"""Degrees of freedom of the spread between techniques."""
+"""Degrees of freedom of the spread between methods."""
 
 CHAINS, SETTLE, KEPT = 200, 15, 20
 GRID = 24
@@ -41,22 +41,22 @@ LEAST_OWN = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Pooled:
-    """Draws of the true means of techniques, given everything seen."""
+    """Draws of the true means of methods, given everything seen."""
 
     names: tuple[str, ...]
     draws: Floats
     """Shape (draws, T)."""
     shrunk: bool
-    """Techniques lean on each other; else too few are there, and draws are of each mean's own error."""
+    """Methods lean on each other; else too few are there, and draws are of each mean's own error."""
 
     def estimate(self, name: str, level: float) -> Estimate:
-        """A technique's mean and its interval."""
+        """A method's mean and its interval."""
         own = self.draws[:, self.names.index(name)]
         low, high = np.quantile(own, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
         return Estimate(float(own.mean()), float(low), float(high))
 
     def best_chances(self, sign: float) -> dict[str, float]:
-        """Probability that a technique's true mean is the best of all."""
+        """Probability that a method's true mean is the best of all."""
         best = np.bincount((sign * self.draws).argmax(axis=1), minlength=len(self.names))
         return dict(zip(self.names, map(float, best / len(self.draws))))
 
@@ -92,7 +92,7 @@ def _parts(crossed: Crossed, count: int, generator: np.random.Generator) -> tupl
 
 
 def _chains(means: Floats, own: Floats, generator: np.random.Generator) -> Floats:
-    """Draws of the true means of techniques with these errors, shape (CHAINS * KEPT, T)."""
+    """Draws of the true means of methods with these errors, shape (CHAINS * KEPT, T)."""
     count = len(means)
     reach = max(float(np.ptp(means)), float(np.sqrt(own.mean())), 1e-12)
     # evenly spaced, as the prior is flat; the first step stands for a spread of nearly nothing

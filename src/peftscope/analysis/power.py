@@ -1,4 +1,4 @@
-"""How many seeds it takes: to tell two techniques apart, to call identical ones equivalent.
+"""How many seeds it takes: to tell two methods apart, to call identical ones equivalent.
 
 The formulas for studies not yet run are those of a t-test at the strictest level of the correction (level over the
 number of pairs), so that what they name is enough rather than too little. The examples stay as they are; where they
@@ -34,7 +34,7 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 AFFORDABLE = 100
-"""Seeds per technique beyond which no number is named."""
+"""Seeds per method beyond which no number is named."""
 
 POWER = 0.8
 """Chance of finding a difference, and of deciding a pair with ``more_seeds``."""
@@ -42,22 +42,22 @@ POWER = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """What decides how well a difference between two techniques is known."""
+    """What decides how well a difference between two methods is known."""
 
     per_seed: float
     """Variance of the difference that falls with the number of seeds, at one seed of each."""
     fixed: float = 0.0
-    """Variance that does not: techniques that find different examples hard."""
+    """Variance that does not: methods that find different examples hard."""
     num_pairs: int = 1
     """Pairs the correction is over."""
     degrees_per_seed: float = 2.0
-    """Degrees of freedom that each further seed gives: the number of techniques trained."""
+    """Degrees of freedom that each further seed gives: the number of methods trained."""
     level: float = LEVEL
     """1 less the chance of a false verdict."""
 
 
 def seeds_for_difference(gap: float, design: Design, *, power: float = POWER, at_most: int = AFFORDABLE) -> int | None:
-    """Seeds of each technique at which a difference of ``gap`` is found with that power; None beyond ``at_most``.
+    """Seeds of each method at which a difference of ``gap`` is found with that power; None beyond ``at_most``.
 
     Args:
         gap: Difference in the metric's unit.
@@ -76,7 +76,7 @@ def seeds_for_difference(gap: float, design: Design, *, power: float = POWER, at
 def seeds_for_equivalence(
     margin: float, design: Design, *, power: float = 0.9, at_most: int = AFFORDABLE
 ) -> int | None:
-    """Seeds of each technique at which identical ones are called equivalent with that power; None beyond ``at_most``.
+    """Seeds of each method at which identical ones are called equivalent with that power; None beyond ``at_most``.
 
     Both one-sided tests must pass, so that half of what may go wrong falls to each side. Arguments as for
     ``seeds_for_difference``.
@@ -91,7 +91,7 @@ def seeds_for_equivalence(
 
 @dataclass(frozen=True, kw_only=True)
 class More:
-    """What more seeds of two techniques would most likely show."""
+    """What more seeds of two methods would most likely show."""
 
     seeds: int
     """Of each, beside those they have."""
@@ -142,7 +142,7 @@ def chances_to_decide(
     """Chances that a pair is told apart, and is called equivalent, by numbers of seeds; each of their shape.
 
     Args:
-        crossed: The techniques.
+        crossed: The methods.
         of: Differences of pairs.
         index: The pair.
         true: What its difference may truly be, draws.

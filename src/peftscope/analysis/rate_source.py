@@ -21,7 +21,7 @@ def known_source(run: RunSpec, default: float, source: str) -> str | None:
 
     Args:
         run: It does not know whether its study was tuned: a rate is part of its id however it was found.
-        default: The learning rate on the technique's card.
+        default: The learning rate on the method's card.
         source: Where the card has it from.
     """
     if run.learning_rate is None:
@@ -38,7 +38,7 @@ def with_rate_source(record: RunRecord, tunings: Sequence[Tuning]) -> RunRecord:
         record: Of a run of the study.
         tunings: What the study's tuning came to; empty where it has none, which leaves a final run's record as it is.
     """
-    facts, run = record.technique, record.spec
+    facts, run = record.method_facts, record.spec
     if facts is None or facts.learning_rate_source is None:
         return record
     if run.purpose == "trial":
@@ -47,7 +47,7 @@ def with_rate_source(record: RunRecord, tunings: Sequence[Tuning]) -> RunRecord:
         source = CHOSEN if any(_chose(tuning, run) for tuning in tunings) else FORMER
     else:
         return record
-    return record.model_copy(update={"technique": facts.model_copy(update={"learning_rate_source": source})})
+    return record.model_copy(update={"method_facts": facts.model_copy(update={"learning_rate_source": source})})
 
 
 def _chose(tuning: Tuning, run: RunSpec) -> bool:

@@ -1,8 +1,8 @@
-"""Which technique to take: limits filter, preferences rank, and nothing is weighed in secret.
+"""Which method to take: limits filter, preferences rank, and nothing is weighed in secret.
 
-A preference for the score takes the best estimate where it is the last word, and keeps every technique that is not
+A preference for the score takes the best estimate where it is the last word, and keeps every method that is not
 detectably worse than the best where another preference follows. A preference for a cost takes the least of it
-among the techniques that are detectably better than the untouched base, or all where that cannot be told.
+among the methods that are detectably better than the untouched base, or all where that cannot be told.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Recommendation", "Relative", "Tie", "recommend"]
 
 @dataclass(frozen=True, kw_only=True)
 class Tie:
-    """A technique that cannot be told from the choice."""
+    """A method that cannot be told from the choice."""
 
     method: str
     kind: Literal["equivalent", "undecided", "unknown"]
@@ -42,10 +42,10 @@ class Tie:
 
 @dataclass(frozen=True, kw_only=True)
 class Relative:
-    """A relative of the technique the user has, and what makes it one."""
+    """A relative of the method the user has, and what makes it one."""
 
     method: str
-    technique: str
+    card: str
     have: str
     is_choice: bool
     settings: Mapping[str, object] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Recommendation:
     metrics: Mapping[str, str]
     """Quantity -> name of the metric it was read from; those nobody measured are not in it."""
     cheap: tuple[str, ...] = ()
-    """Quantities that make a technique cheap: what training with it takes."""
+    """Quantities that make a method cheap: what training with it takes."""
     choice: Candidate | None
     """None where nothing satisfies the limits; the base where nothing is detectably better than it."""
     leading: Candidate | None
@@ -116,14 +116,14 @@ def recommend(
     prefer: Sequence[str] = (SCORE,),
     traits: Mapping[str, Traits] | None = None,
 ) -> Recommendation:
-    """Choose a technique.
+    """Choose a method.
 
     Args:
         verdict: What the final runs say.
         metrics: What its figures are; those with a ``limit`` can be limited and preferred.
         limits: What the choice has to keep.
         prefer: Quantities, the most important first.
-        traits: What techniques can do, by their names.
+        traits: What methods can do, by their names.
     """
     assert prefer
     quantities = quantities_of(metrics)

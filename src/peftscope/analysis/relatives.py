@@ -1,4 +1,4 @@
-"""Relatives of the technique a user has: what of it to change, rather than another technique to learn."""
+"""Relatives of the method a user has: what of it to change, rather than another method to learn."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ __all__ = ["relatives"]
 def relatives(
     found: Recommendation, have: str, *, traits: Mapping[str, Traits], records: Mapping[str, RunRecord]
 ) -> tuple[Relative, ...]:
-    """Relatives of what the user has among the choice and those tied with it, each technique once.
+    """Relatives of what the user has among the choice and those tied with it, each method once.
 
     Args:
         found: The recommendation.
-        have: Name of the technique the user has.
-        traits: What techniques can do, by their names.
+        have: Name of the method the user has.
+        traits: What methods can do, by their names.
         records: Method -> one of its final runs, which tells the settings it ran with.
     """
     choice = found.choice
-    if choice is None or choice.is_base or have not in traits or choice.technique == have:
+    if choice is None or choice.is_base or have not in traits or choice.card == have:
         return ()
     own, verdict = traits[have], found.verdict
     had = {c.method: records[c.method] for c in verdict.candidates if _ran(c, have) and c.method in records}
     root = own.variant_of or own.name
     kin: list[Relative] = []
     for candidate in [choice, *(verdict.candidate(tie.method) for tie in found.ties)]:
-        known = traits.get(candidate.technique)
+        known = traits.get(candidate.card)
         if known is None or known.name == have or (known.variant_of or known.name) != root:
             continue
-        if any(other.technique == known.name for other in kin):
+        if any(other.card == known.name for other in kin):
             continue
         against, knobs = _set_apart(records.get(candidate.method), had, own, traits)
         kin.append(
             Relative(
                 method=candidate.method,
-                technique=known.name,
+                card=known.name,
                 have=have,
                 is_choice=candidate is choice,
                 settings={k: v for k, v in known.settings.items() if own.settings.get(k) != v},
@@ -54,8 +54,8 @@ def relatives(
     return tuple(kin)
 
 
-def _ran(candidate: Candidate, technique: str) -> bool:
-    return candidate.technique == technique and candidate.score is not None
+def _ran(candidate: Candidate, method: str) -> bool:
+    return candidate.card == method and candidate.score is not None
 
 
 def _set_apart(
@@ -67,7 +67,7 @@ def _set_apart(
         record: A run of the relative.
         had: Runs of what the user has, by their methods; of several the one least different counts.
         own: What the user has; its card counts where it did not run.
-        traits: What techniques can do, by their names.
+        traits: What methods can do, by their names.
     """
     if record is None:
         return None, {}
@@ -87,7 +87,7 @@ def _set_apart(
 def _differing(
     record: RunRecord, others: Mapping[str, object], known: Traits, traits: Mapping[str, Traits]
 ) -> dict[str, tuple[object, object]]:
-    """Settings known of both and not the same, those that make the technique what it is left out."""
+    """Settings known of both and not the same, those that make the method what it is left out."""
     values = {key: (setting_of(record, traits, key), other) for key, other in others.items()}
     return {
         key: pair

@@ -1,7 +1,7 @@
-"""One row per technique and learning rate, over its seeds; failures are shown and counted.
+"""One row per method and learning rate, over its seeds; failures are shown and counted.
 
 Scores are averaged and set against the base within one quality protocol, times and memory averaged within one
-cost protocol: a technique measured under two has two rows, or two entries of cost.
+cost protocol: a method measured under two has two rows, or two entries of cost.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def summarise(
     Args:
         runs: One row per run (``store.frame.frame_of``); trials are passed over.
         examples: One row per run and example (``store.frame.examples_of``).
-        base: Name of the technique that is the untouched base.
+        base: Name of the method that is the untouched base.
         metrics: What else is averaged: over the seeds of a row, or over those of them that share a cost protocol.
         higher_is_better: Direction of the task's score.
         across: Whether to throw all protocols into one, because the user asked for it.
@@ -97,7 +97,7 @@ def _estimates(
     rows = pd.concat(groups)
     shares = examples["score"].between(0.0, 1.0).all()
     answers = answers_in(rows, examples, bounded=bool(shares), sign=sign)
-    bases = [str(place) for place, group in enumerate(groups) if group["technique"].iloc[0] == base]
+    bases = [str(place) for place, group in enumerate(groups) if group["card"].iloc[0] == base]
     trained = trained_in({str(place): group for place, group in enumerate(groups)}, answers, bases, sign=sign)
     if trained is None:
         return {}, {}, {}
@@ -117,8 +117,8 @@ def _row(
     rate = group["learning_rate"].iloc[0]
     return {
         "method": str(group["method"].iloc[0]),
-        "technique": group["technique"].iloc[0],
-        "is_base": bool(group["technique"].iloc[0] == base),
+        "card": group["card"].iloc[0],
+        "is_base": bool(group["card"].iloc[0] == base),
         "learning_rate": None if pd.isna(rate) else float(rate),
         "quality_protocol": group["quality_protocol"].iloc[0],
         "num_seeds": len(good),

@@ -1,4 +1,4 @@
-"""Tiers: the techniques not detectably worse than the best, then the same on the rest.
+"""Tiers: the methods not detectably worse than the best, then the same on the rest.
 
 The top tier is a model confidence set (Hansen, Lunde and Nason, Econometrica 79, 2011): are all left equal? If not,
 the loser of the clearest contrast leaves, and the question is asked again. Comparing each with the one that happened
@@ -6,7 +6,7 @@ to score highest would be wrong: that one is partly the luckiest, and the correc
 procedure supplies. The set holds the best with the probability of the level.
 
 Two families of contrasts are asked at once, both in their paper: every pair (their range statistic), and each
-technique against the mean of the others. The second finds one that stands out from many alike, whose mean is known
+method against the mean of the others. The second finds one that stands out from many alike, whose mean is known
 better than any of theirs alone; the first finds groups.
 
 The largest of many dependent t-statistics is drawn from normal scores with the estimated correlation, each contrast
@@ -33,7 +33,7 @@ TINY = 1e-300
 
 @dataclass(frozen=True, kw_only=True)
 class _Means:
-    """Means of all techniques with what tests of their equality share."""
+    """Means of all methods with what tests of their equality share."""
 
     crossed: Crossed
     sign: float
@@ -74,7 +74,7 @@ def _best_set(means: _Means, left: list[int], alpha: float) -> set[int]:
         remaining.remove(leaver)
     pairs = np.zeros(len(means.drawn), np.float32)
     inside = [remaining[0]]
-    # sets grow by the technique that left them, so that each pair is drawn once
+    # sets grow by the method that left them, so that each pair is drawn once
     p_values = np.empty(len(leavers))
     for step in range(len(leavers) - 1, -1, -1):
         pairs = np.maximum(pairs, _drawn_pairs(means, inside, leavers[step]))

@@ -1,4 +1,4 @@
-"""What is known of a technique before it is run, as far as decisions need it, and the settings it ran with."""
+"""What is known of a method before it is run, as far as decisions need it, and the settings it ran with."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["Traits", "setting_of"]
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """One technique: plain data made from its card."""
+    """One method: plain data made from its card."""
 
     name: str
     variant_of: str | None = None
-    """Name of the technique it is a variant of."""
+    """Name of the method it is a variant of."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the config that make it this technique (``use_dora=True``)."""
+    """Fields of the config that make it this method (``use_dora=True``)."""
     knobs: Mapping[str, Any] = field(default_factory=dict)
     """Fields a user may change, with the card's defaults."""
     optimizer: str | None = None
@@ -37,7 +37,7 @@ class Traits:
 def setting_of(record: RunRecord, traits: Mapping[str, Traits], key: str) -> Any:
     """A setting as it was built, or as it was asked for; None where neither says."""
     method = record.spec.method
-    built = record.technique.peft_config if record.technique is not None else None
+    built = record.method_facts.peft_config if record.method_facts is not None else None
     for source in (built, method.peft_config, method.knobs, traits[method.name].knobs):
         if source is not None and key in source:
             return source[key]

@@ -1,4 +1,4 @@
-"""What tuning a technique came to: its trials in the order they were offered, and the one chosen."""
+"""What tuning a method came to: its trials in the order they were offered, and the one chosen."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """The tuning of one technique."""
+    """The tuning of one method."""
 
     method: str
     num_offered: int
-    """Trials offered at most, short and full ones: the same for every technique."""
+    """Trials offered at most, short and full ones: the same for every method."""
     effort: Effort | None = None
     """The protocol; None where a number of trials was given."""
     trials: tuple[Trial, ...]

@@ -26,7 +26,7 @@ PairVerdict = Literal["better", "worse", "equivalent", "undecided"]
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSummary:
-    """A measured quantity over the seeds of a technique."""
+    """A measured quantity over the seeds of a method."""
 
     mean: float
     low: float
@@ -50,11 +50,11 @@ class FailedRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A technique at its frozen configuration; the untouched base is one too."""
+    """A method at its frozen configuration; the untouched base is one too."""
 
     method: str
     """Title in the study."""
-    technique: str
+    card: str
     """Name of the card."""
     is_base: bool = False
     learning_rate: float | None = None
@@ -70,7 +70,7 @@ class Candidate:
     pooled: Estimate | None = None
     """The same where it is known that this one was picked among many (``pooling``); None where they are too few."""
     best_chance: float | None = None
-    """Probability of being the best of all candidates; None where techniques are too few."""
+    """Probability of being the best of all candidates; None where methods are too few."""
     gain: Estimate | None = None
     """Over the base, positive is better."""
     metrics: Mapping[str, MetricSummary] = field(default_factory=dict)
@@ -80,7 +80,7 @@ class Candidate:
     single: bool = False
     """One training without scores per example: no interval can be given."""
     edge: Edge | None = None
-    """Side on which tuning found no worse learning rate: a better one may lie beyond, and the technique is understated.
+    """Side on which tuning found no worse learning rate: a better one may lie beyond, and the method is understated.
     None where the rate is bracketed, and without tuning."""
     bracket: tuple[float | None, float | None] = (None, None)
     """The next lower and the next higher learning rate that turned out worse in tuning."""
@@ -103,7 +103,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two techniques on the same test examples."""
+    """Two methods on the same test examples."""
 
     first: str
     second: str
@@ -119,7 +119,7 @@ class Pair:
     superiority: float | None
     """Probability that a new training of the first scores higher than one of the second, on the same examples."""
     by_steady: bool = False
-    """The difference is of the trainings that went right: it is the clearer one, and the better technique goes wrong
+    """The difference is of the trainings that went right: it is the clearer one, and the better method goes wrong
     no more often."""
     more_seeds: More | None = None
     """Undecided pairs: about how many more seeds of each would most likely decide it, and how; None where no

@@ -30,7 +30,7 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="peftscope",
-    help="Find the PEFT technique that is best for your model, your data and your limits.",
+    help="Find the PEFT method that is best for your model, your data and your limits.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

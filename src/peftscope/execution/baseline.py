@@ -1,4 +1,4 @@
-"""The untouched base's values: measured once, before any technique touches it, and kept for all runs."""
+"""The untouched base's values: measured once, before any method touches it, and kept for all runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["retention_baseline"]
 def retention_baseline(retention: Retention, loaded: LoadedModel, spec: ModelSpec, cache: Path) -> dict[str, Tensor]:
     """The base's values for forgetting and drift, from the cache or measured now.
 
-    Must be called before a technique touches the model; the key holds everything that decides the values.
+    Must be called before a method touches the model; the key holds everything that decides the values.
 
     Raises:
         StoreError: The cache cannot be written to.

@@ -34,7 +34,7 @@ def remaining(
 ) -> Eta | None:
     """Time to the end of a study.
 
-    A start is expected to take what starts of its kind (final runs, trials to the same rung) and its technique took,
+    A start is expected to take what starts of its kind (final runs, trials to the same rung) and its method took,
     or else all of its kind, or else its share of the steps of all that trained. The base, which is not trained,
     counts for the base alone.
 
@@ -84,7 +84,7 @@ class _Rates:
     def __init__(self, finished: Iterable[RunRecord], under_way: Sequence[tuple[RunSpec, RunState]]) -> None:
         took = [(r, t) for r in finished if r.status in ("ok", "eliminated") and (t := wall_time(r)) is not None]
         trained = [(Job.of(r), t) for r, t in took if _trains(r.spec)]
-        self.by_technique = _means((_kind(start, start.run.method.name), t) for start, t in trained)
+        self.by_method = _means((_kind(start, start.run.method.name), t) for start, t in trained)
         self.by_kind = _means((_kind(start), t) for start, t in trained)
         steps = sum(start.num_steps for start, _ in trained)
         self.step_s = sum(t for _, t in trained) / steps if steps else None
@@ -109,7 +109,7 @@ class _Rates:
         if not _trains(start.run):
             return _known(self.untrained)
         own, alike = _kind(start, start.run.method.name), _kind(start)
-        expected = self.by_technique.get(own, self.by_kind.get(alike))
+        expected = self.by_method.get(own, self.by_kind.get(alike))
         if expected is None and self.step_s is not None:
             expected = self.step_s * start.num_steps
         if expected is not None:
@@ -133,8 +133,8 @@ def _trains(spec: RunSpec) -> bool:
     return spec.learning_rate is not None
 
 
-def _kind(start: Job, technique: str = "") -> str:
-    return f"{technique} {start.run.purpose} {start.first_step}-{start.until or 'end'}"
+def _kind(start: Job, method: str = "") -> str:
+    return f"{method} {start.run.purpose} {start.first_step}-{start.until or 'end'}"
 
 
 def _training_left(state: RunState) -> float:

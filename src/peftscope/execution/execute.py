@@ -190,7 +190,7 @@ class _Run:
             status=attempt.status,
             reason=attempt.reason,
             attempts=(attempt,),
-            technique=None
+            method_facts=None
             if built is None
             else MethodFacts(
                 tuner_class=built.tuner_class,
@@ -266,7 +266,7 @@ class _Run:
 
     def _train(self, built: Built, task: Task, predictor: Predictor) -> None:
         spec = self.spec
-        assert spec.learning_rate is not None, "a technique that trains has a learning rate"
+        assert spec.learning_rate is not None, "a method that trains has a learning rate"
         device = next(built.model.parameters()).device
         optimizer = built.make_optimizer(settings_of(spec))
         self._stage("train")

@@ -50,7 +50,7 @@ def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
     wanted = {run.run_id for run in study_progress(study, records).runs}
     try:
         former = study_progress(before, records).runs
-    except PeftscopeError:  # of a technique that is no longer there
+    except PeftscopeError:  # of a method that is no longer there
         former = ()
     left = [run for run in former if run.run_id not in wanted and run.run_id in records]
     return [
@@ -95,7 +95,7 @@ def _has_ended(folder: Path, study: StudySpec) -> bool:
     """Whether all its runs came to something, so that there was a verdict to read."""
     try:
         return not study_progress(study, _records(folder)).pending
-    except PeftscopeError:  # of a technique that is no longer there
+    except PeftscopeError:  # of a method that is no longer there
         return False
 
 

@@ -150,7 +150,7 @@ class _Launch:
         return record if record is not None and is_finished(record, self.checked.quality_protocol, start) else None
 
     def _report_upcoming(self) -> None:
-        self._tell("foreseen", [*self.pending, *self.scheduler.upcoming()], self.scheduler.num_runs)
+        self._tell("upcoming", [*self.pending, *self.scheduler.upcoming()], self.scheduler.num_runs)
 
     def _work_off(self, interrupts: Interrupts) -> None:
         stopping = False

@@ -54,8 +54,8 @@ def memory_budget_for(checked: CheckResult, share: Resources, *, try_all: bool) 
         try_all: Refuse nothing.
     """
     memory = checked.machine.memory_bytes
-    known = {f.footprint.technique: f.footprint.peak_bytes for f in checked.forecasts}
-    too_large = {f.footprint.technique: _reason(f, memory) for f in checked.forecasts if f.fits is False}
+    known = {f.footprint.method: f.footprint.peak_bytes for f in checked.forecasts}
+    too_large = {f.footprint.method: _reason(f, memory) for f in checked.forecasts if f.fits is False}
     what_then = "tried all the same" if try_all else "not tried; --try-all tries it"
     return MemoryBudget(
         memory_bytes=memory,

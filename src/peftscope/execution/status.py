@@ -145,7 +145,7 @@ def _standing(study: StudySpec | None, records: dict[str, RunRecord], notes: lis
         return None
     try:
         return study_progress(study, records)
-    except SpecError as error:  # a technique of another version
+    except SpecError as error:  # a method of another version
         notes.append(f"runs still to do are not known: {'; '.join(error.problems)}")
         return None
 

@@ -1,4 +1,4 @@
-"""Counting on the ``meta`` device: a technique on a base, a step of the real loop, storages that come and go."""
+"""Counting on the ``meta`` device: a method on a base, a step of the real loop, storages that come and go."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from peftscope.training.memory_settings import prepare
 __all__ = ["MemoryCounter", "ModelSizes"]
 
 MAX_STEPS = 10_000
-"""Schedules of techniques are laid out over so many, so that the step that is counted is one of the first."""
+"""Schedules of methods are laid out over so many, so that the step that is counted is one of the first."""
 LEARNING_RATE = 1e-4
 """Any will do: memory does not depend on it."""
 
@@ -35,20 +35,20 @@ class ModelSizes:
 
     base_sizes: list[int]
     adapter_sizes: list[int]
-    """Of what the technique added."""
+    """Of what the method added."""
     num_trainable_params: int
     num_total_params: int
 
 
 class MemoryCounter:
-    """A technique built on the ``meta`` device, to count steps of any batch size and length on.
+    """A method built on the ``meta`` device, to count steps of any batch size and length on.
 
     Args:
         question: What is asked about; batch size and length are each call's own.
         warn: Takes one line for every setting that is changed or not used.
 
     Raises:
-        TechniqueRefused: The technique does not fit the base.
+        MethodRefused: The method does not fit the base.
     """
 
     def __init__(self, query: FootprintQuery, warn: Callable[[str], None]) -> None:

@@ -1,6 +1,6 @@
-"""What training and scoring with a technique will take, before anything is downloaded or run.
+"""What training and scoring with a method will take, before anything is downloaded or run.
 
-The model is built from its config on the ``meta`` device, the technique is put on it, and one step of the real
+The model is built from its config on the ``meta`` device, the method is put on it, and one step of the real
 training loop is done there: nothing is computed, and every storage that would come and go is noted in order. What
 an accelerator would reserve for them its caching allocator decides, of which :mod:`peftscope.footprint.allocator` is a
 model. Where blocks repeat, a few of them are counted for all (:mod:`peftscope.footprint.layers`).
@@ -27,7 +27,7 @@ __all__ = ["FootprintEstimator", "footprint"]
 
 
 def footprint(query: FootprintQuery) -> Footprint:
-    """Predict what a technique takes; what fails becomes the reason for what is missing."""
+    """Predict what a method takes; what fails becomes the reason for what is missing."""
     found = _Found(query.method.title, query.experiment)
     failure = capture(lambda: _predict(query, found))
     if failure is not None:
@@ -40,14 +40,14 @@ def footprint(query: FootprintQuery) -> Footprint:
 class _Found:
     """What is known so far."""
 
-    technique: str
+    method: str
     experiment: str | None
     values: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def footprint(self) -> Footprint:
         notes = tuple(dict.fromkeys(self.notes))
-        return Footprint(technique=self.technique, experiment=self.experiment, notes=notes, **self.values)
+        return Footprint(method=self.method, experiment=self.experiment, notes=notes, **self.values)
 
 
 def _predict(query: FootprintQuery, found: _Found) -> None:
@@ -70,14 +70,14 @@ def _predict(query: FootprintQuery, found: _Found) -> None:
 
 
 class FootprintEstimator:
-    """Peaks of a technique on a base, for any batch size and length.
+    """Peaks of a method on a base, for any batch size and length.
 
     Args:
         question: What is asked about.
         warn: Takes one line for every setting that is changed or not used.
 
     Raises:
-        TechniqueRefused: The technique does not fit the base.
+        MethodRefused: The method does not fit the base.
     """
 
     def __init__(self, query: FootprintQuery, warn: Callable[[str], None]) -> None:
@@ -125,7 +125,7 @@ class FootprintEstimator:
 
 @dataclass(frozen=True, kw_only=True)
 class _Shallow:
-    """A technique on few blocks, and what follows for all."""
+    """A method on few blocks, and what follows for all."""
 
     depths: Depths
     less: MemoryCounter
@@ -135,7 +135,7 @@ class _Shallow:
 
 
 def _shallow(query: FootprintQuery, warn: Callable[[str], None]) -> _Shallow | None:
-    """A technique on two small depths; None where a third one does not have what would follow from them."""
+    """A method on two small depths; None where a third one does not have what would follow from them."""
     depths = depths_of(query.profile)
     if depths is None:
         return None

@@ -1,4 +1,4 @@
-"""What is predicted of a technique, and how it stands to a limit; no torch here, so that it can be told anywhere."""
+"""What is predicted of a method, and how it stands to a limit; no torch here, so that it can be told anywhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Breakdown:
     weights: int = 0
     """The base's parameters and buffers."""
     adapter: int = 0
-    """What the technique put on it."""
+    """What the method put on it."""
     gradients: int = 0
     optimizer_state: int = 0
     """With the copies the optimizer's step works on."""
@@ -37,9 +37,9 @@ class Breakdown:
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
-    """What one technique takes. Bytes are whole numbers; None is unknown, and ``reason`` says why."""
+    """What one method takes. Bytes are whole numbers; None is unknown, and ``reason`` says why."""
 
-    technique: str
+    method: str
     experiment: str | None = None
     num_trainable_params: int | None = None
     num_total_params: int | None = None
@@ -64,12 +64,12 @@ class Footprint:
     reason: str | None = None
     """Why something is missing."""
     refused: bool = False
-    """The technique does not train here; the reason says why."""
+    """The method does not train here; the reason says why."""
 
     def step_time_s(self, tflops: float | None) -> float | None:
         """Seconds of a training step on a device that does 10¹² operations so many times a second.
 
-        >>> Footprint(technique="lora", flops_per_step=3 * 10**12).step_time_s(1.5)
+        >>> Footprint(method="lora", flops_per_step=3 * 10**12).step_time_s(1.5)
         2.0
         """
         if tflops is None or self.flops_per_step is None:

@@ -1,4 +1,4 @@
-"""Footprints of many techniques at once, set against a limit: what fits, and what would make the others fit."""
+"""Footprints of many methods at once, set against a limit: what fits, and what would make the others fit."""
 
 from __future__ import annotations
 

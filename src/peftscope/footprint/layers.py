@@ -23,7 +23,7 @@ from peftscope.models.kinds.base import ModelProfile
 __all__ = ["Depths", "deepened", "depths_of"]
 
 STRIDE = 4
-"""Depths are this far apart, or a multiple of the model's own period: some techniques share across a few blocks."""
+"""Depths are this far apart, or a multiple of the model's own period: some methods share across a few blocks."""
 NEAR = 0.75
 """Share of what the passes need beside the model, from which on the optimizer's step may be the larger one with
 what the allocator adds to it."""

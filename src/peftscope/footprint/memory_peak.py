@@ -19,7 +19,7 @@ STEPS_APART = 2
 left."""
 HEAP_SHARE = 0.39
 """On a CPU: what the C library's heap holds beyond live storage, as a share of all but the base. Small objects that
-outlive large ones keep it from giving memory back. From a run of LoRA; how near it comes to twelve techniques is in
+outlive large ones keep it from giving memory back. From a run of LoRA; how near it comes to twelve methods is in
 ``benchmarks/footprint_measured.md``."""
 
 
@@ -29,7 +29,7 @@ class HeldTensor:
 
     base: Sequence[int]
     adapter: Sequence[int]
-    """Of the technique, and of the batch."""
+    """Of the method, and of the batch."""
     beside: Sequence[int] = ()
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a prediction: a technique, a base, and the circumstances of the training."""
+"""What is asked of a prediction: a method, a base, and the circumstances of the training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Workload:
     """Checkpointing, clipping, accumulation, the adapter's type; steps and batch size do not matter here."""
     target: Target = "accelerator"
     optimizer: str | None = None
-    """One of ``methods.optimizers.GENERAL`` instead of what runs take; techniques with one of their own keep it."""
+    """One of ``methods.optimizers.GENERAL`` instead of what runs take; methods with one of their own keep it."""
     eval_batch_size: int | None = None
     """None scores in batches of the training's size …"""
     eval_length: int | None = None
@@ -37,7 +37,7 @@ class Workload:
 
 @dataclass(frozen=True, kw_only=True)
 class FootprintQuery:
-    """What is asked about: a technique on a base under some circumstances."""
+    """What is asked about: a method on a base under some circumstances."""
 
     method: MethodSpec
     profile: ModelProfile
@@ -53,7 +53,7 @@ class FootprintQuery:
 
 
 def footprint_queries(study: StudySpec, profile: ModelProfile) -> list[FootprintQuery]:
-    """Every technique of a study, in its training's batches at their longest."""
+    """Every method of a study, in its training's batches at their longest."""
     train = study.train
     length = options_of(study.task).longest or DEFAULT_LENGTH
     workload = Workload(batch_size=train.batch_size, length=length, train=train)

@@ -29,7 +29,7 @@ class Trained:
     """A trained model, and what it was trained on and with."""
 
     built: Built
-    """The model with the technique on it."""
+    """The model with the method on it."""
     kind: ModelKind
     task: Task
     predictor: Predictor

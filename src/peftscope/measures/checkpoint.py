@@ -11,7 +11,7 @@ __all__ = ["Checkpoint"]
 
 
 class Checkpoint(Measurement):
-    """Saves the weights a technique trained; a run without them is no result."""
+    """Saves the weights a method trained; a run without them is no result."""
 
     stage: ClassVar[str] = "save"
     beside: ClassVar[bool] = False

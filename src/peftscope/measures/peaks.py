@@ -42,7 +42,7 @@ def metered_training_bytes(trained: Trained) -> int:
     """Peak of live storage, in bytes, over a few real steps at the longest batch; changes the weights.
 
     The learning rate is zero, so that the weights stay what they are: memory does not depend on it. The
-    technique's hook after the step is left out, since it counts the steps of the real training; what the hook
+    method's hook after the step is left out, since it counts the steps of the real training; what the hook
     keeps is counted.
     """
     built, task, spec = trained.built, trained.task, trained.spec

@@ -1,1 +1,1 @@
-"""The technique catalog, and building a model with a technique: the only room that knows technique names."""
+"""The method catalog, and building a model with a method: the only room that knows method names."""

@@ -20,7 +20,7 @@ __all__ = ["config_from_published", "method_name"]
 Warn = Callable[[str], None]
 
 OWN_OPTIMIZERS = {"lora-fa": "lora-fa", "lora+": "lora-plus", "riemannian": "lora-riemannian"}
-"""Optimizers of the public benchmark that make a technique of LoRA -> ours."""
+"""Optimizers of the public benchmark that make a method of LoRA -> ours."""
 
 # LoRA variants whose cards fix no field of the config, since they cannot run here.
 _TELLTALES = {"alora_invocation_tokens": "alora", "arrow_config": "arrow"}

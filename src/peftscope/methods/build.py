@@ -1,4 +1,4 @@
-"""Building a model with a technique, and proving that it is the technique asked for."""
+"""Building a model with a method, and proving that it is the method asked for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from peftscope.schema.study import MethodSpec
 
 __all__ = ["BuildContext", "Built", "build", "starts_from_data"]
 
-# What peft raises when a technique does not fit a base; anything else is a defect and must show as one.
+# What peft raises when a method does not fit a base; anything else is a defect and must show as one.
 _REFUSALS = (
     ValueError,
     TypeError,
@@ -40,7 +40,7 @@ _REFUSALS = (
 
 @dataclass(kw_only=True)
 class Built:
-    """A base with a technique on it, ready to train."""
+    """A base with a method on it, ready to train."""
 
     model: nn.Module
     card: Card
@@ -81,7 +81,7 @@ class Built:
         twice. Full fine-tuning and the base have nothing to merge and return the model itself.
 
         Raises:
-            TechniqueRefused: The technique cannot merge, or cannot into a quantized base.
+            MethodRefused: The method cannot merge, or cannot into a quantized base.
         """
         if self.card.peft_type is None:
             return self.model
@@ -104,14 +104,14 @@ class Built:
 
 
 def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
-    """Put a technique on a base, in place, on the device the base is on.
+    """Put a method on a base, in place, on the device the base is on.
 
     The base must not be used by itself afterwards. Random numbers come from the global generator: the caller
     seeds it just before.
 
     Raises:
         SpecError: The method does not exist or a knob of it is wrong.
-        TechniqueRefused: The technique does not fit this base or these settings; the message is the reason.
+        MethodRefused: The method does not fit this base or these settings; the message is the reason.
     """
     card = catalog.card(method.name)
     if card.refused is not None:
@@ -226,7 +226,7 @@ def _without_peft(base: nn.Module, card: Card, quantization: str | None) -> Buil
 
 
 def _tuner(model: Any) -> nn.Module:
-    """What makes the technique: the tuner around the base, or the prompt encoder."""
+    """What makes the method: the tuner around the base, or the prompt encoder."""
     tuner = model.prompt_encoder[ADAPTER] if model.peft_config[ADAPTER].is_prompt_learning else model.base_model
     assert isinstance(tuner, nn.Module)
     return tuner
@@ -237,7 +237,7 @@ def _class_name(thing: object) -> str:
 
 
 def _assert_own(model: Any, card: Card, *, exact: bool) -> None:
-    """The technique asked for is the one built: type, tuner class, fixed fields and LoRA variant.
+    """The method asked for is the one built: type, tuner class, fixed fields and LoRA variant.
 
     ``exact`` is off for a config taken as it is, which may be a variant the card does not describe.
     """

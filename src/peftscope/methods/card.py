@@ -1,6 +1,6 @@
-"""What we know of a technique before running it: the card, and the hooks by which it differs from the rest.
+"""What we know of a method before running it: the card, and the hooks by which it differs from the rest.
 
-Cards are data, free of torch and peft, so that listing them takes milliseconds. What a technique needs
+Cards are data, free of torch and peft, so that listing them takes milliseconds. What a method needs
 besides its config (an optimizer, a call after each step, data for its initialisation) is named on the card
 and implemented in :mod:`peftscope.methods.hooks` and its neighbours.
 """
@@ -45,7 +45,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:
-    """The paper a technique comes from."""
+    """The paper a method comes from."""
 
     title: str
     arxiv: str | None
@@ -81,7 +81,7 @@ class Rate:
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One technique."""
+    """One method."""
 
     name: str
     """Our name: lower case, words joined by ``-``; the one users know (``lora``, ``rslora``, ``lora-fa``)."""
@@ -96,7 +96,7 @@ class Card:
     """One sentence in our own words."""
     paper: Paper | None
     config: dict[str, Any] = field(default_factory=dict)
-    """Fields of the ``peft`` config that make it this technique; not to be changed (``use_dora=True``)."""
+    """Fields of the ``peft`` config that make it this method; not to be changed (``use_dora=True``)."""
     knobs: dict[str, Any] = field(default_factory=dict)
     """Fields a user may change, with our defaults."""
     rate: Rate | None = None
@@ -130,7 +130,7 @@ class Card:
     @property
     def resumes(self) -> bool:
         """Whether a paused training goes on from its weights and optimizer. What a call after each step gathers
-        (importance scores) or a penalty draws (MonteCLoRA's samples) is in neither, so that such a technique starts
+        (importance scores) or a penalty draws (MonteCLoRA's samples) is in neither, so that such a method starts
         from its first step again, which gives the same and costs the time.
         """
         return self.step_hook is None and self.penalty is None

@@ -1,6 +1,6 @@
-"""Checkpoints: what a technique leaves on disk, and a model from it that gives the same outputs.
+"""Checkpoints: what a method leaves on disk, and a model from it that gives the same outputs.
 
-Safetensors only; a pickle is never read. Loading starts from the *original* base: techniques that change the
+Safetensors only; a pickle is never read. Loading starts from the *original* base: methods that change the
 base's weights change them again, from the base alone where that suffices, and from the saved start of the
 adapter (``initial_adapter.safetensors``) where the change came from data or chance.
 """
@@ -74,7 +74,7 @@ def saved_bytes(built: Built, entries: dict[str, Entry] | None = None) -> Range:
     finished training, where no two directions are equally important.
 
     Args:
-        built: The technique.
+        built: The method.
         entries: What its file would hold on a model of other depth; None takes ``saved_entries``.
     """
     entries = saved_entries(built) if entries is None else entries
@@ -128,7 +128,7 @@ def load(base: nn.Module, folder: Path, card: Card) -> nn.Module:
         config.init_lora_weights = True  # the data are not here; what they led to is in the files
     config.inference_mode = True
     with warnings.catch_warnings():
-        # What peft has to say about the technique on this base it said when it was built.
+        # What peft has to say about the method on this base it said when it was built.
         warnings.simplefilter("ignore")
         model = get_peft_model(base, config, autocast_adapter_dtype=_was_cast(state))
     without_own_loss_terms(model, card)

@@ -33,8 +33,8 @@ def configure(base: nn.Module, method: MethodSpec, card: Card, context: BuildCon
     """Make the ``peft`` config of a method on a base.
 
     Raises:
-        SpecError: A knob does not exist or is what makes the technique itself.
-        MethodRefused: The base has nothing to adapt, or lacks what the technique needs.
+        SpecError: A knob does not exist or is what makes the method itself.
+        MethodRefused: The base has nothing to adapt, or lacks what the method needs.
         ValueError: ``peft`` refuses the values (and other errors of ``peft``'s).
     """
     if method.peft_config is not None:

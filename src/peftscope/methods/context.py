@@ -1,4 +1,4 @@
-"""What building a technique needs to know besides the base and the technique."""
+"""What building a method needs to know besides the base and the method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ADAPTER = "default"
 
 
 class Inputs(Protocol):
-    """What techniques that start from data or from a text need to know of a kind's inputs."""
+    """What methods that start from data or from a text need to know of a kind's inputs."""
 
     def samples(self, batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Each sample of a training batch on its own and without padding, as the base takes it: ``model(**sample)``."""
@@ -36,7 +36,7 @@ class BuildContext:
 
     seed: int
     max_steps: int
-    """Optimizer steps of the training to come; schedules of techniques are laid out over them."""
+    """Optimizer steps of the training to come; schedules of methods are laid out over them."""
     learning_rate: float | None
     warn: Callable[[str], None]
     """Takes one line for every setting that is changed or not used."""

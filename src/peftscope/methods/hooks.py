@@ -1,4 +1,4 @@
-"""What a technique does besides gradient steps: calls after each step, terms added to the training loss."""
+"""What a method does besides gradient steps: calls after each step, terms added to the training loss."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ PENALTIES: dict[str, Callable[[Any], Callable[[], Tensor]]] = {
 
 
 def without_own_loss_terms(model: Any, card: Card) -> None:
-    """Keep a technique's own terms out of ``outputs.loss``, so that losses compare between techniques.
+    """Keep a method's own terms out of ``outputs.loss``, so that losses compare between methods.
 
     AdaLoRA's penalty hangs on weights alone and stands apart, in ``PENALTIES``. ShadowPEFT's auxiliary loss
     needs the batch: in training it stays where ``peft`` adds it, in evaluation it is left out.

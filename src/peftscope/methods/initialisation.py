@@ -21,10 +21,10 @@ Batch = dict[str, Tensor]
 
 
 def attach(base: nn.Module, config: Any, card: Card, method: MethodSpec, context: BuildContext) -> Any:
-    """Put the technique of a config on a base, with the initialisation its card asks for.
+    """Put the method of a config on a base, with the initialisation its card asks for.
 
     Raises:
-        TechniqueRefused: The initialisation needs data or a text that are not there or do not suffice.
+        MethodRefused: The initialisation needs data or a text that are not there or do not suffice.
         ValueError: ``peft`` refuses (and other errors of ``peft``'s).
     """
     if device_of(base) == "meta":
@@ -176,4 +176,4 @@ INITIALISATIONS: dict[str, Callable[[nn.Module, Any, dict[str, Any], BuildContex
     "lora-ga": _lora_ga,
     "kv-prefix": _kv_prefix,
 }
-"""Attaches a technique with its own initialisation: base, config, knobs, context."""
+"""Attaches a method with its own initialisation: base, config, knobs, context."""

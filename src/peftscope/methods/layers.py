@@ -1,4 +1,4 @@
-"""Whether a technique treats some blocks of a model otherwise than the rest."""
+"""Whether a method treats some blocks of a model otherwise than the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimizers: AdamW for all, and those that belong to a technique."""
+"""Optimizers: AdamW for all, and those that belong to a method."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class OptimizerSettings:
 
 
 GENERAL = ("adamw", "adamw-8bit", "sgd", "adafactor")
-"""Optimizers that belong to no technique. Runs take the first; memory can be predicted with any."""
+"""Optimizers that belong to no method. Runs take the first; memory can be predicted with any."""
 MOMENTUM = 0.9
 """Of SGD."""
 
 
 def settings_of(run: RunSpec) -> OptimizerSettings:
     """The optimizer's settings of a run: the study's, then what the method overrides."""
-    assert run.learning_rate is not None, "a technique that trains has a learning rate"
+    assert run.learning_rate is not None, "a method that trains has a learning rate"
     own = dict(run.method.optimizer)
     decay = own.pop("weight_decay", run.train.weight_decay)
     return OptimizerSettings(learning_rate=run.learning_rate, weight_decay=decay, extra=own)

@@ -1,4 +1,4 @@
-"""Attaching a technique for its shapes alone: every tensor on the meta device, no value computed.
+"""Attaching a method for its shapes alone: every tensor on the meta device, no value computed.
 
 Counting parameters and bytes needs names, shapes and types. ``peft`` initialises with values all the same: it draws
 permutations on the CPU, decomposes weights, clusters them. Under :func:`shapes_only` factories make meta tensors,
@@ -124,7 +124,7 @@ _ANSWERS: dict[Any, Callable[..., Any]] = {
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
-    """Within it, ``peft`` attaches a technique to a base on meta with the real build's names, shapes and types.
+    """Within it, ``peft`` attaches a method to a base on meta with the real build's names, shapes and types.
 
     Values are not to be asked for: what is read of one is a constant. Where data decide a shape (AdaMSS' clusters)
     the fakes share evenly, so that counts, not single shapes, are those of a real build.
@@ -143,7 +143,7 @@ def shapes_only() -> Iterator[None]:
 
 @contextmanager
 def steps_on_shapes() -> Iterator[None]:
-    """Within it, a technique that was attached under ``shapes_only`` goes through steps on meta.
+    """Within it, a method that was attached under ``shapes_only`` goes through steps on meta.
 
     What its forward pass selects by value (WaveFT's places inside the padding) is taken to be all; sparse parts, for
     which meta has no kernels, are those of :mod:`peftscope.methods.sparse_shapes`.

@@ -1,4 +1,4 @@
-"""Sparse parts of techniques on ``meta``, which has no sparse tensors: what they keep, take and give, by shape."""
+"""Sparse parts of methods on ``meta``, which has no sparse tensors: what they keep, take and give, by shape."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which modules a technique adapts: one policy for all, and what a built model really adapted.
+"""Which modules a method adapts: one policy for all, and what a built model really adapted.
 
 The policy is all linear layers of the transformer blocks, the head excluded. It is written out as an explicit
-list of names, so that two techniques with the same policy adapt the same modules whatever ``peft``'s own
+list of names, so that two methods with the same policy adapt the same modules whatever ``peft``'s own
 defaults for the architecture are.
 """
 
@@ -58,7 +58,7 @@ def linear_targets(base: nn.Module) -> list[str]:
     head.
 
     Raises:
-        TechniqueRefused: The model has no linear layer.
+        MethodRefused: The model has no linear layer.
     """
     head = getattr(base, "get_output_embeddings", None)
     output = head() if callable(head) else None

@@ -22,7 +22,7 @@ __all__ = ["COST", "NEITHER", "QUALITY", "Decides", "declared", "settings_that_d
 class Decides:
     """What a setting decides; stands in the annotation of its field.
 
-    ``neither``: it is what is compared (technique, learning rate, seed), something else stands for it (the hash of the
+    ``neither``: it is what is compared (method, learning rate, seed), something else stands for it (the hash of the
     weights for the model's source), or it changes no figure.
     """
 

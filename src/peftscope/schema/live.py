@@ -13,7 +13,7 @@ class RunState(Frozen):
 
     run_id: str
     title: str
-    """Technique, learning rate and seed, to be shown."""
+    """Method, learning rate and seed, to be shown."""
     worker: int
     """Place among the workers, from 0."""
     num_workers: int

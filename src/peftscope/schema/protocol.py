@@ -13,7 +13,7 @@ __all__ = ["Protocol"]
 
 
 class Protocol(Frozen):
-    """What decides quality, and what decides cost beside it. Technique, learning rate and seed are in neither."""
+    """What decides quality, and what decides cost beside it. Method, learning rate and seed are in neither."""
 
     quality: dict[str, Any]
     """Weights, task version, data, split, prompt, budget, batch, loss, type, decoding."""

@@ -59,7 +59,7 @@ class MethodFacts(Frozen):
     tuner_class: str
     """Class of the tuner, such as ``peft.tuners.lora.model.LoraModel``."""
     adapted_modules: tuple[str, ...]
-    """Full names of the base's modules the technique touches."""
+    """Full names of the base's modules the method touches."""
     peft_config: dict[str, Any] | None
     """The config as ``peft`` holds it."""
     learning_rate_source: str | None = None
@@ -106,7 +106,7 @@ class RunRecord(Frozen):
     reason: str | None = None
     """Why the run is not ``ok``."""
     attempts: tuple[Attempt, ...] = ()
-    technique: MethodFacts | None = None
+    method_facts: MethodFacts | None = None
     base_width: int | None = None
     """Hidden size of the base, by which a search of learning rates begins; None where it is not known."""
     weights_sha256: str | None = None

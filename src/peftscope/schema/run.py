@@ -1,4 +1,4 @@
-"""One run: one training of one technique with one learning rate and one seed on one task."""
+"""One run: one training of one method with one learning rate and one seed on one task."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RunSpec(Frozen):
 
     @property
     def title(self) -> str:
-        """What tells it from the other runs of a study: technique, learning rate, seed."""
+        """What tells it from the other runs of a study: method, learning rate, seed."""
         rate = "" if self.learning_rate is None else f" lr {self.learning_rate:g}"
         what = "trial" if self.purpose == "trial" else f"seed {self.seed}"
         return f"{self.method.title}{rate} {what}"

@@ -39,12 +39,12 @@ class Looks:
 
 
 class SeedPlan(Frozen):
-    """Seeds 0, 1, … for every technique at first, and more for those between which they decide."""
+    """Seeds 0, 1, … for every method at first, and more for those between which they decide."""
 
     first: int = Field(default=3, ge=2, le=100)
-    """Seeds of every technique."""
+    """Seeds of every method."""
     most: int = Field(default=10, ge=3, le=100)
-    """Seeds of a technique at most."""
+    """Seeds of a method at most."""
 
     @model_validator(mode="after")
     def _grows(self) -> Self:

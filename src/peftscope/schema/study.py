@@ -36,7 +36,7 @@ Seeds = Annotated[
 
 
 class ModelSpec(Frozen):
-    """The base model every technique starts from."""
+    """The base model every method starts from."""
 
     source: Annotated[str, NEITHER]
     """Hub id, local folder, path of a GGUF file, ``builtin:smollm2-135m``, or ``builtin:nano-lm``, which trains in
@@ -83,19 +83,19 @@ class TaskSpec(Frozen):
 
 
 class MethodSpec(Frozen):
-    """A technique, with what is to differ from its card."""
+    """A method, with what is to differ from its card."""
 
     name: str
     """Name of a card (``peftscope methods`` lists them)."""
     label: str | None = None
-    """A name of your own, where one technique stands twice with different settings."""
+    """A name of your own, where one method stands twice with different settings."""
     learning_rates: tuple[Rate, ...] | None = Field(default=None, min_length=1)
     """Learning rates to try, each a row of its own; None takes the card's default, or with ``tuning`` searches."""
     search: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """With ``tuning``: settings to search beside the learning rate, each with its candidates, such as ``r: [8, 32]``.
-    They share the trials every technique has."""
+    They share the trials every method has."""
     knobs: dict[str, Any] = Field(default_factory=dict)
-    """Settings that differ from the card's, by the field names of the technique's ``peft`` config."""
+    """Settings that differ from the card's, by the field names of the method's ``peft`` config."""
     targets: tuple[str, ...] | str | None = None
     """Module names to adapt; None takes the one policy for all (linear layers of the blocks)."""
     peft_config: dict[str, Any] | None = None
@@ -122,7 +122,7 @@ class MethodSpec(Frozen):
 
 
 class TrainSpec(Frozen):
-    """How every technique is trained: the same for all."""
+    """How every method is trained: the same for all."""
 
     max_steps: Annotated[int, QUALITY] = Field(default=500, gt=0)
     """Optimizer steps."""
@@ -162,13 +162,13 @@ class MeasureSpec(Frozen):
 
 
 class TuningSpec(Frozen):
-    """How each technique's configuration is chosen: the same offer for all, on validation data alone."""
+    """How each method's configuration is chosen: the same offer for all, on validation data alone."""
 
     effort: EffortName | None = None
     """``quick``, ``standard`` or ``thorough``: each goes on until the best learning rate has a worse neighbour on both
     sides; they differ in how many seeds they look at, and so in their price. ``standard`` where nothing is said."""
     trials: int | None = Field(default=None, ge=1)
-    """Instead of an effort, so many learning rates for every technique, on one seed: a fixed price, but the best may
+    """Instead of an effort, so many learning rates for every method, on one seed: a fixed price, but the best may
     lie at the edge of what was tried, and the best of noisy scores need not be the best rate."""
     seed: Seed = 1000
     """First seed of the trials, the others follow it; none of the study's seeds, so that no run is scored on a seed it
@@ -214,16 +214,16 @@ class StudySpec(Frozen):
     task: TaskSpec
     """What is learned and how it is scored."""
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
-    """The techniques to compare."""
+    """The methods to compare."""
     tuning: TuningSpec | None = None
-    """How each technique's learning rate is chosen; None takes the card's default or the rates given."""
+    """How each method's learning rate is chosen; None takes the card's default or the rates given."""
     seeds: Seeds = (0, 1, 2)
     """One final run per seed, which sets the adapter's initialisation and the order of the data together; or
-    ``{first: 3, most: 10}``: so many for every technique, then more for those between which they decide."""
+    ``{first: 3, most: 10}``: so many for every method, then more for those between which they decide."""
     vary_split: bool = False
     """Let the seed decide the cut between training and validation data, too; the test split stays."""
     train: TrainSpec = TrainSpec()
-    """How every technique is trained."""
+    """How every method is trained."""
     measure: MeasureSpec = MeasureSpec()
     """What is measured."""
     include_base: bool = True
@@ -231,12 +231,12 @@ class StudySpec(Frozen):
 
     @property
     def first_seeds(self) -> tuple[int, ...]:
-        """Seeds that every technique has."""
+        """Seeds that every method has."""
         return self.seeds.seeds[: self.seeds.first] if isinstance(self.seeds, SeedPlan) else self.seeds
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
-        """Seeds that a technique may have."""
+        """Seeds that a method may have."""
         return self.seeds.seeds if isinstance(self.seeds, SeedPlan) else self.seeds
 
     @field_validator("methods")
@@ -257,7 +257,7 @@ class StudySpec(Frozen):
 
     @model_validator(mode="after")
     def _offers_are_equal(self) -> Self:
-        """Every technique is offered the same number of settings, and none is scored on the seed it was tuned with."""
+        """Every method is offered the same number of settings, and none is scored on the seed it was tuned with."""
         if self.tuning is None:
             searched = [m.title for m in self.methods if m.search]
             if searched:
@@ -266,14 +266,14 @@ class StudySpec(Frozen):
             if len(set(offers.values())) > 1:
                 told = ", ".join(f"{title} {count}" for title, count in offers.items())
                 raise ValueError(
-                    f"every technique is offered the same number of learning rates; given: {told}. Let 'tuning' "
+                    f"every method is offered the same number of learning rates; given: {told}. Let 'tuning' "
                     "search them, with the same number of trials for each"
                 )
             return self
         given = [m.title for m in self.methods if m.learning_rates is not None]
         if given:
             raise ValueError(
-                f"{', '.join(given)}: learning_rates and tuning; with tuning every technique's rate is searched with "
+                f"{', '.join(given)}: learning_rates and tuning; with tuning every method's rate is searched with "
                 "the same number of trials; take one of the two away"
             )
         shared = [seed for seed in self.tuning.seeds if seed in self.all_seeds]

@@ -20,7 +20,7 @@ def frame_of(records: Iterable[RunRecord]) -> pd.DataFrame:
         {
             "run_id": r.run_id,
             "method": r.spec.method.title,
-            "technique": r.spec.method.name,
+            "card": r.spec.method.name,
             "task": r.spec.task.name,
             "model": r.spec.model.source,
             "learning_rate": r.spec.learning_rate,

@@ -76,7 +76,7 @@ def _candidate(candidate: Candidate | None) -> dict[str, Any] | None:
         return None
     return {
         "method": candidate.method,
-        "technique": candidate.technique,
+        "card": candidate.card,
         "is_base": candidate.is_base,
         "learning_rate": candidate.learning_rate,
         "num_seeds": candidate.num_seeds,
@@ -90,7 +90,7 @@ def _candidate(candidate: Candidate | None) -> dict[str, Any] | None:
         "best_chance": candidate.best_chance,
         "gain": None if candidate.gain is None else candidate.gain.value,
         "gain_interval": None if candidate.gain is None else candidate.gain.interval,
-        "figures": {name: figure.mean for name, figure in candidate.metrics.items()},
+        "metrics": {name: metric.mean for name, metric in candidate.metrics.items()},
     }
 
 
@@ -129,6 +129,6 @@ def _front(front: Front | None) -> dict[str, Any] | None:
 def fairness_document(found: Fairness) -> dict[str, Any]:
     return {
         "warnings": [{**asdict(d), "text": d.text} for d in found.differences],
-        "techniques": [asdict(share) for share in found.shares],
+        "methods": [asdict(share) for share in found.shares],
         "num_protocols": found.num_protocols,
     }

@@ -52,7 +52,7 @@ class StudyCheck(Shown):
             "memory_bytes": self.memory_bytes,
             "methods": [
                 {
-                    "name": forecast.footprint.technique,
+                    "name": forecast.footprint.method,
                     "trainable_params": forecast.footprint.num_trainable_params,
                     "checkpoint_bytes": forecast.footprint.checkpoint_bytes,
                     "peak_train_bytes": forecast.footprint.peak_train_bytes,

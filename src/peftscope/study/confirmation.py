@@ -41,7 +41,7 @@ class Confirmed:
 
 
 def confirm(found: StudyResults, choice: Candidate, count: int, reporter: Reporter) -> Confirmed:
-    """Run the choice, a technique that is trained, with seeds that neither the study nor its tuning used.
+    """Run the choice, a method that is trained, with seeds that neither the study nor its tuning used.
 
     Those that ran before are not run again.
 

@@ -75,12 +75,12 @@ class Circumstances:
         own = own.model_copy(update={"source": source, "quantization": quantization})
         own = own.model_copy(update={"revision": None}) if self.model else own
         profile = profile_of(own, getattr(torch, dtype))
-        profile.base()  # a config no model can be built from is said once, not for every technique
+        profile.base()  # a config no model can be built from is said once, not for every method
         return profile
 
 
 def about_study(path: Path, given: Circumstances) -> list[FootprintQuery]:
-    """Every technique of a study, on its model and as it would train there."""
+    """Every method of a study, on its model and as it would train there."""
     from peftscope.footprint.query import footprint_queries
     from peftscope.schema.reader import read_study
     from peftscope.study.vocabulary import vocabulary
@@ -93,7 +93,7 @@ def about_study(path: Path, given: Circumstances) -> list[FootprintQuery]:
 
 
 def about_methods(methods: Sequence[str], given: Circumstances) -> list[FootprintQuery]:
-    """Techniques by name, with their cards' settings."""
+    """Methods by name, with their cards' settings."""
     from peftscope.footprint.query import FootprintQuery, Workload
 
     profile = given.profile()

@@ -148,7 +148,7 @@ class Footprints(Shown):
         for forecast in self.forecasts:
             found = forecast.footprint
             if found.reason is not None:
-                name = found.experiment or found.technique
+                name = found.experiment or found.method
                 yield Text(f"{name}: {found.reason.removeprefix(f'{name}: ')}", style="dim")
 
 
@@ -200,7 +200,7 @@ def _size(answer: tuple[FootprintQuery, Forecast]) -> tuple[bool, int]:
 def _entry(query: FootprintQuery, forecast: Forecast, tflops: float | None) -> dict[str, Any]:
     found, load = forecast.footprint, query.workload
     return {
-        "name": found.technique,
+        "name": found.method,
         "experiment": found.experiment,
         "base": query.profile.described(),
         "device": load.target,

@@ -123,7 +123,7 @@ def _candidate_row(candidate: Candidate) -> dict[str, Any]:
     gain_low, gain_high = gain.interval or (None, None) if gain is not None else (None, None)
     return {
         "method": candidate.method,
-        "card": candidate.technique,
+        "card": candidate.card,
         "learning_rate": candidate.learning_rate,
         "num_seeds": candidate.num_seeds,
         "tier": candidate.tier,
@@ -161,7 +161,7 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
         across: Whether to judge runs of different conditions together.
 
     Raises:
-        SpecError: There is no such study, or no technique in it has the result of a final run.
+        SpecError: There is no such study, or no method in it has the result of a final run.
         StoreError: No record can be read.
     """
     from peftscope.analysis.criteria import criteria_for
@@ -215,7 +215,7 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
 
 
 def traits_by_name() -> dict[str, Traits]:
-    """What every technique can do, from its card."""
+    """What every method can do, from its card."""
     from peftscope.methods.catalog import cards
 
     return {
@@ -237,7 +237,7 @@ def traits_by_name() -> dict[str, Traits]:
 def distinct_names(records: Iterable[RunRecord]) -> dict[str, str]:
     """Run id -> name of the candidate it is a run of: its title, and as much more as tells it from others.
 
-    Learning rates of one technique are candidates of their own, and so are runs under different conditions, and
+    Learning rates of one method are candidates of their own, and so are runs under different conditions, and
     runs of one seed: two of those are no two draws of the same thing.
     """
     records = list({record.run_id: record for record in records}.values())
@@ -307,7 +307,7 @@ def _of_study(
 
     try:
         standing = study_progress(study, {record.run_id: record for record in found})
-    except SpecError as error:  # a technique of another version
+    except SpecError as error:  # a method of another version
         notes.append(f"the study cannot be read by this version, so every record is taken: {error.problems[0]}")
         return list(found), []
     wanted = {run.run_id for run in standing.runs}
@@ -353,7 +353,7 @@ def _spend_nothing_on(base: str, runs: pd.DataFrame) -> None:
     """The untouched base is a candidate like any other: its training takes no time or memory, and leaves no file."""
     for name in (metric.name for metric in known_metrics() if metric.limit is not None and metric.needs_training):
         if name in runs and runs[name].notna().any():
-            runs.loc[(runs["technique"] == base) & (runs["status"] == "ok"), name] = 0.0
+            runs.loc[(runs["card"] == base) & (runs["status"] == "ok"), name] = 0.0
 
 
 def _blank_other_machines(runs: pd.DataFrame, metrics: Sequence[MetricSpec], notes: list[str]) -> None:
@@ -374,7 +374,7 @@ def _nothing(folder: Path, records: Sequence[RunRecord], finals: Sequence[RunRec
     finals = [r for r in finals if r.spec.learning_rate is not None]
     if not finals:
         trials = sum(r.spec.purpose == "trial" for r in records)
-        return f"no technique's final run has ended yet, only trials ({trials}); 'peftscope compare' goes on with it"
+        return f"no method's final run has ended yet, only trials ({trials}); 'peftscope compare' goes on with it"
     reasons = Counter(f"{r.status}: {r.reason}" for r in finals)
     told = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
     return f"none of its {len(finals)} final runs has a result: {told}"

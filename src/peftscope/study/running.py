@@ -138,12 +138,12 @@ def tuning_lines(study: StudySpec) -> list[str]:
     if effort is None:
         return [
             f"tuning with {tuning.trials} trials and one seed: the best learning rate may lie at the edge of what is "
-            "tried, and equally good techniques may look different; 'effort: standard' goes on until it is bracketed"
+            "tried, and equally good methods may look different; 'effort: standard' goes on until it is bracketed"
         ]
     seeds = "1 seed" if effort.num_seeds == 1 else f"{effort.num_seeds} seeds"
     return [
-        f"tuning effort '{effort.name}': up to {effort.num_short} short and {effort.num_full} full trials a technique, "
-        f"{seeds}; costs about {effort.price:.1f} full trainings each. In simulated studies equally good techniques "
+        f"tuning effort '{effort.name}': up to {effort.num_short} short and {effort.num_full} full trials a method, "
+        f"{seeds}; costs about {effort.price:.1f} full trainings each. In simulated studies equally good methods "
         f"were told apart in {effort.false_difference:.0%}, and tuning lost {effort.points_lost:.1f} points on "
         f"average, {effort.worst_lost:.1f} for the worst of eight"
     ]
@@ -156,7 +156,7 @@ def seed_lines(study: StudySpec) -> list[str]:
         return []
     count = sum(len(method.learning_rates or (None,)) for method in study.methods if method.name != BASE)
     return [
-        f"seeds: {plan.first} of each technique ({count * plan.first} final runs), then more for those between which "
+        f"seeds: {plan.first} of each method ({count * plan.first} final runs), then more for those between which "
         f"they decide, up to {plan.most} of each ({count * plan.most} final runs at most); looked at with "
         f"{', '.join(map(str, plan.counts[:-1]))} and {plan.counts[-1]} seeds, with one error for all looks"
     ]

@@ -84,7 +84,7 @@ def _plain(row: RunStatus) -> dict[str, Any]:
 
 
 def _summary(rows: Sequence[RunStatus]) -> list[dict[str, Any]]:
-    """Per technique and learning rate, how its runs stand; intervals are the business of ``compare``."""
+    """Per method and learning rate, how its runs stand; intervals are the business of ``compare``."""
     groups: dict[tuple[str, float | None], list[RunStatus]] = {}
     for row in rows:
         if row.spec is not None:

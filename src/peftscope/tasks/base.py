@@ -40,7 +40,7 @@ Predictor = Any
 
 @dataclass(frozen=True, kw_only=True)
 class TaskContext:
-    """What a study fixes for a task, the same for every technique."""
+    """What a study fixes for a task, the same for every method."""
 
     processor: Any
     """What turns examples into the base's inputs; None where it has none."""
@@ -76,7 +76,7 @@ class ShownExample:
 class Retention(ABC):
     """Measures what a trained model lost of what its base could do (forgetting) and how far it moved (drift).
 
-    The base is measured before any technique touches it; the result is kept and shared by all runs.
+    The base is measured before any method touches it; the result is kept and shared by all runs.
     """
 
     @abstractmethod

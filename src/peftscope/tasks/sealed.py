@@ -1,4 +1,4 @@
-"""A task whose test split cannot be read: what a trial sees, as long as its technique's configuration is not frozen."""
+"""A task whose test split cannot be read: what a trial sees, as long as its method's configuration is not frozen."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _member(name: str, member: Any) -> Any:
 def _passed_on(name: str) -> Callable[..., Any]:
     def passed_on(self: Any, *args: Any, **named: Any) -> Any:
         if any(isinstance(value, str) and value == "test" for value in (*args, *named.values())):
-            raise SplitSealed("the test split was asked for in a trial, before its technique's configuration is frozen")
+            raise SplitSealed("the test split was asked for in a trial, before its method's configuration is frozen")
         return getattr(self._sealed, name)(*args, **named)
 
     return passed_on

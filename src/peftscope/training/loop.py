@@ -1,4 +1,4 @@
-"""The one training loop. It knows neither tokens nor images nor techniques."""
+"""The one training loop. It knows neither tokens nor images nor methods."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """What a technique does besides gradient steps."""
+    """What a method does besides gradient steps."""
 
     after_step: Callable[[int], None] | None = None
     """Called after every optimizer step with the number of steps done, gradients still in place."""
     penalty: Callable[[], Tensor] | None = None
-    """A term of the technique's own added to the training loss, once a step; in no loss that is reported."""
+    """A term of the method's own added to the training loss, once a step; in no loss that is reported."""
 
 
 class Stopwatch:
@@ -85,11 +85,11 @@ class Fit:
     """
 
     model: nn.Module
-    """With the technique applied."""
+    """With the method applied."""
     task: Task
     """Where batches and losses come from."""
     spec: TrainSpec
-    """Steps, accumulation, schedule, clipping: the same for every technique."""
+    """Steps, accumulation, schedule, clipping: the same for every method."""
     _: KW_ONLY
     optimizer: Optimizer
     """Holds the parameters that train; its learning rates are the peaks of the schedule."""
@@ -98,7 +98,7 @@ class Fit:
     result: FitResult
     """Filled as the training goes on, so that a training that fails leaves what it had."""
     hooks: Hooks | None = None
-    """What the technique does besides gradient steps."""
+    """What the method does besides gradient steps."""
     validate: Callable[[], float] | None = None
     """Gives the validation score; called every ``spec.eval_every`` steps, outside the timed window."""
     pauses: Pauses | None = None

@@ -1,4 +1,4 @@
-"""What trades memory for time, applied to the base before a technique is built on it."""
+"""What trades memory for time, applied to the base before a method is built on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def prepare(base: Any, spec: TrainSpec) -> None:
     kind, which needs no gradient on the embeddings' output; diffusers' models know no other.
 
     Raises:
-        TechniqueRefused: Checkpointing was asked for and the model has none.
+        MethodRefused: Checkpointing was asked for and the model has none.
     """
     if not spec.checkpointing:
         return

@@ -1,4 +1,4 @@
-"""Tuning of one technique by an effort: trials asked for by the rule in ``bracket``, started, taken in, chosen.
+"""Tuning of one method by an effort: trials asked for by the rule in ``bracket``, started, taken in, chosen.
 
 The records are the truth: told again, in whatever order, they lead to the same trials, so a study that was killed goes
 on where it stood. Settings searched beside the rate are compared by short trials at the best short rate, within the
@@ -29,7 +29,7 @@ Origin = Literal["grid", "growth", "refinement", "repeat", "sampled"]
 FIRST = 3
 """Short trials around the start."""
 LIKELY_SHORT, LIKELY_RATES = 4, 3
-"""Short trials, and rates trained to the end, that most techniques come to."""
+"""Short trials, and rates trained to the end, that most methods come to."""
 
 
 class MakeRun(Protocol):
@@ -68,7 +68,7 @@ class _Entry:
 
 
 class BracketSearch:
-    """The tuning of one technique; told of records, it says what to start next.
+    """The tuning of one method; told of records, it says what to start next.
 
     Args:
         method: Its title in the study.
@@ -152,7 +152,7 @@ class BracketSearch:
     def _advance(self) -> None:
         """All that was started has ended: what follows?"""
         if self.entries and all(e.record is not None and e.record.status == "refused" for e in self.entries):
-            self.is_refused = self.is_over = True  # no learning rate makes a technique fit a model it does not fit
+            self.is_refused = self.is_over = True  # no learning rate makes a method fit a model it does not fit
             return
         seen, offer = self._seen(), self._offer_of_rates
         asks = next_asks(seen, offer, self._start_index)

@@ -1,6 +1,6 @@
 """What a run's figures hold under: the constituents of the two protocol hashes.
 
-Neither holds technique, learning rate or seed: these are what is compared.
+Neither holds method, learning rate or seed: these are what is compared.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ __all__ = ["FinalConfig", "FinalRuns"]
 
 @dataclass(frozen=True, kw_only=True)
 class FinalConfig:
-    """A technique at its frozen configuration."""
+    """A method at its frozen configuration."""
 
     title: str
     """No other's."""

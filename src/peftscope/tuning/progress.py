@@ -51,7 +51,7 @@ class StudyProgress:
 
     @property
     def tunings(self) -> list[Tuning]:
-        """What tuning came to, a technique each; none in a study without."""
+        """What tuning came to, a method each; none in a study without."""
         return self.scheduler.tunings() if isinstance(self.scheduler, TunedScheduler) else []
 
 

@@ -51,7 +51,7 @@ class Scheduler(Protocol):
 
 
 class AnySearch(Protocol):
-    """The tuning of one technique, by whatever rule."""
+    """The tuning of one method, by whatever rule."""
 
     @property
     def is_over(self) -> bool:
@@ -59,7 +59,7 @@ class AnySearch(Protocol):
 
     @property
     def is_refused(self) -> bool:
-        """Whether the technique does not fit the model."""
+        """Whether the method does not fit the model."""
 
     @property
     def num_trials(self) -> int:
@@ -128,7 +128,7 @@ class UntunedScheduler:
 
 
 class TunedScheduler:
-    """Every technique is tuned; when all configurations are frozen, each runs with fresh seeds.
+    """Every method is tuned; when all configurations are frozen, each runs with fresh seeds.
 
     Args:
         study: With ``tuning``.
@@ -200,11 +200,11 @@ class TunedScheduler:
         return starts
 
     def tunings(self) -> list[Tuning]:
-        """What tuning came to so far, a technique each."""
+        """What tuning came to so far, a method each."""
         return [search.result() for search in self.searches.values()]
 
     def _frozen(self) -> list[FinalConfig]:
-        """Every technique whose configuration is frozen, and those that fit no model."""
+        """Every method whose configuration is frozen, and those that fit no model."""
         found = []
         for title, method in self.methods.items():
             search = self.searches.get(title)
@@ -246,7 +246,7 @@ def _searches(
     *,
     higher_is_better: bool,
 ) -> dict[str, AnySearch]:
-    """A search for each technique that trains, by the study's effort or its number of trials."""
+    """A search for each method that trains, by the study's effort or its number of trials."""
     tuning = study.tuning
     assert tuning is not None
     if tuning.protocol is not None:
@@ -269,7 +269,7 @@ def _searches(
 
 
 def _space(method: MethodSpec, width: int | None) -> SearchSpace | None:
-    """What is searched of a technique; None where it is not trained."""
+    """What is searched of a method; None where it is not trained."""
     rate = card(method.name).rate
     if rate is None:
         return None

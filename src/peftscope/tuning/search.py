@@ -1,6 +1,6 @@
 """Tuning by a number of trials (``trials: N``): what to try, who goes on at a rung, what is chosen.
 
-Which rate is asked for, and who is carried on, is one rule for all techniques; where further settings are searched
+Which rate is asked for, and who is carried on, is one rule for all methods; where further settings are searched
 beside the rate, Optuna's sampler draws all of them together. The records are the truth: told again in the same
 order, they lead to the same trials, so a study that was killed goes on where it stood.
 
@@ -74,12 +74,12 @@ class _Entry:
 
 
 class Search:
-    """The tuning of one technique; told of records, it says what to start next.
+    """The tuning of one method; told of records, it says what to start next.
 
     Args:
         method: Its title in the study.
         space: What is searched.
-        tuning: The offer, the same for every technique.
+        tuning: The offer, the same for every method.
         make_run: A trial's run from its learning rate and the settings searched beside it.
         higher_is_better: Direction of the task's score.
     """
@@ -179,7 +179,7 @@ class Search:
             entry.is_out = math.isinf(entry.loss)
         alive = [entry for entry in alive if not entry.is_out]
         if all(entry.record is not None and entry.record.status == "refused" for entry in self.entries):
-            self.is_refused = True  # no learning rate makes a technique fit a model it does not fit
+            self.is_refused = True  # no learning rate makes a method fit a model it does not fit
         elif len(self.entries) < self._offered:
             self._offer_next()
         elif alive and alive[0].until is not None:

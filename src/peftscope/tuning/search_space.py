@@ -1,4 +1,4 @@
-"""What tuning searches for one technique, and how often it starts a trial that is killed."""
+"""What tuning searches for one method, and how often it starts a trial that is killed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_KILLS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace:
-    """What of a technique is searched."""
+    """What of a method is searched."""
 
     low: float
     """Ends of the learning rate's range."""

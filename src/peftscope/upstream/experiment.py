@@ -128,7 +128,7 @@ class Experiment(Frozen):
     """One experiment folder, as it stands on disk."""
 
     name: str
-    """Technique's folder and own folder: ``lora/llama-3.2-3B-rank32``."""
+    """Method's folder and own folder: ``lora/llama-3.2-3B-rank32``."""
     folder: str
     benchmark: Benchmark
     peft_config: dict[str, Any] | None
@@ -159,7 +159,7 @@ def read_experiment(folder: Path) -> Experiment:
     if peft_config is None and own is None and not problems:
         problems.append(f"neither {ADAPTER_FILE} nor {PARAMS_FILE} in it; give the folder of one experiment")
     if peft_config is not None and not isinstance(peft_config.get("peft_type"), str):
-        problems.append(f"{ADAPTER_FILE}: peft_type is missing; it says which technique this is")
+        problems.append(f"{ADAPTER_FILE}: peft_type is missing; it says which method this is")
     defaults_file = next((f for p in folder.resolve().parents if (f := p / DEFAULTS_FILE).is_file()), None)
     defaults = DEFAULT_PARAMS if defaults_file is None else (_read_json(defaults_file, problems) or {})
     params = {**defaults, **(own or {})}

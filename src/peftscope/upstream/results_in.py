@@ -38,7 +38,7 @@ NOT_QUALITY = frozenset(
     {"model_id", "seed", "optimizer_type", "optimizer_kwargs", "init_kv_cache_prefix", "sample_image_prompts"}
     | {"compile", "use_gc", "eval_steps"}
 )
-"""Settings that are the technique's own, or cost alone; every other one is taken to decide quality."""
+"""Settings that are the method's own, or cost alone; every other one is taken to decide quality."""
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "diffusers")
 """Libraries that decide time and memory."""
@@ -225,10 +225,10 @@ def _spec_of(
         config.pop("init_kv_cache_prefix", None)
     peft_config = info.get("peft_config")
     try:
-        technique = names.method_name(peft_config, config)
+        name = names.method_name(peft_config, config)
     except MethodRefused as error:
-        technique = str(peft_config.get("peft_type", "unknown")).lower()
-        notes.append(f"{error}; kept under the name {technique}")
+        name = str(peft_config.get("peft_type", "unknown")).lower()
+        notes.append(f"{error}; kept under the name {name}")
     label = str(info["experiment_name"])
 
     def spec(known: dict[str, Any]) -> RunSpec:
@@ -236,7 +236,7 @@ def _spec_of(
             name=label, folder=source, benchmark=benchmark, peft_config=peft_config, training_params=known, defaults=""
         )
         task = None if benchmark == "MetaMathQA" else TaskSpec(name=benchmark, options=_image_options(known))
-        found = to_run_spec(experiment, method_name=technique, task=task, warn=lambda line: None)
+        found = to_run_spec(experiment, method_name=name, task=task, warn=lambda line: None)
         method = found.method.model_copy(update={"label": label})
         return found.model_copy(update={"method": method, "measure": NOTHING_MEASURED})
 

@@ -73,7 +73,7 @@ def document_of(record: RunRecord) -> dict[str, Any]:
 def _run_info(record: RunRecord) -> dict[str, Any]:
     spec, attempt = record.spec, _measured_attempt(record)
     rate = "" if spec.learning_rate is None else f"-lr_{spec.learning_rate:g}"
-    built = record.technique.peft_config if record.technique else None
+    built = record.method_facts.peft_config if record.method_facts else None
     return {
         "created_at": attempt.started_at if attempt else None,
         "total_time": _seconds_between(attempt.started_at, attempt.ended_at) if attempt else None,

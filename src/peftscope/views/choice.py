@@ -73,7 +73,7 @@ def confirmed_lines(metric: MetricSpec, choice: Candidate, fresh: Candidate, see
     Args:
         metric: The task's score.
         choice: As the study found it.
-        fresh: The same technique with the fresh seeds alone.
+        fresh: The same method with the fresh seeds alone.
         seeds: Those.
     """
     named = f"{choice.method} with {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"

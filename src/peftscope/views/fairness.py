@@ -1,4 +1,4 @@
-"""How equally techniques were treated, in a few lines under a comparison; the report shows all of it."""
+"""How equally methods were treated, in a few lines under a comparison; the report shows all of it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from peftscope.views.units import rate_text
 
 __all__ = ["LOUD", "fairness_lines", "unfinished_lines"]
 
-LOUD = "WARNING: techniques differ in more than the technique:"
+LOUD = "WARNING: methods differ in more than the method:"
 NAMED = 3
-"""Techniques called by their names in a short line."""
+"""Methods called by their names in a short line."""
 
 
 def fairness_lines(found: Fairness) -> list[str]:
-    """Budget, edges, what was lost, and a warning where not only the technique differs."""
+    """Budget, edges, what was lost, and a warning where not only the method differs."""
     lines = [_budget(found), *_edges(found.shares), *_lost(found.shares)]
     claims = _claims(found.differences)
     return [*lines, LOUD, *(f"- {claim}" for claim in claims)] if claims else lines
 
 
 def unfinished_lines(found: Fairness) -> list[str]:
-    """Techniques that have no final run, so that no verdict knows of them, and why."""
+    """Methods that have no final run, so that no verdict knows of them, and why."""
     shares = [s for s in found.shares if not s.seeds and not s.failed_finals]
     return [
         f"{s.method}: no trial ended well, so nothing was frozen: {'; '.join(dict.fromkeys(s.failed_trials))}"
@@ -38,7 +38,7 @@ def _claims(differences: Sequence[Difference]) -> list[str]:
     claims = [_claim(d) for d in differences if d.what != "knobs" or len(knobs) <= NAMED]
     if len(knobs) > NAMED:
         count = sum(len(d.methods) for d in knobs)
-        claims.append(f"settings such as the rank differ among variants of {len(knobs)} techniques ({count} runs)")
+        claims.append(f"settings such as the rank differ among variants of {len(knobs)} methods ({count} runs)")
     return claims
 
 
@@ -53,8 +53,8 @@ def _claim(difference: Difference) -> str:
 def _budget(found: Fairness) -> str:
     shares = found.shares
     if not shares:
-        return "No technique was trained."
-    count = _counted(len(shares), "technique")
+        return "No method was trained."
+    count = _counted(len(shares), "method")
     offered = sorted({s.num_offered for s in shares})
     seeds = sorted({len(s.seeds) for s in shares})
     of_seeds = "1 seed" if seeds == [1] else f"{_span(seeds)} seeds"
@@ -83,7 +83,7 @@ def _price(shares: Sequence[MethodBudget]) -> str:
     spent = [s.tuning_steps / (s.final_steps / len(s.seeds)) for s in shares if s.seeds and s.final_steps]
     if not spent:
         return ""
-    return f" ({sum(spent) / len(spent):.1f} full trainings a technique, at most {max(spent):.1f})"
+    return f" ({sum(spent) / len(spent):.1f} full trainings a method, at most {max(spent):.1f})"
 
 
 def _edges(shares: Sequence[MethodBudget]) -> list[str]:

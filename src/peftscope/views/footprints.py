@@ -1,4 +1,4 @@
-"""Forecasts of what techniques take, as a table for a terminal."""
+"""Forecasts of what methods take, as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def footprint_table(
 def _cells(found: Footprint, tflops: float | None) -> list[str]:
     parts, seconds = found.breakdown, found.step_time_s(tflops)
     return [
-        found.experiment or found.technique,
+        found.experiment or found.method,
         count_text(found.num_trainable_params),
         bytes_text(found.checkpoint_bytes),
         bytes_text(found.peak_train_bytes),

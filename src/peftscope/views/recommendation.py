@@ -20,7 +20,7 @@ from peftscope.views.report.quantities import more_seeds_text
 __all__ = ["recommendation_topics"]
 
 SHOWN = 8
-"""Techniques told of one by one; the others are counted."""
+"""Methods told of one by one; the others are counted."""
 MOST_EXCLUDED = 10
 
 
@@ -85,7 +85,7 @@ def _why(phrasing: Phrasing) -> str:
     unknown = [phrasing.label(name) for name in found.prefer if name != SCORE and name not in found.metrics]
     told = ", then ".join([*parts, *(["the best estimate"] if last == SCORE else [])])
     beating = " and are detectably better than the untouched base" if _is_useful(found) else ""
-    text = f"It was chosen by what you prefer: {told}, among the techniques that keep the limits{beating}."
+    text = f"It was chosen by what you prefer: {told}, among the methods that keep the limits{beating}."
     return f"{text} Nobody measured {', '.join(unknown)}, so that could not count." if unknown else text
 
 
@@ -127,7 +127,7 @@ def _cautions(phrasing: Phrasing) -> list[str]:
 
 
 def _cheaper(phrasing: Phrasing) -> str | None:
-    """Techniques that cost less, and how much worse they may be."""
+    """Methods that cost less, and how much worse they may be."""
     found = phrasing.found
     assert found.choice is not None
     names = {
@@ -175,7 +175,7 @@ def _beaten(phrasing: Phrasing) -> Topic | None:
     if not pairs:
         return Topic(title="What scores more", lines=lines) if lines else None
     pairs.sort(key=lambda p: p.difference.low if p.difference.low is not None else p.difference.value)
-    rows = [("technique", "worse by", "p (all pairs)", "a new training wins")]
+    rows = [("method", "worse by", "p (all pairs)", "a new training wins")]
     rows += [(p.second, phrasing.difference(p).lstrip("+"), _p_text(p.p_adjusted), _chance(p)) for p in pairs[:SHOWN]]
     if len(pairs) > SHOWN:
         lines.append(f"and {len(pairs) - SHOWN} more, by more than these")
@@ -263,7 +263,7 @@ def _excluded(phrasing: Phrasing) -> Topic | None:
     excluded = [e for e in phrasing.found.excluded if not phrasing.verdict.candidate(e.method).is_base]
     if not excluded:
         return None
-    rows = [("technique", "score", "why")]
+    rows = [("method", "score", "why")]
     for e in excluded[:MOST_EXCLUDED]:
         score = phrasing.verdict.candidate(e.method).score
         assert score is not None
@@ -302,7 +302,7 @@ def _nearest(phrasing: Phrasing) -> str:
     """Of what the limits left out, that which breaks the fewest, and of equals scores best."""
     excluded = [e for e in phrasing.found.excluded if not phrasing.verdict.candidate(e.method).is_base]
     if not excluded:
-        return "No technique has a score."
+        return "No method has a score."
     sign = -1.0 if phrasing.verdict.metric.direction == "lower" else 1.0
 
     def rank(method: str, count: int) -> tuple[int, float]:

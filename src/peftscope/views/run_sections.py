@@ -64,7 +64,7 @@ def module_patterns(names: Iterable[str]) -> list[str]:
 
 
 def _what(record: RunRecord) -> list[tuple[str, str]]:
-    spec, facts, method = record.spec, record.technique, record.spec.method
+    spec, facts, method = record.spec, record.method_facts, record.spec.method
     model, train = spec.model, spec.train
     label = f", here called {method.label}" if method.label else ""
     rate = "" if spec.learning_rate is None else f"{spec.learning_rate:g}"
@@ -74,7 +74,7 @@ def _what(record: RunRecord) -> list[tuple[str, str]]:
     names = [model.source, model.revision and f"revision {model.revision}", model.dtype, _value(model.quantization)]
     steps = f"{train.max_steps} steps of {train.batch_size} × {train.accumulation} samples"
     lines = [
-        ("technique", f"{method.name}{label}" + (f"; built by {facts.tuner_class}" if facts else "")),
+        ("method", f"{method.name}{label}" + (f"; built by {facts.tuner_class}" if facts else "")),
         ("knobs", _pairs(method.knobs)),
         ("its peft config", _pairs({k: v for k, v in (method.peft_config or {}).items() if v not in (None, {}, [])})),
         ("targets", _value(method.targets)),

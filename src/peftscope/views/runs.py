@@ -44,7 +44,7 @@ def _table(
         for metric in metrics
         if not (narrow and not _is_price(metric)) and any(run.metrics.get(metric.name) is not None for run in runs)
     ]
-    fixed = ("run",) if narrow else ("run", "technique", "lr", "seed", "status")
+    fixed = ("run",) if narrow else ("run", "method", "lr", "seed", "status")
     best_first = sorted(runs, key=lambda run: (run.metrics.get("test_score") is None, -_score(run), run.spec.title))
     return TextTable(
         title=f"{task}, conditions {protocol}: {len(runs)} {'run' if len(runs) == 1 else 'runs'}",

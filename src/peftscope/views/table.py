@@ -69,7 +69,7 @@ def _title(kind: str, protocol: str | None, all_of_them: Sequence[str | None]) -
 
 
 def failure_lines(rows: Sequence[Row]) -> list[str]:
-    """One line per failed run, with its reason, and one per technique of which trainings collapsed."""
+    """One line per failed run, with its reason, and one per method of which trainings collapsed."""
     failed = [f"{row['method']}: {failure}" for row in rows for failure in row["failures"]]
     fell = [row for row in rows if row.get("num_collapsed")]
     return [

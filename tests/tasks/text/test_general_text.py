@@ -1,4 +1,4 @@
-"""Forgetting and drift are what they say, for every kind of technique."""
+"""Forgetting and drift are what they say, for every kind of method."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_base_forgets_nothing_and_does_not_drift(text: str) -> None:
     ],
     ids=lambda c: str(c.peft_type.value),
 )
-def test_every_kind_of_technique_is_measured_on_the_same_tokens_whatever_the_batch(config: Any, text: str) -> None:
+def test_every_kind_of_method_is_measured_on_the_same_tokens_whatever_the_batch(config: Any, text: str) -> None:
     general, base = _general(text), tiny_llama(0)
     baseline = general.baseline(base)
     torch.manual_seed(0)

@@ -100,7 +100,7 @@ def test_the_loss_of_a_padded_batch_is_the_sum_of_the_models_own_losses_on_singl
 
 
 @LOSS_ON
-def test_every_technique_is_trained_on_the_same_number_of_labels(tiny_tokenizer, tiny_llama, loss_on):
+def test_every_method_is_trained_on_the_same_number_of_labels(tiny_tokenizer, tiny_llama, loss_on):
     """Virtual tokens come before the first token and would make it predictable; it is no label for anyone."""
     task = make(tiny_tokenizer, loss_on=loss_on)
     batch = next(task.batches(0))

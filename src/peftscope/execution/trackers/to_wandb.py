@@ -35,7 +35,7 @@ class ToWandb(Tracker):
             project=self.project,
             name=start.title,
             group=start.group,
-            tags=[start.tags[name][:MAX_TAG_CHARS] for name in ("run_id", "technique", "study")],
+            tags=[start.tags[name][:MAX_TAG_CHARS] for name in ("run_id", "method", "study")],
             config={**start.config, **start.tags},
             reinit="create_new",
             # The terminal is the command's, and watching the machine would cost time where time is measured.

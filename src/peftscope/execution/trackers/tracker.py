@@ -36,11 +36,11 @@ class TrackedStart:
 
     title: str
     group: str
-    """The same for the seeds of a technique at one learning rate: trackers average over a group."""
+    """The same for the seeds of a method at one learning rate: trackers average over a group."""
     config: Mapping[str, Any]
     """The run's spec, nested."""
     tags: Mapping[str, str]
-    """``run_id``, ``technique``, ``study``, ``attempt``; the first is the same when a run is attempted again."""
+    """``run_id``, ``method``, ``study``, ``attempt``; the first is the same when a run is attempted again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +180,7 @@ class Tracker(Listener, ABC):
     def _begin(self, run: RunSpec, title: str, attempt: int) -> None:
         tags = {
             "run_id": run.run_id,
-            "technique": run.method.title,
+            "method": run.method.title,
             "study": self.project,
             "attempt": str(attempt),
         }

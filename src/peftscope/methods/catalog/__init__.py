@@ -1,4 +1,4 @@
-"""Every technique we know, one card each; free of torch and peft."""
+"""Every method we know, one card each; free of torch and peft."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ def card(name: str) -> Card:
 
 
 def knob_names(name: str) -> tuple[str, ...]:
-    """Fields of the technique's ``peft`` config that a user may set, sorted.
+    """Fields of the method's ``peft`` config that a user may set, sorted.
 
-    Fields that make the technique what it is and target modules (set by ``targets``) are not among them.
+    Fields that make the method what it is and target modules (set by ``targets``) are not among them.
 
     Raises:
-        SpecError: There is no such technique.
+        SpecError: There is no such method.
     """
     entry = card(name)
     if entry.peft_type is None:

@@ -1,4 +1,4 @@
-"""Techniques that learn a weight change by its coefficients in another basis: Fourier, wavelet, circulant."""
+"""Methods that learn a weight change by its coefficients in another basis: Fourier, wavelet, circulant."""
 
 from __future__ import annotations
 

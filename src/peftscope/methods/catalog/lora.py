@@ -184,7 +184,7 @@ CARDS: tuple[Card, ...] = (
         summary="LoRA that acts only on the tokens after an invocation text, so that the cache before it is shared.",
         paper=Paper(title="Activated LoRA: Fine-tuned LLMs for Intrinsics", arxiv="2504.12397", year=2025),
         refused="needs an invocation text inside every prompt (alora_invocation_tokens), which the other "
-        "techniques are not given",
+        "methods are not given",
         merges=False,
     ),
     Card(

@@ -1,4 +1,4 @@
-"""Techniques that, like LoRA, learn a change from small factors, but put them together in another way."""
+"""Methods that, like LoRA, learn a change from small factors, but put them together in another way."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ADAMSS = Paper(
 )
 
 BOTH = ("int8", "nf4")
-LORA_RATE = "the rate of the published run of LoRA at rank 32; no run of this technique is published"
+LORA_RATE = "the rate of the published run of LoRA at rank 32; no run of this method is published"
 FEW_WEIGHTS = "a decade below to two above: few trained weights, and what else trains few gained from more"
 NEEDS_SKLEARN = "the package scikit-learn, for the clustering at the start"
 DENSE = "builds a matrix of the weight's size in every forward pass: slow and memory-hungry"
@@ -308,7 +308,7 @@ CARDS: tuple[Card, ...] = (
         targets="own",
         limits=(
             "decoder-only models",
-            "trains a whole block of the base's shape: more weights than other techniques",
+            "trains a whole block of the base's shape: more weights than other methods",
             "adds its auxiliary loss only where the model itself is given labels",
             "cannot be merged: what it adds depends on the input",
         ),

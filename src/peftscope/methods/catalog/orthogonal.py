@@ -1,4 +1,4 @@
-"""Techniques that rotate weights or activations instead of adding to them."""
+"""Methods that rotate weights or activations instead of adding to them."""
 
 from __future__ import annotations
 

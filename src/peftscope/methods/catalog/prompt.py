@@ -1,4 +1,4 @@
-"""Techniques that train virtual tokens or prefixes and leave every weight of the base alone."""
+"""Methods that train virtual tokens or prefixes and leave every weight of the base alone."""
 
 from __future__ import annotations
 

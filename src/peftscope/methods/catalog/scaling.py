@@ -1,4 +1,4 @@
-"""Techniques that train one factor a channel."""
+"""Methods that train one factor a channel."""
 
 from __future__ import annotations
 

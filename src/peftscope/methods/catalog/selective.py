@@ -1,4 +1,4 @@
-"""Techniques that train a part of the model that is already there, or nothing but biases beside it."""
+"""Methods that train a part of the model that is already there, or nothing but biases beside it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CARDS: tuple[Card, ...] = (
         targets="embeddings",
         needs=("token_indices, the ids to train; the model's own begin and end tokens where they are not given",),
         limits=(
-            "moves nothing but what those tokens mean: made for new tokens beside another technique",
+            "moves nothing but what those tokens mean: made for new tokens beside another method",
             "with untied embeddings only tokens that occur in the inputs learn",
         ),
         quantized=("int8", "nf4"),

@@ -1,4 +1,4 @@
-"""Techniques that train few numbers through projections that are fixed, random or shared between layers."""
+"""Methods that train few numbers through projections that are fixed, random or shared between layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Techniques that train a small set of single weight entries."""
+"""Methods that train a small set of single weight entries."""
 
 from __future__ import annotations
 

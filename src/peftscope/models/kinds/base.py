@@ -44,7 +44,7 @@ class BaseFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A base model as it was before any technique touched it."""
+    """A base model as it was before any method touched it."""
 
     model: nn.Module
     processor: Any = None
@@ -67,7 +67,7 @@ class ModelKind(ABC):
     """A kind of base model, such as causal language models.
 
     Made without arguments, once per process. What a kind does not have (scoring that needs more than the model,
-    costs of inference, shapes to count on, inputs techniques may start from) it leaves at the default.
+    costs of inference, shapes to count on, inputs methods may start from) it leaves at the default.
     """
 
     name: ClassVar[str]
@@ -101,7 +101,7 @@ class ModelKind(ABC):
         """What a task scores with beside the model: text decoded, images drawn; None where a forward pass is all.
 
         Args:
-            loaded: The base, without a technique.
+            loaded: The base, without a method.
             scored: To be told how scoring gets on.
         """
         return None
@@ -122,7 +122,7 @@ class ModelKind(ABC):
         return None
 
     def inputs(self, processor: Any) -> Inputs | None:
-        """What techniques may start from; None where such starts are not defined."""
+        """What methods may start from; None where such starts are not defined."""
         return None
 
 
@@ -143,7 +143,7 @@ class ModelProfile(ABC):
     """Whether all batches are of one size, so that each step finds the blocks the one before it left in the
     allocator's cache. Where they are not, the longest batch meets blocks it cannot use, which go back first."""
     moves: ClassVar[bool] = False
-    """Whether the model goes to the device when the technique is on it: then nothing stays behind, and what was a
+    """Whether the model goes to the device when the method is on it: then nothing stays behind, and what was a
     part of a larger tensor becomes one of its own."""
 
     @property

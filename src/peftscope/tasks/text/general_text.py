@@ -2,7 +2,7 @@
 
 Forgetting is the rise in mean cross-entropy per token; drift is the mean Kullback-Leibler divergence from the
 base's next-token distribution to the trained model's. Both are taken against the base as it was before any
-technique touched it, so that methods which change the base or start from another point are measured right.
+method touched it, so that methods which change the base or start from another point are measured right.
 
 The base's distributions are kept as its last hidden states and its head, from which they follow exactly; that
 is smaller than the distributions themselves by the ratio of vocabulary to width. Where a model's logits are not

@@ -20,7 +20,7 @@ PASSING = ("pid",)
 
 
 def failures(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
-    """Runs that failed: those of one technique and learning rate with the same reason together, with a traceback."""
+    """Runs that failed: those of one method and learning rate with the same reason together, with a traceback."""
     groups: dict[tuple[Any, ...], list[RunRecord]] = {}
     for record in sorted(records, key=lambda r: (r.spec.purpose, r.spec.method.title, r.spec.seed)):
         if record.status not in ("ok", *BY_DESIGN):

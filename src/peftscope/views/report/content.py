@@ -42,7 +42,7 @@ class ReportContent:
     tunings: Sequence[Tuning] = ()
     recommendation: Sequence[Topic] = ()
     warnings: Sequence[str] = ()
-    """Where techniques differ in more than the technique: shown first, and loud."""
+    """Where methods differ in more than the method: shown first, and loud."""
     fairness: Sequence[Topic] = ()
     conditions: Sequence[str] = ()
     """What differs between the protocols of the records."""

@@ -25,7 +25,7 @@ EDGES = {
 
 
 def learning_rate_data(tunings: Iterable[Tuning]) -> list[dict[str, Any]]:
-    """One entry per technique: its trials by learning rate, which was chosen, whether that lies on an edge.
+    """One entry per method: its trials by learning rate, which was chosen, whether that lies on an edge.
 
     A trial that was stopped has the loss at the last rung it reached, and says the step.
     """
@@ -103,7 +103,7 @@ def _trial(trial: Trial, tuning: Tuning) -> dict[str, Any]:
 
 
 def training_data(records: Iterable[RunRecord], order: Sequence[str], names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """One entry per final run that has a curve, techniques in the order given, then by seed.
+    """One entry per final run that has a curve, methods in the order given, then by seed.
 
     Args:
         records: Runs of any kind.

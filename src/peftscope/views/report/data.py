@@ -89,7 +89,7 @@ def _study(content: ReportContent) -> dict[str, Any]:
         "models": list(dict.fromkeys(r.spec.model.source for r in records)),
         "tasks": list(dict.fromkeys(r.spec.task.name for r in records)),
         "metric": content.verdict.metric.title,
-        "num_techniques": sum(not c.is_base for c in candidates),
+        "num_methods": sum(not c.is_base for c in candidates),
         "num_examples": max((c.num_examples for c in candidates), default=0),
         "num_finals": len(finals),
         "num_trials": len(records) - len(finals),
@@ -107,7 +107,7 @@ def _version() -> str:
 
 
 def _methods(content: ReportContent) -> dict[str, dict[str, Any]]:
-    """Candidates in the verdict's order; techniques that were tuned and have no final run yet come after them."""
+    """Candidates in the verdict's order; methods that were tuned and have no final run yet come after them."""
     candidates = content.verdict.candidates
     marks = marks_of([c.method for c in candidates if c.is_base], _titles(content))
     known = {c.method: c for c in candidates}

@@ -1,4 +1,4 @@
-"""What each technique was given, as topics of the report."""
+"""What each method was given, as topics of the report."""
 
 from __future__ import annotations
 
@@ -37,20 +37,18 @@ def _tuning_lines(shares: Sequence[MethodBudget]) -> list[str]:
         (effort,) = efforts.values()
         lines = [
             f"Effort '{effort.name}': up to {effort.num_short} short and {effort.num_full} full trials, with "
-            f"{effort.num_seeds} {'seed' if effort.num_seeds == 1 else 'seeds'}, offered to each technique, and every "
-            "one billed; a technique that needs fewer uses fewer."
+            f"{effort.num_seeds} {'seed' if effort.num_seeds == 1 else 'seeds'}, offered to each method, and every "
+            "one billed; a method that needs fewer uses fewer."
         ]
     elif len(offers) == 1:
-        lines = [
-            f"{offers[0]} {'trial' if offers[0] == 1 else 'trials'} offered to each technique, and every one billed."
-        ]
+        lines = [f"{offers[0]} {'trial' if offers[0] == 1 else 'trials'} offered to each method, and every one billed."]
     else:
         lines = [f"Trials offered: from {offers[0]} to {offers[-1]}."]
     edges = [f"{share.method} ({share.edge})" for share in shares if share.edge]
     if edges:
         lines.append(
             f"The chosen learning rate is not bracketed: {', '.join(edges)}. A better one may lie beyond, so such a "
-            "technique is never called worse."
+            "method is never called worse."
         )
     return lines
 

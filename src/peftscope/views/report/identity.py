@@ -1,4 +1,4 @@
-"""One colour and one symbol per technique, the same in every figure of the page."""
+"""One colour and one symbol per method, the same in every figure of the page."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["Mark", "marks_of"]
 COLORS = ("#0077bb", "#ee7733", "#009988", "#ee3377", "#33bbee", "#cc3311", "#8a63d2")
 """Paul Tol's vibrant scheme and a violet: told apart by readers with any colour vision, on white and on black."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "hexagram", "cross")
-"""Eight symbols on seven colours: 56 techniques before a pair of both comes again."""
+"""Eight symbols on seven colours: 56 methods before a pair of both comes again."""
 BASE_COLOR, BASE_SYMBOL = "#848b94", "star"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """How a technique is drawn."""
+    """How a method is drawn."""
 
     color: str
     symbol: str

@@ -178,7 +178,7 @@ def _tiers(data: Mapping[str, Any]) -> Figure:
 
 
 def _learning_rates(data: Mapping[str, Any]) -> Figure:
-    """A panel per technique: validation loss of full and of short trials where there is some, else the score."""
+    """A panel per method: validation loss of full and of short trials where there is some, else the score."""
     entries = data["learning_rates"][:MOST_PANELS]
     kind = "loss" if any(t["loss"] is not None for e in entries for t in e["trials"]) else "score"
     rows = math.ceil(len(entries) / PANELS)

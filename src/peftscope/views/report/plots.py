@@ -17,7 +17,7 @@ __all__ = ["plots_of"]
 Figure = dict[str, Any]
 LABEL_CELLS, NARROW_CELLS = 30, 15
 SHOWN_AT_FIRST = 8
-"""Techniques drawn at first where lines cover one another; the page's legend turns the others on."""
+"""Methods drawn at first where lines cover one another; the page's legend turns the others on."""
 ROW_PX = 26
 _AXIS: Mapping[str, Any] = {"automargin": True, "zeroline": False, "ticks": "outside", "fixedrange": False}
 
@@ -66,7 +66,7 @@ def _symbol(mark: Mapping[str, Any], *, hollow: bool) -> str:
 
 
 def _forest(data: Mapping[str, Any]) -> Figure:
-    """Score with its interval by technique, best first; a line between tiers."""
+    """Score with its interval by method, best first; a line between tiers."""
     points, methods = data["tiers"]["points"], data["methods"]
     traces = []
     for row, p in enumerate(points):
@@ -132,7 +132,7 @@ def _tier_lines(points: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any
 
 
 def _training(data: Mapping[str, Any], kind: str, title: str) -> Figure:
-    """A line per run; the seeds of a technique share its colour. ``meta`` is the entry of the page's legend."""
+    """A line per run; the seeds of a method share its colour. ``meta`` is the entry of the page's legend."""
     traces: list[dict[str, Any]] = []
     order: list[str] = []
     for course in data["training"]:
@@ -196,7 +196,7 @@ def _courses(x: str, y: str) -> dict[str, Any]:
 
 
 def _rates(entry: Mapping[str, Any], kind: str, title: str, span: Sequence[float], mark: Mapping[str, Any]) -> Figure:
-    """One technique's trials by learning rate; one that has no value stands at the lower end of the axis."""
+    """One method's trials by learning rate; one that has no value stands at the lower end of the axis."""
     trials, color = entry["trials"], mark["color"]
     done = [t for t in trials if t["state"] == "done" and t[kind] is not None]
     lost = [t for t in trials if t not in done]

@@ -33,7 +33,7 @@ def cell(text: str, sort: float | str | None = None, **more: Any) -> dict[str, A
 
 
 def score_table(verdict: Verdict) -> Table:
-    """Technique, tier, learning rate, seeds, score and gain; techniques without a score last, with why."""
+    """Method, tier, learning rate, seeds, score and gain; methods without a score last, with why."""
     return {
         "headings": [
             cell("method"), cell("tier"), cell("lr"), cell("seeds"),
@@ -82,7 +82,7 @@ def cost_table(verdict: Verdict, metrics: Sequence[MetricSpec], axes: Mapping[st
 
 
 def _failures_cell(candidate: Candidate) -> dict[str, Any]:
-    """How many final runs failed, and how many ended far below the best of their technique."""
+    """How many final runs failed, and how many ended far below the best of their method."""
     count = len(candidate.failures)
     text = str(count) if count else DASH
     reasons = list(map(str, candidate.failures))
@@ -113,7 +113,7 @@ def pair_sentence(pair: Pair, verdict: Verdict) -> str:
 
 
 def pair_matrix(verdict: Verdict) -> Table | None:
-    """Row against column, for all techniques of some pair; None where there is no pair."""
+    """Row against column, for all methods of some pair; None where there is no pair."""
     paired = {name for pair in verdict.pairs for name in (pair.first, pair.second)}
     scored = [c for c in verdict.candidates if c.method in paired and c.score is not None]
     sign = -1.0 if verdict.metric.direction == "lower" else 1.0

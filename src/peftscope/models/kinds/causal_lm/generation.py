@@ -31,7 +31,7 @@ class Generated:
 
 
 class TextGenerator:
-    """Greedy decoding; make it once per base model and use it for every technique.
+    """Greedy decoding; make it once per base model and use it for every method.
 
     Prompts are tokenized as in training, batched by length, padded on the left whatever the tokenizer says,
     and their answers are given back in the order of the prompts.
@@ -68,7 +68,7 @@ class TextGenerator:
             prompts: Texts to go on from.
             max_new_tokens: Most tokens in an answer.
             max_length: Most tokens in prompt and answer together, virtual tokens not counted, so that
-                every technique has the same room; None sets no such limit.
+                every method has the same room; None sets no such limit.
             batch_size: Prompts decoded together. Keep it the same within a comparison: padding moves
                 floating-point sums by a last bit, and a near tie can then fall the other way.
 

@@ -1,4 +1,4 @@
-"""What techniques start from: sequences of training data without their padding, and the cache of a text."""
+"""What methods start from: sequences of training data without their padding, and the cache of a text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TextInputs:
         """Keys and values for a text; one that is too short is repeated, so that every position has a start.
 
         Raises:
-            TechniqueRefused: The text has no tokens.
+            MethodRefused: The text has no tokens.
         """
         ids = list(self.tokenizer(text)["input_ids"])
         if not ids:

@@ -16,7 +16,7 @@ def flow_matching_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     (1 - sigma) x + sigma z and predicts z - x. The error is taken in float32.
 
     Args:
-        model: A transformer of FLUX.2's signature, with a technique or without.
+        model: A transformer of FLUX.2's signature, with a method or without.
         batch: ``latents`` and ``noise`` of shape (B, S, C) with an image's patches as S tokens, ``sigmas`` (B,) from
             0 to 1, ``prompts`` (B, T, D) as the text encoder gives them, and the tokens' coordinates
             ``image_places`` (B, S, 4) and ``prompt_places`` (B, T, 4).
