@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 FAST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto
 SLOW := $(BIN)/python -m pytest -q -m slow
 
-.PHONY: demo test test-all check accelerator-bundle accelerator-check clean
+.PHONY: demo test test-all check docs accelerator-bundle accelerator-check clean
 
 demo: $(VENV)/.installed  ## eight methods tuned, three seeds each, a recommendation and a report: about 10 minutes
 	$(BIN)/peftscope compare studies/demo.yaml --workers 2
@@ -29,6 +29,9 @@ check: $(VENV)/.installed-dev  ## lint, types, fast tests
 	MYPYPATH=benchmarks $(BIN)/mypy benchmarks/*.py scripts/*.py
 	$(FAST)
 
+docs: $(VENV)/.installed-dev  ## the documentation site, in docs/_build/html
+	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build/html
+
 accelerator-bundle: $(VENV)/.installed-dev  ## wheels for a machine with an accelerator and no network, in .accelerator
 	$(BIN)/python scripts/accelerator_bundle.py
 
@@ -36,7 +39,7 @@ accelerator-check: $(VENV)/.installed  ## what runs do on this machine's acceler
 	$(BIN)/python benchmarks/accelerator.py $(if $(DEVICE),--device $(DEVICE))
 
 clean:
-	rm -rf $(VENV) results
+	rm -rf $(VENV) results docs/_build docs/_generated
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

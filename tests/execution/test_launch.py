@@ -59,13 +59,13 @@ class Watcher(Listener):
 
 def _do(runs: list[RunSpec], folder: Path, *listeners: Listener, workers: int = 1, threads: int = 1) -> list[RunRecord]:
     with study_lock(folder, lambda: None):
-        share = Resources(num_workers=workers, num_threads=threads)
+        resources = Resources(num_workers=workers, num_threads=threads)
         scheduler = FixedScheduler(Job(run=run) for run in runs)
         return launch(
             scheduler,
             folder,
             checked=inspect(runs[:1], folder),
-            executor=LocalExecutor(folder, share),
+            executor=LocalExecutor(folder, resources),
             listeners=listeners,
         )
 
@@ -378,6 +378,6 @@ def test_threads_times_workers_stay_within_the_cores() -> None:
     with pytest.raises(SpecError, match="8 cores"):
         divide_resources(cpu, workers=9)
     gpus = Machine(device="cuda", num_devices=4, num_cores=8, num_threads=8)
-    share = divide_resources(gpus)
-    assert (share.num_workers, share.num_threads) == (4, 2)
-    assert [share.environment(w, None)["CUDA_VISIBLE_DEVICES"] for w in range(4)] == ["0", "1", "2", "3"]
+    resources = divide_resources(gpus)
+    assert (resources.num_workers, resources.num_threads) == (4, 2)
+    assert [resources.environment(w, None)["CUDA_VISIBLE_DEVICES"] for w in range(4)] == ["0", "1", "2", "3"]

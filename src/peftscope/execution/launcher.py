@@ -120,7 +120,7 @@ class _Launch:
         runs = {record.run_id: record.spec for record in self.records.values()}
         runs |= {start.run.run_id: start.run for start in self.pending}
         self._report_upcoming()
-        self._tell("planned", list(runs.values()), list(self.records.values()), self.executor.share.num_workers)
+        self._tell("planned", list(runs.values()), list(self.records.values()), self.executor.resources.num_workers)
         try:
             with Interrupts() as interrupts:
                 self._work_off(interrupts)
@@ -173,10 +173,10 @@ class _Launch:
 
     def _place(self) -> tuple[Job, int] | None:
         """The first start there is room for beside the runs that go on, and the worker that is to do it."""
-        going = {job.worker: job.run for job in self.jobs}
-        free = sorted(set(range(self.executor.share.num_workers)) - set(going))
+        running = {job.worker: job.run for job in self.jobs}
+        free = sorted(set(range(self.executor.resources.num_workers)) - set(running))
         places = ((start, worker) for start in self.pending for worker in free)
-        return next((place for place in places if self.budget.fits(place[0].run, place[1], going)), None)
+        return next((place for place in places if self.budget.fits(place[0].run, place[1], running)), None)
 
     def _refuse(self, run: RunSpec, reason: str) -> None:
         """Leave the record of a run that is not tried."""

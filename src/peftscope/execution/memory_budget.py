@@ -31,7 +31,7 @@ class MemoryBudget:
         """Why a run is not to be tried; None where it is."""
         return self.reasons.get(run.method.title)
 
-    def fits(self, run: RunSpec, worker: int, going: Mapping[int, RunSpec]) -> bool:
+    def fits(self, run: RunSpec, worker: int, running: Mapping[int, RunSpec]) -> bool:
         """Whether a run fits on a worker's device beside the runs that go on there; alone it always does.
 
         Args:
@@ -39,13 +39,13 @@ class MemoryBudget:
             worker: Its place among the workers, from 0.
             going: Runs that go on, by their workers.
         """
-        here = [other for at, other in going.items() if at % self.num_devices == worker % self.num_devices]
+        here = [other for at, other in running.items() if at % self.num_devices == worker % self.num_devices]
         if not here or self.memory_bytes is None or self.refusal(run) is not None:
             return True
         return sum(self.needs.get(each.method.title, 0) for each in (*here, run)) <= self.memory_bytes
 
 
-def memory_budget_for(checked: CheckResult, share: Resources, *, try_all: bool) -> MemoryBudget:
+def memory_budget_for(checked: CheckResult, resources: Resources, *, try_all: bool) -> MemoryBudget:
     """The room a study has, by what was foreseen of its methods.
 
     Args:
@@ -59,7 +59,7 @@ def memory_budget_for(checked: CheckResult, share: Resources, *, try_all: bool) 
     what_then = "tried all the same" if try_all else "not tried; --try-all tries it"
     return MemoryBudget(
         memory_bytes=memory,
-        num_devices=max(1, share.num_devices),
+        num_devices=max(1, resources.num_devices),
         needs={title: need for title, need in known.items() if need is not None},
         reasons={} if try_all else too_large,
         warnings=tuple(f"{title}: {reason} ({what_then})" for title, reason in too_large.items()),

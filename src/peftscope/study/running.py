@@ -55,7 +55,7 @@ class Prepared:
     """What is known before anything is trained."""
 
     checked: CheckResult
-    share: Resources
+    resources: Resources
     budget: MemoryBudget
     notices: tuple[str, ...]
     """What the user should know first."""
@@ -84,7 +84,7 @@ def do_runs(
         else:
             scheduler = FixedScheduler(what)
         listeners[:0] = reporter.listeners(title, checked.metric)  # a tracker may take its time to close
-        executor = executors.make(options.executor, folder, found.share)
+        executor = executors.make(options.executor, folder, found.resources)
         records = launch(
             scheduler, folder, checked=checked, executor=executor, budget=found.budget, listeners=listeners
         )
@@ -113,8 +113,8 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
         note(changes_of_study(folder, study) if study is not None else [])
         with reporter.status("reading model and data"):
             checked = inspect(one_of_each(_runs_of(what)), folder)
-        share = divide_resources(checked.machine, workers=options.workers, threads=options.threads)
-        budget = memory_budget_for(checked, share, try_all=options.try_all)
+        resources = divide_resources(checked.machine, workers=options.workers, threads=options.threads)
+        budget = memory_budget_for(checked, resources, try_all=options.try_all)
         if study is not None:
             if checked.forecasts:
                 table = footprint_table(checked.forecasts, limit=checked.machine.memory_bytes, brief=True)
@@ -122,7 +122,7 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
             note([*tuning_lines(study), *seed_lines(study)])
         note(budget.warnings)
         note(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))
-        yield Prepared(checked=checked, share=share, budget=budget, notices=tuple(notices))
+        yield Prepared(checked=checked, resources=resources, budget=budget, notices=tuple(notices))
 
 
 def _runs_of(what: What) -> list[RunSpec]:

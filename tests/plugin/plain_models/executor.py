@@ -15,8 +15,8 @@ from peftscope.store.run_states import clear_state, write_state
 
 
 class InTurn(Executor):
-    def __init__(self, folder: Path, share: Resources) -> None:
-        super().__init__(folder, share)
+    def __init__(self, folder: Path, resources: Resources) -> None:
+        super().__init__(folder, resources)
         self.waiting: list[AssignedJob] = []
 
     def submit(self, job: AssignedJob) -> RunState:

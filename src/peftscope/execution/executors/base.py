@@ -68,8 +68,8 @@ class Executor(ABC):
         share: Workers, and what each may use.
     """
 
-    def __init__(self, folder: Path, share: Resources) -> None:
-        self.folder, self.share = folder, share
+    def __init__(self, folder: Path, resources: Resources) -> None:
+        self.folder, self.resources = folder, resources
 
     @abstractmethod
     def submit(self, job: AssignedJob) -> RunState:

@@ -29,8 +29,8 @@ __all__ = ["LocalExecutor", "inspect"]
 class LocalExecutor(Executor):
     """Each job in a process of its own, with threads and an accelerator of its own where there are several."""
 
-    def __init__(self, folder: Path, share: Resources) -> None:
-        super().__init__(folder, share)
+    def __init__(self, folder: Path, resources: Resources) -> None:
+        super().__init__(folder, resources)
         self._children: list[tuple[AssignedJob, Child]] = []
 
     def submit(self, job: AssignedJob) -> RunState:
@@ -40,9 +40,9 @@ class LocalExecutor(Executor):
             folder=self.folder,
             log=ensure_folder(self.folder / "logs") / f"{job.run.run_id}.log",
             cached=job.cached,
-            environment=self.share.environment(job.worker, os.environ.get(self.share.variable or "")),
-            num_threads=self.share.num_threads,
-            num_workers=self.share.num_workers,
+            environment=self.resources.environment(job.worker, os.environ.get(self.resources.variable or "")),
+            num_threads=self.resources.num_threads,
+            num_workers=self.resources.num_workers,
             until=job.until,
         )
         child = Child(job.run, order, job.worker)

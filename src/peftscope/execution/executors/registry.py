@@ -39,7 +39,7 @@ EXECUTORS = Registry(
 )
 
 
-def make(name: str, folder: Path, share: Resources) -> Executor:
+def make(name: str, folder: Path, resources: Resources) -> Executor:
     """The executor of a name, for one study.
 
     Raises:
@@ -48,5 +48,5 @@ def make(name: str, folder: Path, share: Resources) -> Executor:
     """
     from peftscope.execution.executors.base import Executor
 
-    found: Executor = EXECUTORS.load(name, EXECUTORS.get(name).executor, Executor)(folder, share)
+    found: Executor = EXECUTORS.load(name, EXECUTORS.get(name).executor, Executor)(folder, resources)
     return found
