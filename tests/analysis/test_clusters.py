@@ -1,4 +1,4 @@
-"""Promises about examples that hang together, and about means with a long tail."""
+"""Promises about related examples, and about means with a long tail."""
 
 from __future__ import annotations
 

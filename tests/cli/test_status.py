@@ -90,7 +90,7 @@ def test_a_study_that_a_process_runs_is_shown_with_every_run_and_the_time_it_sti
 def test_a_run_whose_process_died_is_lost_and_said_to_come_again(call: Call, folder: Path) -> None:
     code, out, _ = call("status", "results/demo")
     assert code == 1
-    assert "no process runs it now; 'peftscope compare' goes on with it" in out
+    assert "no process runs it now; 'peftscope compare' resumes it" in out
     assert "lost (train, step 12 of 32); compare will do it again" in out
     assert "ETA" not in out
     document = json.loads(call("status", "results/demo", "--json")[1])

@@ -60,14 +60,14 @@ def test_five_mistakes_get_one_message_with_where_what_and_the_nearest_match(tmp
     [
         ("[1, 2]", "a study is a mapping"),
         ("name: [", "not valid YAML"),
-        ("name: a\nname: b", "stands twice"),
-        (GOOD + "seeds: [1, 1]", "seed stands more than once"),
+        ("name: a\nname: b", "is given twice"),
+        (GOOD + "seeds: [1, 1]", "seed is listed more than once"),
         (GOOD + "seeds: [-1]", "greater than or equal to 0"),
-        (GOOD.replace("[1e-4, 5e-4]", "[1e-4, 1e-4]"), "learning rate stands more than once"),
+        (GOOD.replace("[1e-4, 5e-4]", "[1e-4, 1e-4]"), "learning rate is listed more than once"),
         (GOOD.replace("[1e-4, 5e-4]", "[-1e-4]"), "greater than 0"),
         (GOOD.replace("1e-4, 5e-4", ".nan"), "methods[1].learning_rates[0]"),
         (GOOD.replace("{name: oft,", "{name: lora,"), "label"),
-        (GOOD.replace("methods: [", "methods: [lora, lora, "), "lora stands more than once"),
+        (GOOD.replace("methods: [", "methods: [lora, lora, "), "lora is listed more than once"),
         (GOOD.replace("name: math", "name: maths"), "did you mean 'math'?"),
         (GOOD + "tuning: {}", "learning_rates and tuning"),
         (

@@ -22,7 +22,7 @@ RAW = {"name": "a", "model": "builtin:nano-lm", "task": "math", "methods": ["lor
         ({"first": 3, "most": 3}, "seeds: most: 3 is no more than first, 3"),
         ({"first": 1}, "seeds.first: input should be greater than or equal to 2; given 1"),
         ("three", "seeds: input should be a valid tuple; given 'three'"),
-        ([0, 0], "seeds: a seed stands more than once"),
+        ([0, 0], "seeds: a seed is listed more than once"),
     ],
 )
 def test_what_is_wrong_with_seeds_is_said_once_and_plainly(given: Any, told: str) -> None:

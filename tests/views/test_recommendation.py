@@ -36,7 +36,7 @@ def _memory(value: float) -> dict[str, float]:
 
 def test_equivalent_and_undecided_are_said_apart() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.595), a_candidate("c", 0.57))
-    text = _told(_recommend(verdict))["What cannot be told from it"]
+    text = _told(_recommend(verdict))["Not detectably different from it"]
     assert "The same, inside a margin of 2.0 points: b (+0.5 points" in text
     assert "Undecided, neither better nor shown to be the same (all 6 pairs judged at once): c (+3.0 points" in text
 
@@ -149,7 +149,7 @@ def test_what_is_tied_and_not_advised_as_cheaper_is_named_with_the_reason() -> N
     verdict = a_verdict(
         BASE, a_candidate("a", 0.6, metrics=_memory(3e9)), a_candidate("b", 0.57, metrics=_memory(2e9)), shaky
     )
-    text = _told(_recommend(verdict))["What cannot be told from it"]
+    text = _told(_recommend(verdict))["Not detectably different from it"]
     assert "The cheapest of the choice and these: b in training memory" in text
     assert "Left out of that, since trainings diverged or the base is not detectably beaten: c." in text
 

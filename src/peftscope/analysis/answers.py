@@ -40,7 +40,7 @@ def answers_in(runs: pd.DataFrame, examples: pd.DataFrame, *, bounded: bool, sig
 
     Args:
         runs: One row per run, with ``run_id``, ``method`` and ``status``.
-        examples: One row per run, example and draw, with a ``group`` where examples hang together.
+        examples: One row per run, example and draw, with a ``group`` where examples are related.
         bounded: Scores are shares, from 0 to 1.
         sign: 1 where more is better, -1 where less is.
     """

@@ -18,7 +18,7 @@ Seeds of the same number share the order of the data, and may lift or lower all 
 is one correlation over all pairs of methods, from four methods on; with equal variances that is the analysis of
 a design blocked by seeds. A pair's difference then carries that much less of the seeds.
 
-Where examples hang together, groups of them stand for examples (``clusters``); everything below then is of groups.
+Where examples are related, groups of them stand for examples (``clusters``); everything below then is of groups.
 
 Unbounded scores, such as losses, get an interval that is wider on the side of a long tail (Hall). Scores between 0 and
 1 get Wilson's interval at the effective number of answers (Franco et al., Journal of Survey
@@ -74,7 +74,7 @@ class Crossed:
     fixed: NDArray[np.bool_]
     """Shape (T,): has no seed variance, because it is not trained."""
     example_means: Floats
-    """Shape (T, E): mean over the seeds; of groups of examples that hang together, their parts of the mean."""
+    """Shape (T, E): mean over the seeds; of groups of related examples, their parts of the mean."""
     num_answers: int
     """Test examples that all answered."""
     means: Floats
@@ -102,12 +102,12 @@ class Crossed:
 
     @property
     def num_examples(self) -> int:
-        """E: test examples, or groups of them that hang together."""
+        """E: test examples, or groups of related ones."""
         return int(self.example_means.shape[1])
 
     @property
     def grouped(self) -> bool:
-        """Whether examples hang together: their variance is then estimated, and does not follow from the mean."""
+        """Whether examples are grouped: their variance is then estimated, and does not follow from the mean."""
         return self.num_examples < self.num_answers
 
     @property

@@ -6,7 +6,7 @@ others can all be equal, since equality of A and B and of B and C is that of A a
 Statistical Association 81, 1986). Each way divides the methods into groups of equals; that any pair within the
 groups looks as clear as the one asked about has at most the probability
 
-- of the groups' studentized ranges, added up: the range counts how pairs of one group hang together;
+- of the groups' studentized ranges, added up: the range counts how pairs of one group are correlated;
 - of the number of pairs within the groups, times that of one pair;
 - of the range of all methods, of whose pairs those within groups are some;
 

@@ -33,7 +33,7 @@ HEAVY_TAIL_SHARE = 0.1
 """Part of a mean that the largest hundredth of the examples make up, from which it is said."""
 
 FEW_GROUPS = 20
-"""Of examples that hang together, below which a word of caution is said."""
+"""Of related examples, below which a word of caution is said."""
 
 DIVERGED = "diverged"
 """Status of a run whose training gave no numbers: an outcome of the method."""
@@ -353,7 +353,7 @@ def _notes(outcomes: Outcomes, num_runs: Mapping[str, int]) -> list[str]:
         return [*notes, "one test example: no interval"]
     if crossed.grouped:
         notes.append(
-            f"{crossed.num_answers:,} test examples in {crossed.num_examples:,} groups that hang together: intervals "
+            f"{crossed.num_answers:,} test examples in {crossed.num_examples:,} groups of related examples: intervals "
             "and verdicts count groups"
         )
     if not crossed.bounded:

@@ -1,4 +1,4 @@
-"""How many seeds it takes: to tell two methods apart, to call identical ones equivalent.
+"""How many seeds it takes: to distinguish two methods, to call identical ones equivalent.
 
 The formulas for studies not yet run are those of a t-test at the strictest level of the correction (level over the
 number of pairs), so that what they name is enough rather than too little. The examples stay as they are; where they
@@ -139,7 +139,7 @@ def chances_to_decide(
     counts: NDArray[np.int64],
     criteria: Criteria,
 ) -> tuple[Floats, Floats]:
-    """Chances that a pair is told apart, and is called equivalent, by numbers of seeds; each of their shape.
+    """Chances that a pair is distinguished, and is called equivalent, by numbers of seeds; each of their shape.
 
     Args:
         crossed: The methods.

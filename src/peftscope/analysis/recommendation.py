@@ -31,7 +31,7 @@ __all__ = ["Recommendation", "Relative", "Tie", "recommend"]
 
 @dataclass(frozen=True, kw_only=True)
 class Tie:
-    """A method that cannot be told from the choice."""
+    """A method that is not detectably different from the choice."""
 
     method: str
     kind: Literal["equivalent", "undecided", "unknown"]

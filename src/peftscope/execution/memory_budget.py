@@ -46,7 +46,7 @@ class MemoryBudget:
 
 
 def memory_budget_for(checked: CheckResult, resources: Resources, *, try_all: bool) -> MemoryBudget:
-    """The room a study has, by what was foreseen of its methods.
+    """The memory budget of a study, by what was predicted for its methods.
 
     Args:
         checked: What the study's check found.

@@ -75,7 +75,7 @@ def _stretch_schedule(config: Any, context: BuildContext) -> None:
     factor = context.max_steps / config.total_step
     config.tinit, config.tfinal = int(config.tinit * factor), int(config.tfinal * factor)
     config.total_step = context.max_steps
-    context.warn(f"adalora: its schedule {written} is laid over the {context.max_steps} steps of this training")
+    context.warn(f"adalora: its schedule {written} is stretched to the {context.max_steps} steps of this training")
 
 
 def plain_config(config: Any) -> dict[str, Any]:

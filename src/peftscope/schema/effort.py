@@ -28,7 +28,7 @@ class Effort:
     price: float
     """Full trainings that tuning one method takes on average, short trials counted by their share of the steps."""
     false_difference: float
-    """Share of simulated studies in which equally good methods are told apart, tuning included."""
+    """Share of simulated studies in which equally good methods are called different, tuning included."""
     points_lost: float
     """Points of score a method loses to tuning on average, against its best fixed learning rate."""
     worst_lost: float

@@ -1,4 +1,4 @@
-"""Settings from the command line, ``train.max_steps=10``, laid over a spec."""
+"""Settings from the command line, ``train.max_steps=10``, which override a spec."""
 
 from __future__ import annotations
 

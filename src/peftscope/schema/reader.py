@@ -46,7 +46,7 @@ def _unique_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool 
     keys = [loader.construct_object(k, deep=deep) for k, _ in node.value if k.tag != merge]
     for key in keys:
         if keys.count(key) > 1:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", node.start_mark)
     return yaml.SafeLoader.construct_mapping(loader, node, deep=deep)
 
 
@@ -54,7 +54,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_
 
 
 def load_yaml(text: str) -> Any:
-    """Read YAML in which ``1e-4`` is a number and no key stands twice.
+    """Read YAML in which ``1e-4`` is a number and no key is given twice.
 
     Raises:
         yaml.YAMLError: It is not YAML.

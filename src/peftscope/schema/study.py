@@ -88,7 +88,7 @@ class MethodSpec(Frozen):
     name: str
     """Name of a card (``peftscope methods`` lists them)."""
     label: str | None = None
-    """A name of your own, where one method stands twice with different settings."""
+    """A name of your own, where one method is listed twice with different settings."""
     learning_rates: tuple[Rate, ...] | None = Field(default=None, min_length=1)
     """Learning rates to try, each a row of its own; None takes the card's default, or with ``tuning`` searches."""
     search: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default_factory=dict)
@@ -112,7 +112,7 @@ class MethodSpec(Frozen):
     @classmethod
     def _rates_are_unique(cls, rates: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if rates is not None and len(set(rates)) < len(rates):
-            raise ValueError("a learning rate stands more than once; to repeat a run give more seeds")
+            raise ValueError("a learning rate is listed more than once; to repeat a run give more seeds")
         return rates
 
     @property
@@ -245,14 +245,14 @@ class StudySpec(Frozen):
         titles = [m.title for m in methods]
         twice = sorted({t for t in titles if titles.count(t) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} stands more than once; give each a 'label' of its own")
+            raise ValueError(f"{', '.join(twice)} is listed more than once; give each a 'label' of its own")
         return methods
 
     @field_validator("seeds")
     @classmethod
     def _seeds_are_unique(cls, seeds: tuple[int, ...] | SeedPlan) -> tuple[int, ...] | SeedPlan:
         if not isinstance(seeds, SeedPlan) and len(set(seeds)) < len(seeds):
-            raise ValueError("a seed stands more than once")
+            raise ValueError("a seed is listed more than once")
         return seeds
 
     @model_validator(mode="after")

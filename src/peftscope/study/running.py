@@ -144,7 +144,7 @@ def tuning_lines(study: StudySpec) -> list[str]:
     return [
         f"tuning effort '{effort.name}': up to {effort.num_short} short and {effort.num_full} full trials a method, "
         f"{seeds}; costs about {effort.price:.1f} full trainings each. In simulated studies equally good methods "
-        f"were told apart in {effort.false_difference:.0%}, and tuning lost {effort.points_lost:.1f} points on "
+        f"were called different in {effort.false_difference:.0%}, and tuning lost {effort.points_lost:.1f} points on "
         f"average, {effort.worst_lost:.1f} for the worst of eight"
     ]
 

@@ -24,7 +24,7 @@ __all__ = ["check"]
 
 
 def check(runs: Sequence[RunSpec], cache: Path) -> CheckResult:
-    """Read and check model and data of a study by its runs (all of them share both), keep the data, foresee memory.
+    """Read and check model and data of a study by its runs (all of them share both), keep the data, predict memory.
 
     Args:
         runs: One of the study's runs for every method.

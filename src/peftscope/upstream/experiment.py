@@ -134,7 +134,7 @@ class Experiment(Frozen):
     peft_config: dict[str, Any] | None
     """``adapter_config.json`` as it is; None for full fine-tuning."""
     training_params: dict[str, Any]
-    """Defaults with the folder's own settings laid over them."""
+    """Defaults with the folder's own settings in their place."""
     defaults: str
     """Path of the defaults file, or ``built in``."""
 

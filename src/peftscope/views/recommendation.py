@@ -233,7 +233,7 @@ def _ties(phrasing: Phrasing) -> Topic | None:
         if unsound:
             told = ", ".join(tie.method for tie in unsound)
             lines.append(f"Left out of that, since trainings diverged or the base is not detectably beaten: {told}.")
-    return Topic(title="What cannot be told from it", lines=lines)
+    return Topic(title="Not detectably different from it", lines=lines)
 
 
 def _out_of_the_top(found: Recommendation, ties: Sequence[Tie]) -> list[str]:
@@ -320,7 +320,7 @@ def _relatives(phrasing: Phrasing) -> Topic | None:
 
 
 def _relative_text(relative: Relative) -> str:
-    who = f"The choice, {relative.method}," if relative.is_choice else f"{relative.method}, not told from the choice,"
+    who = f"The choice, {relative.method}," if relative.is_choice else f"{relative.method}, tied with the choice,"
     settings = [f"{key}={value}" for key, value in relative.settings.items()]
     changes = []
     if settings:
@@ -355,7 +355,8 @@ def _evidence(phrasing: Phrasing) -> Topic | None:
     elif never:
         names = ", ".join(never[:SHOWN]) + (f" and {len(never) - SHOWN} more" if len(never) > SHOWN else "")
         lines.append(
-            f"No affordable number of seeds would likely tell {pairs[0].first} from {names}; more test examples might."
+            f"No affordable number of seeds would likely distinguish {pairs[0].first} from {names}; more test examples "
+            "might."
         )
     return Topic(title="Not enough evidence", lines=lines) if lines else None
 

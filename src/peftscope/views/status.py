@@ -74,7 +74,7 @@ def _whereabouts(found: FolderStatus) -> str:
     if found.is_running:
         return "a process runs it now" + ("" if found.number(RUNNING) else "; no run has started yet")
     if any(row.standing == WAITING or row.comes_again for row in found.of_study):
-        return "no process runs it now; 'peftscope compare' goes on with it"
+        return "no process runs it now; 'peftscope compare' resumes it"
     return "no process runs it now"
 
 

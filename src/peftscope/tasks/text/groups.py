@@ -1,4 +1,4 @@
-"""Examples that hang together: rows of one document, and rows that ask the same."""
+"""Related examples: rows of one document, and rows that ask the same."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def near_duplicates_note(examples: Sequence[TextExample]) -> list[str]:
         return []
     return [
         f"test: {near} of {len(examples)} rows differ from another only in numbers or signs; where they are made from "
-        "one template or document, name the column that holds it as 'group', or differences look surer than they are"
+        "one template or document, name the column that holds it as 'group', or intervals will be too narrow"
     ]
 
 

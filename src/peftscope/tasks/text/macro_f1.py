@@ -1,4 +1,4 @@
-"""Macro-averaged F1, told apart into what each example brings to it.
+"""Macro-averaged F1, split into what each example brings to it.
 
 Macro-F1 is no mean of scores of examples: each class's F1 is a quotient of means. To first order it is one, though,
 plus the mean of each example's influence (Hampel, Journal of the American Statistical Association 69, 1974)::

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 __all__ = ["Mark", "marks_of"]
 
 COLORS = ("#0077bb", "#ee7733", "#009988", "#ee3377", "#33bbee", "#cc3311", "#8a63d2")
-"""Paul Tol's vibrant scheme and a violet: told apart by readers with any colour vision, on white and on black."""
+"""Paul Tol's vibrant scheme and a violet: distinguished by readers with any colour vision, on white and on black."""
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "hexagram", "cross")
 """Eight symbols on seven colours: 56 methods before a pair of both comes again."""
 BASE_COLOR, BASE_SYMBOL = "#848b94", "star"

@@ -128,7 +128,7 @@ def more_seeds_text(pair: Pair) -> str:
     if pair.more_seeds is None:
         return ""
     count = "1 more seed" if pair.more_seeds.seeds == 1 else f"{pair.more_seeds.seeds} more seeds"
-    shown = "tell {} and {} apart" if pair.more_seeds.shows == "apart" else "show {} and {} to be equivalent"
+    shown = "distinguish {} from {}" if pair.more_seeds.shows == "apart" else "show {} and {} to be equivalent"
     return f"about {count} of each would {shown.format(pair.first, pair.second)}"
 
 
