@@ -12,7 +12,29 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-__all__ = ["write_reference"]
+__all__ = ["copy_pages", "relinked", "write_reference"]
+
+ROOT = Path(__file__).resolve().parents[1]
+BESIDE = (*sorted((ROOT / "benchmarks").glob("*.md")), ROOT / "src" / "peftscope" / "models" / "nano_lm" / "README.md")
+"""Pages of the repository that those of the site link to."""
+
+
+def copy_pages(folder: Path) -> dict[str, str]:
+    """Copy the pages beside the site into it; gives the documents by the ends of their paths in the repository."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copied = {}
+    for page in BESIDE:
+        name = page.stem if page.stem != "README" else page.parent.name
+        (folder / f"{name}.md").write_text("---\norphan: true\n---\n\n" + page.read_text("utf-8"), encoding="utf-8")
+        copied[page.relative_to(ROOT).as_posix()] = f"/_generated/beside/{name}.md"
+    return copied
+
+
+def relinked(text: str, copied: dict[str, str]) -> str:
+    """A page's text with links to copied pages leading to the copies."""
+    for path, document in copied.items():
+        text = text.replace(f"](../{path})", f"]({document})").replace(f"]({path})", f"]({document})")
+    return text
 
 
 def write_reference(folder: Path) -> None:
