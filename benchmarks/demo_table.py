@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from datetime import datetime
 from pathlib import Path
 
-from peftscope.analysis.summary import summarise
-from peftscope.methods.catalog import BASE
-from peftscope.store.frame import examples_of, frame_of
+import peftscope as ps
+from peftscope.study.comparison import comparison_of
 from peftscope.study.metrics import known_metrics
-from peftscope.study.results import StudyResults, results_of
+from peftscope.study.results import StudyResults
 from peftscope.views.table import markdown_table, quality_and_cost
 
 HERE = Path(__file__).resolve().parent
@@ -21,19 +17,12 @@ FOLDER = HERE.parent / "results" / "demo"
 
 def main() -> None:
     """Write the tables and the recommendation."""
-    found = results_of(FOLDER)
-    finals = [record for record in found.records if record.spec.purpose == "final"]
-    rows = summarise(frame_of(finals), examples_of(finals), base=BASE, metrics=known_metrics())
-    tables = "\n\n".join(markdown_table(table) for table in quality_and_cost(rows, found.metric, known_metrics()))
-    answer = subprocess.run(
-        [sys.executable, "-m", "peftscope", "recommend", str(FOLDER)],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        env={**os.environ, "COLUMNS": "100"},
-    )
-    told = "\n".join(line.rstrip() for line in answer.stdout.strip().splitlines())
-    text = f"{_note(found)}\n\n{tables}\n\n```text\n{told}\n```\n"
+    study = ps.Study.load(FOLDER)
+    found = study.results()
+    compared = comparison_of(found.records, found.metric, folder=FOLDER, title=found.name, study=study.spec)
+    tables = quality_and_cost(compared.summary, found.metric, known_metrics())
+    shown = "\n\n".join(markdown_table(table) for table in tables)
+    text = f"{_note(found)}\n\n{shown}\n\n```text\n{study.recommend().text()}\n```\n"
     (HERE / "demo_table.md").write_text(text, encoding="utf-8")
 
 
