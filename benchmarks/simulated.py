@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from worlds import CORRELATION, Study, World, a_study
 
-from peftscope.analysis.crossed import mean_intervals
 from peftscope.analysis.familywise import all_pairs
+from peftscope.analysis.intervals import mean_intervals
 from peftscope.analysis.outcomes import Outcomes, Training, outcomes_of
 from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.analysis.power import Design, seeds_for_equivalence

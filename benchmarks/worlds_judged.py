@@ -13,9 +13,9 @@ from worlds import Study, World, a_study
 
 from peftscope.analysis.contenders import contenders
 from peftscope.analysis.criteria import Criteria
-from peftscope.analysis.crossed import mean_intervals
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import front_of
+from peftscope.analysis.intervals import mean_intervals
 from peftscope.analysis.judge import judge
 from peftscope.analysis.looks import TrainedMethods
 from peftscope.analysis.outcomes import Training, outcomes_of

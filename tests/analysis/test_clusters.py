@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from peftscope.analysis.clusters import codes_of, parts_of_groups
-from peftscope.analysis.crossed import fit_crossed, mean_intervals
+from peftscope.analysis.crossed import fit_crossed
+from peftscope.analysis.intervals import mean_intervals
 
 
 def test_parts_of_groups_have_the_mean_of_the_scores() -> None:

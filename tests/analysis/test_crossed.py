@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from peftscope.analysis.crossed import Crossed, fit_crossed, mean_intervals
+from peftscope.analysis.crossed import Crossed, fit_crossed
 from peftscope.analysis.estimates import Estimate
+from peftscope.analysis.intervals import mean_intervals
 from peftscope.analysis.pairs import gains_of
 
 

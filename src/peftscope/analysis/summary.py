@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from peftscope.analysis.answers import answers_in
-from peftscope.analysis.crossed import mean_intervals
 from peftscope.analysis.estimates import LEVEL, Estimate
+from peftscope.analysis.intervals import mean_intervals
 from peftscope.analysis.judge import final_runs, trained_in
 from peftscope.analysis.pairs import gains_of
 from peftscope.schema.metric import MetricSpec

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from peftscope.analysis.crossed import fit_crossed, mean_intervals
+from peftscope.analysis.crossed import fit_crossed
+from peftscope.analysis.intervals import mean_intervals
 from peftscope.tasks.text.macro_f1 import macro_f1_parts
 
 CLASSES = np.array(["common", "rare", "rarest"])
