@@ -84,7 +84,7 @@ def test_versions_are_those_the_tests_were_run_with() -> None:
         bundle.pinned(["other"], "small==1.2\n")
 
 
-def test_the_machine_it_is_made_for_by_default_has_a_pytorch_and_lacks_peft() -> None:
+def test_the_default_target_machine_has_pytorch_but_not_peft() -> None:
     machine = bundle.read_machine(bundle.MACHINE.read_text(encoding="utf-8"))
     assert machine["torch"] == "2.11.0"
     assert "peft" not in machine

@@ -28,7 +28,7 @@ def reruns() -> ModuleType:
     return module
 
 
-def test_halving_ends_in_the_same_top_tier_at_sixty_percent_of_the_steps_or_less() -> None:
+def test_halving_reaches_the_same_top_tier_with_60_percent_steps() -> None:
     told = (ROOT / "benchmarks" / "halving.md").read_text(encoding="utf-8")
     share = re.search(r"\*\*(\d+)%\*\*", told)
     assert share is not None

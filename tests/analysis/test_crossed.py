@@ -48,7 +48,7 @@ def _coverage(seeds: list[int], studies: int = 400, **how: float) -> tuple[float
 
 
 @pytest.mark.parametrize("truth", [0.03, 0.4, 0.9])
-def test_the_interval_of_a_share_covers_the_truth_in_about_95_of_100_samples(truth: float) -> None:
+def test_share_intervals_cover_the_truth_in_about_95_percent(truth: float) -> None:
     source = np.random.default_rng(0)
     estimates = [mean_estimate((source.random(100) < truth).astype(float)) for _ in range(600)]
     covered = np.mean([e.low <= truth <= e.high for e in estimates])
@@ -61,7 +61,7 @@ def test_one_run_has_the_interval_of_wilson() -> None:
     assert mean_estimate(scores).interval == pytest.approx([wanted.low, wanted.high], abs=1e-4)
 
 
-def test_the_interval_of_a_paired_gain_covers_the_truth_in_about_95_of_100_samples() -> None:
+def test_paired_gain_intervals_cover_the_truth_in_about_95_percent() -> None:
     source, covered = np.random.default_rng(1), []
     for _ in range(600):
         hard = source.random(80)  # one difficulty for both, as with shared test examples
@@ -209,7 +209,7 @@ def test_the_seed_variance_is_the_one_that_was_put_in() -> None:
 
 
 @pytest.mark.parametrize("answer", [0.0, 1.0])
-def test_a_method_without_one_right_or_wrong_answer_does_not_take_the_scatter_of_the_others(answer: float) -> None:
+def test_a_method_with_constant_answers_borrows_no_seed_variance(answer: float) -> None:
     source = np.random.default_rng(10)
     steady = {str(t): (source.random((2, 40)) < rate).astype(float) for t, rate in enumerate((0.1, 0.9))}
     interval = mean_intervals(fit_crossed({**steady, "flat": np.full((2, 40), answer)}), 0.95)[2].interval

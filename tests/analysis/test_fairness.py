@@ -146,7 +146,7 @@ def test_tuning_is_billed_and_its_edges_are_told() -> None:
     assert "plain (highest, 0.01)" in text
 
 
-def test_unequal_numbers_of_trials_are_warned_of_but_not_those_of_a_method_that_was_refused() -> None:
+def test_unequal_trial_counts_warn_except_for_refused_methods() -> None:
     (plain, first), (turning, second) = _tuned("plain", trials=3), _tuned("turning")
     assert _kinds(_found(*plain, *turning, tunings=(first, second))) == ["rates"]
     refused = [

@@ -45,7 +45,7 @@ def _tail(step: float, methods: int) -> float:
 
 
 @pytest.mark.parametrize("methods", [3, 4])
-def test_a_difference_must_be_clear_under_every_way_in_which_methods_can_be_equal(methods: int) -> None:
+def test_a_difference_must_be_significant_under_every_partial_null_hypothesis(methods: int) -> None:
     """The largest p-value over all groupings that leave as many pairs equal as are not yet told apart."""
     pairs = list(itertools.combinations(range(methods), 2))
     steps = np.sort(np.random.default_rng(methods).uniform(1.5, 4.0, len(pairs)))[::-1]

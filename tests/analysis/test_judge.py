@@ -54,7 +54,7 @@ def _verdict(runs: pd.DataFrame, examples: pd.DataFrame, **how: object) -> Verdi
     return judge(runs, examples, ACCURACY, base="base", **how)  # type: ignore[arg-type]
 
 
-def test_the_base_is_first_then_the_best_and_the_base_is_a_candidate_like_others() -> None:
+def test_the_base_is_listed_first_then_candidates_by_score() -> None:
     verdict = _verdict(*study({"low": 0.3, "base": 0.1, "high": 0.8}))
     assert [c.method for c in verdict.candidates] == ["base", "high", "low"]
     assert verdict.tiers == (("high",), ("low",), ("base",))
@@ -71,7 +71,7 @@ def _tuning(method: str, edge: Edge | None) -> Tuning:
     )
 
 
-def test_a_method_whose_rate_is_not_bracketed_is_never_called_worse_and_keeps_its_wins() -> None:
+def test_a_method_with_an_unbracketed_rate_is_never_called_worse() -> None:
     frames = study({"low": 0.3, "middle": 0.55, "high": 0.8})
     closed = _verdict(*frames, tunings=[_tuning(name, None) for name in ("low", "middle", "high")])
     assert (closed.tiers, closed.understated) == (_verdict(*frames).tiers, ())
@@ -135,7 +135,7 @@ def test_two_protocols_are_never_ranked_together() -> None:
         _verdict(runs, examples)
 
 
-def test_answers_that_a_run_lacks_count_as_wrong_and_a_run_that_lacks_many_is_left_out() -> None:
+def test_missing_answers_count_as_wrong_and_mostly_missing_runs_are_excluded() -> None:
     runs, examples = study({"base": 0.1, "lora": 0.5, "oft": 0.4})
     number = examples["example_id"].astype(int)
     few = (examples["run_id"] == "lora-0") & (number < 5)
@@ -197,7 +197,7 @@ def test_a_run_without_scores_per_example_is_single_and_has_no_interval() -> Non
     assert lora.tier is None
 
 
-def test_where_lower_is_better_a_fall_is_a_gain_and_no_margin_is_assumed() -> None:
+def test_for_losses_a_decrease_is_a_gain_without_default_margin() -> None:
     runs, examples = study({"base": 0.9, "lora": 0.3})
     verdict = judge(runs, examples.assign(score=examples["score"] + 1.5), LOSS, base="base")
     assert verdict.margin is None

@@ -38,7 +38,7 @@ def test_shares_of_all_looks_never_come_to_more_than_the_whole() -> None:
     assert sum(PLAN.looks.shares) == pytest.approx(PLANNED)
 
 
-def test_more_seeds_go_to_the_best_and_to_what_they_can_tell_from_it() -> None:
+def test_more_seeds_go_to_the_best_and_its_undecided_rivals() -> None:
     found = _next(_trainings({"a": 0.60, "b": 0.575, "far": 0.2, "farther": 0.1}, 3, sd=0.02))
     assert set(found) == {"a", "b"}
 
@@ -47,7 +47,7 @@ def test_nothing_more_is_run_where_all_is_decided() -> None:
     assert _next(_trainings({"a": 0.9, "b": 0.5, "c": 0.4}, 3)) == ()
 
 
-def test_a_verdict_of_an_early_look_stands_and_later_ones_judge_only_who_went_on() -> None:
+def test_early_verdicts_stand_and_later_looks_judge_continuing_methods() -> None:
     trainings = _trainings({"a": 0.60, "b": 0.58, "far": 0.2, "near far": 0.22}, 4)
     trainings["far"] = trainings["far"][:3]
     trainings["near far"] = trainings["near far"][:3]

@@ -84,7 +84,7 @@ def test_a_lead_of_what_never_goes_wrong_is_found_over_what_does() -> None:
     assert compared(found, sign=1.0, margin=0.02).by_steady.any()
 
 
-def test_what_goes_wrong_more_often_is_not_better_by_the_trainings_that_went_right() -> None:
+def test_a_method_failing_more_often_never_wins_by_its_successes() -> None:
     found = _outcomes({**STEADY, "risky": [0.75, 0.02, 0.76]})
     tested = compared(found, sign=1.0, margin=0.02)
     names = np.array(found.whole.names)

@@ -20,7 +20,7 @@ def _study(source: np.random.Generator, truths: np.ndarray, *, seed_sd: float = 
     return fit_crossed(scores)
 
 
-def test_the_interval_of_the_picked_one_covers_the_truth_where_the_plain_one_does_not() -> None:
+def test_the_selected_methods_interval_corrects_for_selection() -> None:
     source, plain, allowed = np.random.default_rng(0), [], []
     for _ in range(150):
         crossed = _study(source, np.full(12, 0.5))

@@ -67,7 +67,7 @@ def _choice(found: Recommendation) -> str | None:
     return found.choice.method if found.choice is not None else None
 
 
-def test_the_choice_is_the_best_estimate_and_says_what_it_beats_and_what_it_is_tied_with() -> None:
+def test_the_choice_is_the_best_estimate_with_wins_and_ties() -> None:
     found = _recommend(
         a_verdict(BASE, a_candidate("a", 0.60), a_candidate("b", 0.595), a_candidate("c", 0.57), a_candidate("d", 0.4))
     )
@@ -98,7 +98,7 @@ def test_limits_leave_out_and_say_by_how_much() -> None:
     )  # fmt: skip
 
 
-def test_a_limit_has_to_be_kept_in_every_run_and_what_was_not_measured_is_not_taken_to_keep_it() -> None:
+def test_a_limit_holds_for_every_run_and_unmeasured_metrics_fail_it() -> None:
     shaky = a_candidate("a", 0.6)
     shaky = replace(
         shaky, metrics={"peak_train_memory_bytes": MetricSummary(mean=11e9, low=9e9, high=13e9, num_runs=3)}
@@ -174,7 +174,7 @@ def test_a_base_that_nothing_beats_is_the_choice() -> None:
     assert (found.base_pair.first, found.base_pair.more_seeds.seeds) == ("plain", 4)
 
 
-def test_a_base_below_the_least_score_is_not_the_choice_though_nothing_beats_it() -> None:
+def test_a_base_below_min_score_is_never_recommended() -> None:
     verdict = a_verdict(a_candidate("base", 0.5, is_base=True), a_candidate("a", 0.53))
     found = _recommend(verdict, limits=Limits(score=0.52))
     assert _choice(found) == "a"
@@ -243,7 +243,7 @@ def test_who_has_the_choice_already_is_pointed_at_no_relatives() -> None:
     assert _kin(verdict) == ()
 
 
-def test_single_runs_have_no_verdict_and_one_standard_error_is_what_could_turn_them() -> None:
+def test_single_runs_have_no_verdict_but_one_standard_error_ties() -> None:
     verdict = a_verdict(
         a_candidate("a", 0.549, half=None, single=True, num_seeds=1, num_examples=1319),
         a_candidate("b", 0.532, half=None, single=True, num_seeds=1, num_examples=1319),

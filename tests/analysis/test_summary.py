@@ -68,7 +68,7 @@ def test_a_run_that_stands_twice_counts_once() -> None:
     assert [row["num_seeds"] for row in rows] == [1, 1, 1, 0]
 
 
-def test_where_lower_is_better_the_lowest_stands_first_and_a_fall_is_a_gain() -> None:
+def test_for_losses_the_lowest_is_listed_first() -> None:
     rows = {
         row["method"]: row
         for row in summarise(*_frames(), base="base", metrics=known_metrics(), higher_is_better=False)

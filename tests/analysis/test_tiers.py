@@ -47,7 +47,7 @@ def test_one_method_is_a_tier() -> None:
     assert _tiers([0.5], source=0) == (("0",),)
 
 
-def test_one_that_stands_out_from_many_alike_is_found_more_surely_than_by_its_pairs() -> None:
+def test_tiers_find_an_outstanding_method_more_often_than_pairs() -> None:
     alone = sum(_tiers([0.61, *[0.5] * 7], source=s)[0] == ("0",) for s in range(40))
     assert alone >= 37
 

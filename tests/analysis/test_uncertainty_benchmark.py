@@ -52,7 +52,7 @@ def test_simulated_answers_have_the_accuracy_and_the_correlation_that_are_stated
     assert np.corrcoef(answers)[np.triu_indices(4, 1)] == pytest.approx(worlds.CORRELATION, abs=0.015)
 
 
-def test_95_percent_intervals_hold_the_truth_in_93_to_97_of_100_in_every_cell(identical: Cells) -> None:
+def test_95_percent_intervals_cover_93_to_97_percent_in_every_cell(identical: Cells) -> None:
     for cell, look in identical.items():
         for shares, most in ((look.intervals, 0.97), (look.pairs, 0.98)):  # without seed variance some is allowed for
             # methods share the examples' luck: the spread is that of the studies' means
@@ -83,9 +83,7 @@ def test_five_points_are_found_with_three_seeds(accuracy: float, each: float, ti
 
 
 @pytest.mark.parametrize(("accuracy", "seed_sd"), [(0.1, 0.0), (0.5, 0.01)])
-def test_identical_methods_are_equivalent_at_the_seeds_the_formula_names_and_not_by_luck(
-    accuracy: float, seed_sd: float
-) -> None:
+def test_identical_methods_are_equivalent_at_the_computed_number_of_seeds(accuracy: float, seed_sd: float) -> None:
     named = simulated.named_seeds(accuracy, seed_sd)
     looks = [*(seeds for seeds in simulated.LOOKS if seeds < named), named]
     cell = {"accuracy": accuracy, "seed_sd": seed_sd, "studies": STUDIES, "full": False}
@@ -101,7 +99,7 @@ def test_identical_methods_are_equivalent_at_the_seeds_the_formula_names_and_not
     "cell",
     ["one of seed SD 6, others 1", "seed SDs as in the demo: 400 examples", "half of seed SD 4, half 1"],
 )
-def test_unequal_seed_variances_tell_equals_apart_in_at_most_about_5_of_100_studies(cell: str) -> None:
+def test_unequal_seed_variances_give_about_5_percent_false_positives_at_most(cell: str) -> None:
     seen = worlds_judged.pairs_seen(uncertainty_table.PAIRS[cell], STUDIES, source=[1]).counts
     assert np.sum(seen["false_better"]) <= _most(0.06)
     assert np.mean(seen["cover"]) >= 0.93

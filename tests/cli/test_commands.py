@@ -79,7 +79,7 @@ def test_init_writes_a_study_that_reads_and_does_not_write_over_one(call: Call, 
     assert json.loads(out) == {"schema": "peftscope.init/1", "path": "study.yaml"}
 
 
-def test_compare_scores_the_base_and_every_method_and_reports_failures_with_exit_code_1(
+def test_compare_scores_every_method_and_reports_failures_with_exit_code_1(
     call: Call, study: Path, tmp_path: Path
 ) -> None:
     code, out, _ = call("compare", str(study), "--json", "--quiet")

@@ -97,7 +97,7 @@ def test_a_study_is_asked_about_as_it_stands(tmp_path: Path, config: str) -> Non
     assert {(entry["batch_size"], entry["seq_len"]) for entry in document["methods"]} == {(3, 40)}
 
 
-def test_a_quantized_base_takes_less_and_an_image_model_is_known_by_its_config(
+def test_a_quantized_base_takes_less_and_image_models_are_recognised(
     tmp_path: Path, planned: Callable[..., dict[str, dict]]
 ) -> None:
     plain, packed = (planned("--methods", "lora", *more)["lora"] for more in ([], ["--quantization", "nf4"]))

@@ -189,7 +189,7 @@ def test_the_method_nearly_everybody_has_is_the_default() -> None:
     assert commonest_method() == "lora"
 
 
-def test_a_study_that_is_not_one_or_has_no_result_is_a_plain_error(call: Call, tmp_path: Path) -> None:
+def test_a_missing_study_or_one_without_results_is_a_plain_error(call: Call, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     a_study_folder(tmp_path / "results/lost", records=[a_record(a_run(), "oom")])
     trial = a_run().model_copy(update={"purpose": "trial"})

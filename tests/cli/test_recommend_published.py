@@ -62,9 +62,7 @@ def test_the_front_of_accuracy_against_memory_is_the_known_one(call: Call, impor
     assert [tie["method"] for tie in document["tied"]] == ["lora/llama-3.2-3B-rank64-rslora"]
 
 
-def test_it_is_said_that_each_is_a_single_run_and_what_one_standard_error_could_remove(
-    call: Call, imported: Callable[[str], str]
-) -> None:
+def test_single_runs_and_one_standard_error_effects_are_reported(call: Call, imported: Callable[[str], str]) -> None:
     out = call("recommend", imported("MetaMathQA"), "--across")[1]
     text = " ".join(out.split())
     for part in (
@@ -92,9 +90,7 @@ def test_without_being_asked_it_does_not_rank_across_conditions(call: Call, impo
     assert "lily/llama-3.2-3B-rank140-mlp-a2-b2-s8.0" not in {m["method"] for m in document["front"]["members"]}
 
 
-def test_the_front_in_image_generation_is_the_known_one_and_its_errors_are_not_known(
-    call: Call, imported: Callable[[str], str]
-) -> None:
+def test_the_published_image_front_is_reproduced_without_errors(call: Call, imported: Callable[[str], str]) -> None:
     folder = imported("image-gen")
     document = json.loads(call("recommend", folder, "--across", "--json")[1])
     assert document["metric"]["name"] == "dino_similarity"

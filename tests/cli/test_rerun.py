@@ -49,7 +49,7 @@ def _record(folder: Path) -> RunRecord:
     return record
 
 
-def test_a_rerun_gives_bit_identical_losses_and_is_an_attempt_of_the_same_run(folder: Path) -> None:
+def test_a_rerun_is_bit_identical_and_noted_as_an_attempt(folder: Path) -> None:
     before = _record(folder)
     done = _call("rerun", before.run_id[:6], "--study", str(folder), "--json", "--quiet")
     assert done.returncode == 0, done.stderr + done.stdout

@@ -173,9 +173,7 @@ def test_a_run_that_others_made_cannot_be_repeated(call: Call, tmp_path: Path) -
     assert "rerun" not in out
 
 
-def test_a_record_is_found_by_its_path_its_id_or_a_beginning_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_is_found_by_path_id_or_id_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     record = a_record(a_run())
     folder = a_study_folder(tmp_path / "elsewhere" / "demo", records=[record])

@@ -59,9 +59,7 @@ def _standings(document: dict[str, Any]) -> list[str]:
     return [run["status"] for run in document["runs"]]
 
 
-def test_a_study_that_a_process_runs_is_shown_with_every_run_and_the_time_it_still_takes(
-    call: Call, folder: Path
-) -> None:
+def test_a_running_study_shows_every_run_and_its_eta(call: Call, folder: Path) -> None:
     with FileLock(folder / ".lock"):
         code, out, _ = call("status", "study.yaml")
         _, text, _ = call("status", str(folder), "--json")
@@ -140,9 +138,7 @@ def test_a_run_that_left_its_record_and_its_state_is_done(tmp_path: Path) -> Non
     assert (row.standing, row.num_attempts) == ("ok", 1)
 
 
-def test_records_of_a_former_form_of_the_study_and_damaged_ones_are_said_and_not_counted(
-    call: Call, folder: Path
-) -> None:
+def test_outdated_and_damaged_records_are_reported_but_not_counted(call: Call, folder: Path) -> None:
     a_study_folder(folder, records=[a_record(a_run("loha"), "error")])
     (folder / "records" / "broken.json").write_text("{")
     _, out, _ = call("status", "study.yaml")

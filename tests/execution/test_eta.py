@@ -51,7 +51,7 @@ def test_before_a_run_has_finished_the_training_under_way_gives_a_lower_bound() 
     assert _left(under_way=[(run, training)], waiting=[_run(seed=1)]) == Eta(seconds=40.0 + 80.0, at_least=True)
 
 
-def test_the_short_run_of_the_base_is_not_taken_for_the_time_of_a_training() -> None:
+def test_the_bases_short_run_does_not_distort_the_eta() -> None:
     base, run = _took("base", 20), _run()
     assert _left(waiting=[run], finished=[base]) == Eta(seconds=20.0, at_least=True)
     training = _state(run, elapsed_s=10, stage="train", step=5, max_steps=50, step_time_s=2.0)
@@ -65,7 +65,7 @@ def test_a_base_still_to_come_takes_what_other_runs_take_beside_their_training()
     assert _left(waiting=[_run("base")], finished=[_took("lora", 200, train_time_s=150)]) == Eta(seconds=50.0)
 
 
-def test_a_method_is_expected_to_take_what_it_took_and_a_new_one_the_mean() -> None:
+def test_the_eta_uses_a_methods_own_time_or_the_mean() -> None:
     done = [_took("lora", 100), _took("lora", 120), _took("dora", 200)]
     assert _left(waiting=[_run("lora", seed=5)], finished=done) == Eta(seconds=110.0)
     assert _left(waiting=[_run("oft")], finished=done) == Eta(seconds=pytest.approx(140.0))
@@ -83,7 +83,7 @@ def test_a_run_under_way_takes_the_rest_of_what_its_method_took() -> None:
     )
 
 
-def test_a_run_that_trains_slower_than_expected_takes_its_own_steps_and_the_scoring() -> None:
+def test_the_eta_of_a_slow_run_uses_its_own_steps() -> None:
     run = _run("dora")
     slow = _state(run, elapsed_s=90, stage="train", step=10, max_steps=50, step_time_s=5.0)
     assert _left(under_way=[(run, slow)], finished=[_took("lora", 100, eval_time_s=15)]) == Eta(seconds=215.0)

@@ -258,9 +258,7 @@ def test_the_loops_overhead_over_bare_steps_is_bounded(make_run: MakeRun, tmp_pa
     assert min(ratios) < 1.5
 
 
-def test_a_trial_sees_no_test_example_and_leaves_no_figure_of_the_test_split(
-    make_run: Callable[..., RunSpec], tmp_path: Path
-) -> None:
+def test_a_trial_sees_and_records_nothing_of_the_test_split(make_run: Callable[..., RunSpec], tmp_path: Path) -> None:
     run = make_run("lora", train={"max_steps": 4}).model_copy(update={"purpose": "trial", "rungs": (2,)})
     paused = execute(run, tmp_path, until=2)
     assert (paused.status, paused.metrics["num_steps"]) == ("eliminated", 2)

@@ -111,7 +111,7 @@ def test_a_segfault_leaves_its_trace_in_the_record(make_run: MakeRun, tmp_path: 
     assert "Segmentation fault" in (record.attempts[0].traceback or "")
 
 
-def test_the_end_of_the_warm_process_costs_one_run_and_the_others_go_on(make_run: MakeRun, tmp_path: Path) -> None:
+def test_losing_the_fork_server_costs_one_run_only(make_run: MakeRun, tmp_path: Path) -> None:
     def kill_the_warm_process(run: RunSpec, state: RunState) -> None:
         parent = psutil.Process(state.pid).parent()
         assert parent is not None
@@ -139,9 +139,7 @@ def test_a_run_asked_for_twice_is_done_once(make_run: MakeRun, tmp_path: Path) -
     assert len(watcher.started_ids) == len(record.attempts) == 1
 
 
-def test_one_interrupt_ends_a_run_after_its_step_records_it_and_starts_no_other(
-    make_run: MakeRun, tmp_path: Path
-) -> None:
+def test_one_interrupt_ends_and_records_the_run_and_starts_no_other(make_run: MakeRun, tmp_path: Path) -> None:
     def interrupt(run: RunSpec, state: RunState) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -344,7 +342,7 @@ def test_importing_all_that_a_run_needs_initialises_no_accelerator() -> None:
     assert done.stdout.strip() == "False False"
 
 
-def test_importing_all_that_a_run_needs_asks_nothing_of_cuda_and_leaves_bitsandbytes_to_runs() -> None:
+def test_preloading_touches_no_cuda_and_imports_no_bitsandbytes() -> None:
     import subprocess
     import sys
 

@@ -39,9 +39,7 @@ def _starts(runs: list[RunSpec]) -> FixedScheduler:
     return FixedScheduler([Job(run=run) for run in runs])
 
 
-def test_what_is_predicted_not_to_fit_is_refused_with_what_would_help_and_the_rest_goes_on(
-    make_run: MakeRun, tmp_path: Path
-) -> None:
+def test_methods_predicted_not_to_fit_are_refused_with_advice(make_run: MakeRun, tmp_path: Path) -> None:
     runs = [make_run("lora"), make_run("full")]
     checked = inspect(runs, tmp_path)
     peaks = {f.footprint.method: f.footprint.peak_bytes for f in checked.forecasts}

@@ -209,7 +209,7 @@ def _mount(place: Path, *arguments: str) -> None:
         pytest.skip(f"file systems cannot be mounted here: {done.stderr.strip()}")
 
 
-def test_a_disk_that_fills_up_costs_no_record_and_the_study_goes_on_with_more_room(
+def test_a_full_disk_loses_no_record_and_the_study_resumes(
     study: Path, undisturbed: dict[str, Any], small_disk: Path
 ) -> None:
     mark, folder = uuid.uuid4().hex, small_disk / "study"
@@ -238,7 +238,7 @@ def _set_writable(folder: Path, writable: bool) -> None:
         path.chmod(mode if writable else mode & 0o555)
 
 
-def test_a_folder_made_read_only_half_way_costs_no_record_and_the_study_goes_on_when_it_can_be_written(
+def test_a_read_only_folder_loses_no_record_and_the_study_resumes(
     study: Path, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
     prefix = UNPRIVILEGED if os.geteuid() == 0 else []

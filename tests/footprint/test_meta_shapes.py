@@ -57,7 +57,7 @@ def test_a_view_shares_its_memory_every_time(func: Any) -> None:
         assert memory.call(func, args, {}).untyped_storage()._cdata == tensor.untyped_storage()._cdata
 
 
-def test_a_change_in_place_gives_the_tensor_itself_and_changes_values_where_there_are_any() -> None:
+def test_an_in_place_change_returns_the_tensor_and_updates_its_values() -> None:
     memory, tensor = ShapeMemory(), _meta(3)
     assert memory.call(aten.mul_.Tensor, (tensor, 2.0), {}) is tensor
     with_values = torch.ones(3)

@@ -8,7 +8,7 @@ from peftscope.methods.catalog import card, cards
 from peftscope.methods.catalog.narrow_rates import NARROW
 
 
-def test_a_search_begins_where_the_best_was_measured_on_a_base_of_that_width() -> None:
+def test_a_search_starts_at_the_rate_measured_for_that_width() -> None:
     rate = card("lora").rate
     assert rate is not None
     assert rate.centre(256) == pytest.approx(NARROW["lora"])
@@ -18,7 +18,7 @@ def test_a_search_begins_where_the_best_was_measured_on_a_base_of_that_width() -
     assert rate.centre(8192) == rate.centre(3072)
 
 
-def test_without_a_width_or_a_measurement_a_search_begins_in_the_middle_of_the_range() -> None:
+def test_a_search_without_width_starts_mid_range() -> None:
     lora, frod = card("lora").rate, card("frod").rate
     assert lora is not None
     assert frod is not None

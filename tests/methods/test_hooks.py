@@ -113,7 +113,7 @@ def test_adaloras_loss_is_the_plain_loss_and_its_penalty_stands_apart(
 
 @pytest.mark.parametrize("name", [card.name for card in catalog.cards().values() if card.trains])
 @pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled")
-def test_in_evaluation_a_loss_is_the_cross_entropy_of_the_logits_and_nothing_else(
+def test_evaluation_loss_is_cross_entropy_without_method_terms(
     name: str, make_base: Make, context: Make, batch: Make, knobs_for: Make
 ) -> None:
     card = catalog.card(name)

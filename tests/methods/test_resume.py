@@ -108,7 +108,7 @@ def test_pausing_twice_changes_nothing(
     assert [name for name, weight in weights.items() if not torch.equal(weight, again[name])] == []
 
 
-def test_a_resumed_training_does_only_the_steps_that_are_left_and_a_lost_or_stale_state_costs_no_more_than_time(
+def test_a_resumed_training_does_the_remaining_steps_only(
     make_base: Callable[[], nn.Module],
     context: Callable[..., Any],
     batch: Callable[..., dict[str, Tensor]],

@@ -105,7 +105,7 @@ def test_every_architecture_is_built_like_the_real_one(name: str, caplog: pytest
     assert not caplog.records
 
 
-def test_a_config_is_read_from_a_folder_a_file_a_gguf_and_the_embedded_models(
+def test_a_config_is_read_from_folder_file_gguf_and_embedded_model(
     saved: Path, llama: LlamaForCausalLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = num_params(llama)

@@ -34,14 +34,14 @@ def _batch() -> dict[str, Tensor]:
     }
 
 
-def test_the_velocity_from_image_to_noise_has_no_loss_and_any_other_its_squared_error() -> None:
+def test_flow_matching_loss_is_the_squared_velocity_error() -> None:
     batch = _batch()
     right = batch["noise"] - batch["latents"]
     assert flow_matching_loss(_Knows(right), batch) == (0.0, 48)
     assert float(flow_matching_loss(_Knows(right + 0.5), batch)[0]) == 48 * 0.25
 
 
-def test_the_model_sees_the_point_between_image_and_noise_and_how_far_along_it_is() -> None:
+def test_flow_matching_feeds_the_interpolated_point_and_its_time() -> None:
     batch = _batch()
     model = _Knows(batch["noise"])
     flow_matching_loss(model, batch)

@@ -142,7 +142,7 @@ def test_decoding_stops_when_all_rows_are_done(
 
 
 @pytest.mark.parametrize("name", ["plain", "lora", "prompt-tuning", "prefix-tuning"])
-def test_a_model_in_training_is_left_as_it_was_and_its_dropout_does_not_matter(
+def test_evaluation_restores_training_mode_and_ignores_dropout(
     llama: LlamaForCausalLM, tokenizer: Any, name: str
 ) -> None:
     model: Any = with_method(llama, name).eval()

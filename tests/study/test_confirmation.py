@@ -39,7 +39,7 @@ def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
 
 
-def test_seeds_that_may_grow_are_priced_first_and_added_by_hand_they_are_told(study: Path) -> None:
+def test_adaptive_seeds_are_priced_first_and_added_seeds_reported(study: Path) -> None:
     folder = study.parent / "results"
     done = _call("compare", str(study), "--out", str(folder), "--threads", "1")
     assert done.returncode == 0, done.stderr
@@ -55,7 +55,7 @@ def test_seeds_that_may_grow_are_priced_first_and_added_by_hand_they_are_told(st
     assert len(read_records(folder)) == 8
 
 
-def test_confirming_tells_fresh_seeds_of_the_choice_alone_and_leaves_the_study_as_it_is(study: Path) -> None:
+def test_confirming_uses_fresh_seeds_only_and_leaves_the_study_unchanged(study: Path) -> None:
     folder = study.parent / "results"
     before = {record.run_id for record in read_records(folder)}
     done = _call("recommend", str(folder), "--confirm", "2", "--json")

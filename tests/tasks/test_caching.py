@@ -285,7 +285,7 @@ def test_a_damaged_folder_is_mended_by_who_keeps_the_task_again(damage, tmp_path
 
 
 @pytest.mark.parametrize("damage", sorted(set(DAMAGES) - {"other bytes"}))
-def test_a_run_that_meets_a_damaged_folder_makes_the_task_anew_and_says_so(damage, tmp_path):
+def test_a_run_rebuilds_the_task_from_a_damaged_cache_and_warns(damage, tmp_path):
     spec, context = made("own rows", tmp_path)
     task = create(spec, TaskContext(**context))
     folder = cache_task(task, tmp_path / "cache")

@@ -206,7 +206,7 @@ class _Exploding(RegressionTask):
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_ends_the_run_as_diverged_and_keeps_the_curve(bad: float) -> None:
+def test_a_non_finite_loss_ends_the_run_as_diverged_with_its_curve(bad: float) -> None:
     task, result, model = _Exploding(iter([1.0] * 6 + [bad])), FitResult(), nn.Linear(4, 4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     with pytest.raises(Diverged, match="step 7"):
@@ -238,7 +238,7 @@ def test_the_rate_rises_linearly_then_falls_to_zero() -> None:
     assert rates[5:] == sorted(rates[5:], reverse=True)
 
 
-def test_hooks_are_called_after_the_step_with_gradients_in_place_and_the_penalty_counts_once() -> None:
+def test_hooks_run_after_each_step_and_the_penalty_counts_once() -> None:
     task, model, seen = RegressionTask(), nn.Linear(4, 4), []
     penalty = Hooks(
         after_step=lambda step: seen.append((step, model.weight.grad is not None)),
@@ -261,7 +261,7 @@ def test_hooks_are_called_after_the_step_with_gradients_in_place_and_the_penalty
     assert result.curve[0].train_loss == pytest.approx(expected)  # the penalty is in no reported loss
 
 
-def test_held_out_loss_is_the_mean_over_labels_and_leaves_the_mode_as_it_was() -> None:
+def test_held_out_loss_is_the_label_mean_and_restores_the_mode() -> None:
     task, model = RegressionTask(), nn.Linear(4, 4)
     model.train()
     parts = iter([{"x": task.x[:1], "y": task.y[:1]}, {"x": task.x[1:], "y": task.y[1:]}])

@@ -224,7 +224,7 @@ def test_no_tuning_seed_of_an_effort_is_a_final_seed() -> None:
     assert _study(seeds=[0, 1001], tuning={"effort": "quick"}).seeds == (0, 1001)
 
 
-def test_a_search_begins_by_the_width_of_the_base_and_goes_on_from_records_alone() -> None:
+def test_a_search_starts_by_base_width_and_resumes_from_records() -> None:
     study = _study(methods=["lora"])
     narrow = scheduler_for(study, width=256)
     rates = {s.run.learning_rate for s in narrow.due() if s.run.learning_rate is not None}

@@ -101,7 +101,7 @@ def test_every_method_is_offered_the_same_number_of_trials(trials: int) -> None:
         assert len(ids) == trials, method.title
 
 
-def test_four_trials_are_three_points_over_the_cards_range_and_one_that_follows_from_them() -> None:
+def test_four_trials_are_three_grid_points_and_one_follow_up() -> None:
     rate = card("lora").rate
     assert rate is not None
     rates = list(_trials(_unfold(_study())))
@@ -165,7 +165,7 @@ def test_rungs_are_points_of_one_schedule_of_full_length() -> None:
     assert rungs_of(TuningSpec(rungs=(0.2, 0.9)), 2) == (1,)  # no rung at the end, none twice
 
 
-def test_final_runs_wait_until_every_configuration_is_frozen_and_take_seeds_the_tuning_did_not() -> None:
+def test_final_runs_wait_for_frozen_configurations_and_use_fresh_seeds() -> None:
     starts = _unfold(_study(seeds=[0, 1, 2]))
     kinds = [start.run.purpose for start in starts if start.run.method.name != "base"]
     assert kinds.index("final") == kinds.count("trial")
@@ -208,7 +208,7 @@ def test_a_study_stopped_anywhere_goes_on_to_the_same_trials() -> None:
         assert {i: r.status for i, r in records.items()} == {s.run.run_id: _record(s).status for s in plain}
 
 
-def test_a_trial_that_something_killed_is_started_again_and_the_search_does_not_notice() -> None:
+def test_a_killed_trial_is_restarted_without_changing_the_search() -> None:
     killed: set[str] = set()
 
     def world(start: Job) -> RunRecord:
@@ -255,7 +255,7 @@ def test_a_best_rate_on_an_edge_is_flagged() -> None:
     assert study_progress(study, {s.run.run_id: _record(s) for s in starts}).tunings[0].edge != "lowest"
 
 
-def test_a_method_no_rate_makes_fit_is_recorded_once_and_costs_no_more_trials() -> None:
+def test_a_method_refused_at_every_rate_costs_no_more_trials() -> None:
     def world(start: Job) -> RunRecord:
         return _record(start, status="refused", reached=0) if start.run.method.name == "oft" else _record(start)
 

@@ -207,7 +207,7 @@ def test_what_upstream_calls_canceled_is_told_apart(told: str | None, message: s
     assert record.metrics["test_score"] is None
 
 
-def test_a_success_without_a_test_score_is_none_and_one_with_fewer_steps_is_told() -> None:
+def test_an_imported_success_needs_a_test_score_and_all_steps() -> None:
     document = text_result()
     document["train_info"]["metrics"].pop()
     assert read(document).status == "error"
@@ -253,7 +253,7 @@ def test_method_rate_and_seed_are_no_conditions_but_data_budget_and_versions_are
         assert other.cost_protocol != plain.cost_protocol
 
 
-def test_the_learning_rate_of_a_curve_point_is_the_one_its_step_was_made_with() -> None:
+def test_a_curve_point_has_the_learning_rate_of_its_step() -> None:
     import torch
     from transformers import get_cosine_schedule_with_warmup
 
@@ -289,7 +289,7 @@ def test_our_own_records_come_back_as_they_were(tmp_path: Path) -> None:
     )
 
 
-def test_an_import_does_not_replace_a_run_of_our_own_that_was_done_again(tmp_path: Path) -> None:
+def test_an_import_never_replaces_our_own_repeated_run(tmp_path: Path) -> None:
     newer = our_record(metrics={"test_score": 0.9})
     store_imported(tmp_path, [newer])
     assert store_imported(tmp_path, [our_record()]) == 0

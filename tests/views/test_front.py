@@ -43,7 +43,7 @@ def test_of_single_runs_it_is_said_what_one_standard_error_could_remove() -> Non
     assert "One standard error of its score could remove a: b, c would beat it." in topic.lines
 
 
-def test_that_nothing_could_be_removed_is_not_said_where_the_error_is_not_known() -> None:
+def test_no_stability_is_claimed_where_the_error_is_unknown() -> None:
     sure = front_topic(_front(membership={}), _singles(100))
     unknown = front_topic(_front(membership={}), _singles(0))
     assert sure is not None

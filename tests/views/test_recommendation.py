@@ -71,7 +71,7 @@ def test_a_preference_nobody_measured_is_said() -> None:
     assert "Nobody measured decoding step, so that could not count." in _text(_recommend(verdict, prefer=["latency"]))
 
 
-def test_a_base_that_was_not_measured_is_said_and_so_is_one_that_is_not_beaten() -> None:
+def test_an_unmeasured_base_and_an_unbeaten_base_are_reported() -> None:
     assert "The untouched base was not measured" in _text(_recommend(a_verdict(a_candidate("a", 0.6))))
     verdict = a_verdict(a_candidate("base", 0.5, is_base=True), a_candidate("a", 0.53))
     text = _text(_recommend(verdict, limits=Limits(score=0.52)))
@@ -115,7 +115,7 @@ def _in_tiers(verdict: Verdict, *tiers: tuple[str, ...]) -> Verdict:
     return replace(verdict, candidates=candidates, tiers=tiers)
 
 
-def test_a_choice_alone_in_the_top_tier_is_said_to_be_the_best_and_who_is_out() -> None:
+def test_a_choice_alone_in_the_top_tier_is_called_the_best() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.57))
     text = _text(_recommend(_in_tiers(verdict, ("a",), ("b",), ("base",))))
     assert "It is alone in the top tier: the best of all with 95 % confidence." in text

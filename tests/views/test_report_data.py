@@ -29,7 +29,7 @@ def content() -> ReportContent:
     return a_study()
 
 
-def test_every_two_metrics_have_a_front_and_the_score_against_training_memory_comes_first(
+def test_every_two_metrics_have_a_front_score_against_memory_first(
     content: ReportContent,
 ) -> None:
     front = report_data(content)["front"]
@@ -39,7 +39,7 @@ def test_every_two_metrics_have_a_front_and_the_score_against_training_memory_co
     assert {frozenset(key.split("|")) for key in front["fronts"]} == asked
 
 
-def test_a_point_has_its_interval_on_the_score_and_its_range_on_a_cost(content: ReportContent) -> None:
+def test_a_point_shows_a_score_interval_and_a_cost_range(content: ReportContent) -> None:
     points = report_data(content)["front"]["points"]
     score, memory = points["accuracy"]["lora"], points["peak_train_memory_bytes"]["lora"]
     assert (score["value"], score["low"], score["high"]) == (49.0, 44.5, 53.5)
@@ -92,7 +92,7 @@ def test_one_method_has_one_colour_and_56_have_marks_of_their_own(content: Repor
     assert "vera" in methods  # tuned, and no run of it came to a score
 
 
-def test_the_matrix_says_both_sides_of_a_pair_and_no_verdict_where_there_is_none(content: ReportContent) -> None:
+def test_the_pair_matrix_shows_both_sides_and_missing_verdicts(content: ReportContent) -> None:
     matrix = report_data(content)["pairs"]["matrix"]
     cells = {(r["method"], n): c for r in matrix["rows"] for n, c in zip(matrix["names"], r["cells"])}
     assert cells["ln-tuning", "lora"]["verdict"] == "better"

@@ -43,7 +43,7 @@ def test_rows_of_a_group_stay_in_one_split_and_carry_it(
     assert not {e.group for e in task._examples["train"]} & (groups["valid"].keys() | groups["test"].keys())
 
 
-def test_without_a_group_rows_that_ask_the_same_count_as_one_and_are_told(
+def test_rows_with_equal_prompts_are_grouped_by_default_and_reported(
     tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     rows = [row for row in _rows(40) for _ in range(3)]

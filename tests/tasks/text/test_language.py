@@ -82,9 +82,7 @@ def single_labels(task, index):
 
 @LOSS_ON
 @KINDS
-def test_the_loss_of_a_padded_batch_is_the_sum_of_the_models_own_losses_on_single_samples(
-    tiny_tokenizer, tiny_llama, kind, loss_on
-):
+def test_a_padded_batch_loss_sums_single_sample_losses(tiny_tokenizer, tiny_llama, kind, loss_on):
     model = kind(tiny_llama()).eval()
     task = make(tiny_tokenizer, loss_on=loss_on)
     (batch,) = task.eval_batches("test")
@@ -257,7 +255,7 @@ def test_the_fingerprint_tells_data_limits_and_loss_apart(tiny_tokenizer):
     assert len({str(task.fingerprint()) for task in prints}) == len(prints)
 
 
-def test_a_seed_cuts_training_and_validation_anew_and_leaves_the_test_split_and_the_fingerprint(
+def test_a_seed_resplits_training_and_validation_but_not_test(
     sums_file: Path, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     options = {"name": "math", "source": "files", "train": str(sums_file), "valid_size": 6, "test_size": 5}

@@ -26,7 +26,7 @@ def test_the_mean_of_the_parts_is_the_macro_f1() -> None:
     assert np.mean(macro_f1_parts(truth, told)) == pytest.approx(expected)
 
 
-def test_an_answer_that_is_no_class_is_wrong_for_the_class_of_its_example_alone() -> None:
+def test_an_unknown_class_counts_against_its_examples_class_only() -> None:
     assert np.mean(macro_f1_parts(["a", "b"], ["a", "what?"])) == pytest.approx(0.5)
     assert np.mean(macro_f1_parts(["a", "b"], ["x", "y"])) == 0.0
 

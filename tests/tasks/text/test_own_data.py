@@ -167,7 +167,7 @@ def test_the_fingerprint_follows_content_and_not_places(tiny_tokenizer, tmp_path
     assert prints[0] == prints[1] != prints[2]
 
 
-def test_macro_f1_is_the_mean_of_the_outcomes_and_counts_rare_classes_as_much(tiny_tokenizer, tmp_path):
+def test_macro_f1_weighs_rare_classes_as_much_as_common_ones(tiny_tokenizer, tmp_path):
     rows = [{"question": f"q {n}", "answer": "rare" if n % 10 == 0 else "common"} for n in range(60)]
     options = {"train": write(tmp_path / "rows.jsonl", rows), "metric": "macro_f1", "test_size": 30, "valid_size": 5}
     task = own_data(tiny_tokenizer, prompt="{question}", target="answer", max_new_tokens=4, **options)

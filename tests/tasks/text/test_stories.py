@@ -63,7 +63,7 @@ def test_solutions_are_those_a_reader_finds():
         assert solve(story.question) == story.solution, story.question
 
 
-def test_every_step_of_a_worked_answer_is_right_and_the_last_gives_the_solution():
+def test_worked_answers_are_right_step_by_step():
     for story in told(3000):
         steps, stated = story.answer.split("\n#### ")
         sums = re.findall(r"(\d+) ([-+*]) (\d+) = (\d+)\.", steps)

@@ -81,7 +81,7 @@ def test_a_terminal_shows_the_study_and_a_line_per_run_under_way() -> None:
     assert second.split() == ["oft", "lr", "0.0003", "seed", "0", "score", "━━╌╌╌╌╌╌╌╌", "5/25", "1:15"]
 
 
-def test_runs_that_end_are_printed_above_and_failures_in_red_with_the_first_line_of_their_reason() -> None:
+def test_ended_runs_are_printed_and_failures_are_red_with_reason() -> None:
     shown, runs = Shown(LiveProgress, width=120), [a_run("base"), a_run("lora"), a_run("dora")]
     display = shown.display
     display.planned(runs, [], 1)
@@ -151,7 +151,7 @@ def test_more_runs_than_lines_are_counted() -> None:
     assert lines[-1] == "… and 15 more"
 
 
-def test_a_log_gets_a_line_per_start_and_end_and_one_a_minute_in_between() -> None:
+def test_a_log_has_lines_for_starts_ends_and_every_minute() -> None:
     shown, run = Shown(LogProgress), a_run()
     display = shown.display
     display.planned([run, a_run("dora")], [], 1)
@@ -185,7 +185,7 @@ def _parsed(stream: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line, parse_constant=refuse) for line in stream.getvalue().splitlines()]
 
 
-def test_every_json_line_is_an_event_by_itself_and_steps_are_throttled_but_for_the_last() -> None:
+def test_json_lines_are_single_events_and_steps_are_throttled() -> None:
     events, stream, clock = _events()
     run, other = a_run(label=HOSTILE), a_run("dora")
     events.planned([run, other], [a_record(other)], 1)
