@@ -18,7 +18,8 @@ import yaml
 
 from peftscope.analysis.tuning import Tuning
 from peftscope.schema.reader import load_yaml
-from peftscope.study.results import StudyResults, results_of
+from peftscope.study.results import StudyResults
+from peftscope.study.study import Study
 from peftscope.views.units import interval_text, rate_text
 
 HERE = Path(__file__).parent
@@ -69,7 +70,7 @@ def _found(study: dict[str, object], folder: Path) -> StudyResults:
     ]
     done = subprocess.run(command, check=False)
     assert done.returncode in (0, 1), f"compare ended with {done.returncode}"
-    return results_of(folder / "results")
+    return Study.load(folder / "results").results()
 
 
 def _steps(results: StudyResults) -> int:

@@ -42,7 +42,8 @@ from peftscope.methods.adapter_config import method_name
 from peftscope.schema.difference import differences
 from peftscope.schema.record import RunRecord
 from peftscope.study.advice import memory_front
-from peftscope.study.results import StudyResults, results_of
+from peftscope.study.results import StudyResults
+from peftscope.study.study import Study
 from peftscope.upstream.results_in import LATER_SETTINGS, Names, read_upstream, store_imported
 
 HERE = Path(__file__).resolve().parent
@@ -140,7 +141,7 @@ def read_pairs(data: Path) -> Pairs:
 def _found(records: Sequence[RunRecord]) -> StudyResults:
     with tempfile.TemporaryDirectory() as place:
         store_imported(Path(place), records)
-        return results_of(Path(place), across=True)
+        return Study.load(place).results(across=True)
 
 
 def _libraries(record: RunRecord) -> str:

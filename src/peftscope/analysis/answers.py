@@ -75,10 +75,10 @@ def _charges(table: pd.DataFrame, titles: Mapping[str, str], *, bounded: bool, s
         part = float(missing[own].mean()) if own else 0.0
         if part == 0.0:
             continue
-        told = f"{method}: {part:.1%} of its answers are missing"
+        note = f"{method}: {part:.1%} of its answers are missing"
         if bounded:
             charged = "each counts as 0" if sign > 0 else "each counts as the worst of the others'"
-            notes.append(f"{told}, {charged}: had all been right, its score would be {100 * part:.1f} points higher")
+            notes.append(f"{note}, {charged}: had all been right, its score would be {100 * part:.1f} points higher")
         else:
-            notes.append(f"{told}, each counts as the worst score that another has there")
+            notes.append(f"{note}, each counts as the worst score that another has there")
     return notes

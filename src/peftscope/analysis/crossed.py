@@ -177,7 +177,7 @@ def fit_crossed(
         scores = {name: parts_of_groups(values, groups) for name, values in scores.items()}
     names = tuple(scores)
     numbers = [tuple(range(len(v))) if seeds is None else tuple(seeds[n]) for n, v in scores.items()]
-    still = np.array([name in fixed for name in names])
+    untrained = np.array([name in fixed for name in names])
     counts = np.array([len(values) for values in scores.values()])
     by_example = np.stack([values.mean(axis=0) for values in scores.values()])
     means = by_example.mean(axis=1)
@@ -187,20 +187,20 @@ def fit_crossed(
         share = (means * answers + 0.5) / (answers + 1.0)
         weight = share * (1.0 - share)
     squares, residual = np.array([_mean_squares(values) for values in scores.values()]).T
-    degrees = np.where(still | ~np.isfinite(squares), 0.0, counts - 1.0)
+    degrees = np.where(untrained | ~np.isfinite(squares), 0.0, counts - 1.0)
     found = moderated(squares / weight, degrees, alone=np.array([name in alone for name in names]))
     # where a method has no rest of its own, that of all: what is left of the noise is the seeds'
     own_rest = residual / by_example.shape[1] / weight
-    lent = float(np.average(own_rest[degrees > 0], weights=degrees[degrees > 0])) if degrees.any() else 0.0
-    scale = np.maximum(found.variances - np.where(degrees > 0, own_rest, lent), 0.0)
+    borrowed = float(np.average(own_rest[degrees > 0], weights=degrees[degrees > 0])) if degrees.any() else 0.0
+    scale = np.maximum(found.variances - np.where(degrees > 0, own_rest, borrowed), 0.0)
     scale = np.where(found.degrees > 0, scale, 0.0)
     shared = np.array([[len(set(one) & set(other)) for other in numbers] for one in numbers])
-    shared[still | still[:, None]] = 0
+    shared[untrained | untrained[:, None]] = 0
     by_seed = [dict(zip(own, values.mean(axis=1))) for own, values in zip(numbers, scores.values())]
     return Crossed(
         names=names,
         num_seeds=counts,
-        fixed=still,
+        fixed=untrained,
         example_means=by_example,
         num_answers=num_answers,
         means=means,

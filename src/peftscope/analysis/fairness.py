@@ -110,7 +110,7 @@ def fairness(
     titles = dict.fromkeys(r.spec.method.title for r in trained)
     groups = {title: [r for r in trained if r.spec.method.title == title] for title in titles}
     shares = [_share(title, group, by_method.get(title), offered) for title, group in groups.items()]
-    latest = {title: _telling(group) for title, group in groups.items()}
+    latest = {title: _latest_record(group) for title, group in groups.items()}
     checks = (
         _modules(shares, latest, traits),
         _optimizers(latest, traits),
@@ -136,7 +136,7 @@ def _offered(study: StudySpec | None) -> int:
     return study.tuning.trials or 0 if effort is None else effort.num_short + effort.num_full
 
 
-def _telling(group: Sequence[RunRecord]) -> RunRecord:
+def _latest_record(group: Sequence[RunRecord]) -> RunRecord:
     """The record that says most of how a method was built: one that was built, a final run at best."""
     return max(group, key=lambda r: (r.method_facts is not None, r.spec.purpose == "final", r.status == "ok"))
 
@@ -144,11 +144,11 @@ def _telling(group: Sequence[RunRecord]) -> RunRecord:
 def _share(title: str, group: Sequence[RunRecord], tuning: Tuning | None, offered: int) -> MethodBudget:
     trials = [r for r in group if r.spec.purpose == "trial"]
     finals = [r for r in group if r.spec.purpose == "final"]
-    told = _telling(group)
-    params = [r.metrics.get("num_trainable_params") for r in [told, *finals]]
+    latest = _latest_record(group)
+    params = [r.metrics.get("num_trainable_params") for r in [latest, *finals]]
     return MethodBudget(
         method=title,
-        card=told.spec.method.name,
+        card=latest.spec.method.name,
         num_offered=tuning.num_offered if tuning is not None else offered,
         effort=tuning.effort if tuning is not None else None,
         num_trials=len(trials),
@@ -165,7 +165,7 @@ def _share(title: str, group: Sequence[RunRecord], tuning: Tuning | None, offere
         final_steps=_steps_of(finals),
         final_time_s=_time_of(finals),
         failed_finals=tuple(f"{r.status}: {r.reason}" for r in finals if r.status != "ok"),
-        modules=_module_kinds(told),
+        modules=_module_kinds(latest),
         num_trainable_params=next((int(p) for p in params if p is not None), None),
     )
 

@@ -160,9 +160,9 @@ def _evidence(trained: TrainedMethods, criteria: Criteria, looks: Looks) -> _Evi
         return found
     tiers: tuple[tuple[str, ...], ...] = ()
     if len(outcomes.comparable) > crossed.fixed.sum():
-        told = crossed.among(outcomes.comparable)
+        compared = crossed.among(outcomes.comparable)
         strict = criteria.at_share(min(looks.shares)).level
-        tiers = tiers_of(told, sign=sign, level=strict, generator=np.random.default_rng(SEED))
+        tiers = tiers_of(compared, sign=sign, level=strict, generator=np.random.default_rng(SEED))
     return replace(
         found,
         pairs=pairs_of(

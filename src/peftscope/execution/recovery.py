@@ -40,8 +40,8 @@ def record_lost_attempt(
             traceback=trace,
             reached=state.reached,
         )
-        told = f"{reason} ({state.reached})"
-        record = RunRecord(run_id=state.run_id, spec=state.spec, status=status, reason=told, attempts=(attempt,))
+        described = f"{reason} ({state.reached})"
+        record = RunRecord(run_id=state.run_id, spec=state.spec, status=status, reason=described, attempts=(attempt,))
         write_record(folder, record)
     clear_state(folder, state.run_id)
 

@@ -142,8 +142,8 @@ def _name_problems(raw: Mapping[str, Any], vocabulary: Vocabulary) -> list[str]:
             for knob in given if isinstance(given, dict) else ():
                 allowed = vocabulary.knobs(name)
                 if knob not in allowed:
-                    told = unknown_name(f"setting of {name}", str(knob), allowed)
-                    problems.append(f"methods[{index}].{place}: {told}")
+                    problem = unknown_name(f"setting of {name}", str(knob), allowed)
+                    problems.append(f"methods[{index}].{place}: {problem}")
     return problems + _task_problems(raw.get("task"), vocabulary)
 
 

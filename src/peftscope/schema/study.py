@@ -264,9 +264,9 @@ class StudySpec(Frozen):
                 raise ValueError(f"{', '.join(searched)}: 'search' needs 'tuning'; give the study a 'tuning: {{}}'")
             offers = {m.title: len(m.learning_rates or (None,)) for m in self.methods}
             if len(set(offers.values())) > 1:
-                told = ", ".join(f"{title} {count}" for title, count in offers.items())
+                listed = ", ".join(f"{title} {count}" for title, count in offers.items())
                 raise ValueError(
-                    f"every method is offered the same number of learning rates; given: {told}. Let 'tuning' "
+                    f"every method is offered the same number of learning rates; given: {listed}. Let 'tuning' "
                     "search them, with the same number of trials for each"
                 )
             return self

@@ -31,8 +31,8 @@ def add_look(folder: Path, study: StudySpec) -> None:
         StoreError: The folder is not writable or the disk is full.
     """
     taken = looks_of(folder, study)
-    told = {"seeds": taken.seeds, "num_planned": taken.num_planned}
-    write_text(folder / LOOKS_FILE, json.dumps(told) + "\n")
+    content = {"seeds": taken.seeds, "num_planned": taken.num_planned}
+    write_text(folder / LOOKS_FILE, json.dumps(content) + "\n")
 
 
 def _taken(folder: Path) -> Looks | None:

@@ -148,13 +148,13 @@ def advise(place: Path, wishes: Wishes, request: Request, *, across: bool = Fals
     request.end()
     found = results_of(place, margin=margin, across=across)
     wishes.check_score(limits, found.metric, request)
-    told = recommendation_for(found, have=have, limits=limits, prefer=prefer)
+    recommendation = recommendation_for(found, have=have, limits=limits, prefer=prefer)
     front = memory_front(found)
-    topics = recommendation_topics(told, front, known_metrics())
+    topics = recommendation_topics(recommendation, front, known_metrics())
     unfinished = unfinished_lines(found.fairness)
     if unfinished:
         topics.append(Topic(title="Not judged, for want of a final run", lines=unfinished))
-    return Advice(results=found, recommendation=told, front=front, topics=tuple(topics), across=across)
+    return Advice(results=found, recommendation=recommendation, front=front, topics=tuple(topics), across=across)
 
 
 def recommendation_for(
@@ -164,9 +164,9 @@ def recommendation_for(
     names = dict(zip(found.runs["run_id"], found.runs["method"]))
     finals = [record for record in found.records if record.run_id in names and record.status == "ok"]
     traits = traits_by_name()
-    told = decide(found.verdict, metrics=known_metrics(), limits=limits, prefer=prefer, traits=traits)
+    recommendation = decide(found.verdict, metrics=known_metrics(), limits=limits, prefer=prefer, traits=traits)
     records = {names[record.run_id]: record for record in finals}
-    return replace(told, relatives=relatives(told, have, traits=traits, records=records))
+    return replace(recommendation, relatives=relatives(recommendation, have, traits=traits, records=records))
 
 
 def memory_front(found: StudyResults) -> Front | None:

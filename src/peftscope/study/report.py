@@ -107,8 +107,8 @@ def _material(found: StudyResults, place: Path) -> ReportContent:
 
 def _recommendation(found: StudyResults) -> list[Topic]:
     """What 'peftscope recommend' says without limits."""
-    told = recommendation_for(found, have=commonest_method())
-    return recommendation_topics(told, memory_front(found), found.metrics)
+    recommendation = recommendation_for(found, have=commonest_method())
+    return recommendation_topics(recommendation, memory_front(found), found.metrics)
 
 
 def _fronts(verdict: Verdict, metrics: Sequence[MetricSpec]) -> list[Front]:

@@ -376,8 +376,8 @@ def _nothing(folder: Path, records: Sequence[RunRecord], finals: Sequence[RunRec
         trials = sum(r.spec.purpose == "trial" for r in records)
         return f"no method's final run has ended yet, only trials ({trials}); 'peftscope compare' resumes it"
     reasons = Counter(f"{r.status}: {r.reason}" for r in finals)
-    told = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
-    return f"none of its {len(finals)} final runs has a result: {told}"
+    listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
+    return f"none of its {len(finals)} final runs has a result: {listed}"
 
 
 def _runs(count: int) -> str:

@@ -284,13 +284,13 @@ def _image_options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _status_of(document: Mapping[str, Any], figures: UpstreamMetrics) -> tuple[Status, str | None]:
     """The benchmark calls every end but success ``canceled``; its message tells them apart."""
-    told = document["train_info"].get("status")
+    status = document["train_info"].get("status")
     message = str(document["run_info"].get("error_msg") or "").strip()
-    if told == "success":
+    if status == "success":
         if figures.scored:
             return "ok", None
         return "error", "said to be a success, but there is no test score in it"
-    reason = message or f"the benchmark says {told!r} and nothing more"
+    reason = message or f"the benchmark says {status!r} and nothing more"
     if "out of memory" in message.lower():
         return "oom", reason
     return ("killed" if message == "manually canceled" else "error"), reason

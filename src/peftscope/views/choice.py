@@ -22,8 +22,8 @@ def risk_of(choice: Candidate) -> str:
 def gone_wrong(candidate: Candidate) -> str:
     """How many of its trainings diverged and collapsed."""
     counts = {"diverged": candidate.num_diverged, "collapsed": candidate.num_collapsed}
-    told = [f"{count} of {candidate.num_trainings} trainings {what}" for what, count in counts.items() if count]
-    return " and ".join(told)
+    listed = [f"{count} of {candidate.num_trainings} trainings {what}" for what, count in counts.items() if count]
+    return " and ".join(listed)
 
 
 def standing_lines(phrasing: Phrasing, choice: Candidate) -> list[str]:

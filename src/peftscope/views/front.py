@@ -22,13 +22,13 @@ def front_topic(front: Front, verdict: Verdict) -> Topic | None:
     score, cost = front.metrics
     members = [verdict.candidate(method) for method in front.members]
     heads = ("on the front", score.title, "memory", "probability")
-    told = len(heads) - all(front.membership.get(method) is None for method in front.members)
-    rows: list[tuple[str, ...]] = [heads[:told]]
+    shown = len(heads) - all(front.membership.get(method) is None for method in front.members)
+    rows: list[tuple[str, ...]] = [heads[:shown]]
     for method in front.members:
         chance = front.membership.get(method)
         sure = "single run" if chance is None else f"{chance * 100:.0f} %"
         values = (metric_text(m, v) for m, v in zip(front.metrics, front.points[method]))
-        rows.append((method, *values, sure)[:told])
+        rows.append((method, *values, sure)[:shown])
     lines = [f"Memory is {cost.title}: {cost.window}."]
     without = [c.method for c in verdict.candidates if c.score is not None and c.method not in front.points]
     if without:

@@ -83,9 +83,9 @@ def _why(phrasing: Phrasing) -> str:
         if name != SCORE or name != last
     ]
     unknown = [phrasing.label(name) for name in found.prefer if name != SCORE and name not in found.metrics]
-    told = ", then ".join([*parts, *(["the best estimate"] if last == SCORE else [])])
+    shown = ", then ".join([*parts, *(["the best estimate"] if last == SCORE else [])])
     beating = " and are detectably better than the untouched base" if _is_useful(found) else ""
-    text = f"It was chosen by what you prefer: {told}, among the methods that keep the limits{beating}."
+    text = f"It was chosen by what you prefer: {shown}, among the methods that keep the limits{beating}."
     return f"{text} Nobody measured {', '.join(unknown)}, so that could not count." if unknown else text
 
 
@@ -170,8 +170,8 @@ def _beaten(phrasing: Phrasing) -> Topic | None:
     pairs = [p for p in found.beaten if not found.verdict.candidate(p.second).is_base]
     lines = []
     if found.beats_choice:
-        told = ", ".join(f"{p.second} ({phrasing.difference(p)})" for p in found.beats_choice[:SHOWN])
-        lines.append(f"Detectably better than it, and not chosen for what you prefer or for the limits: {told}.")
+        shown = ", ".join(f"{p.second} ({phrasing.difference(p)})" for p in found.beats_choice[:SHOWN])
+        lines.append(f"Detectably better than it, and not chosen for what you prefer or for the limits: {shown}.")
     if not pairs:
         return Topic(title="What scores more", lines=lines) if lines else None
     pairs.sort(key=lambda p: p.difference.low if p.difference.low is not None else p.difference.value)
@@ -231,8 +231,8 @@ def _ties(phrasing: Phrasing) -> Topic | None:
         lines.append(f"The cheapest of {tied}: {_by_method(found.cheapest, tell)}.")
         unsound = [tie for tie in found.ties if not found.is_sound(found.verdict.candidate(tie.method))]
         if unsound:
-            told = ", ".join(tie.method for tie in unsound)
-            lines.append(f"Left out of that, since trainings diverged or the base is not detectably beaten: {told}.")
+            shown = ", ".join(tie.method for tie in unsound)
+            lines.append(f"Left out of that, since trainings diverged or the base is not detectably beaten: {shown}.")
     return Topic(title="Not detectably different from it", lines=lines)
 
 
@@ -242,13 +242,13 @@ def _out_of_the_top(found: Recommendation, ties: Sequence[Tie]) -> list[str]:
     lower = [t.method for t in ties if found.choice.tier == 1 and (found.verdict.candidate(t.method).tier or 1) > 1]
     if not lower:
         return []
-    told = ", ".join(lower[:SHOWN]) + (f" and {len(lower) - SHOWN} more" if len(lower) > SHOWN else "")
-    return [f"Asked only which could be the best of all, the top tier, the answer is clearer: not {told}."]
+    shown = ", ".join(lower[:SHOWN]) + (f" and {len(lower) - SHOWN} more" if len(lower) > SHOWN else "")
+    return [f"Asked only which could be the best of all, the top tier, the answer is clearer: not {shown}."]
 
 
 def _tied(phrasing: Phrasing, ties: Sequence[Tie]) -> str:
-    told = [f"{t.method} ({phrasing.difference(t.pair)})" if t.pair else t.method for t in ties[:SHOWN]]
-    return ", ".join(told) + (f" and {len(ties) - SHOWN} more" if len(ties) > SHOWN else "")
+    shown = [f"{t.method} ({phrasing.difference(t.pair)})" if t.pair else t.method for t in ties[:SHOWN]]
+    return ", ".join(shown) + (f" and {len(ties) - SHOWN} more" if len(ties) > SHOWN else "")
 
 
 def _within_reach(phrasing: Phrasing, near: Sequence[Tie]) -> str:
@@ -345,8 +345,8 @@ def _evidence(phrasing: Phrasing) -> Topic | None:
     pairs = [tie.pair for tie in found.ties if tie.pair is not None and tie.kind == "undecided"]
     if found.base_unbeaten:
         pairs = [found.base_pair] if found.base_pair is not None and found.base_pair.verdict == "undecided" else []
-    told = sorted(((p.more_seeds.seeds, p) for p in pairs if p.more_seeds is not None), key=lambda found: found[0])
-    for _, pair in told[:SHOWN]:
+    shown = sorted(((p.more_seeds.seeds, p) for p in pairs if p.more_seeds is not None), key=lambda found: found[0])
+    for _, pair in shown[:SHOWN]:
         text = more_seeds_text(pair)
         lines.append(f"{text[0].upper()}{text[1:]}, with a probability of about {100 * POWER:.0f} %.")
     never = [pair.second for pair in pairs if pair.more_seeds is None]

@@ -203,8 +203,8 @@ def _traceback(record: RunRecord) -> list[tuple[str, str]]:
         return []
     lines = [line for line in texts[-1].splitlines() if line.strip()]
     # One that Python writes of a crash begins where it happened, others end there.
-    told = lines[:TRACEBACK_LINES] if any(CRASH in line for line in lines) else lines[-TRACEBACK_LINES:]
-    return [("", "".join(c if c.isprintable() else " " for c in line).rstrip()) for line in told]
+    listed = lines[:TRACEBACK_LINES] if any(CRASH in line for line in lines) else lines[-TRACEBACK_LINES:]
+    return [("", "".join(c if c.isprintable() else " " for c in line).rstrip()) for line in listed]
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -48,6 +48,6 @@ class ToTrackio(Tracker):
         handle.log(dict(values), step=step)
 
     def end(self, handle: Any, outcome: TrackedEnd) -> None:
-        told = {"status": outcome.status, **({"reason": outcome.reason} if outcome.reason else {})}
-        handle.log({**outcome.metrics, **told}, step=outcome.step)
+        content = {"status": outcome.status, **({"reason": outcome.reason} if outcome.reason else {})}
+        handle.log({**outcome.metrics, **content}, step=outcome.step)
         handle.finish()

@@ -28,12 +28,12 @@ def macro_f1_parts(targets: Sequence[str], answers: Sequence[str]) -> list[float
     >>> round(sum(parts) / 4, 4)  # F1 of a 0.8, of b 2/3
     0.7333
     """
-    truth, told = np.array(targets, dtype=object), np.array(answers, dtype=object)
+    truth, predicted = np.array(targets, dtype=object), np.array(answers, dtype=object)
     parts = np.zeros(len(truth))
     classes = sorted(set(targets))
     for name in classes:
-        right = ((truth == name) & (told == name)).astype(float)
-        present = (truth == name).astype(float) + (told == name)
+        right = ((truth == name) & (predicted == name)).astype(float)
+        present = (truth == name).astype(float) + (predicted == name)
         share = present.mean()
         f1 = 2.0 * right.mean() / share
         parts += f1 + (2.0 * right - f1 * present) / share

@@ -63,8 +63,8 @@ def _final_lines(fairness: Fairness) -> list[str]:
 
 def _rows(shares: Sequence[MethodBudget], columns: Sequence[Column]) -> list[list[str]]:
     cells = {heading: [text(share) for share in shares] for heading, text in columns}
-    told = [heading for heading, texts in cells.items() if heading == "method" or set(texts) - {DASH}]
-    return [told, *([cells[heading][row] for heading in told] for row in range(len(shares)))]
+    shown = [heading for heading, texts in cells.items() if heading == "method" or set(texts) - {DASH}]
+    return [shown, *([cells[heading][row] for heading in shown] for row in range(len(shares)))]
 
 
 def _number(value: int) -> str:

@@ -78,13 +78,13 @@ def _forest(data: Mapping[str, Any]) -> Figure:
                 "arrayminus": [p["value"] - p["low"]], "color": mark["color"], "thickness": 2, "width": 4,
             }  # fmt: skip
         tier = f"tier {p['tier']}" if p["tier"] else "no tier"
-        told = f"{p['method']}\n{p['text']}\n{tier}, {p['spread']}{p['risk']}"
+        text = f"{p['method']}\n{p['text']}\n{tier}, {p['spread']}{p['risk']}"
         traces.append(
             {
                 "type": "scatter", "mode": "markers", "x": [p["value"]], "y": [row], "error_x": error,
                 "marker": {"color": mark["color"], "symbol": _symbol(mark, hollow=p["single"]), "size": 11,
                            "line": {"width": 2 if p["single"] else 0, "color": mark["color"]}},
-                "hovertemplate": html_text(told) + "<extra></extra>",
+                "hovertemplate": html_text(text) + "<extra></extra>",
             }
         )  # fmt: skip
     shapes, notes = _tier_lines(points)
