@@ -66,7 +66,7 @@ REASONS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunStatus:
+class Row:
     """An experiment with what was measured and what is predicted."""
 
     name: str
@@ -149,7 +149,7 @@ def _old_osf() -> Iterator[None]:
                 yield
 
 
-def metrics(rows: Sequence[RunStatus]) -> dict[str, str]:
+def metrics(rows: Sequence[Row]) -> dict[str, str]:
     """What is said of some runs together."""
     size = np.abs([row.error for row in rows])
     peaks = [row.measured["accelerator_memory_max"] for row in rows]
@@ -167,7 +167,7 @@ def metrics(rows: Sequence[RunStatus]) -> dict[str, str]:
     }
 
 
-def report(text: Sequence[RunStatus], images: Sequence[RunStatus], tokens: int) -> list[str]:
+def report(text: Sequence[Row], images: Sequence[Row], tokens: int) -> list[str]:
     """The page."""
     everything = [*text, *images]
     columns = [metrics(rows) for rows in (text, images, everything)]
@@ -195,7 +195,7 @@ def report(text: Sequence[RunStatus], images: Sequence[RunStatus], tokens: int) 
     ]  # fmt: skip
 
 
-def _line(row: RunStatus) -> str:
+def _line(row: Row) -> str:
     published, found = row.measured["accelerator_memory_max"], row.found
     assert found.peak_train_bytes is not None
     assert found.peak_eval_bytes is not None
@@ -205,13 +205,13 @@ def _line(row: RunStatus) -> str:
     )
 
 
-def rows_of(data: Path, task: str, profile: ModelProfile, tokens: int | None) -> list[RunStatus]:
+def rows_of(data: Path, task: str, profile: ModelProfile, tokens: int | None) -> list[Row]:
     """Every published run of a benchmark, predicted."""
     rows = []
     for name, told in measured(data, task).items():
         start = time.perf_counter()
         found = predict(data, task, name, profile, tokens)
-        rows.append(RunStatus(name=name, measured=told, found=found, seconds=time.perf_counter() - start))
+        rows.append(Row(name=name, measured=told, found=found, seconds=time.perf_counter() - start))
         print(f"{name}: {100 * rows[-1].error:+.2f} %, {rows[-1].seconds:.1f} s", file=sys.stderr)
     return rows
 

@@ -53,8 +53,8 @@ def make_study(
     }  # fmt: skip
     spec = StudySpec.model_validate(fields)
 
-    def done(start: Job) -> RunRecord:
-        record = _record(start, spec, shares, num_examples, broken or {}, protocols or {})
+    def done(job: Job) -> RunRecord:
+        record = _record(job, spec, shares, num_examples, broken or {}, protocols or {})
         write_record(folder, record)
         return record
 
@@ -64,14 +64,14 @@ def make_study(
 
 
 def _record(
-    start: Job,
+    job: Job,
     study: StudySpec,
     shares: Mapping[str, float],
     num_examples: int,
     broken: Mapping[str, str],
     protocols: Mapping[str, str],
 ) -> RunRecord:
-    run, title = start.run, start.run.method.title
+    run, title = job.run, job.run.method.title
     number = list(shares).index(title)
     protocol = Protocol(quality={"weights": protocols.get(title, "those of all")}, cost={"cpu": "EPYC"})
     known: dict[str, Any] = {
@@ -90,10 +90,10 @@ def _record(
         points = [
             CurvePoint(step=s, learning_rate=1e-4, train_loss=loss, valid_loss=loss, train_time_s=1.0)
             for s in run.rungs
-            if start.until is None or s <= start.until
+            if job.until is None or s <= job.until
         ]
-        status = "ok" if start.until is None else "eliminated"
-        steps = run.train.max_steps if start.until is None else start.until
+        status = "ok" if job.until is None else "eliminated"
+        steps = run.train.max_steps if job.until is None else job.until
         metrics: dict[str, Any] = {"num_steps": steps, "train_time_s": 10.0, "valid_loss": loss}
         metrics |= {"valid_score": 1.0 / loss} if status == "ok" else {}
         return a_record(run, status, metrics=metrics, curve=tuple(points), **known)

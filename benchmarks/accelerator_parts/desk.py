@@ -22,17 +22,17 @@ __all__ = ["Desk", "Notes"]
 
 STORIES = {"name": "math", "source": "stories", "query_template": "Question: {query}\nAnswer:"}
 NANO = "builtin:nano-lm"
-RunStatus = dict[str, Any]
+Row = dict[str, Any]
 
 
 @dataclass
 class Notes:
     """What a part found, kept as it goes on, so that a part that is cut off leaves what it had."""
 
-    rows: list[RunStatus] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def add(self, row: RunStatus) -> None:
+    def add(self, row: Row) -> None:
         """A line of the table."""
         self.rows.append(row)
 

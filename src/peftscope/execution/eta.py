@@ -53,7 +53,7 @@ def remaining(
     if not rates.known:
         return None
     parts = [rates.left(spec, state) for spec, state in under_way]
-    to_come = [rates.whole(start) for start in waiting]
+    to_come = [rates.whole(job) for job in waiting]
     # Each worker takes the next run as soon as it is free.
     free_at = [part.seconds for part in parts] + [0.0] * max(0, num_workers - len(parts))
     heapq.heapify(free_at)
@@ -84,9 +84,9 @@ class _Rates:
     def __init__(self, finished: Iterable[RunRecord], under_way: Sequence[tuple[RunSpec, RunState]]) -> None:
         took = [(r, t) for r in finished if r.status in ("ok", "eliminated") and (t := wall_time(r)) is not None]
         trained = [(Job.of(r), t) for r, t in took if _trains(r.spec)]
-        self.by_method = _means((_kind(start, start.run.method.name), t) for start, t in trained)
-        self.by_kind = _means((_kind(start), t) for start, t in trained)
-        steps = sum(start.num_steps for start, _ in trained)
+        self.by_method = _means((_kind(job, job.run.method.name), t) for job, t in trained)
+        self.by_kind = _means((_kind(job), t) for job, t in trained)
+        steps = sum(job.num_steps for job, _ in trained)
         self.step_s = sum(t for _, t in trained) / steps if steps else None
         self.scoring_s = _mean_metric((r for r, _ in took), "eval_time_s")
         untrained = [t for r, t in took if not _trains(r.spec)]
@@ -104,14 +104,14 @@ class _Rates:
     def known(self) -> bool:
         return bool(self.step_s is not None or self.untrained is not None or self.training)
 
-    def whole(self, start: Job) -> Eta:
+    def whole(self, job: Job) -> Eta:
         """Time of a start from its beginning to its end."""
-        if not _trains(start.run):
+        if not _trains(job.run):
             return _known(self.untrained)
-        own, alike = _kind(start, start.run.method.name), _kind(start)
+        own, alike = _kind(job, job.run.method.name), _kind(job)
         expected = self.by_method.get(own, self.by_kind.get(alike))
         if expected is None and self.step_s is not None:
-            expected = self.step_s * start.num_steps
+            expected = self.step_s * job.num_steps
         if expected is not None:
             return Eta(seconds=expected)
         # No run has been trained to its end: those under way say how long training takes, the base how long the rest.
@@ -133,8 +133,8 @@ def _trains(spec: RunSpec) -> bool:
     return spec.learning_rate is not None
 
 
-def _kind(start: Job, method: str = "") -> str:
-    return f"{method} {start.run.purpose} {start.first_step}-{start.until or 'end'}"
+def _kind(job: Job, method: str = "") -> str:
+    return f"{method} {job.run.purpose} {job.first_step}-{job.until or 'end'}"
 
 
 def _training_left(state: RunState) -> float:

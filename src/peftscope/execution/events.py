@@ -18,7 +18,7 @@ class Listener:
     def planned(self, runs: Sequence[RunSpec], found: Sequence[RunRecord], num_workers: int) -> None:
         """Once, before anything starts: the runs known by then, and the records of those that are done already."""
 
-    def upcoming(self, starts: Sequence[Job], num_runs: int) -> None:
+    def upcoming(self, jobs: Sequence[Job], num_runs: int) -> None:
         """Before ``planned`` and whenever it has changed: what is still to be started, and the number of runs in all.
 
         Where a search has not decided yet, other runs stand for those to come.

@@ -57,9 +57,9 @@ def study_lock(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-def is_finished(record: RunRecord, quality_protocol: str | None, start: Job) -> bool:
+def is_finished(record: RunRecord, quality_protocol: str | None, job: Job) -> bool:
     """Whether a start need not be made: its run came so far already, under the conditions that hold now."""
-    if record.quality_protocol != quality_protocol or not has_reached(record, start):
+    if record.quality_protocol != quality_protocol or not has_reached(record, job):
         return False
     if record.status == "refused" and record.num_starts == 0:  # on a prediction, which may be another by now
         return False
@@ -118,7 +118,7 @@ class _Launch:
         recover(self.folder)
         self._ask_scheduler()
         runs = {record.run_id: record.spec for record in self.records.values()}
-        runs |= {start.run.run_id: start.run for start in self.pending}
+        runs |= {job.run.run_id: job.run for job in self.pending}
         self._report_upcoming()
         self._tell("planned", list(runs.values()), list(self.records.values()), self.executor.resources.num_workers)
         try:
@@ -144,10 +144,10 @@ class _Launch:
         self.records |= found
         self.pending += pending
 
-    def _done(self, start: Job) -> RunRecord | None:
-        self.order.setdefault(start.run.run_id)
-        record = existing_record(self.folder, start.run.run_id)
-        return record if record is not None and is_finished(record, self.checked.quality_protocol, start) else None
+    def _done(self, job: Job) -> RunRecord | None:
+        self.order.setdefault(job.run.run_id)
+        record = existing_record(self.folder, job.run.run_id)
+        return record if record is not None and is_finished(record, self.checked.quality_protocol, job) else None
 
     def _report_upcoming(self) -> None:
         self._tell("upcoming", [*self.pending, *self.scheduler.upcoming()], self.scheduler.num_runs)
@@ -158,24 +158,24 @@ class _Launch:
             if interrupts.count and not stopping:
                 stopping = True
                 self._tell("stopping")
-                for job in self.jobs:
-                    self.executor.stop(job)
+                for assigned in self.jobs:
+                    self.executor.stop(assigned)
             while not stopping and (place := self._place()) is not None:
-                start, worker = place
-                self.pending.remove(start)
-                reason = self.budget.refusal(start.run)
+                job, worker = place
+                self.pending.remove(job)
+                reason = self.budget.refusal(job.run)
                 if reason is None:
-                    self._start(start, worker)
+                    self._start(job, worker)
                 else:
-                    self._refuse(start.run, reason)
+                    self._refuse(job.run, reason)
             if self.jobs:
                 self._listen(goes_on=not stopping)
 
     def _place(self) -> tuple[Job, int] | None:
         """The first start there is room for beside the runs that go on, and the worker that is to do it."""
-        running = {job.worker: job.run for job in self.jobs}
+        running = {assigned.worker: assigned.run for assigned in self.jobs}
         free = sorted(set(range(self.executor.resources.num_workers)) - set(running))
-        places = ((start, worker) for start in self.pending for worker in free)
+        places = ((job, worker) for job in self.pending for worker in free)
         return next((place for place in places if self.budget.fits(place[0].run, place[1], running)), None)
 
     def _refuse(self, run: RunSpec, reason: str) -> None:
@@ -190,11 +190,11 @@ class _Launch:
         write_record(self.folder, record)
         self._conclude(run, record, goes_on=True)
 
-    def _start(self, start: Job, worker: int) -> None:
-        job = AssignedJob(run=start.run, worker=worker, cached=self.checked.cached, until=start.until)
-        state = self.executor.submit(job)
-        self.jobs.append(job)
-        self._tell("started", job.run, state)
+    def _start(self, job: Job, worker: int) -> None:
+        assigned = AssignedJob(run=job.run, worker=worker, cached=self.checked.cached, until=job.until)
+        state = self.executor.submit(assigned)
+        self.jobs.append(assigned)
+        self._tell("started", assigned.run, state)
         self._report_upcoming()
 
     def _listen(self, *, goes_on: bool) -> None:

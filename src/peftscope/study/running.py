@@ -126,7 +126,7 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
 
 
 def _runs_of(what: What) -> list[RunSpec]:
-    return expand(what) if isinstance(what, StudySpec) else [start.run for start in what]
+    return expand(what) if isinstance(what, StudySpec) else [job.run for job in what]
 
 
 def tuning_lines(study: StudySpec) -> list[str]:

@@ -70,7 +70,7 @@ class FinalRuns:
 
     def _starts(self, titles: Iterable[str], seeds: Iterable[int]) -> list[Job]:
         """Every candidate once before any twice."""
-        starts = []
+        jobs = []
         for seed in seeds:
             for title in titles:
                 candidate = self.candidates[title]
@@ -80,8 +80,8 @@ class FinalRuns:
                 self._titles.setdefault(run.run_id, title)
                 if run.run_id not in self._given:
                     self._given[run.run_id] = Job(run=run)
-                    starts.append(self._given[run.run_id])
-        return starts
+                    jobs.append(self._given[run.run_id])
+        return jobs
 
     def _more(self, plan: SeedPlan) -> list[Job]:
         """Of the next look, for those between which they decide; none where there are none."""

@@ -29,10 +29,10 @@ def replay(scheduler: Scheduler, done: Callable[[Job], RunRecord | None]) -> tup
     found: dict[str, RunRecord] = {}
     pending: list[Job] = []
     while due := deque(scheduler.due()):
-        for start in due:
-            record = done(start)
+        for job in due:
+            record = done(job)
             if record is None:
-                pending.append(start)
+                pending.append(job)
             else:
                 found[record.run_id] = record
                 scheduler.tell(record)
@@ -69,18 +69,18 @@ def study_progress(study: StudySpec, records: Mapping[str, RunRecord]) -> StudyP
     width = next((record.base_width for record in records.values() if record.base_width is not None), None)
     scheduler = scheduler_for(study, higher_is_better=metric is None or metric.direction != "lower", width=width)
 
-    def done(start: Job) -> RunRecord | None:
-        record = records.get(start.run.run_id)
-        return record if record is not None and has_reached(record, start) else None
+    def done(job: Job) -> RunRecord | None:
+        record = records.get(job.run.run_id)
+        return record if record is not None and has_reached(record, job) else None
 
     found, pending = replay(scheduler, done)
     runs = {run_id: record.spec for run_id, record in found.items()}
-    runs |= {start.run.run_id: start.run for start in pending}
+    runs |= {job.run.run_id: job.run for job in pending}
     return StudyProgress(scheduler=scheduler, runs=tuple(runs.values()), pending=tuple(pending))
 
 
-def has_reached(record: RunRecord, start: Job) -> bool:
+def has_reached(record: RunRecord, job: Job) -> bool:
     """Whether a run came as far as a start would bring it, well or not; what was killed did not."""
-    if record.status == "eliminated" and start.until is not None:
-        return any(point.step == start.until for point in record.curve)
+    if record.status == "eliminated" and job.until is not None:
+        return any(point.step == job.until for point in record.curve)
     return record.status not in ("eliminated", "killed")

@@ -81,8 +81,8 @@ class AnySearch(Protocol):
 class FixedScheduler:
     """Starts that are known beforehand."""
 
-    def __init__(self, starts: Iterable[Job]) -> None:
-        self._due = list({start.run.run_id: start for start in starts}.values())
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._due = list({job.run.run_id: job for job in jobs}.values())
         self.num_runs = len(self._due)
 
     def due(self) -> list[Job]:
@@ -167,9 +167,9 @@ class TunedScheduler:
         """The base and trials; final runs once every configuration is frozen."""
         given, self._due = self._due, []
         for search in self.searches.values():
-            for start in search.due():
-                self._owners[start.run.run_id] = search
-                given.append(start)
+            for job in search.due():
+                self._owners[job.run.run_id] = search
+                given.append(job)
         if self._finals is None and all(search.is_over for search in self.searches.values()) and not given:
             self._finals = FinalRuns(self.study.seeds, self._frozen(), base=base_run(self.study))
             if self._base_record is not None:
@@ -190,14 +190,14 @@ class TunedScheduler:
 
     def upcoming(self) -> list[Job]:
         """Trials that follow, those that go on from the next rung, and final runs."""
-        starts = [start for search in self.searches.values() for start in search.upcoming()]
+        jobs = [job for search in self.searches.values() for job in search.upcoming()]
         if self._finals is None:
-            starts += [
+            jobs += [
                 Job(run=run_of(self.study, method, _default_rate(method), seed))
                 for seed in self.study.first_seeds
                 for method in self.methods.values()
             ]
-        return starts
+        return jobs
 
     def tunings(self) -> list[Tuning]:
         """What tuning came to so far, a method each."""

@@ -150,11 +150,11 @@ class Search:
         """Starts that will follow those given, as far as can be told."""
         run = self.entries[0].run
         stages = [*run.rungs, None]
-        starts = [Job(run=run, until=stages[0])] * self._num_to_come
+        jobs = [Job(run=run, until=stages[0])] * self._num_to_come
         if not self.is_over:
             passed = max(entry.rung for entry in self.entries)
-            starts += [Job(run=run, until=until) for until in stages[passed + 1 :] for _ in range(2)]
-        return starts
+            jobs += [Job(run=run, until=until) for until in stages[passed + 1 :] for _ in range(2)]
+        return jobs
 
     @property
     def _num_to_come(self) -> int:

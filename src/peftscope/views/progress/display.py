@@ -99,9 +99,9 @@ class LiveProgress(Tally):
         if self.num_over < self.num_runs:
             self._live.start()
 
-    def upcoming(self, starts: Sequence[Job], num_runs: int) -> None:
+    def upcoming(self, jobs: Sequence[Job], num_runs: int) -> None:
         with self._lock:
-            super().upcoming(starts, num_runs)
+            super().upcoming(jobs, num_runs)
 
     def started(self, run: RunSpec, state: RunState) -> None:
         with self._lock:

@@ -67,8 +67,8 @@ class Tally(Listener):
         self.finished = {record.run_id: record for record in found}
         self.num_workers = num_workers
 
-    def upcoming(self, starts: Sequence[Job], num_runs: int) -> None:
-        self.to_come, self.num_runs = list(starts), num_runs
+    def upcoming(self, jobs: Sequence[Job], num_runs: int) -> None:
+        self.to_come, self.num_runs = list(jobs), num_runs
 
     def started(self, run: RunSpec, state: RunState) -> None:
         now = self.clock()
