@@ -135,7 +135,7 @@ def test_a_run_that_left_its_record_and_its_state_is_done(tmp_path: Path) -> Non
     run = a_run()
     folder = a_study_folder(tmp_path, records=[a_record(run)], states=[a_state(run, num_attempts=0)])
     (row,) = read_status(folder).rows
-    assert (row.standing, row.num_attempts) == ("ok", 1)
+    assert (row.status, row.num_attempts) == ("ok", 1)
 
 
 def test_outdated_and_damaged_records_are_reported_but_not_counted(call: Call, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The scheduler: which start of a study's agenda comes next, on which worker, until nothing is left to do.
+"""The scheduler: which job of a study comes next, on which worker, until nothing is left to do.
 
 Where and how a run is executed it does not know: that is an executor's business. Every start is accounted for: its
 state lies on disk before it begins and goes when the record is written; a state that is found without a process is a
@@ -75,7 +75,7 @@ def launch(
     budget: MemoryBudget | None = None,
     listeners: Sequence[Listener] = (),
 ) -> list[RunRecord]:
-    """Make the starts of an agenda that have no finished record yet; gives every run's record, in their order.
+    """Run the jobs of a scheduler that have no finished record yet; gives every run's record, in their order.
 
     To be called with the study held (``study_lock``).
 
@@ -84,7 +84,7 @@ def launch(
         folder: The study's folder.
         checked: What ``inspect`` found; a record of other conditions is not taken for finished.
         executor: Where runs are executed.
-        room: What fits, and what fits together; None where there is room for everything.
+        budget: What fits, and what fits together; None where there is room for everything.
         listeners: Told how the runs get on.
 
     Raises:

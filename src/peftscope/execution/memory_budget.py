@@ -37,7 +37,7 @@ class MemoryBudget:
         Args:
             run: To be started.
             worker: Its place among the workers, from 0.
-            going: Runs that go on, by their workers.
+            running: Runs that go on, by their workers.
         """
         here = [other for at, other in running.items() if at % self.num_devices == worker % self.num_devices]
         if not here or self.memory_bytes is None or self.refusal(run) is not None:
@@ -50,7 +50,7 @@ def memory_budget_for(checked: CheckResult, resources: Resources, *, try_all: bo
 
     Args:
         checked: What the study's check found.
-        share: How many devices its runs go to.
+        resources: How many devices its runs go to.
         try_all: Refuse nothing.
     """
     memory = checked.machine.memory_bytes

@@ -38,7 +38,7 @@ class RunStatus:
 
     run_id: str
     title: str
-    standing: str
+    status: str
     """``running``, ``lost``, ``to do``, or the status of its record."""
     spec: RunSpec | None = None
     record: RunRecord | None = None
@@ -56,12 +56,12 @@ class RunStatus:
     @property
     def failed(self) -> bool:
         """Worth looking at."""
-        return self.standing not in (RUNNING, WAITING, *NOT_FAILED)
+        return self.status not in (RUNNING, WAITING, *NOT_FAILED)
 
     @property
     def comes_again(self) -> bool:
         """Whether the next ``compare`` does it again although it was begun."""
-        return self.standing == LOST or (self.failed and self.standing not in FINISHED)
+        return self.status == LOST or (self.failed and self.status not in FINISHED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +84,9 @@ class FolderStatus:
     def of_study(self) -> list[RunStatus]:
         return [row for row in self.rows if row.in_study]
 
-    def number(self, standing: str) -> int:
+    def number(self, status: str) -> int:
         """Runs of the study that stand so."""
-        return sum(row.standing == standing for row in self.of_study)
+        return sum(row.status == status for row in self.of_study)
 
 
 def read_status(folder: Path) -> FolderStatus:
@@ -97,8 +97,8 @@ def read_status(folder: Path) -> FolderStatus:
     states = {state.run_id: state for state in read_states(folder)}
     grows = study is not None and isinstance(study.seeds, SeedPlan)  # scores tell where more seeds go
     records = _records(folder, notes, with_examples=grows)
-    standing = _standing(study, records, notes)
-    wanted = {run.run_id: run for run in standing.runs} if standing else {}
+    progress = _progress(study, records, notes)
+    wanted = {run.run_id: run for run in progress.runs} if progress else {}
     rows = []
     for run_id in dict.fromkeys([*wanted, *records, *states]):
         row = _row(run_id, wanted.get(run_id), records.get(run_id), states.get(run_id), is_running)
@@ -108,9 +108,9 @@ def read_status(folder: Path) -> FolderStatus:
         name=study.name if study else folder.resolve().name,
         is_running=is_running,
         rows=rows,
-        num_to_come=max(0, standing.scheduler.num_runs - len(wanted)) if standing else 0,
-        eta=_eta(rows, standing) if is_running else None,
-        tunings=standing.tunings if standing else (),
+        num_to_come=max(0, progress.scheduler.num_runs - len(wanted)) if progress else 0,
+        eta=_eta(rows, progress) if is_running else None,
+        tunings=progress.tunings if progress else (),
         notes=notes,
     )
 
@@ -138,7 +138,7 @@ def age_s(state: RunState) -> float:
         return 0.0
 
 
-def _standing(study: StudySpec | None, records: dict[str, RunRecord], notes: list[str]) -> StudyProgress | None:
+def _progress(study: StudySpec | None, records: dict[str, RunRecord], notes: list[str]) -> StudyProgress | None:
     from peftscope.tuning.progress import study_progress
 
     if study is None:
@@ -174,25 +174,25 @@ def _row(
     spec = spec or (record.spec if record else state.spec if state else None)
     title = spec.title if spec else state.title if state else run_id
     under_way = RUNNING if is_running else LOST
-    standing = under_way if state is not None else record.status if record else WAITING
-    return RunStatus(run_id=run_id, title=title, standing=standing, spec=spec, record=record, state=state)
+    status = under_way if state is not None else record.status if record else WAITING
+    return RunStatus(run_id=run_id, title=title, status=status, spec=spec, record=record, state=state)
 
 
 def _former(row: RunStatus) -> RunStatus:
     """A run the study does not ask for any more; one that is under way is of another command on the same folder."""
-    return row if row.standing == RUNNING else RunStatus(**{**vars(row), "in_study": False})
+    return row if row.status == RUNNING else RunStatus(**{**vars(row), "in_study": False})
 
 
-def _eta(rows: Sequence[RunStatus], standing: StudyProgress | None) -> Eta | None:
+def _eta(rows: Sequence[RunStatus], progress: StudyProgress | None) -> Eta | None:
     under_way = [
         (row.spec, row.state.model_copy(update={"elapsed_s": row.state.elapsed_s + age_s(row.state)}))
         for row in rows
-        if row.standing == RUNNING and row.spec is not None and row.state is not None
+        if row.status == RUNNING and row.spec is not None and row.state is not None
     ]
     running = {spec.run_id for spec, _ in under_way}
     return remaining(
-        waiting=[start for start in standing.pending if start.run.run_id not in running] + standing.scheduler.upcoming()
-        if standing
+        waiting=[start for start in progress.pending if start.run.run_id not in running] + progress.scheduler.upcoming()
+        if progress
         else [],
         under_way=under_way,
         finished=[row.record for row in rows if row.record is not None],

@@ -44,7 +44,7 @@ class MemoryCounter:
     """A method built on the ``meta`` device, to count steps of any batch size and length on.
 
     Args:
-        question: What is asked about; batch size and length are each call's own.
+        query: What is asked about; batch size and length are each call's own.
         warn: Takes one line for every setting that is changed or not used.
 
     Raises:

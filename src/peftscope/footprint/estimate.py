@@ -73,7 +73,7 @@ class FootprintEstimator:
     """Peaks of a method on a base, for any batch size and length.
 
     Args:
-        question: What is asked about.
+        query: What is asked about.
         warn: Takes one line for every setting that is changed or not used.
 
     Raises:

@@ -30,7 +30,7 @@ def forecasts(
     """Forecasts in the order of the questions, each as soon as it and those before it are known.
 
     Args:
-        questions: What is asked about.
+        queries: What is asked about.
         limit: Bytes there are.
         workers: Processes; counting is Python's work and takes one core each.
         context: How they are started. Never a fork of this process, which may have begun to use CUDA; None counts

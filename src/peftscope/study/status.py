@@ -71,7 +71,7 @@ def _plain(row: RunStatus) -> dict[str, Any]:
         "purpose": spec.purpose if spec else None,
         "learning_rate": spec.learning_rate if spec else None,
         "seed": spec.seed if spec else None,
-        "status": row.standing,
+        "status": row.status,
         "reason": record.reason if record else None,
         "in_study": row.in_study,
         "score": record.metrics.get("test_score") if record else None,
@@ -94,12 +94,12 @@ def _summary(rows: Sequence[RunStatus]) -> list[dict[str, Any]]:
             "method": method,
             "learning_rate": rate,
             "num_runs": len(group),
-            "num_done": sum(row.standing in NOT_FAILED for row in group),
-            "num_running": sum(row.standing == RUNNING for row in group),
-            "num_failed": sum(row.failed and row.standing != LOST for row in group),
-            "num_lost": sum(row.standing == LOST for row in group),
-            "num_waiting": sum(row.standing == WAITING for row in group),
-            "scores": [row.record.metrics.get("test_score") for row in group if row.standing == "ok" and row.record],
+            "num_done": sum(row.status in NOT_FAILED for row in group),
+            "num_running": sum(row.status == RUNNING for row in group),
+            "num_failed": sum(row.failed and row.status != LOST for row in group),
+            "num_lost": sum(row.status == LOST for row in group),
+            "num_waiting": sum(row.status == WAITING for row in group),
+            "scores": [row.record.metrics.get("test_score") for row in group if row.status == "ok" and row.record],
         }
         for (method, rate), group in groups.items()
     ]

@@ -17,10 +17,10 @@ __all__ = ["StudyProgress", "has_reached", "replay", "study_progress"]
 
 
 def replay(scheduler: Scheduler, done: Callable[[Job], RunRecord | None]) -> tuple[dict[str, RunRecord], list[Job]]:
-    """Tell an agenda of everything that is done already.
+    """Tell a scheduler of everything that is done already.
 
     Args:
-        agenda: Told of records until nothing more follows.
+        scheduler: Told of records until nothing more follows.
         done: The record of a start that need not be made again; None where it has to be made.
 
     Returns:

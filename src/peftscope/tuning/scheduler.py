@@ -1,6 +1,6 @@
-"""What a study starts when: all at once, or as its tuning unfolds.
+"""Which jobs of a study can be started now: all at once, or as its tuning unfolds.
 
-An agenda is told of records and says what can be started now. Told of the same records in the same order of
+A scheduler is told of records and says what can be started now. Told of the same records in the same order of
 offers it says the same, so that a study that was stopped goes on where it stood.
 """
 
@@ -41,13 +41,13 @@ class Scheduler(Protocol):
         """Runs in all, those to come included."""
 
     def due(self) -> list[Job]:
-        """Starts that can be made now; each is given once."""
+        """Jobs that can be started now; each is given once."""
 
     def tell(self, record: RunRecord) -> None:
-        """Take in what a start left behind."""
+        """Take in what a job left behind."""
 
     def upcoming(self) -> list[Job]:
-        """Starts that will follow those given, as far as can be told; runs stand in for those not known yet."""
+        """Jobs that will follow those given, as far as can be told; runs stand in for those not known yet."""
 
 
 class AnySearch(Protocol):
@@ -66,13 +66,13 @@ class AnySearch(Protocol):
         """Trials that are known, and those that are likely to come."""
 
     def due(self) -> list[Job]:
-        """Starts that can be made now; each is given once."""
+        """Jobs that can be started now; each is given once."""
 
     def upcoming(self) -> list[Job]:
         """Starts that are likely to follow those given."""
 
     def tell(self, record: RunRecord) -> None:
-        """Take in what a start left behind."""
+        """Take in what a job left behind."""
 
     def result(self) -> Tuning:
         """What it came to so far."""
@@ -143,7 +143,7 @@ class TunedScheduler:
         higher_is_better: bool = True,
         width: int | None = None,
     ) -> None:
-        assert study.tuning is not None, "a study without tuning has a fixed agenda"
+        assert study.tuning is not None, "a study without tuning has a fixed schedule"
         self.study, self.tuning = study, study.tuning
         self.methods = {m.title: m for m in study.methods if m.name != BASE}
         spaces = {title: space for title, method in self.methods.items() if (space := _space(method, width))}
@@ -219,7 +219,7 @@ class TunedScheduler:
 
 
 def scheduler_for(study: StudySpec, *, higher_is_better: bool = True, width: int | None = None) -> Scheduler:
-    """The agenda of a study.
+    """The scheduler of a study.
 
     Raises:
         SpecError: A method is not known.

@@ -38,7 +38,7 @@ def status_lines(found: FolderStatus, width: int, height: int | None = None) -> 
     headings, *lines = _table(rows, width) or [Text("")]
     tail = [_failure_line(row) for row in rows if row.failed] + _tail(found)
     if height is not None and len(head) + 1 + len(lines) + len(tail) >= height:
-        lines = [line for line, row in zip(lines, rows) if row.standing in (RUNNING, LOST)]
+        lines = [line for line, row in zip(lines, rows) if row.status in (RUNNING, LOST)]
         lines = lines[: max(0, height - len(head) - 3)]
         tail = [Text("the rest has no room here; without --watch all is listed", style="dim")]
     return Group(*head, headings, *lines, *([Text(""), *tail] if tail else []))
@@ -58,8 +58,8 @@ def _table(rows: Sequence[RunStatus], width: int) -> list[Text]:
 
 
 def _head(found: FolderStatus) -> list[Text]:
-    parts = [f"{sum(row.standing in NOT_FAILED for row in found.of_study)} done"]
-    failed = sum(row.failed and row.standing != LOST for row in found.of_study)
+    parts = [f"{sum(row.status in NOT_FAILED for row in found.of_study)} done"]
+    failed = sum(row.failed and row.status != LOST for row in found.of_study)
     counted = ((found.number(RUNNING), "running"), (failed, "failed"), (found.number(LOST), "lost"))
     parts += [f"{number} {word}" for number, word in counted if number]
     if waiting := found.number(WAITING) + found.num_to_come:
@@ -73,20 +73,20 @@ def _head(found: FolderStatus) -> list[Text]:
 def _whereabouts(found: FolderStatus) -> str:
     if found.is_running:
         return "a process runs it now" + ("" if found.number(RUNNING) else "; no run has started yet")
-    if any(row.standing == WAITING or row.comes_again for row in found.of_study):
+    if any(row.status == WAITING or row.comes_again for row in found.of_study):
         return "no process runs it now; 'peftscope compare' resumes it"
     return "no process runs it now"
 
 
 def _cells(row: RunStatus) -> dict[str, str]:
     state, record = row.state, row.record
-    live = state if row.standing in (RUNNING, LOST) else None
+    live = state if row.status in (RUNNING, LOST) else None
     done, total = progress_of(live) if live else (0, 0)
     score = record.metrics.get("test_score") if record and not live else None
     seconds = live.elapsed_s if live else wall_time(record) if record else None
     return {
         "title": one_line(row.title),
-        "status": one_line(live.stage) if live and row.standing == RUNNING else row.standing,
+        "status": one_line(live.stage) if live and row.status == RUNNING else row.status,
         "progress": f"{done}/{total}" if total else "",
         "loss": f"{live.loss:.3f}" if live and live.loss is not None else "",
         "score": "" if score is None else value_text(score, record.metric if record else None),
@@ -96,22 +96,22 @@ def _cells(row: RunStatus) -> dict[str, str]:
 
 
 def _style(row: RunStatus) -> str:
-    if row.standing == LOST:
+    if row.status == LOST:
         return "yellow"
-    return "red" if row.failed else {RUNNING: "cyan", WAITING: "dim"}.get(row.standing, "")
+    return "red" if row.failed else {RUNNING: "cyan", WAITING: "dim"}.get(row.status, "")
 
 
 def _failure_line(row: RunStatus) -> Text:
-    if row.standing == LOST:
+    if row.status == LOST:
         reached = f" ({row.state.reached})" if row.state else ""
         return Text(one_line(f"{row.title}: lost{reached}; compare will do it again"), style="yellow")
     reason = next((line for line in ((row.record and row.record.reason) or "").splitlines() if line.strip()), "")
     again = "; compare will do it again" if row.comes_again else ""
-    return Text(one_line(f"{row.title}: {row.standing}: {shorten(one_line(reason), REASON_CELLS)}{again}"), style="red")
+    return Text(one_line(f"{row.title}: {row.status}: {shorten(one_line(reason), REASON_CELLS)}{again}"), style="red")
 
 
 def _tail(found: FolderStatus) -> list[Text]:
-    silent = [row for row in found.of_study if row.standing == RUNNING and row.state and age_s(row.state) > SILENCE_S]
+    silent = [row for row in found.of_study if row.status == RUNNING and row.state and age_s(row.state) > SILENCE_S]
     lines = [f"{one_line(row.title)}: no news for {span_text(age_s(row.state))}" for row in silent if row.state]
     if former := len(found.rows) - len(found.of_study):
         of = "1 record is of a run" if former == 1 else f"{former} records are of runs"

@@ -65,7 +65,7 @@ class Executor(ABC):
 
     Args:
         folder: The study's folder.
-        share: Workers, and what each may use.
+        resources: Workers, and what each may use.
     """
 
     def __init__(self, folder: Path, resources: Resources) -> None:

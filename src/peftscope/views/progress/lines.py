@@ -24,14 +24,14 @@ def study_line(title: str, tally: Tally, width: int) -> Text:
     """Name of the study, its counts, and when it ends; shorter counts and no name where there is no room."""
     counts = tally.counts()
     end = "stopping" if tally.is_stopping else eta_text(tally.eta())
-    metrics, room = "", 0
+    shown, room = "", 0
     for words in (counts_text(counts), f"{tally.num_over} of {counts.total}"):
-        metrics = " · ".join(part for part in (words, end) if part)
-        room = width - cell_len(metrics) - COLON_CELLS
+        shown = " · ".join(part for part in (words, end) if part)
+        room = width - cell_len(shown) - COLON_CELLS
         if room >= -COLON_CELLS:
             break
     name = f"{shorten(one_line(title), room)}: " if room >= LEAST_STUDY_CELLS else ""
-    line = Text.assemble((name, "bold"), metrics)
+    line = Text.assemble((name, "bold"), shown)
     line.truncate(width, overflow="ellipsis")
     return line
 
