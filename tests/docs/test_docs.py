@@ -70,13 +70,13 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.xdist_group("docs")
+@pytest.mark.slow
 def test_the_quick_start_leads_to_a_recommendation_and_a_loaded_adapter(quickstart: Path) -> None:
     assert (quickstart / "results" / "first" / "report" / "report.html").is_file()
     assert list((quickstart / "results" / "first" / "adapters").glob("*/adapter_config.json"))
 
 
-@pytest.mark.xdist_group("docs")
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in PAGES if p.stem != "quickstart"], ids=lambda page: page.stem)
 def test_every_command_and_example_of_a_page_works(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     for block in _blocks(page):

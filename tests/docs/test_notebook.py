@@ -33,6 +33,7 @@ def _interrupt_after_the_first_record(client: Any, folder: Path) -> threading.Th
     return thread
 
 
+@pytest.mark.slow
 def test_a_notebook_goes_from_a_csv_to_a_recommendation_interrupted_once(tmp_path: Path) -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
