@@ -41,7 +41,7 @@ from peftscope.analysis.front import Front
 from peftscope.methods.adapter_config import method_name
 from peftscope.schema.difference import differences
 from peftscope.schema.record import RunRecord
-from peftscope.study.advice import memory_front
+from peftscope.study.recommendation import memory_front
 from peftscope.study.results import StudyResults
 from peftscope.study.study import Study
 from peftscope.upstream.results_in import LATER_SETTINGS, Names, read_upstream, store_imported

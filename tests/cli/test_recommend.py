@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from peftscope.study.wishes import commonest_method
+from peftscope.study.requirements import commonest_method
 from pretend import a_record, a_run, a_study_folder
 from pretend_study import make_study
 

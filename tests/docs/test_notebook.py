@@ -44,7 +44,7 @@ def test_a_notebook_goes_from_a_csv_to_a_recommendation_interrupted_once(tmp_pat
     with client.setup_kernel():
         for cell in code[:2]:
             client.execute_cell(cell, notebook.cells.index(cell))
-        run, advice = code[2], code[3]
+        run, recommended = code[2], code[3]
         thread = _interrupt_after_the_first_record(client, tmp_path)
         with pytest.raises(CellExecutionError, match="KeyboardInterrupt"):
             client.execute_cell(run, notebook.cells.index(run))
@@ -55,7 +55,7 @@ def test_a_notebook_goes_from_a_csv_to_a_recommendation_interrupted_once(tmp_pat
         assert len(_records(tmp_path)) == 5
         done = {path: at for path, at in before.items() if '"status":"killed"' not in path.read_text().replace(" ", "")}
         assert all(path.stat().st_mtime_ns == at for path, at in done.items())
-        client.execute_cell(advice, notebook.cells.index(advice))
-    shown = advice.outputs[-1]["data"]
+        client.execute_cell(recommended, notebook.cells.index(recommended))
+    shown = recommended.outputs[-1]["data"]
     assert "What this rests on" in shown["text/html"]
     assert "What this rests on" in shown["text/plain"]

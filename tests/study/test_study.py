@@ -110,13 +110,13 @@ def test_results_are_tidy_frames(study: Study) -> None:
 
 
 def test_a_recommendation_is_values_text_and_html(study: Study) -> None:
-    advice = study.recommend(max_memory="12GB", prefer=["score", "memory"])
-    assert advice.choice in {"base", "lora", "ia3"}
-    assert advice.recommendation.limits.costs == {"memory": 12e9}
-    assert str(advice.choice) in advice.text()
-    assert repr(advice) == advice.text()
-    assert "<pre" in advice._repr_html_()
-    assert "\x1b[" not in advice._repr_html_() + advice.text()
+    recommended = study.recommend(max_memory="12GB", prefer=["score", "memory"])
+    assert recommended.choice in {"base", "lora", "ia3"}
+    assert recommended.recommendation.limits.costs == {"memory": 12e9}
+    assert str(recommended.choice) in recommended.text()
+    assert repr(recommended) == recommended.text()
+    assert "<pre" in recommended._repr_html_()
+    assert "\x1b[" not in recommended._repr_html_() + recommended.text()
 
 
 def test_wrong_wishes_are_named_as_arguments_all_at_once(study: Study) -> None:

@@ -30,7 +30,7 @@ def export(
 
     Trials, which have no result on the test split, are in the CSV alone.
     """
-    from peftscope.study.exchange import export_study
+    from peftscope.study.import_export import export_study
 
     request = options.request("export")
     printed = [name for name, path in (("--csv -", csv), ("--markdown -", markdown)) if path == STDOUT]

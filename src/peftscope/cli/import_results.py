@@ -20,7 +20,7 @@ def import_results(
 ) -> None:
     """Read result files of the public PEFT benchmark, or exported ones; a second import adds nothing."""
     with Console(stderr=True).status("reading results"):
-        from peftscope.study.exchange import import_results as read
+        from peftscope.study.import_export import import_results as read
 
         found = read(folder, out)
     if json_output:

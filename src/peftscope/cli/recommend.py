@@ -53,8 +53,8 @@ def recommend(
     Limits filter, preferences rank. Exit code 0: a choice; 1: nothing satisfies the limits, or a choice and runs that
     failed or are still to do; 2: the request was wrong.
     """
-    from peftscope.study.advice import advise
-    from peftscope.study.wishes import Wishes
+    from peftscope.study.recommendation import recommend_from
+    from peftscope.study.requirements import Requirements
 
     request = options.request("recommend")
     costs = _costs(
@@ -68,9 +68,11 @@ def recommend(
         most or (),
         request,
     )
-    wishes = Wishes(costs=costs, min_score=min_score, mergeable=mergeable, prefer=prefer, margin=margin, have=have)
+    requirements = Requirements(
+        costs=costs, min_score=min_score, mergeable=mergeable, prefer=prefer, margin=margin, have=have
+    )
     with Console(stderr=True).status("reading results"):
-        found = advise(study, wishes, request, across=across)
+        found = recommend_from(study, requirements, request, across=across)
     console = Console(highlight=False)
     if not json_output:
         console.print(found, crop=False)

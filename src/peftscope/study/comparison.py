@@ -20,8 +20,8 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
 from peftscope.schema.study import StudySpec
 from peftscope.store.frame import examples_of, frame_of
-from peftscope.study.advice_document import fairness_document
 from peftscope.study.metrics import known_metrics
+from peftscope.study.recommendation_document import fairness_document
 from peftscope.study.results import traits_by_name
 from peftscope.tuning.progress import study_progress
 from peftscope.views.comparison import comparison_parts, fairness_parts, interval_text

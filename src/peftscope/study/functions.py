@@ -10,8 +10,8 @@ from peftscope.schema.request import Request
 
 if TYPE_CHECKING:
     from peftscope.study.comparison import Comparison
-    from peftscope.study.exchange import ImportedResults
     from peftscope.study.footprints import Footprints
+    from peftscope.study.import_export import ImportedResults
     from peftscope.study.method_list import MethodList
 
 __all__ = ["import_results", "methods", "predict_memory", "run_experiment"]
@@ -116,7 +116,7 @@ def import_results(folder: str | Path, out: str | Path | None = None) -> Importe
         DataError: There are none.
         StoreError: The folder is not writable.
     """
-    from peftscope.study.exchange import import_results as read
+    from peftscope.study.import_export import import_results as read
 
     return read(folder, out)
 

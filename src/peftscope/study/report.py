@@ -16,9 +16,9 @@ from peftscope.analysis.verdict import Verdict
 from peftscope.schema.amounts import number_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.request import Request
-from peftscope.study.advice import memory_front, recommendation_for
+from peftscope.study.recommendation import memory_front, recommendation_for
+from peftscope.study.requirements import Amount, commonest_method
 from peftscope.study.results import StudyResults, results_of
-from peftscope.study.wishes import Amount, commonest_method
 from peftscope.views.recommendation import recommendation_topics
 from peftscope.views.report.content import ReportContent, Topic
 from peftscope.views.report.fairness import fairness_topics

@@ -14,18 +14,18 @@ from peftscope.study.folder import RESULTS, find_record, study_folder
 from peftscope.study.vocabulary import vocabulary
 
 if TYPE_CHECKING:
-    from peftscope.study.advice import Advice
-    from peftscope.study.checkup import StudyCheck
+    from peftscope.study.check import StudyCheck
     from peftscope.study.comparison import Comparison
-    from peftscope.study.exchange import Exported
+    from peftscope.study.import_export import Exported
+    from peftscope.study.recommendation import StudyRecommendation
     from peftscope.study.repetition import Repetition
     from peftscope.study.report import Report
+    from peftscope.study.requirements import Amount
     from peftscope.study.results import StudyResults
     from peftscope.study.run_details import RunDetails
     from peftscope.study.running import RunOptions
     from peftscope.study.status import StudyStatus
     from peftscope.study.trained import TrainedRun
-    from peftscope.study.wishes import Amount
     from peftscope.views.progress.reporter import Reporter
 
 __all__ = ["Study"]
@@ -129,7 +129,7 @@ class Study:
         Raises:
             PeftscopeError: The data, the model or the folder is not as it should be.
         """
-        from peftscope.study.checkup import check
+        from peftscope.study.check import check
         from peftscope.study.running import RunOptions
 
         return check(self.spec, self.folder, RunOptions(workers=workers, threads=threads, try_all=try_all))
@@ -217,7 +217,7 @@ class Study:
         margin: Amount | None = None,
         have: str | None = None,
         across: bool = False,
-    ) -> Advice:
+    ) -> StudyRecommendation:
         """Which method to take, what is as good, and how sure that is.
 
         Amounts are written as on the command line (``12GB``, ``30min``, ``40%``), or are numbers in bytes, seconds,
@@ -238,16 +238,16 @@ class Study:
             across: Whether to judge runs of different conditions together.
 
         Raises:
-            SpecError: A wish cannot be read, or no final run has ended yet.
+            SpecError: A requirement cannot be read, or no final run has ended yet.
             StoreError: No record can be read.
         """
         from peftscope.schema.request import Request
-        from peftscope.study.advice import advise
-        from peftscope.study.wishes import Wishes
+        from peftscope.study.recommendation import recommend_from
+        from peftscope.study.requirements import Requirements
 
         costs = {"memory": max_memory, "checkpoint": max_checkpoint, "time": max_time, "latency": max_latency}
         costs = {**costs, "forgetting": max_forgetting, **(limits or {})}
-        wishes = Wishes(
+        requirements = Requirements(
             costs={name: given for name, given in costs.items() if given is not None},
             min_score=min_score,
             mergeable=mergeable,
@@ -255,7 +255,7 @@ class Study:
             margin=margin,
             have=have,
         )
-        return advise(self.place, wishes, Request("recommend"), across=across)
+        return recommend_from(self.place, requirements, Request("recommend"), across=across)
 
     def report(self, path: str | Path | None = None, *, margin: Amount | None = None, across: bool = False) -> Report:
         """Write one page that works offline, its plots as pictures, its tables as files.
@@ -340,7 +340,7 @@ class Study:
             SpecError: Nothing is asked for, or there is nothing to export.
         """
         from peftscope.schema.request import Request
-        from peftscope.study.exchange import export_study
+        from peftscope.study.import_export import export_study
 
         given = [None if place is None else Path(place) for place in (to, csv, markdown)]
         return export_study(self.folder, Request("export"), to=given[0], csv=given[1], markdown=given[2])

@@ -72,10 +72,10 @@ def best_run(study: Study) -> str:
     Raises:
         SpecError: Nothing is recommended that was trained.
     """
-    advice = study.recommend()
-    if not advice.trains:
+    recommended = study.recommend()
+    if not recommended.trains:
         raise SpecError(study.name, ["nothing that is trained is recommended; name a run"])
-    runs = advice.results.runs
-    own = runs[(runs["method"] == advice.choice) & (runs["status"] == "ok")]
+    runs = recommended.results.runs
+    own = runs[(runs["method"] == recommended.choice) & (runs["status"] == "ok")]
     by = "valid_loss" if "valid_loss" in own and own["valid_loss"].notna().any() else "seed"
     return str(own.sort_values(by)["run_id"].iloc[0])

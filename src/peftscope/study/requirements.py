@@ -1,4 +1,4 @@
-"""What a user wants of a choice: limits, preferences, and the method they have."""
+"""What a choice has to satisfy: limits, preferences, and the method they have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.request import Request
 from peftscope.study.metrics import known_metrics
 
-__all__ = ["Amount", "Wishes", "commonest_method"]
+__all__ = ["Amount", "Requirements", "commonest_method"]
 
 Amount = str | float
 """As people write it (``12GB``, ``30min``, ``40%``), or a number in bytes, seconds or the metric's unit."""
@@ -23,7 +23,7 @@ READERS = {"bytes": bytes_of, "s": seconds_of}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class Requirements:
     """Limits filter, preferences rank; as they were given."""
 
     costs: Mapping[str, Amount | None] = field(default_factory=dict)

@@ -20,11 +20,11 @@ from peftscope.analysis.relatives import relatives
 from peftscope.errors import SpecError
 from peftscope.schema.amounts import number_of
 from peftscope.schema.request import Request
-from peftscope.study.advice_document import document_of
 from peftscope.study.confirmation import Confirmed, confirm
 from peftscope.study.metrics import known_metrics
+from peftscope.study.recommendation_document import document_of
+from peftscope.study.requirements import Requirements
 from peftscope.study.results import StudyResults, results_of, traits_by_name
-from peftscope.study.wishes import Wishes
 from peftscope.views.choice import confirmed_lines
 from peftscope.views.fairness import fairness_lines, unfinished_lines
 from peftscope.views.line import one_line
@@ -34,14 +34,14 @@ from peftscope.views.report.content import Topic
 from peftscope.views.shown import Shown, unbroken
 from peftscope.views.table import TextTable, terminal_table
 
-__all__ = ["Advice", "advise", "memory_front", "recommendation_for"]
+__all__ = ["StudyRecommendation", "memory_front", "recommend_from", "recommendation_for"]
 
 HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
 """Two of these would fill a line; the records hold them whole."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Advice(Shown):
+class StudyRecommendation(Shown):
     """Which method to take under the limits, what is as good, and how sure that is."""
 
     results: StudyResults
@@ -82,8 +82,8 @@ class Advice(Shown):
         """What was left out and why, what could not be read."""
         return self.results.notes
 
-    def confirm(self, num_seeds: int, *, reporter: Reporter | None = None) -> Advice:
-        """Train the choice with seeds that neither the study nor its tuning used; the advice with what they came to.
+    def confirm(self, num_seeds: int, *, reporter: Reporter | None = None) -> StudyRecommendation:
+        """Train the choice with fresh seeds, which neither study nor tuning used; the recommendation with their results.
 
         Args:
             num_seeds: Trainings.
@@ -130,31 +130,35 @@ class Advice(Shown):
             yield from _section("With fresh seeds alone", lines)
 
 
-def advise(place: Path, wishes: Wishes, request: Request, *, across: bool = False) -> Advice:
+def recommend_from(
+    place: Path, requirements: Requirements, request: Request, *, across: bool = False
+) -> StudyRecommendation:
     """Recommend a method of a study.
 
     Args:
         place: The study's folder or file.
-        wishes: What the choice has to keep, and what is preferred.
-        request: Collects what is wrong with the wishes.
+        requirements: What the choice has to keep, and what is preferred.
+        request: Collects what is wrong with them.
         across: Whether to judge runs of different conditions together.
 
     Raises:
-        SpecError: A wish cannot be read; there is no such study, or nothing of it has ended.
+        SpecError: A requirement cannot be read; there is no such study, or nothing of it has ended.
         StoreError: No record can be read.
     """
-    margin = request.amount("margin", wishes.margin, number_of)
-    limits, prefer, have = wishes.limits(request), wishes.preferences(request), wishes.method(request)
+    margin = request.amount("margin", requirements.margin, number_of)
+    limits, prefer, have = requirements.limits(request), requirements.preferences(request), requirements.method(request)
     request.end()
     found = results_of(place, margin=margin, across=across)
-    wishes.check_score(limits, found.metric, request)
+    requirements.check_score(limits, found.metric, request)
     recommendation = recommendation_for(found, have=have, limits=limits, prefer=prefer)
     front = memory_front(found)
     topics = recommendation_topics(recommendation, front, known_metrics())
     unfinished = unfinished_lines(found.fairness)
     if unfinished:
         topics.append(Topic(title="Not judged, for want of a final run", lines=unfinished))
-    return Advice(results=found, recommendation=recommendation, front=front, topics=tuple(topics), across=across)
+    return StudyRecommendation(
+        results=found, recommendation=recommendation, front=front, topics=tuple(topics), across=across
+    )
 
 
 def recommendation_for(
