@@ -83,7 +83,7 @@ class StudyRecommendation(Shown):
         return self.results.notes
 
     def confirm(self, num_seeds: int, *, reporter: Reporter | None = None) -> StudyRecommendation:
-        """Train the choice with fresh seeds, which neither study nor tuning used; the recommendation with their results.
+        """Train the choice with fresh seeds, which neither study nor tuning used; gives it with their results.
 
         Args:
             num_seeds: Trainings.
