@@ -179,3 +179,26 @@ def test_macro_f1_weighs_rare_classes_as_much_as_common_ones(tiny_tokenizer, tmp
     share = sum(example.solution == "common" for example in task._examples["test"]) / 30
     assert sum(outcome.score for outcome in outcomes) / 30 == pytest.approx(share / (1 + share))
     assert task.metric.name == "macro_f1"
+
+
+def test_an_empty_prompt_column_is_empty_text(tiny_tokenizer, tmp_path):
+    rows = [{"city": f"c{i}", "topic": None if i % 2 else "", "country": "x"} for i in range(40)]
+    task = own_data(tiny_tokenizer, train=write(tmp_path / "d.jsonl", rows), prompt="{city}|{topic}|")
+    assert all(prompt.endswith("||") for prompt in prompts(task, "train"))
+
+
+def test_rows_without_a_target_are_refused_or_dropped_with_their_number(tiny_tokenizer, tmp_path):
+    gaps = {3: None, 8: " ", 20: float("nan")}
+    rows = [{"city": f"c{i}", "topic": "t", "country": gaps.get(i, f"x{i}")} for i in range(40)]
+    place = write(tmp_path / "d.jsonl", rows)
+    with pytest.raises(DataError, match=r"'country' is empty in 3 of 40 rows \(rows 4, 9, 21\).*empty_targets: drop"):
+        own_data(tiny_tokenizer, train=place)
+    task = own_data(tiny_tokenizer, train=place, empty_targets="drop")
+    assert sum(task.size(split) for split in ("train", "valid", "test")) == 37
+    assert any("3 rows without a target were dropped (rows 4, 9, 21)" in warning for warning in task.warnings())
+
+
+def test_prompts_with_several_different_targets_are_counted(tiny_tokenizer, tmp_path):
+    rows = [{"city": f"c{i % 20}", "topic": "t", "country": f"x{i % 20 if i % 20 > 1 else i}"} for i in range(40)]
+    task = own_data(tiny_tokenizer, train=write(tmp_path / "d.jsonl", rows))
+    assert "2 prompts have several different targets, in 4 of 40 rows (rows 1, 2, 21, …)" in task.warnings()

@@ -33,7 +33,7 @@ def _readable_template(template: str) -> str:
 
 
 Size = Annotated[int, Field(gt=0)]
-Resources = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class LanguageOptions(TaskOptions):
@@ -183,7 +183,7 @@ class OwnDataOptions(LanguageOptions):
 
     places: ClassVar[frozenset[str]] = frozenset({"train", "valid", "test", "dataset", "config", "revision"})
     train: str | None = None
-    """Path of a JSONL, CSV, TSV or Parquet file; with ``dataset``, name of a split (default ``train``)."""
+    """Path of a JSON, JSON Lines, CSV, Parquet or Arrow file; with ``dataset``, name of a split (default ``train``)."""
     valid: str | None = None
     """The same for validation; None cuts a seeded part off the training rows."""
     test: str | None = None
@@ -200,9 +200,11 @@ class OwnDataOptions(LanguageOptions):
     white space. May be empty with metric ``loss``: plain text is learned."""
     target: str
     """Column with the answer to learn."""
+    empty_targets: Literal["refuse", "drop"] = "refuse"
+    """What becomes of rows without a target: the data are refused, or the rows dropped and counted."""
     group: str | None = None
-    """Column that tells what hangs together, such as a document, a patient or a template: rows of equal value stay in
-    one split, and intervals and verdicts count groups, not rows."""
+    """Column that tells which rows are related, such as a document, a patient or a template: rows of equal value stay
+    in one split, and intervals and verdicts count groups, not rows."""
     metric: Literal["exact_match", "macro_f1", "contains", "numeric", "regex", "rouge_l", "loss"] = "exact_match"
     """How an answer is scored; ``macro_f1`` takes targets for classes, each counting as much however rare it is;
     ``loss`` generates nothing and takes the held-out loss per token."""
@@ -213,12 +215,12 @@ class OwnDataOptions(LanguageOptions):
     stop: tuple[str, ...] = ()
     """Texts at which an answer ends when it is scored, such as a line break."""
 
-    train_size: Size | Resources | None = None
+    train_size: Size | Share | None = None
     """Training rows, or their share; None takes all."""
-    valid_size: Size | Resources | None = None
+    valid_size: Size | Share | None = None
     """Validation rows, or their share; None takes all of a file, or a tenth of what it is cut from, at most
     500."""
-    test_size: Size | Resources | None = None
+    test_size: Size | Share | None = None
     """Test rows, or their share; None takes all of a file, or a tenth of what it is cut from, at most 500."""
 
     def fixed_split(self) -> str | None:

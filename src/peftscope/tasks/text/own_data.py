@@ -23,7 +23,7 @@ from peftscope.tasks.text.groups import grouped, near_duplicates_note, together_
 from peftscope.tasks.text.language import LanguageTask
 from peftscope.tasks.text.macro_f1 import macro_f1_parts
 from peftscope.tasks.text.options import OwnDataOptions
-from peftscope.tasks.text.rows import Table, read_file, read_hub
+from peftscope.tasks.text.rows import Table, listed_rows, read_file, read_hub
 from peftscope.tasks.text.template import fill_template, template_fields
 
 __all__ = ["OwnDataTask", "grader"]
@@ -116,7 +116,8 @@ def _no_grade(output: str, target: str) -> float:
 
 def _prepared(options: OwnDataOptions) -> Prepared:
     """Examples of all splits, cut off the training rows where no own file is given."""
-    train = _examples(_read(options, options.train or "train"), options)
+    train, notes = _examples(_read(options, options.train or "train"), options)
+    notes += _conflicts(train)
     num_rows = len(train)
     given: dict[Split, list[TextExample]] = {}
     wanted: dict[Split, int] = {}
@@ -128,11 +129,11 @@ def _prepared(options: OwnDataOptions) -> Prepared:
         if place is None:
             wanted[split] = num_wanted(size, num_rows, default=default_part(num_rows))
         else:
-            found = _examples(_read(options, place), options)
+            found, more = _examples(_read(options, place), options)
+            notes += more
             chosen = sample(len(found), num_wanted(size, len(found), default=len(found)), options.split_seed)
             given[split] = [found[i] for i in chosen]
     parts, rest = seeded_split([together_key(e) for e in train], list(wanted.values()), options.split_seed)
-    notes = []
     what = "equal prompts" if options.group is None else f"rows of equal {options.group!r}"
     for (split, size), part in zip(wanted.items(), parts):
         given[split] = [train[i] for i in part]
@@ -152,16 +153,22 @@ def _read(options: OwnDataOptions, place: str) -> Table:
     return read_hub(options.dataset, split=place, config=options.config, revision=options.revision)
 
 
-def _examples(table: Table, options: OwnDataOptions) -> list[TextExample]:
-    """One example per row.
+def _examples(table: Table, options: OwnDataOptions) -> tuple[list[TextExample], list[str]]:
+    """One example per row, and what was guessed or left out.
 
     Raises:
-        DataError: A column is missing, a cell is empty, or a target has no number where one is compared.
+        DataError: A column is missing, a target is empty, or has no number where one is compared.
     """
     columns = template_fields(options.prompt)
     table.require([*columns, options.target, *([] if options.group is None else [options.group])])
+    missing = table.missing(options.target)
+    if missing and options.empty_targets == "refuse":
+        raise DataError(
+            f"{table.source}: column {options.target!r} is empty in {len(missing)} of {len(table.rows)} rows "
+            f"({listed_rows(missing)}); fill them, take out the rows, or set empty_targets: drop"
+        )
     examples = []
-    for i in range(len(table.rows)):
+    for i in sorted({*range(len(table.rows))} - {*missing}):
         target = table.text(i, options.target)
         if options.metric == "numeric" and extract_number(target, options.answer) is None:
             raise DataError(
@@ -171,13 +178,31 @@ def _examples(table: Table, options: OwnDataOptions) -> list[TextExample]:
         examples.append(
             TextExample(
                 example_id=f"{table.label}:{i}",
-                prompt=fill_template(options.prompt, {c: table.text(i, c) for c in columns}),
+                prompt=fill_template(options.prompt, {c: table.cell(i, c) or "" for c in columns}),
                 target=target,
                 solution=target,
                 group=None if options.group is None else table.text(i, options.group),
             )
         )
-    return examples
+    if not examples:
+        raise DataError(f"{table.source}: column {options.target!r} is empty in every row")
+    notes = list(table.notes)
+    if missing:
+        notes.append(f"{table.source}: {len(missing)} rows without a target were dropped ({listed_rows(missing)})")
+    return examples, notes
+
+
+def _conflicts(examples: Sequence[TextExample]) -> Sequence[str]:
+    """What to say of prompts that stand in the rows with several targets: no model can learn them all."""
+    targets: dict[str, set[str]] = {}
+    for example in examples:
+        targets.setdefault(same_key(example.prompt), set()).add(same_key(example.target))
+    torn = {prompt for prompt, found in targets.items() if prompt and len(found) > 1}
+    rows = [index for index, example in enumerate(examples) if same_key(example.prompt) in torn]
+    if not rows:
+        return ()
+    prompts = "1 prompt has" if len(torn) == 1 else f"{len(torn)} prompts have"
+    return [f"{prompts} several different targets, in {len(rows)} of {len(examples)} rows ({listed_rows(rows)})"]
 
 
 def _shared_groups(given: dict[Split, list[TextExample]]) -> Sequence[str]:

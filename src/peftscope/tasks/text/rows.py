@@ -1,22 +1,24 @@
-"""Rows from the user's files and from data sets of the hub; every complaint names the file and the row."""
+"""Rows from the user's files and from data sets of the hub; every complaint names the source and the row."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from peftscope.errors import DataError, unknown_name
+from peftscope.tasks.text.row_files import read_rows
 
-__all__ = ["Table", "read_file", "read_hub"]
+__all__ = ["Table", "listed_rows", "read_file", "read_hub"]
 
 Row = dict[str, Any]
-
-_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet")
+PLAIN = (str, int, float, Decimal, date, datetime, time)
+"""What a cell may hold to be a text."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Table:
     label: str
     """A short name for ids."""
     rows: Sequence[Row]
+    notes: tuple[str, ...] = ()
+    """What was guessed or changed in reading them."""
 
     def text(self, index: int, column: str) -> str:
         """A cell as text.
@@ -35,14 +39,29 @@ class Table:
         Raises:
             DataError: It is missing, empty, or neither text nor a number.
         """
+        value = self.cell(index, column)
+        if value is None:
+            raise DataError(f"{self.source}: row {index + 1}: column {column!r} is empty; fill it or take out the row")
+        return value
+
+    def cell(self, index: int, column: str) -> str | None:
+        """A cell as text; None where it is missing: blank, null, NaN, or not there at all.
+
+        Raises:
+            DataError: It is neither text nor a number.
+        """
         value = self.rows[index].get(column)
-        if value is not None and not isinstance(value, str | int | float):
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return None
+        if not isinstance(value, PLAIN):
             raise DataError(
                 f"{self.source}: row {index + 1}: column {column!r} holds a {type(value).__name__}, text is needed"
             )
-        if value is None or not str(value).strip():
-            raise DataError(f"{self.source}: row {index + 1}: column {column!r} is empty; fill it or take out the row")
-        return str(value)
+        return str(value) if str(value).strip() else None
+
+    def missing(self, column: str) -> list[int]:
+        """Positions of the rows in which a column is empty."""
+        return [index for index in range(len(self.rows)) if self.cell(index, column) is None]
 
     def require(self, columns: Iterable[str]) -> None:
         """Check that columns are there.
@@ -57,7 +76,7 @@ class Table:
 
 
 def read_file(path: str) -> Table:
-    """Rows of a JSONL (or JSON list), CSV, TSV or Parquet file.
+    """Rows of a JSON, JSON Lines, CSV, TSV, Parquet or Arrow file; what it is, its content says and not its name.
 
     Raises:
         DataError: It is missing, of another kind, unreadable or without rows.
@@ -69,17 +88,13 @@ def read_file(path: str) -> Table:
         near = get_close_matches(file.name, names, n=1)
         hint = f"; did you mean {folder / near[0]}?" if near else ""
         raise DataError(f"{path}: no such file (looked for {file.absolute()}){hint}")
-    if file.suffix.lower() not in _SUFFIXES:
-        raise DataError(f"{path}: {file.suffix or 'no'} suffix; allowed: {', '.join(_SUFFIXES)}")
     try:
-        rows = list(_rows_of(file))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from None
+        rows, notes = read_rows(file)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not rows:
         raise DataError(f"{path}: no rows")
-    return Table(source=path, label=file.stem, rows=rows)
+    return Table(source=path, label=file.stem, rows=rows, notes=tuple(f"{path}: {note}" for note in notes))
 
 
 def read_hub(dataset: str, *, split: str, config: str | None = None, revision: str | None = None) -> Table:
@@ -101,62 +116,11 @@ def read_hub(dataset: str, *, split: str, config: str | None = None, revision: s
     return Table(source=shown, label=f"{dataset.rstrip('/').rsplit('/', 1)[-1]}-{split}", rows=loaded.to_list())
 
 
-def _rows_of(file: Path) -> Iterator[Row]:
-    suffix = file.suffix.lower()
-    if suffix == ".parquet":
-        return _parquet_rows(file)
-    if suffix in (".csv", ".tsv"):
-        return _csv_rows(file, "\t" if suffix == ".tsv" else ",")
-    return _json_list(file) if suffix == ".json" else _json_lines(file)
+def listed_rows(indices: Sequence[int]) -> str:
+    """Numbers of some rows, counted from 1.
 
-
-def _json_lines(file: Path) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield _as_row(_parse_json(line, f"{file}: line {number}"), f"{file}: line {number}")
-
-
-def _json_list(file: Path) -> Iterator[Row]:
-    value = _parse_json(file.read_text(encoding="utf-8-sig"), str(file))
-    if not isinstance(value, list):
-        raise DataError(f"{file}: a JSON list of rows is needed, got {type(value).__name__}")
-    for number, row in enumerate(value, start=1):
-        yield _as_row(row, f"{file}: row {number}")
-
-
-def _csv_rows(file: Path, delimiter: str) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter=delimiter, strict=True)
-        try:
-            for row in reader:
-                if None in row or None in row.values():
-                    names = ", ".join(reader.fieldnames or ())
-                    raise DataError(f"{file}: line {reader.line_num}: not as many cells as columns ({names})")
-                yield dict(row)
-        except csv.Error as error:
-            raise DataError(f"{file}: line {reader.line_num}: {error}") from None
-
-
-def _parquet_rows(file: Path) -> Iterator[Row]:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        rows: list[Row] = pyarrow.parquet.read_table(file).to_pylist()
-    except pyarrow.ArrowException as error:
-        raise DataError(f"{file}: not a readable Parquet file: {error}") from None
-    yield from rows
-
-
-def _parse_json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON: {error}") from None
-
-
-def _as_row(value: Any, where: str) -> Row:
-    if not isinstance(value, dict):
-        raise DataError(f"{where}: a row is an object with columns, got {type(value).__name__}")
-    return value
+    >>> listed_rows([3]), listed_rows([3, 5, 8, 9])
+    ('row 4', 'rows 4, 6, 9, …')
+    """
+    numbers = ", ".join(str(index + 1) for index in indices[:3]) + (", …" if len(indices) > 3 else "")
+    return f"row{'s' if len(indices) > 1 else ''} {numbers}"

@@ -1,0 +1,217 @@
+"""Rows of a file, read by its content: JSON Lines, a JSON list or rows under a key, CSV, Parquet, Arrow.
+
+What is guessed (an encoding, a delimiter, the key) is noted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from charset_normalizer import from_bytes
+
+from peftscope.errors import DataError
+
+__all__ = ["read_rows"]
+
+Row = dict[str, Any]
+
+PARQUET, ARROW, ZIP = b"PAR1", b"ARROW1", b"PK\x03\x04"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+SAMPLE_ROWS = 50
+SAMPLE_BYTES = 1_000_000
+FEW_ODD_BYTES = 40
+"""Bytes outside ASCII below which an encoding cannot be guessed from how often they occur."""
+
+
+def read_rows(file: Path) -> tuple[list[Row], list[str]]:
+    """Rows, and what was guessed in reading them.
+
+    Raises:
+        DataError: It is of no known kind, or a line cannot be read; names the line.
+        OSError: The file cannot be read.
+    """
+    raw = file.read_bytes()
+    if raw.startswith(PARQUET):
+        return _arrow_rows(file, is_parquet=True), []
+    if raw.startswith(ARROW):
+        return _arrow_rows(file, is_parquet=False), []
+    notes: list[str] = []
+    text = _decoded(raw, file, notes)
+    start = text.lstrip()[:1]
+    if start == "{":
+        return _objects(text, file, notes), notes
+    if start == "[":
+        return [_as_row(row, f"{file}: row {n}") for n, row in enumerate(_parsed(text, str(file)), start=1)], notes
+    return _csv_rows(text, file, notes), notes
+
+
+def _decoded(raw: bytes, file: Path, notes: list[str]) -> str:
+    if raw.startswith(ZIP):
+        raise DataError(f"{file}: a zip archive, such as an Excel workbook; save its rows as CSV or Parquet")
+    if raw.startswith(UTF_16):
+        try:
+            return raw.decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{file}: not the UTF-16 text its first bytes promise: {error.reason}") from None
+    if b"\0" in raw[:SAMPLE_BYTES]:
+        raise DataError(f"{file}: no text; allowed are JSON, JSON Lines, CSV, TSV, Parquet and Arrow files")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        encoding = _guessed(raw)
+        try:
+            text = raw.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            raise DataError(
+                f"{file}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+            ) from None
+    notes.append(f"not UTF-8; read as {encoding}, which is a guess: save it as UTF-8 to be sure")
+    return text
+
+
+def _guessed(raw: bytes) -> str:
+    """Windows' Western code page, or what the letters' frequencies speak for where there are enough of them."""
+    sample = raw[:SAMPLE_BYTES]
+    best = from_bytes(sample).best() if sum(byte > 127 for byte in sample) >= FEW_ODD_BYTES else None
+    if best is None or sample.decode("cp1252", "replace") == str(best):  # several pages write these letters alike
+        return "cp1252"
+    return best.encoding
+
+
+def _objects(text: str, file: Path, notes: list[str]) -> list[Row]:
+    """Rows of a text that begins with an object: one a line, or one object with a list of rows in it."""
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    try:
+        first = json.loads(lines[0][1])
+    except ValueError:
+        if len(lines) > 1 and lines[1][1].lstrip().startswith("{"):  # lines of objects, of which the first is broken
+            _parsed(lines[0][1], f"{file}: line {lines[0][0]}")
+        first = _parsed(text, str(file))
+        lines = lines[:1]
+    if len(lines) == 1:
+        return _under_a_key(first, file, notes)
+    return [_as_row(_parsed(line, f"{file}: line {n}"), f"{file}: line {n}") for n, line in lines]
+
+
+def _under_a_key(whole: Row, file: Path, notes: list[str]) -> list[Row]:
+    """The rows of one object: those of the list of objects in it, or the object itself."""
+    lists = {key: value for key, value in whole.items() if _is_rows(value)}
+    if len(lists) > 1:
+        raise DataError(
+            f"{file}: one object with {len(lists)} lists of rows in it ({', '.join(lists)}); keep one of them"
+        )
+    if not lists:
+        return [whole]
+    ((key, rows),) = lists.items()
+    notes.append(f"one object; its rows are those under {key!r}")
+    return list(rows)
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _csv_rows(text: str, file: Path, notes: list[str]) -> list[Row]:
+    csv.field_size_limit(sys.maxsize)
+    delimiter = "\t" if file.suffix.lower() == ".tsv" else _delimiter(text)
+    if delimiter != "," and file.suffix.lower() != ".tsv":
+        notes.append(f"cells are separated by a {DELIMITERS[delimiter]}")
+    escaped = '\\"' in text and _fails(text, delimiter)
+    if escaped:
+        notes.append('quotes in cells are written as \\"')
+    options: dict[str, Any] = {"escapechar": "\\", "doublequote": False} if escaped else {}
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, **options)
+    try:
+        return list(_dicts(reader, file))
+    except csv.Error as error:
+        raise DataError(f"{file}: line {reader.line_num}: {error}") from None
+
+
+def _dicts(reader: Any, file: Path) -> Iterator[Row]:
+    header: list[str] | None = None
+    for cells in reader:
+        if not cells:
+            continue
+        if header is None:
+            header = _header(cells, file)
+            continue
+        if len(cells) == len(header) + 1 and not cells[-1].strip():  # a delimiter at the end of every line
+            cells = cells[:-1]
+        if len(cells) != len(header):
+            names = ", ".join(header)
+            raise DataError(
+                f"{file}: line {reader.line_num}: {len(cells)} cells, {len(header)} columns ({names}); "
+                "text with the delimiter in it goes in quotes"
+            )
+        yield dict(zip(header, cells))
+
+
+def _header(cells: Sequence[str], file: Path) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    if names and not names[-1]:
+        names = names[:-1]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{file}: two columns are called {', '.join(map(repr, twice))}; give each a name of its own")
+    return names
+
+
+def _delimiter(text: str) -> str:
+    """That which parts most of the first lines into the same number of cells, two at least; a comma where none does."""
+    sample = "\n".join(text.split("\n", SAMPLE_ROWS * 4)[: SAMPLE_ROWS * 4])
+    best, most = ",", (0, 0)
+    for delimiter in DELIMITERS:
+        widths = []
+        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+        for cells in reader:
+            widths.append(len(cells))
+            if len(widths) == SAMPLE_ROWS:
+                break
+        width = widths[0] if widths else 0
+        found = (sum(each == width for each in widths) if width > 1 else 0, width)
+        if found > most and (delimiter == "," or found[0] > most[0]):
+            best, most = delimiter, found
+    return best
+
+
+def _fails(text: str, delimiter: str) -> bool:
+    try:
+        for _ in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+            pass
+    except csv.Error:
+        return True
+    return False
+
+
+def _arrow_rows(file: Path, *, is_parquet: bool) -> list[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        if is_parquet:
+            return list(pyarrow.parquet.read_table(file).to_pylist())
+        with pa.memory_map(str(file)) as source:
+            return list(pa.ipc.open_file(source).read_all().to_pylist())
+    except pa.ArrowException as error:
+        kind = "Parquet" if is_parquet else "Arrow"
+        raise DataError(f"{file}: not a readable {kind} file: {error}") from None
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise DataError(f"{where}: not JSON: {error}") from None
+
+
+def _as_row(value: Any, where: str) -> Row:
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: a row is an object with columns, got {type(value).__name__}")
+    return value
