@@ -34,6 +34,7 @@ from peftscope.tasks.text.cached_splits import CachedSplits, Digests, digests_of
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.groups import together_key
 from peftscope.tasks.text.options import LanguageOptions
+from peftscope.tasks.text.special_tokens import without_doubled_tokens
 from peftscope.tasks.text.tokens import Encoded, collate, encode
 
 __all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample"]
@@ -79,7 +80,9 @@ class LanguageTask(Task):
             self._folder = prepared.folder
             return
         for split in SPLITS:
-            self._prepare(split, list(prepared.splits[split]))
+            examples, notes = without_doubled_tokens(prepared.splits[split], context.processor, split=split)
+            self._notes += notes
+            self._prepare(split, examples)
 
     @abstractmethod
     def grade(self, example: TextExample, output: str) -> float:
