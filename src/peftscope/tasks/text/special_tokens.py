@@ -46,9 +46,7 @@ def without_doubled_tokens(
     inside = _inside(found, tokenizer)
     if inside:
         listed = ", ".join(f"{token} in {count}" for token, count in inside.most_common(3))
-        notes.append(
-            f"{split}: special tokens stand in the text of rows, as if a template were filled already: {listed}"
-        )
+        notes.append(f"{split}: special tokens stand in the text, as if a template were filled already: {listed}")
     return found, notes
 
 
