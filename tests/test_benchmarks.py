@@ -1,4 +1,4 @@
-"""What the committed outputs of the benchmarks say is what the README claims."""
+"""What the committed outputs of the benchmarks say is what the README and the documentation claim."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ import pytest
 from peftscope.schema.effort import EFFORTS
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def _claims() -> str:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return " ".join(" ".join(page.read_text(encoding="utf-8") for page in pages).split())
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,7 @@ def test_halving_reaches_the_same_top_tier_with_60_percent_steps() -> None:
     assert share is not None
     assert int(share[1]) <= 60
     assert "**the same**" in told
-    assert f"takes {share[1]} % of the steps" in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"takes {share[1]} % of the steps" in _claims()
 
 
 def test_efforts_say_what_the_benchmark_found() -> None:
@@ -48,11 +53,11 @@ def test_efforts_say_what_the_benchmark_found() -> None:
         assert effort.price == pytest.approx(price, abs=0.05)
 
 
-def test_the_readme_quotes_the_accuracy_of_predictions() -> None:
+def test_the_docs_quote_the_accuracy_of_predictions() -> None:
     page = (ROOT / "benchmarks" / "footprint_accuracy.md").read_text(encoding="utf-8")
     median = re.search(r"\| median \|.*\| (\S+ %) \|$", page, flags=re.MULTILINE)
     assert median
-    assert f"the median error is {median[1]}" in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"the median error is {median[1]}" in _claims()
 
 
 def test_predictions_are_as_near_as_they_are_said_to_be() -> None:
@@ -66,7 +71,7 @@ def test_predictions_are_as_near_as_they_are_said_to_be() -> None:
     assert "| trainable parameters exact | 52 of 52 | 25 of 25 | 77 of 77 |" in page
 
 
-def test_the_readme_quotes_how_near_predictions_come_to_real_steps() -> None:
+def test_the_docs_quote_how_near_predictions_come_to_real_steps() -> None:
     page = (ROOT / "benchmarks" / "footprint_measured.md").read_text(encoding="utf-8")
     counted = re.search(r"counted in real steps \| (\S+) % \| (\S+) % \|", page)
     sampled = re.search(r"memory, sampled \| (\S+) % \|", page)
@@ -74,7 +79,7 @@ def test_the_readme_quotes_how_near_predictions_come_to_real_steps() -> None:
     assert sampled is not None
     assert float(counted[2]) <= 2.0
     assert float(sampled[1]) <= 8.0
-    assert f"within {sampled[1]} % in the median" in " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"within {sampled[1]} % in the median" in _claims()
 
 
 def test_the_page_on_reruns_is_what_its_script_writes(reruns: ModuleType, shared_data: Path) -> None:
@@ -91,16 +96,16 @@ def test_the_share_of_reruns_inside_is_as_intended_or_said_not_to_be() -> None:
     assert ("NOT within the goal" in page) == (not 0.90 <= share <= 0.98)
 
 
-def test_the_readme_quotes_what_one_run_of_the_public_benchmark_is_worth() -> None:
+def test_the_docs_quote_what_one_run_of_the_public_benchmark_is_worth() -> None:
     page = (ROOT / "benchmarks" / "reruns.md").read_text(encoding="utf-8")
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    claims = _claims()
     row = re.search(r"^\| 50 \| (\S+) \| \S+ \| (\S+) \| \S+ \|$", page, flags=re.MULTILINE)
     inside = re.search(r"\*\*(\d+ of \d+) second figures", page)
     assert row is not None
     assert inside is not None
-    assert f"has a standard deviation of {row[1]} points" in readme
-    assert f"{row[2]} points apart" in readme
-    assert f"holds the second figure of {inside[1]}" in readme
+    assert f"has a standard deviation of {row[1]} points" in claims
+    assert f"{row[2]} points apart" in claims
+    assert f"holds the second value of {inside[1]}" in claims
 
 
 def test_a_pair_with_another_setting_is_no_rerun(reruns: ModuleType, shared_data: Path) -> None:

@@ -47,7 +47,7 @@ def test_the_answer_is_in_plain_words_with_what_it_rests_on(call: Call, tmp_path
         "It detectably beats 1 of 3",
         "Undecided, neither better nor shown to be the same (all 10 pairs judged at once): ln-tuning (+0.",
         "The choice, rslora, is lora with one setting changed: use_rslora=True",
-        "more seeds of each would tell rslora and lora apart",
+        "more seeds of each would distinguish rslora from lora",
         "4 trials offered to each of 4 methods; 16 made, 8 of them ended early",
         "intervals are conditional on the frozen configuration",
         "variants of lora differ in r",

@@ -45,8 +45,8 @@ def test_seeds_that_would_decide_are_counted_and_hopeless_pairs_are_said() -> No
     verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.57), a_candidate("c", 0.565))
     pairs = [replace(p, more_seeds=None) if "c" in (p.first, p.second) else p for p in verdict.pairs]
     text = _told(_recommend(replace(verdict, pairs=tuple(pairs))))["Not enough evidence"]
-    assert "About 4 more seeds of each would tell a and b apart" in text
-    assert "No affordable number of seeds would likely tell a from c; more test examples might." in text
+    assert "About 4 more seeds of each would distinguish a from b" in text
+    assert "No affordable number of seeds would likely distinguish a from c; more test examples might." in text
 
 
 def test_with_one_seed_no_number_of_seeds_is_made_up() -> None:

@@ -218,7 +218,7 @@ def superiority(crossed: Crossed, of: Differences, pooled: Pooled, sign: float) 
             apart = sign * (pooled.draws[:, first] - pooled.draws[:, second])
             spread = np.sqrt(one_training[first] + one_training[second])
             # without any variance a difference is certain, and none is none
-            steps = apart / spread if spread > 0.0 else np.where(apart == 0.0, 0.0, np.sign(apart) * np.inf)
+            steps = apart / spread if spread > 0.0 else np.where(apart == 0.0, 0.0, np.copysign(np.inf, apart))
             found[index] = stats.norm.cdf(steps).mean()
     return found
 

@@ -55,7 +55,9 @@ def test_equal_prompts_never_straddle_splits(tiny_tokenizer, tmp_path):
 
 def test_splits_from_files_and_shared_prompts_are_named(tiny_tokenizer, tmp_path, train):
     valid, test = write(tmp_path / "valid.jsonl", ROWS[:3]), write(tmp_path / "test.jsonl", ROWS[2:6])
-    task = own_data(tiny_tokenizer, train=train, valid=valid, test=test, test_size=2)
+    with pytest.raises(DataError, match=r"2 of 2 test rows stand in training with the same prompt .*overlap: allow"):
+        own_data(tiny_tokenizer, train=train, valid=valid, test=test, test_size=2)
+    task = own_data(tiny_tokenizer, train=train, valid=valid, test=test, test_size=2, overlap="allow")
     assert [task.size(s) for s in ("train", "valid", "test")] == [40, 3, 2]
     assert "3 prompts of valid stand in train too: its score is too high" in task.warnings()
 
@@ -66,7 +68,7 @@ def test_a_hub_data_set_by_split_names(tiny_tokenizer, tmp_path, monkeypatch):
     folder.mkdir()
     datasets.Dataset.from_list(ROWS).to_parquet(folder / "train-00000-of-00001.parquet")
     datasets.Dataset.from_list(ROWS[:5]).to_parquet(folder / "test-00000-of-00001.parquet")
-    task = own_data(tiny_tokenizer, dataset=str(folder), test="test", valid_size=4)
+    task = own_data(tiny_tokenizer, dataset=str(folder), test="test", valid_size=4, overlap="allow")
     assert [task.size(s) for s in ("train", "valid", "test")] == [36, 4, 5]
     with pytest.raises(DataError, match="cities, split validation: cannot be loaded"):
         own_data(tiny_tokenizer, dataset=str(folder), valid="validation")

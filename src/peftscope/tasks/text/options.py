@@ -202,6 +202,8 @@ class OwnDataOptions(LanguageOptions):
     """Column with the answer to learn."""
     empty_targets: Literal["refuse", "drop"] = "refuse"
     """What becomes of rows without a target: the data are refused, or the rows dropped and counted."""
+    overlap: Literal["refuse", "allow"] = "refuse"
+    """What becomes of test rows whose prompts stand in training, too: the data are refused, or it is only reported."""
     group: str | None = None
     """Column that tells which rows are related, such as a document, a patient or a template: rows of equal value stay
     in one split, and intervals and verdicts count groups, not rows."""

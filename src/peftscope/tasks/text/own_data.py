@@ -142,7 +142,7 @@ def _prepared(options: OwnDataOptions) -> Prepared:
     num_train = num_wanted(options.train_size, num_rows, default=len(rest))
     given["train"] = [train[rest[i]] for i in sample(len(rest), num_train, options.split_seed)]
     _require_rows(given, options, num_rows)
-    notes += [*_overlaps(given), *_shared_groups(given)]
+    notes += [*_overlaps(given, options), *_shared_groups(given)]
     prepared = grouped(Prepared(splits=given, notes=tuple(notes)))
     return replace(prepared, notes=(*prepared.notes, *near_duplicates_note(prepared.splits["test"])))
 
@@ -230,9 +230,20 @@ def _require_rows(given: dict[Split, list[TextExample]], options: OwnDataOptions
         )
 
 
-def _overlaps(given: dict[Split, list[TextExample]]) -> Sequence[str]:
-    """What to say of prompts that stand in two splits; only files the user gave apart can have them."""
+def _overlaps(given: dict[Split, list[TextExample]], options: OwnDataOptions) -> Sequence[str]:
+    """What to say of prompts that stand in two splits; only files the user gave apart can have them.
+
+    Raises:
+        DataError: Rows of the test split stand in training, and that is not allowed.
+    """
     keys = {split: {_key(e) for e in examples} for split, examples in given.items()}
+    leaked = [index for index, e in enumerate(given["test"]) if _key(e) in keys["train"]]
+    if leaked and options.overlap == "refuse":
+        raise DataError(
+            f"{options.test or 'test'}: {len(leaked)} of {len(given['test'])} test rows stand in training with the "
+            f"same prompt ({listed_rows(leaked)} of those drawn): their score would measure memory; take them out of one of "
+            "the files, or set overlap: allow"
+        )
     notes = []
     pairs: tuple[tuple[Split, Split], ...] = (("train", "valid"), ("train", "test"), ("valid", "test"))
     for first, second in pairs:
