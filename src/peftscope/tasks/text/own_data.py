@@ -239,10 +239,10 @@ def _overlaps(given: dict[Split, list[TextExample]], options: OwnDataOptions) ->
     keys = {split: {_key(e) for e in examples} for split, examples in given.items()}
     leaked = [index for index, e in enumerate(given["test"]) if _key(e) in keys["train"]]
     if leaked and options.overlap == "refuse":
+        count = f"{len(leaked)} of {len(given['test'])} test rows stand in training with the same prompt"
         raise DataError(
-            f"{options.test or 'test'}: {len(leaked)} of {len(given['test'])} test rows stand in training with the "
-            f"same prompt ({listed_rows(leaked)} of those drawn): their score would measure memory; take them out of one of "
-            "the files, or set overlap: allow"
+            f"{options.test or 'test'}: {count} ({listed_rows(leaked)} of those drawn): their score would measure "
+            "memory; take them out of one of the files, or set overlap: allow"
         )
     notes = []
     pairs: tuple[tuple[Split, Split], ...] = (("train", "valid"), ("train", "test"), ("valid", "test"))
