@@ -140,6 +140,8 @@ def test_the_trained_model_of_a_run_is_opened_ready_to_use(study: Study) -> None
             after = model(**inputs).logits
     assert not torch.equal(before, after)
     assert (opened.adapter / "adapter_config.json").is_file()
+    assert repr(opened).startswith("TrainedRun('lora")
+    assert len(repr(opened)) < 300
     with pytest.raises(SpecError, match="no such run"):
         study.open("0000")
 

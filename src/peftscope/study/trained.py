@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainedRun", "open_run"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TrainedRun:
     """A trained model, in ``eval`` mode on its device; unpacks as ``model, processor``."""
 
@@ -35,6 +35,10 @@ class TrainedRun:
     """Of the run."""
     adapter: Path
     """Folder of the checkpoint, which ``peft`` loads as well."""
+
+    def __repr__(self) -> str:
+        spec = self.record.spec
+        return f"TrainedRun({spec.title!r}, run_id={self.record.run_id!r}, adapter={str(self.adapter)!r})"
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.model, self.processor))
