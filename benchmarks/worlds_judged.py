@@ -16,12 +16,12 @@ from peftscope.analysis.criteria import Criteria
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.front import front_of
 from peftscope.analysis.intervals import mean_intervals
-from peftscope.analysis.judge import judge
 from peftscope.analysis.looks import TrainedMethods
 from peftscope.analysis.outcomes import Training, outcomes_of
 from peftscope.analysis.pairs import compared, pairs_of, verdicts_of
 from peftscope.analysis.pooling import pooled
 from peftscope.analysis.recommendation import recommend
+from peftscope.analysis.study_verdict import judge
 from peftscope.analysis.verdict import Verdict
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.seeds import Looks, SeedPlan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from peftscope.analysis.judge import judge
+from peftscope.analysis.study_verdict import judge
 from peftscope.analysis.summary import summarise
 from peftscope.schema.metric import MetricSpec
 from peftscope.study.metrics import known_metrics

@@ -8,10 +8,10 @@ from scipy import stats
 
 from peftscope.analysis.answers import answers_in
 from peftscope.analysis.criteria import Criteria, criteria_for
-from peftscope.analysis.judge import trained_in
 from peftscope.analysis.looks import TrainedMethods
 from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.analysis.power import chances_to_decide
+from peftscope.analysis.study_verdict import trained_in
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.seeds import Looks
 

@@ -1,4 +1,8 @@
-"""What a choice has to keep, and by how much a method breaks it."""
+"""Limits on a choice, and by how much a method breaks them.
+
+A quantity that can be limited is declared by the ``limit`` of its ``MetricSpec`` (``measures/metric_specs.py``, or a
+plug-in's entry); nothing here has to be edited for a new one.
+"""
 
 from __future__ import annotations
 

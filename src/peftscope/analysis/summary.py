@@ -14,8 +14,8 @@ import pandas as pd
 from peftscope.analysis.answers import answers_in
 from peftscope.analysis.estimates import LEVEL, Estimate
 from peftscope.analysis.intervals import mean_intervals
-from peftscope.analysis.judge import final_runs, trained_in
 from peftscope.analysis.pairs import gains_of
+from peftscope.analysis.study_verdict import final_runs, trained_in
 from peftscope.schema.metric import MetricSpec
 
 __all__ = ["summarise"]

@@ -1,4 +1,4 @@
-"""The scheduler: which job of a study comes next, on which worker, until nothing is left to do.
+"""Runs the jobs of a study's scheduler: which comes next, on which worker, until nothing is left to do.
 
 Where and how a run is executed it does not know: that is an executor's business. Every start is accounted for: its
 state lies on disk before it begins and goes when the record is written; a state that is found without a process is a

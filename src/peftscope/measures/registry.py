@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from peftscope.measures import metrics as own
+from peftscope.measures import metric_specs as own
 from peftscope.models.kinds.registry import KINDS
 from peftscope.plugins import Registry, load_target
 from peftscope.schema.metric import MetricSpec

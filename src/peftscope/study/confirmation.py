@@ -49,7 +49,7 @@ def confirm(found: StudyResults, choice: Candidate, count: int, reporter: Report
         SpecError: Others ran it.
         PeftscopeError: Model or data are not as they were.
     """
-    from peftscope.analysis.judge import judge
+    from peftscope.analysis.study_verdict import judge
     from peftscope.methods.catalog import BASE
     from peftscope.store.frame import examples_of, frame_of
 

@@ -165,8 +165,8 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
         StoreError: No record can be read.
     """
     from peftscope.analysis.criteria import criteria_for
-    from peftscope.analysis.judge import judge
     from peftscope.analysis.protocols import protocol_differences
+    from peftscope.analysis.study_verdict import judge
     from peftscope.methods.catalog import BASE
     from peftscope.store.frame import examples_of, frame_of
 

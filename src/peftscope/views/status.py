@@ -10,7 +10,7 @@ from rich.text import Text
 from peftscope.execution.eta import wall_time
 from peftscope.execution.status import LOST, RUNNING, WAITING, FolderStatus, RunStatus, age_s
 from peftscope.schema.record import NOT_FAILED
-from peftscope.views.columns import fitted
+from peftscope.views.fit_width import fitted
 from peftscope.views.line import one_line, shorten, span_text, value_text
 from peftscope.views.progress.lines import clock_text, progress_of
 from peftscope.views.progress.tally import eta_text

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from peftscope.schema.live import RunState
 from peftscope.schema.metric import MetricSpec
-from peftscope.views.columns import fitted
+from peftscope.views.fit_width import fitted
 from peftscope.views.line import one_line, shorten, value_text
 from peftscope.views.progress.tally import Tally, counts_text, eta_text
 

@@ -10,7 +10,7 @@ import pytest
 
 from judged import failures
 from peftscope.analysis.front import front_of
-from peftscope.analysis.judge import judge
+from peftscope.analysis.study_verdict import judge
 from peftscope.analysis.summary import summarise
 from peftscope.analysis.tuning import Edge, Trial, Tuning
 from peftscope.analysis.verdict import Verdict
