@@ -36,13 +36,13 @@ def requirements_of(name: str) -> Sequence[str]:
     return NEEDS.get(name, [])
 
 
-def test_what_the_machine_has_stays_out_with_all_it_needs() -> None:
+def test_packages_already_installed_are_excluded_with_their_dependencies() -> None:
     found = bundle.choose(["own"], requirements_of, {"torch": "2.11.0+cu130", "pandas": "3.1.1"})
     assert found.bundled == ("own", "small", "tiny-part")
     assert found.left_out == ("pandas", "torch")
 
 
-def test_what_is_too_old_on_the_machine_is_bundled() -> None:
+def test_packages_too_old_on_the_machine_are_bundled() -> None:
     found = bundle.choose(["own"], requirements_of, {"torch": "2.11.0", "pandas": "2.3.0", "numpy": "2.5.2"})
     assert "pandas" in found.bundled
     assert found.left_out == ("numpy", "torch")
@@ -73,12 +73,12 @@ def test_wheels_of_another_python_are_refused() -> None:
         bundle.check_wheels({"a-1-cp311-cp311-linux_x86_64.whl": 1})
 
 
-def test_a_bundle_above_the_limit_is_refused_and_names_the_largest_wheels() -> None:
+def test_a_bundle_over_the_limit_is_rejected_naming_the_largest_wheels() -> None:
     with pytest.raises(bundle.Refused, match=r"46\.0 MB, more than 45 MB; the largest: big-1\S* 44\.0 MB"):
         bundle.check_wheels({"big-1-py3-none-any.whl": 44_000_000, "small-1-py3-none-any.whl": 2_000_000})
 
 
-def test_versions_are_those_the_tests_were_run_with() -> None:
+def test_bundled_versions_are_the_pinned_versions() -> None:
     assert bundle.pinned(["small"], "# all\nsmall==1.2\n") == ["small==1.2"]
     with pytest.raises(bundle.Refused, match="no version of other"):
         bundle.pinned(["other"], "small==1.2\n")
@@ -90,7 +90,7 @@ def test_the_default_target_machine_has_pytorch_but_not_peft() -> None:
     assert "peft" not in machine
 
 
-def test_a_thin_wheel_lists_the_libraries_it_kept_and_no_others(tmp_path: Path) -> None:
+def test_a_thinned_wheel_lists_exactly_its_remaining_libraries(tmp_path: Path) -> None:
     wheel = tmp_path / "fast-1.0-py3-none-any.whl"
     names = ["fast/code.py", "fast/libfast_cpu.so", "fast/libfast_cuda118.so", "fast/libfast_cuda130.so"]
     record = "fast-1.0.dist-info/RECORD"

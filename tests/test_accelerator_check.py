@@ -33,7 +33,7 @@ CARD_SEEN = {
 }
 
 
-def test_the_page_says_which_devices_were_not_seen() -> None:
+def test_the_page_reports_which_devices_were_not_tested() -> None:
     told = page([CARD_SEEN], {"memory": "Peaks", "cpu": "Against the CPU", "demo": "The demo"})
     assert "| part | CPU | Some Card 80GB | XPU | MPS |" in told
     assert "| Peaks | not seen | ok | not seen | not seen |" in told
@@ -52,7 +52,7 @@ def test_a_part_is_ok_only_without_failures_and_problems() -> None:
     assert verdict(None) == "not seen"
 
 
-def test_what_overruns_its_time_is_ended() -> None:
+def test_a_part_that_exceeds_its_time_limit_is_stopped() -> None:
     started = time.monotonic()
     with pytest.raises(accelerator.OutOfTime), accelerator.time_limit(0.05):
         time.sleep(5)
@@ -67,7 +67,7 @@ def test_every_part_has_a_time_limit_within_the_budget(sizes: object) -> None:
     assert all(limit <= accelerator.BUDGET_S for limit in limits.values())
 
 
-def test_the_committed_page_is_that_of_the_committed_figures() -> None:
+def test_the_committed_page_matches_the_committed_results() -> None:
     paths = sorted((BENCHMARKS / "accelerator").glob("*.json"))
     documents = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     assert "cpu" in {document["kind"] for document in documents}

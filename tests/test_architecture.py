@@ -34,7 +34,7 @@ def _imports(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_a_room_imports_only_from_rooms_above_it(path: Path) -> None:
+def test_a_package_imports_only_from_packages_listed_above_it(path: Path) -> None:
     room = _room(path)
     if room in ("__init__", "__main__"):
         return
@@ -45,12 +45,12 @@ def test_a_room_imports_only_from_rooms_above_it(path: Path) -> None:
                 assert ROOMS.index(other) <= ROOMS.index(room), f"{room} imports {name}"
 
 
-def test_every_module_stands_in_a_room_that_is_on_the_map() -> None:
+def test_every_module_belongs_to_a_listed_package() -> None:
     assert {_room(path) for path in FILES} - {"__init__", "__main__"} <= set(ROOMS)
 
 
 @pytest.mark.parametrize("room", ["schema", "store", "analysis", "errors", "capture"])
-def test_rooms_without_torch_import_no_torch(room: str) -> None:
+def test_torch_free_packages_do_not_import_torch(room: str) -> None:
     for path in FILES:
         if _room(path) == room:
             assert not any(re.match(r"(torch|transformers|peft)(\.|$)", name) for name in _imports(path)), path
@@ -83,7 +83,7 @@ def test_reading_a_study_loads_neither_torch_nor_peft() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_method_names_appear_only_in_the_methods_room() -> None:
+def test_method_names_appear_only_in_the_methods_package() -> None:
     from peftscope.methods.catalog import cards
 
     # `full` and `base` are words; the rest of the names are unmistakable
@@ -102,7 +102,7 @@ KNOWS_KINDS = ("models", "tasks/text", "methods/catalog", "upstream")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_words_of_one_kind_of_model_stand_in_its_rooms_alone(path: Path) -> None:
+def test_model_specific_terms_appear_only_in_packages_for_that_model_kind(path: Path) -> None:
     place = path.relative_to(SOURCE).as_posix()
     if not place.startswith(KNOWS_KINDS):
         text = path.read_text("utf-8").replace('"tokenizers",', "")  # a package whose version is noted
@@ -117,7 +117,7 @@ def test_the_scheduler_knows_neither_processes_nor_devices() -> None:
         assert "CUDA_VISIBLE_DEVICES" not in text, path
 
 
-def test_kinds_tasks_and_measurements_are_named_in_their_module_and_registry_alone() -> None:
+def test_names_of_registered_plugins_appear_only_in_module_and_registry() -> None:
     from peftscope.measures.registry import MEASUREMENTS
     from peftscope.models.kinds.registry import KINDS
     from peftscope.tasks.registry import TASKS
@@ -142,12 +142,12 @@ def test_every_exception_is_caught_in_one_place_only() -> None:
     assert places == ["capture.py"]
 
 
-def test_no_file_is_over_400_lines_and_no_module_is_a_drawer() -> None:
+def test_no_file_exceeds_400_lines_or_is_named_like_utils() -> None:
     for path in FILES:
         assert len(path.read_text("utf-8").splitlines()) <= 400, path
         assert path.stem not in ("utils", "util", "common", "helpers", "misc"), path
 
 
-def test_source_holds_no_absolute_home_path() -> None:
+def test_source_files_contain_no_absolute_home_path() -> None:
     for path in FILES:
         assert not re.search(r"/(home|root|Users|work)/", path.read_text("utf-8")), path

@@ -42,7 +42,7 @@ def test_halving_reaches_the_same_top_tier_with_60_percent_steps() -> None:
     assert f"takes {share[1]} % of the steps" in _claims()
 
 
-def test_efforts_say_what_the_benchmark_found() -> None:
+def test_stated_effort_error_rates_match_the_benchmark() -> None:
     page = (ROOT / "benchmarks" / "tuning.md").read_text(encoding="utf-8")
     for effort in EFFORTS.values():
         row = re.search(rf"^\| off \| {effort.name} \| (.*) \|$", page, flags=re.MULTILINE)
@@ -60,7 +60,7 @@ def test_the_docs_quote_the_accuracy_of_predictions() -> None:
     assert f"the median error is {median[1]}" in _claims()
 
 
-def test_predictions_are_as_near_as_they_are_said_to_be() -> None:
+def test_footprint_predictions_are_within_the_stated_accuracy() -> None:
     page = (ROOT / "benchmarks" / "footprint_accuracy.md").read_text(encoding="utf-8")
     limits = {"median": 1.5, "90th percentile": 4.0, "largest": 10.0}
     for name, most in limits.items():
@@ -87,7 +87,7 @@ def test_the_page_on_reruns_is_what_its_script_writes(reruns: ModuleType, shared
     assert reruns.page(shared_data) == committed
 
 
-def test_the_share_of_reruns_inside_is_as_intended_or_said_not_to_be() -> None:
+def test_rerun_coverage_meets_its_goal_or_is_reported_as_missed() -> None:
     page = (ROOT / "benchmarks" / "reruns.md").read_text(encoding="utf-8")
     found = re.search(r"\*\*(\d+) of (\d+) second figures \((\S+) %\) lie inside", page)
     assert found is not None
@@ -108,7 +108,7 @@ def test_the_docs_quote_what_one_run_of_the_public_benchmark_is_worth() -> None:
     assert f"holds the second value of {inside[1]}" in claims
 
 
-def test_a_pair_with_another_setting_is_no_rerun(reruns: ModuleType, shared_data: Path) -> None:
+def test_runs_with_different_settings_are_not_reruns(reruns: ModuleType, shared_data: Path) -> None:
     records = reruns.read_release(shared_data / "published" / "MetaMathQA")
     plain, wider = (records[f"lora/llama-3.2-3B-rank{rank}"] for rank in (32, 64))
     assert reruns.unlike(plain, plain) == []
@@ -116,7 +116,7 @@ def test_a_pair_with_another_setting_is_no_rerun(reruns: ModuleType, shared_data
 
 
 @pytest.mark.parametrize("shift", [0.0, -0.01])
-def test_the_interval_for_a_rerun_holds_what_it_says(reruns: ModuleType, shift: float) -> None:
+def test_the_interval_for_a_rerun_reaches_the_stated_coverage(reruns: ModuleType, shift: float) -> None:
     generator = np.random.default_rng(0)
     truth, held = generator.uniform(0.2, 0.6, (200, 50)), []
     for row in truth:

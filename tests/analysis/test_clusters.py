@@ -10,27 +10,27 @@ from peftscope.analysis.crossed import fit_crossed
 from peftscope.analysis.intervals import mean_intervals
 
 
-def test_parts_of_groups_have_the_mean_of_the_scores() -> None:
+def test_group_parts_have_the_same_mean_as_the_scores() -> None:
     draw = np.random.default_rng(0)
     scores, codes = draw.random((3, 100)), np.sort(draw.integers(0, 12, 100))
     assert parts_of_groups(scores, codes).mean(axis=1) == pytest.approx(scores.mean(axis=1))
 
 
-def test_examples_without_a_label_stand_for_themselves() -> None:
+def test_examples_without_a_group_label_form_their_own_groups() -> None:
     assert codes_of([None, "a", None, "a"]) is not None
     assert len(set(codes_of([None, "a", None, "a"]))) == 3  # type: ignore[arg-type]
     assert codes_of([None, "a", "b"]) is None
     assert codes_of([]) is None
 
 
-def test_groups_of_one_size_have_the_error_of_their_means() -> None:
+def test_parts_of_equal_sized_groups_are_the_group_means() -> None:
     draw = np.random.default_rng(1)
     scores = draw.random((1, 200))
     parts = parts_of_groups(scores, np.repeat(np.arange(40), 5))
     assert parts[0] == pytest.approx(scores.reshape(40, 5).mean(axis=1))
 
 
-def test_an_interval_over_documents_that_differ_covers_where_one_over_rows_does_not() -> None:
+def test_clustered_intervals_cover_where_intervals_over_rows_do_not() -> None:
     draw = np.random.default_rng(2)
     codes = np.repeat(np.arange(50), 10)
     covered = {True: 0, False: 0}
@@ -46,7 +46,7 @@ def test_an_interval_over_documents_that_differ_covers_where_one_over_rows_does_
     assert covered[False] < 170
 
 
-def test_an_interval_of_losses_is_wider_on_the_side_of_the_tail() -> None:
+def test_an_interval_of_skewed_losses_is_wider_towards_the_tail() -> None:
     draw = np.random.default_rng(3)
     (tailed,) = mean_intervals(fit_crossed({"a": np.exp(1.5 * draw.standard_normal((1, 200)))}, fixed=["a"]), 0.95)
     assert tailed.low is not None

@@ -55,7 +55,7 @@ def test_share_intervals_cover_the_truth_in_about_95_percent(truth: float) -> No
     assert 0.92 <= covered <= 0.985
 
 
-def test_one_run_has_the_interval_of_wilson() -> None:
+def test_a_single_run_gets_the_wilson_interval() -> None:
     scores = np.repeat([1.0, 0.0], [30, 70])
     wanted = stats.binomtest(30, 100).proportion_ci(0.95, method="wilson")
     assert mean_estimate(scores).interval == pytest.approx([wanted.low, wanted.high], abs=1e-4)
@@ -71,7 +71,7 @@ def test_paired_gain_intervals_cover_the_truth_in_about_95_percent() -> None:
 
 
 @pytest.mark.parametrize("truth", [(0.02, 0.02), (0.0, 0.05), (0.3, 0.3)])
-def test_the_interval_of_a_gain_holds_where_nearly_all_pairs_agree(truth: tuple[float, float]) -> None:
+def test_the_gain_interval_covers_the_truth_if_nearly_all_pairs_agree(truth: tuple[float, float]) -> None:
     source, covered = np.random.default_rng(4), []
     won, lost = truth
     for _ in range(800):
@@ -82,7 +82,7 @@ def test_the_interval_of_a_gain_holds_where_nearly_all_pairs_agree(truth: tuple[
     assert np.mean(covered) >= 0.93
 
 
-def test_no_difference_in_any_example_is_not_certainty() -> None:
+def test_a_gain_of_zero_on_every_example_still_gets_an_interval() -> None:
     gain = paired_gain(np.ones(50), np.ones(50))
     assert gain.value == 0.0
     assert gain.interval is not None
@@ -90,7 +90,7 @@ def test_no_difference_in_any_example_is_not_certainty() -> None:
     assert gain.interval[1] > 0.02
 
 
-def test_where_the_data_give_no_interval_there_is_none() -> None:
+def test_no_interval_is_given_when_the_data_allow_none() -> None:
     assert mean_estimate(np.array([0.3])).interval is None
     assert mean_estimate(np.array([2.5, 2.5])).interval is None
     assert paired_gain(np.array([0.75, 1.25]), np.array([0.25, 0.75])).interval is None
@@ -104,31 +104,31 @@ def test_pairing_gives_a_narrower_interval_than_two_separate_samples() -> None:
     assert paired.high - paired.low < 0.6 * (unpaired.high - unpaired.low)
 
 
-def test_no_success_at_all_still_has_an_interval() -> None:
+def test_zero_successes_still_give_an_interval() -> None:
     estimate = mean_estimate(np.zeros(100))
     assert estimate.low == 0.0
     assert 0.03 < estimate.high < 0.05
 
 
 @pytest.mark.parametrize("mean", [0.06, 0.5])
-def test_seeds_and_examples_together_are_covered_also_with_unequal_numbers_of_seeds(mean: float) -> None:
+def test_crossed_intervals_cover_the_truth_with_unequal_numbers_of_seeds(mean: float) -> None:
     scores, gains = _coverage([1, 2, 3, 3, 5], mean=mean, seed_sd=0.02 if mean < 0.1 else 0.05)
     assert 0.93 <= scores <= 0.975
     assert 0.93 <= gains <= 0.975
 
 
-def test_two_methods_with_three_seeds_are_covered() -> None:
+def test_intervals_of_two_methods_with_three_seeds_cover_the_truth() -> None:
     scores, gains = _coverage([3, 3], studies=800)
     assert 0.925 <= scores <= 0.98
     assert 0.93 <= gains <= 0.98
 
 
-def test_seeds_that_go_up_and_down_together_do_not_make_differences_overconfident() -> None:
+def test_correlated_seeds_do_not_make_differences_overconfident() -> None:
     _, gains = _coverage([3, 3, 3, 3], shared=0.6)
     assert gains >= 0.93
 
 
-def test_losses_are_covered_too() -> None:
+def test_intervals_of_losses_cover_the_truth() -> None:
     source, covered = np.random.default_rng(5), []
     for _ in range(400):
         examples = source.normal(0.0, 0.5, 60)
@@ -151,7 +151,7 @@ def test_the_base_has_no_seed_variance() -> None:
     assert interval.interval == pytest.approx([wanted.low, wanted.high], abs=1e-3)
 
 
-def test_one_unsteady_method_is_named_and_its_interval_is_mostly_from_its_own() -> None:
+def test_an_unsteady_method_is_flagged_and_widens_mostly_its_own_interval() -> None:
     source = np.random.default_rng(7)
     rates = {str(t): np.full(3, 0.5) for t in range(7)} | {"unsteady": np.array([0.65, 0.55, 0.33])}
     crossed = fit_crossed(
@@ -163,7 +163,7 @@ def test_one_unsteady_method_is_named_and_its_interval_is_mostly_from_its_own() 
     assert unsteady.low < 0.35
 
 
-def test_a_method_of_another_kind_keeps_its_scatter_to_itself() -> None:
+def test_a_method_fitted_alone_does_not_widen_other_intervals() -> None:
     source = np.random.default_rng(7)
     rates = {str(t): np.full(3, 0.5) for t in range(7)} | {"mixed": np.array([0.6, 0.55, 0.05])}
     scores = {name: (source.random((3, 500)) < rate[:, None]).astype(float) for name, rate in rates.items()}
@@ -172,7 +172,7 @@ def test_a_method_of_another_kind_keeps_its_scatter_to_itself() -> None:
     assert mixed.low < 0.1
 
 
-def test_seed_effects_that_methods_share_are_taken_out_of_their_differences() -> None:
+def test_shared_seed_effects_are_removed_from_differences_between_methods() -> None:
     source, found, widths = np.random.default_rng(11), [], []
     for shared in (0.0, 0.8):
         studies = [_answers(source, [3] * 8, shared=shared) for _ in range(60)]
@@ -193,7 +193,7 @@ def test_seeds_that_are_not_the_same_are_not_taken_as_shared() -> None:
     assert fit_crossed(scores, seeds=apart).correlation is None
 
 
-def test_a_share_near_zero_takes_little_of_the_seed_variance_of_the_others() -> None:
+def test_a_proportion_near_zero_borrows_little_seed_variance_from_others() -> None:
     source = np.random.default_rng(8)
     scores = {str(t): (source.random((3, 500)) < 0.5 + source.normal(0, 0.08, (3, 1))).astype(float) for t in range(5)}
     crossed = fit_crossed({**scores, "low": (source.random((3, 500)) < 0.02).astype(float)})
@@ -202,7 +202,7 @@ def test_a_share_near_zero_takes_little_of_the_seed_variance_of_the_others() -> 
     assert low.high < 0.08
 
 
-def test_the_seed_variance_is_the_one_that_was_put_in() -> None:
+def test_the_simulated_seed_variance_is_recovered() -> None:
     source = np.random.default_rng(9)
     found = [_answers(source, [5] * 8).seed_variance.mean() for _ in range(40)]
     assert np.sqrt(np.mean(found)) == pytest.approx(0.05, rel=0.1)

@@ -62,13 +62,13 @@ def _kinds(found: Fairness) -> list[str]:
     return [difference.what for difference in found.differences]
 
 
-def test_methods_that_differ_in_nothing_else_get_no_warning() -> None:
+def test_methods_that_differ_in_nothing_else_cause_no_warning() -> None:
     found = _found(*_two_rates("plain", "stable", "turning"))
     assert found.differences == ()
     assert not any("WARNING" in line for line in fairness_lines(found))
 
 
-def test_the_base_has_no_share() -> None:
+def test_the_base_is_excluded_from_the_budget_shares() -> None:
     base = a_record(RunSpec(model="m", task="math", method=MethodSpec(name="plain", label="base")))
     assert [share.method for share in _found(base, *_two_rates("plain")).shares] == ["plain"]
 
@@ -90,7 +90,7 @@ def test_the_base_has_no_share() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_differs_beside_the_method_is_warned_of(what: str, other: list[RunRecord]) -> None:
+def test_any_difference_besides_the_method_causes_a_warning(what: str, other: list[RunRecord]) -> None:
     found = _found(*_two_rates("plain"), *_two_rates("plain", label="again"), *other)
     assert _kinds(found) == [what]
     (difference,) = found.differences
@@ -100,15 +100,15 @@ def test_what_differs_beside_the_method_is_warned_of(what: str, other: list[RunR
     assert any(difference.claim in line for line in lines)
 
 
-def test_a_method_that_is_about_its_modules_may_adapt_others() -> None:
+def test_a_method_defined_by_its_modules_may_adapt_different_ones() -> None:
     assert _kinds(_found(*_two_rates("plain"), *_two_rates("norms", modules=("a.0.ln",)))) == []
 
 
-def test_the_ranks_of_different_methods_are_not_compared() -> None:
+def test_ranks_of_different_methods_are_not_compared() -> None:
     assert _kinds(_found(*_two_rates("plain", built={"r": 32}), *_two_rates("turning", built={"r": 4}))) == []
 
 
-def test_learning_rates_that_nobody_searched_are_warned_of() -> None:
+def test_untuned_learning_rates_cause_a_warning() -> None:
     found = _found(_record("plain"), _record("turning", rate=1e-4))
     assert _kinds(found) == ["rates"]
     assert "no learning rate was searched" in found.differences[0].text
@@ -132,7 +132,7 @@ def _tuned(method: str, *, trials: int = 2, edge: Any = None) -> tuple[list[RunR
     return [*runs, _record(method, rate=rates[0])], tuning
 
 
-def test_tuning_is_billed_and_its_edges_are_told() -> None:
+def test_tuning_steps_and_edge_rates_are_reported() -> None:
     (plain, first), (turning, second) = _tuned("plain", edge="highest"), _tuned("turning")
     found = _found(*plain, *turning, tunings=(first, second))
     share = found.shares[0]
@@ -158,7 +158,7 @@ def test_unequal_trial_counts_warn_except_for_refused_methods() -> None:
     assert "rates" not in _kinds(found)
 
 
-def test_what_was_lost_is_counted() -> None:
+def test_failed_trials_and_final_runs_are_counted() -> None:
     lost = _record("turning", seed=1, status="oom")
     trial = _record("plain", rate=1.0, purpose="trial", status="diverged")
     found = _found(*_two_rates("plain", "turning"), lost, trial)
@@ -174,7 +174,7 @@ def test_modules_are_counted_by_kind() -> None:
     assert share.num_trainable_params == 5
 
 
-def test_results_of_others_say_so_and_how_often_a_method_was_tried() -> None:
+def test_imported_results_are_labelled_with_configurations_tried_per_method() -> None:
     tried = [_record("plain", label="plain/one", peft_config={"r": 1}), _record("plain", label="plain/two")]
     found = _found(*[r.model_copy(update={"origin": "foreign"}) for r in (*tried, _record("turning", label="t/one"))])
     assert found.foreign

@@ -13,14 +13,14 @@ from statsmodels.stats.multitest import multipletests
 from peftscope.analysis.familywise import all_pairs, holm, range_tail
 
 
-def test_holm_is_that_of_statsmodels() -> None:
+def test_holm_adjustment_matches_statsmodels() -> None:
     p_values = np.random.default_rng(0).random(30) ** 4
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
 
 
 @pytest.mark.parametrize("methods", [3, 8, 45])
 @pytest.mark.parametrize("degrees", [2.0, 14.0, np.inf])
-def test_the_tail_of_the_range_is_that_of_scipy(methods: int, degrees: float) -> None:
+def test_the_studentized_range_tail_matches_scipy(methods: int, degrees: float) -> None:
     steps = np.array([2.0, 2.5, 3.0, 4.0, 6.0])
     known = stats.studentized_range.sf(steps * np.sqrt(2.0), methods, min(degrees, 1e6))
     assert range_tail(steps, np.full(5, degrees), methods) == pytest.approx(known, abs=1e-4)
@@ -30,7 +30,7 @@ def test_the_tail_of_the_range_is_that_of_scipy(methods: int, degrees: float) ->
 
 
 @pytest.mark.parametrize("methods", [2, 3, 4, 5, 20])
-def test_the_correction_over_all_pairs_asks_no_more_than_bonferronis(methods: int) -> None:
+def test_the_all_pairs_correction_is_at_most_as_strict_as_holm(methods: int) -> None:
     count = methods * (methods - 1) // 2
     steps = np.random.default_rng(methods).normal(0.0, 2.0, count)
     adjusted = all_pairs(steps, np.full(count, 14.0), methods)
@@ -60,7 +60,7 @@ def test_a_difference_must_be_significant_under_every_partial_null_hypothesis(me
             assert adjusted[place] >= min(least, 1.0) - 1e-4
 
 
-def test_any_false_difference_among_equals_has_the_promised_probability() -> None:
+def test_the_familywise_error_rate_among_equal_methods_is_as_promised() -> None:
     source, wrong = np.random.default_rng(1), 0
     first, second = np.triu_indices(8, k=1)
     for _ in range(2_000):

@@ -48,7 +48,7 @@ def _verdict(points: dict[str, tuple[float, float]], *, single: bool = False, er
     return replace(verdict, standard_errors=dict.fromkeys(points, error), pooled=pooled)
 
 
-def test_the_front_of_the_published_results_and_what_one_standard_error_could_remove() -> None:
+def test_the_published_front_and_its_removable_members_are_as_expected() -> None:
     front = front_of(_verdict(PUBLISHED, single=True), [SCORE, MEMORY])
     assert front.members == ("tinylora", "beft", "lora-fa", "miss", "shira", "rslora", "lily")
     assert front.removable == {"rslora": ("shira",)}
@@ -56,7 +56,7 @@ def test_the_front_of_the_published_results_and_what_one_standard_error_could_re
     assert any("single runs" in note for note in front.notes)
 
 
-def test_membership_is_the_chance_of_being_unbeaten() -> None:
+def test_membership_is_the_probability_of_being_nondominated() -> None:
     verdict = _verdict({"cheap": (0.50, 1.0), "dear": (0.51, 2.0), "hopeless": (0.2, 3.0)})
     front = front_of(verdict, [SCORE, MEMORY])
     wanted = 0.7602  # of a difference of 0.01 with a standard error of 0.0141 being positive
@@ -66,7 +66,7 @@ def test_membership_is_the_chance_of_being_unbeaten() -> None:
     assert front.removable == {"dear": ("cheap",)}
 
 
-def test_methods_that_share_the_examples_luck_are_told_apart_more_surely() -> None:
+def test_front_membership_accounts_for_correlation_from_shared_test_examples() -> None:
     verdict = _verdict({"cheap": (0.50, 1.0), "dear": (0.51, 2.0)})
     source = np.random.default_rng(1)
     luck, own = source.standard_normal((20_000, 1)), source.standard_normal((20_000, 2))
@@ -75,7 +75,7 @@ def test_methods_that_share_the_examples_luck_are_told_apart_more_surely() -> No
     assert front_of(together, [SCORE, MEMORY]).membership["dear"] > 0.98
 
 
-def test_costs_vary_over_seeds_too() -> None:
+def test_cost_variation_over_seeds_affects_front_membership() -> None:
     verdict = _verdict({"a": (0.5, 100.0), "b": (0.6, 101.0)}, error=1e-6)
     b = replace(verdict.candidates[0], metrics={"memory_bytes": MetricSummary(mean=100, low=90, high=110, num_runs=4,
                                                                       deviation=2.0)})  # fmt: skip
@@ -88,13 +88,13 @@ def test_equal_points_are_both_on_the_front() -> None:
     assert set(front.members) == {"a", "b"}
 
 
-def test_drawn_fronts_are_those_of_moocore() -> None:
+def test_computed_fronts_match_moocore() -> None:
     losses = np.random.default_rng(0).integers(0, 5, (50, 12, 3)).astype(float)
     wanted = [moocore.is_nondominated(points, keep_weakly=True) for points in losses]
     assert (_on_front(losses) == np.array(wanted)).all()
 
 
-def test_the_hypervolume_is_that_of_the_scaled_points() -> None:
+def test_the_hypervolume_is_computed_from_scaled_points() -> None:
     front = front_of(_verdict({"a": (0.0, 0.0), "b": (0.5, 0.5), "c": (1.0, 1.0)}, single=True), [SCORE, MEMORY])
     assert front.hypervolume == pytest.approx(0.25)
     assert front.reference == (0.0, 1.0)
@@ -108,7 +108,7 @@ def test_one_metric_or_one_without_a_direction_is_refused() -> None:
         front_of(verdict, [SCORE, MetricSpec(name="num_steps", unit="count", direction="neutral", window="")])
 
 
-def test_who_lacks_a_metric_is_named() -> None:
+def test_methods_lacking_a_metric_are_named() -> None:
     verdict = _verdict({"a": (0.5, 1.0), "b": (0.6, 2.0)})
     bare = replace(verdict.candidates[1], metrics={})
     front = front_of(replace(verdict, candidates=(verdict.candidates[0], bare)), [SCORE, MEMORY])
@@ -124,6 +124,6 @@ def test_ten_thousand_draws_of_fifty_methods_take_seconds() -> None:
     assert time.perf_counter() - start < 5.0
 
 
-def test_no_candidate_is_an_empty_front() -> None:
+def test_no_candidates_give_an_empty_front() -> None:
     front = front_of(_verdict({}), [SCORE, MEMORY])
     assert (front.members, front.hypervolume) == ((), None)

@@ -31,7 +31,7 @@ def _next(trainings: dict[str, list[Training]]) -> tuple[str, ...]:
     return contenders(TrainedMethods(trainings=trainings), PLAN.looks, Criteria(margin=0.02), most=PLAN.most)
 
 
-def test_shares_of_all_looks_never_come_to_more_than_the_whole() -> None:
+def test_alpha_shares_of_all_interim_looks_never_exceed_one() -> None:
     looks = Looks(seeds=((0, 1, 2), (0, 1, 2, 3), (0, 1, 2, 3, 4)))
     assert looks.shares[0] == PLANNED
     assert sum(looks.shares) + looks.share_of_the_next < 1.0
@@ -43,7 +43,7 @@ def test_more_seeds_go_to_the_best_and_its_undecided_rivals() -> None:
     assert set(found) == {"a", "b"}
 
 
-def test_nothing_more_is_run_where_all_is_decided() -> None:
+def test_no_more_seeds_are_run_once_all_pairs_are_decided() -> None:
     assert _next(_trainings({"a": 0.9, "b": 0.5, "c": 0.4}, 3)) == ()
 
 
@@ -62,7 +62,7 @@ def test_early_verdicts_stand_and_later_looks_judge_continuing_methods() -> None
     assert verdicts["a", "far"] == "better"
 
 
-def test_a_study_that_is_looked_at_again_is_held_to_a_stricter_level() -> None:
+def test_repeated_analyses_of_a_study_use_a_stricter_level() -> None:
     trainings = _trainings({"a": 0.60, "b": 0.56, "c": 0.5}, 4)
     outcomes = outcomes_of(trainings)
     once = compared(outcomes, sign=1.0, margin=None)
@@ -70,5 +70,5 @@ def test_a_study_that_is_looked_at_again_is_held_to_a_stricter_level() -> None:
     assert (compared(outcomes, sign=1.0, margin=None, looks=again[1:]).p_adjusted >= once.p_adjusted).all()
 
 
-def test_looks_of_which_a_study_has_no_seeds_yet_are_left_out() -> None:
+def test_interim_looks_without_seeds_yet_are_excluded() -> None:
     assert len(TrainedMethods(trainings=_trainings({"a": 0.6, "b": 0.5}, 3)).at(PLAN.looks)) == 1

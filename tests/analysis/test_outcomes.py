@@ -47,20 +47,20 @@ def test_a_diverged_training_counts_as_the_untouched_base() -> None:
     assert found.steady.means[place] == pytest.approx(0.6, abs=0.06)
 
 
-def test_without_a_base_a_diverged_training_is_counted_and_in_no_score() -> None:
+def test_without_a_base_diverged_trainings_are_counted_but_not_scored() -> None:
     found = _outcomes({**STEADY, "shaky": [0.6, 0.6, None]}, base=None)
     place = found.whole.names.index("shaky")
     assert found.diverged[place] == 1
     assert found.whole.means[place] == pytest.approx(0.6, abs=0.06)
 
 
-def test_a_training_far_below_the_best_of_its_method_has_collapsed() -> None:
+def test_a_training_far_below_its_methods_best_counts_as_collapsed() -> None:
     found = _outcomes({**STEADY, "fell": [0.55, 0.12, 0.54]})
     assert found.collapsed[found.whole.names.index("fell")] == 1
     assert found.collapsed.sum() == 1
 
 
-def test_seeds_that_scatter_have_not_collapsed() -> None:
+def test_ordinary_seed_variation_does_not_count_as_collapse() -> None:
     source, fell = np.random.default_rng(2), 0
     for study in range(100):
         rates = {str(t): list(0.5 + 0.05 * source.standard_normal(3)) for t in range(8)}
@@ -68,7 +68,7 @@ def test_seeds_that_scatter_have_not_collapsed() -> None:
     assert fell == 0
 
 
-def test_a_collapse_does_not_blur_the_methods_that_did_not() -> None:
+def test_a_collapsed_training_does_not_widen_the_intervals_of_other_methods() -> None:
     widths = []
     for rates in ({**STEADY, "fell": [0.5, 0.5, 0.5]}, {**STEADY, "fell": [0.55, 0.02, 0.54]}):
         pairs = judged_pairs(_outcomes(rates), sign=1.0, margin=0.02, level=0.95)
@@ -78,7 +78,7 @@ def test_a_collapse_does_not_blur_the_methods_that_did_not() -> None:
     assert widths[1] < 1.3 * widths[0]
 
 
-def test_a_lead_of_what_never_goes_wrong_is_found_over_what_does() -> None:
+def test_a_stable_better_method_is_found_better_than_a_collapsing_one() -> None:
     found = _outcomes({**STEADY, "good": [0.8, 0.81, 0.79], "fell": [0.55, 0.02, 0.54]})
     assert _verdict(found, "good", "fell") == "better"
     assert compared(found, sign=1.0, margin=0.02).by_steady.any()
@@ -96,7 +96,7 @@ def test_a_method_failing_more_often_never_wins_by_its_successes() -> None:
     assert (told[of_steady] == "undecided").all()
 
 
-def test_one_training_is_no_basis_for_a_verdict() -> None:
+def test_there_is_no_verdict_for_a_method_with_one_training() -> None:
     found = _outcomes({**STEADY, "once": [0.95]})
     assert _verdict(found, "once", "0") == "none"
     assert _verdict(found, "0", "base") == "better"

@@ -30,7 +30,7 @@ def _pair(rates: list[float], **how: float) -> Pair:
     return judged_pairs(_crossed(rates, **how), sign=1.0, margin=margin, level=0.95)[0]  # type: ignore[arg-type]
 
 
-def test_a_large_gap_is_better_and_turned_round_it_is_worse() -> None:
+def test_a_large_gap_is_better_in_the_direction_of_the_metric() -> None:
     crossed = _crossed([0.7, 0.4])
     up = judged_pairs(crossed, sign=1.0, margin=0.02, level=0.95)[0]
     assert (up.first, up.second, up.verdict) == ("0", "1", "better")
@@ -39,7 +39,7 @@ def test_a_large_gap_is_better_and_turned_round_it_is_worse() -> None:
     assert down.difference.value > 0.0
 
 
-def test_a_small_sure_difference_inside_the_margin_is_equivalent() -> None:
+def test_a_significant_difference_within_the_margin_is_equivalent() -> None:
     pair = _pair([0.50, 0.49], seeds=10, examples=20_000)
     assert pair.verdict == "equivalent"
     assert pair.p_adjusted is not None
@@ -57,7 +57,7 @@ def test_without_a_margin_nothing_is_called_equivalent() -> None:
     assert pair.p_equivalent is None
 
 
-def test_the_interval_leaves_out_zero_where_the_test_says_so() -> None:
+def test_the_interval_excludes_zero_exactly_when_the_test_is_significant() -> None:
     for source in range(40):
         for pair in judged_pairs(_crossed([0.5, 0.54, 0.58], source=source), sign=1.0, margin=0.02, level=0.95):
             low, high = pair.difference.low, pair.difference.high
@@ -66,7 +66,7 @@ def test_the_interval_leaves_out_zero_where_the_test_says_so() -> None:
             assert (pair.p_value < 0.05) == (low > 0.0 or high < 0.0)
 
 
-def test_methods_that_differ_by_the_margin_are_not_called_equivalent() -> None:
+def test_methods_differing_by_the_margin_are_rarely_declared_equivalent() -> None:
     wrong = 0
     for source in range(300):
         crossed = _crossed([0.54, 0.5], source=source, seeds=4, examples=3_000)
@@ -95,7 +95,7 @@ def test_there_is_no_verdict_from_one_seed() -> None:
     assert judged_pairs(_crossed([0.9, 0.1], seeds=1), sign=1.0, margin=0.02, level=0.95) == ()
 
 
-def test_an_undecided_pair_says_how_many_more_seeds_and_they_decide_it() -> None:
+def test_an_undecided_pair_reports_how_many_more_seeds_it_needs() -> None:
     pair = _pair([0.55, 0.5], seed_sd=0.04, examples=2_000, source=3)
     assert pair.verdict == "undecided"
     assert pair.more_seeds is not None

@@ -33,7 +33,7 @@ def test_the_selected_methods_interval_corrects_for_selection() -> None:
     assert np.mean(plain) < 0.9
 
 
-def test_one_far_above_the_others_is_left_where_it_is() -> None:
+def test_a_method_far_above_the_others_is_not_shrunk() -> None:
     crossed = _study(np.random.default_rng(1), np.array([0.85, *[0.5] * 7]), seed_sd=0.02)
     found = pooled(crossed, np.random.default_rng(2))
     assert found.estimate("0", 0.95).value == pytest.approx(crossed.means[0], abs=0.02)
@@ -41,7 +41,7 @@ def test_one_far_above_the_others_is_left_where_it_is() -> None:
     assert found.best_chances(-1.0)["0"] < 0.01
 
 
-def test_chances_to_be_the_best_are_as_often_true_as_they_say() -> None:
+def test_probabilities_of_being_the_best_are_calibrated() -> None:
     source, said, true = np.random.default_rng(3), [], []
     for _ in range(150):
         truths = 0.5 + 0.05 * source.standard_normal(6)
@@ -54,17 +54,17 @@ def test_chances_to_be_the_best_are_as_often_true_as_they_say() -> None:
         assert abs(said[inside].mean() - true[inside].mean()) < 0.05 + error
 
 
-def test_too_few_methods_do_not_lean_on_each_other() -> None:
+def test_too_few_methods_are_not_shrunk_towards_each_other() -> None:
     found = pooled(_study(np.random.default_rng(4), np.full(FEWEST - 1, 0.5)), np.random.default_rng(0))
     assert not found.shrunk
 
 
-def test_the_untouched_base_is_no_method_and_stays_as_measured() -> None:
+def test_the_untouched_base_is_not_shrunk() -> None:
     source = np.random.default_rng(5)
     scores = {str(t): (source.random((3, 400)) < 0.5).astype(float) for t in range(8)}
     crossed = fit_crossed({**scores, "base": (source.random((1, 400)) < 0.2).astype(float)}, fixed=["base"])
     assert pooled(crossed, source).estimate("base", 0.95).value == pytest.approx(crossed.means[8], abs=0.005)
 
 
-def test_one_example_gives_no_draws() -> None:
+def test_a_single_example_gives_no_pooled_estimate() -> None:
     assert pooled(fit_crossed({"a": np.ones((3, 1)), "b": np.zeros((3, 1))}), np.random.default_rng(0)) is None

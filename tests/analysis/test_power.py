@@ -20,25 +20,25 @@ def _power(gap: float, seeds: int, per_seed: float, *, margin: float | None = No
 
 
 @pytest.mark.parametrize("gap", [0.03, 0.05, 0.1])
-def test_the_seeds_named_for_a_difference_find_it_in_80_of_100(gap: float) -> None:
+def test_predicted_seeds_detect_the_difference_with_80_percent_power(gap: float) -> None:
     seeds = seeds_for_difference(gap, Design(per_seed=2 * 0.03**2))
     assert seeds is not None
     assert 0.78 <= _power(gap, seeds, 2 * 0.03**2) <= 0.97
 
 
 @pytest.mark.parametrize("seed_sd", [0.01, 0.02, 0.03])
-def test_the_seeds_named_for_equivalence_declare_it_in_90_of_100(seed_sd: float) -> None:
+def test_predicted_seeds_declare_equivalence_with_90_percent_power(seed_sd: float) -> None:
     seeds = seeds_for_equivalence(0.02, Design(per_seed=2 * seed_sd**2))
     assert seeds is not None
     assert 0.88 <= _power(0.0, seeds, 2 * seed_sd**2, margin=0.02) <= 0.985
 
 
-def test_where_no_affordable_number_of_seeds_suffices_none_is_named() -> None:
+def test_no_seed_number_is_given_if_no_affordable_one_suffices() -> None:
     assert seeds_for_difference(0.001, Design(per_seed=0.01)) is None
     assert seeds_for_equivalence(0.02, Design(per_seed=1e-6, fixed=0.01**2)) is None
 
 
-def test_more_pairs_and_more_scatter_need_more_seeds() -> None:
+def test_more_pairs_and_higher_variance_need_more_seeds() -> None:
     few = seeds_for_equivalence(0.02, Design(per_seed=2e-4))
     assert few < seeds_for_equivalence(0.02, Design(per_seed=2e-4, num_pairs=28))
     assert few < seeds_for_equivalence(0.02, Design(per_seed=4e-4))

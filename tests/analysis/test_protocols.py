@@ -44,7 +44,7 @@ def _summary(records: list[RunRecord], **options: Any) -> list[dict[str, Any]]:
     return summarise(frame_of(records), examples_of(records), base="base", metrics=known_metrics(), **options)
 
 
-def test_quality_is_ranked_and_set_against_the_base_within_one_protocol_alone() -> None:
+def test_quality_is_compared_only_within_equal_conditions() -> None:
     records = [_record("base", 0.1), _record("lora", 0.5), _record("lora", 0.9, steps=20)]
     rows = _summary(records)
     assert len({row["quality_protocol"] for row in rows}) == 2
@@ -55,7 +55,7 @@ def test_quality_is_ranked_and_set_against_the_base_within_one_protocol_alone() 
     assert sorted(len(table.cells) for table in qualities) == [1, 2]
 
 
-def test_costs_are_averaged_within_one_protocol_alone_and_quality_over_both() -> None:
+def test_quality_averages_over_cost_conditions_but_costs_do_not() -> None:
     records = [
         _record("lora", 0.4, time_s=10.0),
         _record("lora", 0.6, seed=1, time_s=30.0, torch="2.14"),
@@ -68,7 +68,7 @@ def test_costs_are_averaged_within_one_protocol_alone_and_quality_over_both() ->
     assert len(costs) == 2
 
 
-def test_across_throws_all_together_because_it_was_asked_for() -> None:
+def test_the_across_option_combines_all_conditions() -> None:
     records = [_record("base", 0.1), _record("lora", 0.5), _record("ia3", 0.9, steps=20, torch="2.14")]
     rows = _summary(records, across=True)
     assert [row["method"] for row in rows] == ["base", "ia3", "lora"]
@@ -76,7 +76,7 @@ def test_across_throws_all_together_because_it_was_asked_for() -> None:
     assert len(quality_and_cost(rows, ACCURACY, known_metrics())) == 2
 
 
-def test_what_differs_is_named_with_its_place() -> None:
+def test_differing_conditions_are_named_with_their_setting() -> None:
     records = [_record("base", 0.1), _record("lora", 0.5), _record("ia3", 0.9, steps=20, torch="2.14")]
     lines = protocol_differences(records)
     assert len(lines) == 2
@@ -86,7 +86,7 @@ def test_what_differs_is_named_with_its_place() -> None:
     assert protocol_differences(records[:2]) == []
 
 
-def test_a_run_that_failed_before_it_had_conditions_is_shown_with_the_others() -> None:
+def test_a_run_that_failed_early_is_shown_with_the_others() -> None:
     failed = _record("oft", 0.0, protocol=None, quality_protocol=None, cost_protocol=None, status="oom", examples=())
     rows = _summary([_record("base", 0.1), _record("lora", 0.5), failed])
     assert len({row["quality_protocol"] for row in rows}) == 1

@@ -40,7 +40,7 @@ def _source(record: RunRecord) -> str | None:
     return record.method_facts.learning_rate_source
 
 
-def test_a_run_alone_tells_a_default_a_given_and_a_tried_rate_apart() -> None:
+def test_a_run_distinguishes_default_given_and_tried_learning_rates() -> None:
     assert known_source(_run(), 4e-3, "paper: table 2") == "the card's default (paper: table 2)"
     assert known_source(_run(), 1e-3, "paper: table 2") == GIVEN
     assert known_source(_run(purpose="trial"), 4e-3, "paper: table 2") == "tried by tuning"
@@ -59,12 +59,12 @@ def test_a_run_alone_tells_a_default_a_given_and_a_tried_rate_apart() -> None:
         (_run(purpose="trial"), _tuning(None), "tried by tuning"),
     ],
 )
-def test_a_tuned_study_tells_whether_it_chose_a_rate(run: RunSpec, tuning: Tuning, source: str) -> None:
+def test_in_a_tuned_study_records_show_whether_tuning_chose_the_rate(run: RunSpec, tuning: Tuning, source: str) -> None:
     assert _source(with_rate_source(_record(run), [tuning])) == source
     assert _source(with_rate_source(_record(run, "the card's default (paper: 2)"), [tuning])) == source
 
 
-def test_without_tuning_a_record_stays_as_it_is() -> None:
+def test_without_tuning_a_record_is_unchanged() -> None:
     for source in (GIVEN, "the card's default (paper: 2)", None):
         assert with_rate_source(_record(_run(), source), []) == _record(_run(), source)
     bare = a_record(_run())

@@ -79,14 +79,14 @@ def test_the_choice_is_the_best_estimate_with_wins_and_ties() -> None:
     assert found.base_pair.verdict == "better"
 
 
-def test_where_less_is_better_the_least_is_the_best() -> None:
+def test_for_metrics_to_minimise_the_lowest_is_the_best() -> None:
     found = _recommend(a_verdict(a_candidate("a", 2.0), a_candidate("b", 1.0), metric=LOSS))
     assert _choice(found) == "b"
     found = _recommend(a_verdict(a_candidate("a", 2.0), a_candidate("b", 1.0), metric=LOSS), limits=Limits(score=1.5))
     assert [e.method for e in found.excluded] == ["a"]
 
 
-def test_limits_leave_out_and_say_by_how_much() -> None:
+def test_methods_over_limits_are_excluded_with_the_amount_exceeded() -> None:
     a = a_candidate("a", 0.6, metrics=_costs(memory=13e9, checkpoint=60e6))
     b = a_candidate("b", 0.5, metrics=_costs(memory=12e9, checkpoint=50e6))
     found = _recommend(a_verdict(BASE, a, b), limits=Limits(costs={"memory": 12e9, "checkpoint": 50e6}))
@@ -109,14 +109,14 @@ def test_a_limit_holds_for_every_run_and_unmeasured_metrics_fail_it() -> None:
     assert values == {"a": 13e9, "b": None}
 
 
-def test_the_least_score_is_of_the_estimate_and_not_of_its_lower_end() -> None:
+def test_the_minimum_score_applies_to_the_estimate_not_the_interval() -> None:
     verdict = a_verdict(a_candidate("a", 0.41, half=0.05), a_candidate("b", 0.39, half=0.05))
     found = _recommend(verdict, limits=Limits(score=0.4))
     assert _choice(found) == "a"
     assert [e.method for e in found.excluded] == ["b"]
 
 
-def test_what_cannot_be_merged_is_left_out_on_request() -> None:
+def test_unmergeable_methods_are_excluded_on_request() -> None:
     verdict = a_verdict(BASE, a_candidate("stuck", 0.6), a_candidate("turning", 0.5))
     assert _choice(_recommend(verdict, traits=TRAITS)) == "stuck"
     found = _recommend(verdict, limits=Limits(mergeable=True), traits=TRAITS)
@@ -124,7 +124,7 @@ def test_what_cannot_be_merged_is_left_out_on_request() -> None:
     assert [(e.method, e.breaches[0].limit) for e in found.excluded] == [("stuck", "mergeable")]
 
 
-def test_nothing_that_keeps_the_limits_is_no_choice() -> None:
+def test_no_method_is_chosen_if_none_satisfies_the_limits() -> None:
     found = _recommend(
         a_verdict(BASE, a_candidate("a", 0.6, metrics=_costs())), limits=Limits(costs={"memory": 1.0}, score=0.3)
     )
@@ -132,7 +132,7 @@ def test_nothing_that_keeps_the_limits_is_no_choice() -> None:
     assert {e.method for e in found.excluded} == {"a", "base"}
 
 
-def test_a_preference_for_the_score_first_keeps_what_is_not_detectably_worse() -> None:
+def test_preferring_score_first_retains_methods_not_detectably_worse() -> None:
     verdict = a_verdict(
         BASE,
         a_candidate("a", 0.60, metrics=_costs(memory=3e9)),
@@ -146,7 +146,7 @@ def test_a_preference_for_the_score_first_keeps_what_is_not_detectably_worse() -
     assert [pair.second for pair in found.beats_choice] == ["a", "b"]
 
 
-def test_equal_costs_go_on_to_the_next_preference() -> None:
+def test_equal_costs_are_resolved_by_the_next_preference() -> None:
     verdict = a_verdict(
         BASE,
         a_candidate("a", 0.60, metrics=_costs(memory=1e9, time=90.0)),
@@ -164,7 +164,7 @@ def test_a_cheap_method_that_learns_nothing_is_not_preferred() -> None:
     assert _choice(_recommend(verdict, prefer=["memory"])) == "a"
 
 
-def test_a_base_that_nothing_beats_is_the_choice() -> None:
+def test_an_unbeaten_base_is_the_choice() -> None:
     found = _recommend(a_verdict(a_candidate("base", 0.5, is_base=True), a_candidate("plain", 0.53)), traits=TRAITS)
     assert _choice(found) == "base"
     assert found.base_unbeaten
@@ -182,7 +182,7 @@ def test_a_base_below_min_score_is_never_recommended() -> None:
     assert found.base_pair.verdict == "undecided"
 
 
-def test_the_cheapest_of_those_that_are_tied_is_named() -> None:
+def test_the_cheapest_tied_method_is_named() -> None:
     verdict = a_verdict(
         BASE,
         a_candidate("a", 0.60, metrics=_costs(memory=3e9, checkpoint=1e6)),
@@ -194,7 +194,7 @@ def test_the_cheapest_of_those_that_are_tied_is_named() -> None:
     assert found.cheapest["checkpoint"] == "a"
 
 
-def test_relatives_of_what_the_user_has_are_told_with_what_makes_them_relatives() -> None:
+def test_methods_related_to_the_users_method_are_listed_with_their_difference() -> None:
     verdict = a_verdict(
         BASE, a_candidate("stable", 0.60), a_candidate("other-steps", 0.59), a_candidate("turning", 0.58),
         a_candidate("from-data", 0.3),
@@ -205,13 +205,13 @@ def test_relatives_of_what_the_user_has_are_told_with_what_makes_them_relatives(
     assert found[1].optimizer == "other"
 
 
-def test_relatives_that_ran_alike_differ_in_no_setting_whatever_their_cards_say() -> None:
+def test_related_methods_run_with_equal_settings_show_no_setting_difference() -> None:
     assert _kin_knobs(stable=_run("stable", r=32), plain=_run("plain")) == [("plain", {})]
     assert _kin_knobs(stable=_run("stable"), plain=_run("plain", r=64)) == [("plain", {})]
     assert _kin_knobs(stable=_run("stable", built={"r": 32}), plain=_run("plain", built={"r": 32})) == [("plain", {})]
 
 
-def test_settings_relatives_ran_with_otherwise_are_told() -> None:
+def test_differing_settings_of_related_methods_are_shown() -> None:
     assert _kin_knobs(stable=_run("stable"), plain=_run("plain")) == [("plain", {"r": (64, 32)})]
     assert _kin_knobs(stable=_run("stable", r=32), plain=_run("plain", r=8)) == [("plain", {"r": (32, 8)})]
     built = {"r": 32, "alpha": 64, "dropout": 0.0}
@@ -221,24 +221,24 @@ def test_settings_relatives_ran_with_otherwise_are_told() -> None:
     assert apart == [("plain", {"dropout": (0.1, 0.0)})]
 
 
-def test_of_several_runs_of_what_the_user_has_the_nearest_counts() -> None:
+def test_related_methods_are_compared_with_the_most_similar_run() -> None:
     records = {"stable": _run("stable"), "narrow": _run("plain", r=8), "wide": _run("plain", r=64, alpha=128)}
     assert _kin_knobs(**records, twin=_run("plain", r=64)) == [("twin", {})]
 
 
-def test_settings_are_set_against_the_card_where_nothing_else_ran() -> None:
+def test_settings_are_compared_with_the_card_if_nothing_else_ran() -> None:
     assert _kin_knobs(stable=_run("stable")) == [(None, {"r": (64, 32)})]
     assert _kin_knobs(stable=_run("stable", r=32)) == [(None, {})]
 
 
-def test_a_relative_at_two_learning_rates_is_told_of_once() -> None:
+def test_a_related_method_at_two_learning_rates_is_listed_once() -> None:
     verdict = a_verdict(
         BASE, a_candidate("stable 1", 0.60, card="stable"), a_candidate("stable 2", 0.59, card="stable")
     )
     assert [kin.method for kin in _kin(verdict)] == ["stable 1"]
 
 
-def test_who_has_the_choice_already_is_pointed_at_no_relatives() -> None:
+def test_no_related_methods_are_suggested_if_the_choice_is_already_used() -> None:
     verdict = a_verdict(BASE, a_candidate("plain", 0.60), a_candidate("stable", 0.59))
     assert _kin(verdict) == ()
 
@@ -257,7 +257,7 @@ def test_single_runs_have_no_verdict_but_one_standard_error_ties() -> None:
     assert found.beaten == ()
 
 
-def test_of_single_runs_whose_answers_nobody_counted_nothing_is_called_near() -> None:
+def test_single_runs_without_example_counts_have_no_ties() -> None:
     verdict = a_verdict(
         a_candidate("a", 0.70, half=None, single=True, num_examples=0),
         a_candidate("b", 0.69, half=None, single=True, num_examples=0),
@@ -267,14 +267,14 @@ def test_of_single_runs_whose_answers_nobody_counted_nothing_is_called_near() ->
     assert found.ties == ()
 
 
-def test_failures_are_kept_also_of_methods_without_a_score() -> None:
+def test_failures_of_methods_without_a_score_are_also_reported() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6))
     lost = Candidate(method="b", card="b", failures=failures("oom: no memory"))
     found = _recommend(replace(verdict, candidates=(*verdict.candidates, lost)))
     assert found.failures == {"b": failures("oom: no memory")}
 
 
-def test_a_cost_is_read_from_the_metric_that_most_methods_have() -> None:
+def test_a_cost_is_read_from_the_metric_most_methods_report() -> None:
     ours, theirs = "peak_train_memory_bytes", "upstream_peak_reserved_bytes"
     verdict = a_verdict(
         a_candidate("a", 0.6, metrics={theirs: 2e9, ours: 9e9}), a_candidate("b", 0.59, metrics={theirs: 1e9})
@@ -283,7 +283,7 @@ def test_a_cost_is_read_from_the_metric_that_most_methods_have() -> None:
     assert _choice(_recommend(verdict, prefer=["memory"])) == "b"
 
 
-def test_a_merged_method_is_as_fast_as_its_merged_form() -> None:
+def test_a_mergeable_requirement_uses_the_merged_latency() -> None:
     a = a_candidate("turning", 0.6, metrics={"decode_latency_adapter_b1_s": 0.3, "decode_latency_merged_b1_s": 0.1})
     verdict = a_verdict(BASE, a)
     assert _recommend(verdict, limits=Limits(costs={"latency": 0.2}, score=0.2), traits=TRAITS).choice is None
@@ -292,7 +292,7 @@ def test_a_merged_method_is_as_fast_as_its_merged_form() -> None:
     )
 
 
-def test_what_diverged_or_does_not_beat_the_base_is_never_the_cheaper_choice() -> None:
+def test_diverged_or_useless_methods_are_never_the_cheaper_choice() -> None:
     best = a_candidate("best", 0.60, metrics=_costs(memory=3e9))
     sound = a_candidate("sound", 0.57, metrics=_costs(memory=2e9))
     shaky = a_candidate("shaky", 0.57, failures=failures("diverged: loss is NaN"), metrics=_costs(memory=1e9))

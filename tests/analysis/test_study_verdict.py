@@ -86,7 +86,7 @@ def test_a_method_with_an_unbracketed_rate_is_never_called_worse() -> None:
     assert any("middle" in note and "a higher one may be better" in note for note in verdict.notes)
 
 
-def test_the_front_does_not_show_an_understated_method_as_beaten() -> None:
+def test_the_front_does_not_report_an_undertuned_method_as_dominated() -> None:
     runs, examples = study({"low": 0.3, "high": 0.8})
     metrics = [ACCURACY, MetricSpec(name="memory_bytes", unit="bytes", direction="lower", window="")]
     verdict = _verdict(runs, examples, tunings=[_tuning("low", "highest")])
@@ -94,7 +94,7 @@ def test_the_front_does_not_show_an_understated_method_as_beaten() -> None:
     assert not any("beaten" in note for note in front_of(_verdict(runs, examples), metrics).notes)
 
 
-def test_a_gain_is_the_pair_with_the_base() -> None:
+def test_the_gain_equals_the_pair_difference_to_the_base() -> None:
     verdict = _verdict(*study({"base": 0.1, "lora": 0.5}))
     pair = verdict.pair("lora", "base")
     assert pair is not None
@@ -116,19 +116,19 @@ def test_failures_are_shown_and_counted() -> None:
     assert any(told in note for note in verdict.notes)
 
 
-def test_trials_do_not_count() -> None:
+def test_tuning_trials_are_excluded_from_the_verdict() -> None:
     runs, examples = study({"base": 0.1, "lora": 0.5})
     runs.loc[runs["run_id"] == "lora-0", "purpose"] = "trial"
     assert _verdict(runs, examples).candidate("lora").num_seeds == 2
 
 
-def test_several_rates_of_a_method_are_candidates_of_their_own() -> None:
+def test_several_learning_rates_of_a_method_are_separate_candidates() -> None:
     runs, examples = study({"base": 0.1, "lora": 0.5, "oft": 0.4})
     runs.loc[runs["run_id"] == "lora-2", "learning_rate"] = 3e-3
     assert {c.method for c in _verdict(runs, examples).candidates} == {"base", "lora lr 0.0001", "lora lr 0.003", "oft"}
 
 
-def test_two_protocols_are_never_ranked_together() -> None:
+def test_runs_under_different_conditions_are_never_ranked_together() -> None:
     runs, examples = study({"base": 0.1, "lora": 0.5})
     runs.loc[0, "quality_protocol"] = "other"
     with pytest.raises(AssertionError, match="2 quality protocols"):
@@ -153,7 +153,7 @@ def test_missing_answers_count_as_wrong_and_mostly_missing_runs_are_excluded() -
                for note in verdict.notes)  # fmt: skip
 
 
-def test_a_method_gains_nothing_by_failing_on_what_is_hard() -> None:
+def test_a_method_gains_nothing_by_not_answering_hard_examples() -> None:
     runs, examples = study({"base": 0.1, "lora": 0.5, "oft": 0.5})
     hard = (examples["score"] == 0.0) & examples["run_id"].str.startswith("lora")
     dropped = examples[~(hard & (examples["example_id"].astype(int) % 6 == 0))]
@@ -161,7 +161,7 @@ def test_a_method_gains_nothing_by_failing_on_what_is_hard() -> None:
     assert with_all == without
 
 
-def test_examples_of_a_group_count_together_and_are_told() -> None:
+def test_grouped_examples_widen_intervals_and_are_reported() -> None:
     runs, examples = study({"base": 0.1, "lora": 0.5, "oft": 0.4})
     copies = pd.concat([examples.assign(example_id=examples["example_id"] + f"-{n}") for n in range(3)])
     copies["group"] = copies["example_id"].str.split("-").str[0]
@@ -181,11 +181,11 @@ def test_one_seed_gives_an_interval_over_examples_and_says_so() -> None:
     assert any("one seed each" in note for note in verdict.notes)
 
 
-def test_every_verdict_says_what_its_intervals_are_conditional_on() -> None:
+def test_every_verdict_states_what_its_intervals_are_conditional_on() -> None:
     assert any("frozen configuration" in note for note in _verdict(*study({"base": 0.1, "lora": 0.5})).notes)
 
 
-def test_a_run_without_scores_per_example_is_single_and_has_no_interval() -> None:
+def test_a_run_without_per_example_scores_is_single_without_interval() -> None:
     runs, examples = study({"lora": 0.5, "oft": 0.4}, seeds=1)
     verdict = _verdict(runs.assign(num_test_examples=1319), examples.iloc[:0])
     lora = verdict.candidate("lora")
@@ -207,7 +207,7 @@ def test_for_losses_a_decrease_is_a_gain_without_default_margin() -> None:
     assert verdict.tiers[0] == ("lora",)
 
 
-def test_figures_hold_mean_range_and_scatter_over_the_seeds() -> None:
+def test_figures_contain_mean_range_and_deviation_over_seeds() -> None:
     figure = _verdict(*study({"base": 0.1, "lora": 0.5})).candidate("lora").metrics["memory_bytes"]
     assert (figure.mean, figure.low, figure.high, figure.num_runs, figure.deviation) == (101.0, 100.0, 102.0, 3, 1.0)
 
@@ -226,7 +226,7 @@ def test_a_study_of_fifty_methods_is_judged_in_seconds() -> None:
     assert time.perf_counter() - start < 5.0
 
 
-def test_collapsed_trainings_are_told_beside_the_table() -> None:
+def test_collapsed_trainings_are_reported_with_the_table() -> None:
     runs, examples = study({"base": 0.1, "lora": 0.7, "oft": 0.6})
     examples.loc[examples["run_id"] == "lora-1", "score"] = 0.0
     rows = summarise(runs, examples, base="base", metrics=known_metrics())

@@ -46,7 +46,7 @@ def _frames() -> tuple[pd.DataFrame, pd.DataFrame]:
     return runs, examples
 
 
-def test_the_summary_puts_the_base_first_then_the_best_and_keeps_failures() -> None:
+def test_the_summary_lists_base_first_then_best_and_includes_failures() -> None:
     rows = summarise(*_frames(), base="base", metrics=known_metrics())
     assert [row["method"] for row in rows] == ["base", "oft", "lora", "xlora"]
     assert rows[1]["gain"] == pytest.approx(0.75)
@@ -62,7 +62,7 @@ def test_examples_are_paired_by_id_not_by_position() -> None:
     assert [row["gain_interval"] for row in straight] == [row["gain_interval"] for row in shuffled]
 
 
-def test_a_run_that_stands_twice_counts_once() -> None:
+def test_a_duplicated_run_counts_once() -> None:
     runs, examples = _frames()
     rows = summarise(pd.concat([runs, runs]), examples, base="base", metrics=known_metrics())
     assert [row["num_seeds"] for row in rows] == [1, 1, 1, 0]
@@ -78,7 +78,7 @@ def test_for_losses_the_lowest_is_listed_first() -> None:
     assert [row["method"] for row in rows][:3] == ["base", "lora", "oft"]
 
 
-def test_table_and_verdict_agree() -> None:
+def test_the_summary_table_agrees_with_the_verdict() -> None:
     runs, examples = _frames()
     second = runs[runs["run_id"] == "o"].assign(run_id="o2")
     more = examples[examples["run_id"] == "o"].assign(run_id="o2", score=[1.0, 0.0, 1.0, 1.0])

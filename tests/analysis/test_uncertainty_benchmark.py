@@ -62,7 +62,7 @@ def test_95_percent_intervals_cover_93_to_97_percent_in_every_cell(identical: Ce
     assert 0.94 <= np.mean([look.pairs for look in identical.values()]) <= 0.975
 
 
-def test_identical_methods_are_told_apart_in_at_most_5_of_100_studies(identical: Cells) -> None:
+def test_identical_methods_are_declared_different_in_at_most_5_percent(identical: Cells) -> None:
     for cell, look in identical.items():
         assert look.false_better <= _most(0.05, len(identical)), cell
         assert look.false_tiers <= _most(0.05, len(identical)), cell
@@ -72,7 +72,7 @@ def test_identical_methods_are_told_apart_in_at_most_5_of_100_studies(identical:
 
 
 @pytest.mark.parametrize(("accuracy", "each", "tier"), [(0.1, 0.68, 0.78), (0.5, 0.50, 0.62), (0.9, 0.72, 0.82)])
-def test_five_points_are_found_with_three_seeds(accuracy: float, each: float, tier: float) -> None:
+def test_a_five_point_difference_is_found_with_three_seeds(accuracy: float, each: float, tier: float) -> None:
     """By tiers and by the pairs together; each of 28 pairs alone cannot be, at accuracy 0.5 (``uncertainty.md``)."""
     look = simulated.run_cell(accuracy=accuracy, seed_sd=0.01, studies=STUDIES, gap=0.05, looks=(3,))[3]
     assert np.mean(look.lower_tier) >= tier - 2.6 * np.std(look.lower_tier) / np.sqrt(STUDIES)
@@ -105,13 +105,13 @@ def test_unequal_seed_variances_give_about_5_percent_false_positives_at_most(cel
     assert np.mean(seen["cover"]) >= 0.93
 
 
-def test_the_interval_of_the_picked_best_holds_where_the_plain_one_does_not() -> None:
+def test_the_selected_best_interval_covers_where_the_plain_interval_fails() -> None:
     seen = worlds_judged.pairs_seen(uncertainty_table.MANY, 40, source=[2]).counts
     assert np.mean(seen["picked"]) >= 0.85
     assert np.mean(seen["picked_plain"]) <= 0.85
 
 
-def test_shared_seeds_and_collapses_leave_leads_to_be_found() -> None:
+def test_real_differences_are_found_despite_shared_seeds_and_collapses() -> None:
     for cell, least in (("one 5 points better: seeds shared by .7", 0.6), ("one 5 points better: 4 seeds", 0.6)):
         assert np.mean(worlds_judged.pairs_seen(uncertainty_table.PAIRS[cell], 60, source=[3]).counts["found"]) >= least
     collapses = worlds_judged.pairs_seen(uncertainty_table.COLLAPSES, 60, source=[4]).counts
@@ -123,7 +123,7 @@ def test_nothing_is_judged_from_one_seed() -> None:
     assert not any(worlds_judged.pairs_seen(world, 20, source=[5]).counts["judged_once"])
 
 
-def test_what_went_wrong_is_never_the_cheaper_choice_and_never_silent() -> None:
+def test_failing_methods_are_never_the_cheaper_choice_nor_left_unmentioned() -> None:
     for cell in ("one collapsed in 1 of 3", "the best diverges in a third, three are worth more"):
         seen = worlds_judged.answers_seen(uncertainty_table.ANSWERS[cell], 12, source=[6]).counts
         assert not any(seen["cheaper_went_wrong"])
@@ -131,13 +131,13 @@ def test_what_went_wrong_is_never_the_cheaper_choice_and_never_silent() -> None:
 
 
 @pytest.mark.parametrize("cell", list(uncertainty_table.GROUPED))
-def test_groups_that_are_told_keep_errors_and_coverage(cell: str) -> None:
+def test_declared_groups_preserve_error_rate_and_interval_coverage(cell: str) -> None:
     seen = worlds_judged.pairs_seen(uncertainty_table.GROUPS[cell], 60, source=[7]).counts
     assert np.mean(seen["false_better"]) <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 60)
     assert np.mean(seen["cover"]) >= 0.93 - 2.6 * np.std(seen["cover"]) / np.sqrt(60)
 
 
-def test_seeds_that_go_where_they_decide_find_more_and_err_no_more() -> None:
+def test_adaptive_seeds_find_more_differences_without_more_false_positives() -> None:
     world, plan = uncertainty_table.PLANNED["one 5 points better: 3 to 4"]
     seen = worlds_judged.planned_seen(world, 60, plan=plan, source=[8]).counts
     assert np.mean(seen["seeds"]) <= 4.0
@@ -147,13 +147,13 @@ def test_seeds_that_go_where_they_decide_find_more_and_err_no_more() -> None:
     assert np.mean(seen["false_better"]) <= 0.05 + 2.6 * np.sqrt(0.05 * 0.95 / 40)
 
 
-def test_means_of_losses_with_a_long_tail_are_covered() -> None:
+def test_intervals_cover_means_of_long_tailed_losses() -> None:
     seen = worlds_judged.tails_seen(400, 100, source=[10]).counts
     assert np.mean(seen["cover"]) >= 0.93 - 2.6 * np.std(seen["cover"]) / 10
     assert np.mean(seen["cover_students"]) < np.mean(seen["cover"])
 
 
-def test_what_a_method_did_not_answer_is_bounded() -> None:
+def test_the_effect_of_missing_answers_is_bounded() -> None:
     seen = worlds_judged.missing_seen(uncertainty_table.MISSING["one lacks its hardest 8 % of answers"], 5, source=[11])
     assert all(seen.counts["bounded"])
     assert np.mean(seen.counts["off"]) <= 0.0

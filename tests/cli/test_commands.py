@@ -42,7 +42,7 @@ def study(tmp_path: Path) -> Path:
     return path
 
 
-def test_methods_lists_all_45_types_and_at_least_12_variants_as_json(call: Call) -> None:
+def test_the_methods_json_lists_45_types_and_at_least_12_variants(call: Call) -> None:
     code, out, _ = call("methods", "--json")
     document = json.loads(out)
     assert code == 0
@@ -68,7 +68,7 @@ def test_an_unknown_method_gets_the_nearest_match_and_exit_code_2(call: Call) ->
     assert "Traceback" not in err
 
 
-def test_init_writes_a_study_that_reads_and_does_not_write_over_one(call: Call, tmp_path: Path) -> None:
+def test_init_writes_a_valid_study_and_overwrites_none_without_force(call: Call, tmp_path: Path) -> None:
     assert call("init")[0] == 0
     assert "methods:" in (tmp_path / "study.yaml").read_text()
     code, _, err = call("init")
@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(call: Call, study: Path, tm
     assert "choose another folder" in err
 
 
-def test_run_takes_an_experiment_folder_as_it_is(call: Call, study: Path, tmp_path: Path) -> None:
+def test_run_accepts_an_unmodified_experiment_folder(call: Call, study: Path, tmp_path: Path) -> None:
     folder = tmp_path / "lora" / "rank4"
     folder.mkdir(parents=True)
     config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "target_modules": ["q_proj"]}

@@ -41,7 +41,7 @@ def theirs(tmp_path: Path) -> Path:
     return tmp_path / "theirs"
 
 
-def test_import_shows_what_came_and_a_second_one_adds_nothing(call: Call, theirs: Path, tmp_path: Path) -> None:
+def test_import_reports_its_results_and_repeating_it_adds_nothing(call: Call, theirs: Path, tmp_path: Path) -> None:
     code, out, err = call("import-results", str(theirs))
     assert code == 0, err
     assert "4 records (3 of MetaMathQA, 1 of image-gen), 4 written: results/theirs" in out
@@ -56,7 +56,7 @@ def test_import_shows_what_came_and_a_second_one_adds_nothing(call: Call, theirs
     assert {p: p.read_bytes() for p in (tmp_path / "results/theirs/records").iterdir()} == before
 
 
-def test_one_of_the_benchmarks_can_be_imported_alone_and_as_json(call: Call, theirs: Path) -> None:
+def test_a_single_benchmark_can_be_imported_and_reported_as_json(call: Call, theirs: Path) -> None:
     code, out, _ = call("import-results", str(theirs / "image-gen"), "--out", "there", "--json")
     document = json.loads(out)
     assert code == 0
@@ -69,7 +69,7 @@ def test_one_of_the_benchmarks_can_be_imported_alone_and_as_json(call: Call, the
     assert "foreign" not in run
 
 
-def test_what_was_imported_is_exported_as_it_came(call: Call, theirs: Path, tmp_path: Path) -> None:
+def test_exporting_imported_results_gives_the_original_files(call: Call, theirs: Path, tmp_path: Path) -> None:
     call("import-results", str(theirs))
     code, out, _ = call("export", "results/theirs", "--layout", "upstream", "--to", "out", "--json")
     document = json.loads(out)
@@ -82,7 +82,7 @@ def test_what_was_imported_is_exported_as_it_came(call: Call, theirs: Path, tmp_
     assert "all there already" in out
 
 
-def test_csv_has_every_run_and_no_formula(call: Call, theirs: Path, tmp_path: Path) -> None:
+def test_the_csv_lists_every_run_and_no_spreadsheet_formula(call: Call, theirs: Path, tmp_path: Path) -> None:
     call("import-results", str(theirs))
     code, out, _ = call("export", "results/theirs", "--csv", "-")
     assert code == 0
@@ -100,7 +100,7 @@ def test_csv_has_every_run_and_no_formula(call: Call, theirs: Path, tmp_path: Pa
     assert (tmp_path / "sub/runs.csv").read_text().count("\n") == 5
 
 
-def test_markdown_ranks_within_equal_conditions_and_keeps_failures(call: Call, theirs: Path) -> None:
+def test_markdown_ranks_within_equal_conditions_and_includes_failures(call: Call, theirs: Path) -> None:
     call("import-results", str(theirs))
     code, out, _ = call("export", "results/theirs", "--markdown", "-")
     assert code == 0
@@ -111,7 +111,7 @@ def test_markdown_ranks_within_equal_conditions_and_keeps_failures(call: Call, t
     assert "- vera/x lr 0.0001 seed 0: oom: CUDA out of memory" in out
 
 
-def test_a_study_file_leads_to_its_results(call: Call, theirs: Path, tmp_path: Path) -> None:
+def test_the_results_folder_is_found_from_the_study_file(call: Call, theirs: Path, tmp_path: Path) -> None:
     call("import-results", str(theirs))
     (tmp_path / "study.yaml").write_text("name: theirs\nmethods: [this is not checked]\n")
     assert study_folder(Path("study.yaml")) == Path("results/theirs")
@@ -133,7 +133,7 @@ def test_a_study_file_leads_to_its_results(call: Call, theirs: Path, tmp_path: P
         ("broken.yaml", "not a readable study"),
     ],
 )
-def test_a_place_without_records_is_named_with_what_is_near(
+def test_a_path_without_records_is_named_with_nearby_alternatives(
     given: str, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -181,7 +181,7 @@ def test_wrong_requests_end_with_exit_code_2_and_no_traceback(
     assert not out
 
 
-def test_the_published_results_fit_80_columns_and_come_back_whole(
+def test_published_results_fit_80_columns_and_are_all_exported_again(
     call: Call, shared_data: Path, tmp_path: Path
 ) -> None:
     code, out, _ = call("import-results", str(shared_data / "published"))

@@ -69,7 +69,9 @@ def planned(config: str) -> Callable[..., dict[str, dict[str, object]]]:
     return run
 
 
-def test_each_method_has_parameters_file_and_peaks_that_add_up(planned: Callable[..., dict[str, dict]]) -> None:
+def test_each_method_reports_consistent_parameters_file_size_and_memory_peaks(
+    planned: Callable[..., dict[str, dict]],
+) -> None:
     found = planned("--methods", "lora,ia3")
     assert set(found) == {"lora", "ia3"}
     for entry in found.values():
@@ -79,7 +81,7 @@ def test_each_method_has_parameters_file_and_peaks_that_add_up(planned: Callable
         assert entry["fits"] is None
 
 
-def test_a_limit_splits_methods_and_checkpointing_changes_the_peak(planned: Callable[..., dict[str, dict]]) -> None:
+def test_a_memory_limit_decides_fit_and_checkpointing_lowers_the_peak(planned: Callable[..., dict[str, dict]]) -> None:
     plain = planned("--methods", "lora", "--device", "cpu")["lora"]
     less = planned("--methods", "lora", "--device", "cpu", "--checkpointing")["lora"]
     assert less["peak_train_bytes"] < plain["peak_train_bytes"]
@@ -87,7 +89,7 @@ def test_a_limit_splits_methods_and_checkpointing_changes_the_peak(planned: Call
     assert planned("--methods", "lora", "--max-memory", "1TB")["lora"]["fits"] is True
 
 
-def test_a_study_is_asked_about_as_it_stands(tmp_path: Path, config: str) -> None:
+def test_a_study_file_can_be_planned_directly(tmp_path: Path, config: str) -> None:
     study = tmp_path / "study.yaml"
     study.write_text(STUDY.format(model=config))
     code, out = _run(str(study), "--json")
@@ -112,7 +114,7 @@ def test_a_quantized_base_takes_less_and_image_models_are_recognised(
     assert entry["peak_train_bytes"] > entry["peak_eval_bytes"] > 0
 
 
-def test_optimizers_hold_as_much_state_as_they_are_known_for(planned: Callable[..., dict[str, dict]]) -> None:
+def test_optimizer_states_have_the_expected_relative_sizes(planned: Callable[..., dict[str, dict]]) -> None:
     held = {
         name: planned("--methods", "full", "--device", "cpu", "--optimizer", name)["full"]["live_train_bytes"]
         for name in ("adamw", "adamw-8bit", "sgd", "adafactor")
@@ -121,7 +123,9 @@ def test_optimizers_hold_as_much_state_as_they_are_known_for(planned: Callable[.
     assert held["adamw-8bit"] < held["adamw"]
 
 
-def test_a_rate_gives_times_and_a_limit_the_length_that_fits(planned: Callable[..., dict[str, dict]]) -> None:
+def test_throughput_gives_step_times_and_a_limit_gives_the_fitting_length(
+    planned: Callable[..., dict[str, dict]],
+) -> None:
     timed = planned("--methods", "lora", "--tflops", "2")["lora"]
     assert timed["step_time_s"] == timed["flops_per_step"] / 2e12
     long = ("--methods", "lora", "--device", "cpu", "--batch-size", "1", "--seq-len", "512")
@@ -133,7 +137,7 @@ def test_a_rate_gives_times_and_a_limit_the_length_that_fits(planned: Callable[.
     assert at_that["fits"] is True
 
 
-def test_the_table_names_every_method_and_whether_it_fits(config: str) -> None:
+def test_the_table_lists_every_method_and_whether_it_fits(config: str) -> None:
     code, out = _run("--model", config, "--methods", "lora,ia3", "--max-memory", "1GB")
     assert code == 0
     assert out.count("yes") == 2
@@ -155,13 +159,13 @@ def test_the_table_names_every_method_and_whether_it_fits(config: str) -> None:
         (["--memory", "chunked"], "plain"),
     ],
 )
-def test_a_wrong_request_is_told_what_is_allowed(config: str, arguments: list[str], said: str) -> None:
+def test_an_invalid_request_reports_what_is_allowed(config: str, arguments: list[str], said: str) -> None:
     code, out = _run("--model", config, *arguments)
     assert code == 2
     assert said in out
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     code, out = _run("--max-memory", "12", "--methods", "lorra")
     assert code == 2
     assert all(said in out for said in ("--model", "--max-memory", "--methods"))
@@ -175,13 +179,13 @@ def test_a_config_that_is_no_model_is_refused(tmp_path: Path) -> None:
     assert "model_type" in out
 
 
-def test_an_experiment_of_images_is_not_put_on_a_language_model(shared_data: Path, config: str) -> None:
+def test_an_image_experiment_is_rejected_for_a_language_model(shared_data: Path, config: str) -> None:
     code, out = _run("--model", config, "--experiments", str(shared_data / "experiments" / "image-gen" / "lora"))
     assert code == 2
     assert "image-gen" in out
 
 
-def test_experiments_are_asked_about_each_in_its_own_circumstances(shared_data: Path, config: str) -> None:
+def test_each_experiment_is_planned_with_its_own_settings(shared_data: Path, config: str) -> None:
     code, out = _run(
         "--json", "--model", config, "--experiments", str(shared_data / "experiments" / "MetaMathQA" / "ia3")
     )

@@ -33,7 +33,7 @@ def _document(call: Call, *arguments: str) -> tuple[int, dict[str, Any]]:
     return code, json.loads(out)
 
 
-def test_the_answer_is_in_plain_words_with_what_it_rests_on(call: Call, tmp_path: Path) -> None:
+def test_the_recommendation_is_in_plain_words_with_its_evidence(call: Call, tmp_path: Path) -> None:
     make_study(tmp_path / "results/demo", SHARES, study={"tuning": {"trials": 4}})
     code, out, err = call("recommend", "results/demo")
     assert code == 0, err
@@ -66,7 +66,9 @@ def test_the_answer_is_in_plain_words_with_what_it_rests_on(call: Call, tmp_path
         ({"lora": 128, "rslora": 4}, "use_rslora=True; it ran with r=4, lora with r=128. "),
     ],
 )
-def test_relatives_are_told_apart_by_what_ran(call: Call, tmp_path: Path, ranks: dict[str, int], told: str) -> None:
+def test_related_methods_are_described_by_the_settings_actually_run(
+    call: Call, tmp_path: Path, ranks: dict[str, int], told: str
+) -> None:
     methods = [
         {"name": name, "knobs": {"r": ranks[name]} if name in ranks else {}} for name in SHARES if name != "base"
     ]
@@ -96,7 +98,7 @@ def test_limits_filter_and_preferences_rank(call: Call, tmp_path: Path) -> None:
     assert "checkpoint 78.2 MB, 28.2 MB over" in out
 
 
-def test_a_wide_margin_makes_equivalent_what_was_undecided(call: Call, tmp_path: Path) -> None:
+def test_a_wider_margin_turns_undecided_pairs_into_equivalent_ones(call: Call, tmp_path: Path) -> None:
     make_study(tmp_path / "results/demo", SHARES)
     kinds = {
         margin: {tie["method"]: tie["kind"] for tie in _document(call, "results/demo", "--margin", margin)[1]["tied"]}
@@ -106,13 +108,13 @@ def test_a_wide_margin_makes_equivalent_what_was_undecided(call: Call, tmp_path:
     assert kinds["0.15"]["ln-tuning"] == "equivalent"
 
 
-def test_a_lower_end_below_the_least_score_is_said(call: Call, tmp_path: Path) -> None:
+def test_an_interval_extending_below_the_minimum_score_is_reported(call: Call, tmp_path: Path) -> None:
     make_study(tmp_path / "results/demo", SHARES)
     text = _text(call("recommend", "results/demo", "--min-score", "52%")[1])
     assert "The lower end of its interval is below the 52.0 % you ask for." in text
 
 
-def test_where_nothing_beats_the_base_the_answer_is_to_leave_it_alone(call: Call, tmp_path: Path) -> None:
+def test_if_nothing_beats_the_base_no_fine_tuning_is_recommended(call: Call, tmp_path: Path) -> None:
     make_study(tmp_path / "results/flat", {"base": 0.5, "lora": 0.51, "rslora": 0.48}, num_examples=100)
     code, out, _ = call("recommend", "results/flat")
     assert code == 0
@@ -123,7 +125,7 @@ def test_where_nothing_beats_the_base_the_answer_is_to_leave_it_alone(call: Call
     assert _document(call, "results/flat")[1]["leave_alone"] is True
 
 
-def test_limits_nothing_keeps_end_with_1_and_the_nearest(call: Call, tmp_path: Path) -> None:
+def test_unsatisfiable_limits_exit_with_code_1_and_the_nearest_method(call: Call, tmp_path: Path) -> None:
     make_study(tmp_path / "results/demo", SHARES)
     code, out, _ = call("recommend", "results/demo", "--min-score", "0.9")
     assert code == 1
@@ -140,7 +142,7 @@ def test_failed_runs_are_shown_and_end_with_1(call: Call, tmp_path: Path) -> Non
     assert _document(call, "results/demo")[1]["failures"] == {"ia3": ["oom: CUDA out of memory"]}
 
 
-def test_a_method_whose_tuning_came_to_nothing_is_not_passed_over(call: Call, tmp_path: Path) -> None:
+def test_a_method_whose_tuning_failed_completely_is_reported(call: Call, tmp_path: Path) -> None:
     make_study(tmp_path / "results/demo", SHARES, study={"tuning": {"trials": 3}}, broken={"ia3": "trials"})
     code, out, _ = call("recommend", "results/demo")
     assert code == 1
@@ -148,7 +150,7 @@ def test_a_method_whose_tuning_came_to_nothing_is_not_passed_over(call: Call, tm
     assert "ia3: no trial ended well, so nothing was frozen: diverged: the loss became infinite" in _text(out)
 
 
-def test_what_was_measured_under_other_conditions_is_left_out_unless_asked_for(call: Call, tmp_path: Path) -> None:
+def test_runs_under_other_conditions_are_excluded_unless_requested(call: Call, tmp_path: Path) -> None:
     make_study(tmp_path / "results/demo", SHARES, protocols={"rslora": "other weights"})
     code, out, err = call("recommend", "results/demo")
     assert "Take ln-tuning" in out
@@ -158,7 +160,7 @@ def test_what_was_measured_under_other_conditions_is_left_out_unless_asked_for(c
     assert code == 0
 
 
-def test_every_wrong_part_of_a_request_is_told_at_once(call: Call, tmp_path: Path) -> None:
+def test_all_errors_in_a_request_are_reported_together(call: Call, tmp_path: Path) -> None:
     make_study(tmp_path / "results/demo", SHARES)
     code, out, err = call(
         "recommend", "results/demo", "--max-memory", "12 potatoes", "--max-time", "30", "--min-score", "much",
@@ -185,7 +187,7 @@ def test_units_are_read_as_they_are_written(call: Call, tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_the_method_nearly_everybody_has_is_the_default() -> None:
+def test_lora_is_the_default_current_method() -> None:
     assert commonest_method() == "lora"
 
 
@@ -205,7 +207,7 @@ def test_a_missing_study_or_one_without_results_is_a_plain_error(call: Call, tmp
         assert why in err, place
 
 
-def test_a_name_cannot_drive_the_terminal(call: Call, tmp_path: Path) -> None:
+def test_a_method_name_cannot_inject_terminal_control_codes(call: Call, tmp_path: Path) -> None:
     label = "[red]x[/] \x1b[2J"
     make_study(
         tmp_path / "results/demo",

@@ -42,7 +42,9 @@ def imported(call: Call, shared_data: Path) -> Callable[[str], str]:
     return bring
 
 
-def test_the_front_of_accuracy_against_memory_is_the_known_one(call: Call, imported: Callable[[str], str]) -> None:
+def test_the_accuracy_memory_front_of_published_results_is_as_expected(
+    call: Call, imported: Callable[[str], str]
+) -> None:
     code, out, _ = call("recommend", imported("MetaMathQA"), "--across", "--json")
     document = json.loads(out)
     assert code == 0
@@ -81,7 +83,7 @@ def test_single_runs_and_one_standard_error_effects_are_reported(call: Call, imp
     assert max(len(line.rstrip()) for line in out.splitlines()) <= 80
 
 
-def test_without_being_asked_it_does_not_rank_across_conditions(call: Call, imported: Callable[[str], str]) -> None:
+def test_methods_are_not_ranked_across_conditions_by_default(call: Call, imported: Callable[[str], str]) -> None:
     code, out, _ = call("recommend", imported("MetaMathQA"), "--json")
     document = json.loads(out)
     assert code == 0
@@ -101,7 +103,7 @@ def test_the_published_image_front_is_reproduced_without_errors(call: Call, impo
     assert "Which of them one standard error of the score could remove is not known" in text
 
 
-def test_experiments_of_one_method_are_told_apart_by_their_names(imported: Callable[[str], str]) -> None:
+def test_experiments_with_one_method_are_distinguishable_by_name(imported: Callable[[str], str]) -> None:
     found = results_of(Path(imported("MetaMathQA")), across=True)
     candidates = [c.method for c in found.verdict.candidates]
     assert len(candidates) == len(set(candidates)) == len(found.records) == 52

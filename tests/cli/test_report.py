@@ -31,7 +31,7 @@ def page_data(path: Path) -> dict[str, dict[str, object]]:
     return dict(json.loads(found[1]))
 
 
-def test_a_report_lies_in_the_study_and_tells_of_every_method(call: Call, study: Path) -> None:
+def test_a_report_in_the_study_folder_covers_every_method(call: Call, study: Path) -> None:
     code, out, err = call("report", "results/tickets")
     assert code == 0, err
     assert "wrote results/tickets/report/report.html" in out
@@ -74,7 +74,7 @@ def test_the_page_is_opened_on_request_alone(call: Call, study: Path, monkeypatc
     assert "no browser could be opened" in err
 
 
-def test_results_of_others_are_reported_as_single_runs(call: Call, tmp_path: Path) -> None:
+def test_imported_results_are_reported_as_single_runs(call: Call, tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
     for rank in (8, 16):
         document = text_result(experiment_name=f"lora/rank{rank}")
@@ -88,7 +88,7 @@ def test_results_of_others_are_reported_as_single_runs(call: Call, tmp_path: Pat
     assert "peftscope rerun RUN" not in text  # nobody can repeat these here
 
 
-def test_a_margin_decides_what_is_equivalent(call: Call, study: Path) -> None:
+def test_the_margin_decides_which_methods_are_equivalent(call: Call, study: Path) -> None:
     def verdicts(margin: str) -> set[str]:
         assert call("report", "results/tickets", "--margin", margin)[0] == 0
         rows = (study / "report/verdicts.csv").read_text().splitlines()
@@ -125,7 +125,7 @@ def test_wrong_requests_end_with_exit_code_2_and_say_why(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_the_right_to_write_ends_with_exit_code_2(call: Call, study: Path, tmp_path: Path) -> None:
+def test_an_unwritable_folder_exits_with_code_2(call: Call, study: Path, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o555)
     code, _, err = call("report", "results/tickets", "--out", "locked/report")
     assert code == 2

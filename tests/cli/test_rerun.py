@@ -63,7 +63,7 @@ def test_a_rerun_is_bit_identical_and_noted_as_an_attempt(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir() if p.name.startswith(".rerun")) == []
 
 
-def test_what_differs_from_the_record_is_named_and_ends_in_exit_code_1(folder: Path) -> None:
+def test_deviations_from_the_record_are_reported_with_exit_code_1(folder: Path) -> None:
     record = _record(folder)
     path = record_path(folder, record.run_id)
     original = path.read_text()
@@ -77,7 +77,7 @@ def test_what_differs_from_the_record_is_named_and_ends_in_exit_code_1(folder: P
     assert "Traceback" not in done.stderr
 
 
-def test_the_shown_command_is_the_one_that_repeats(folder: Path) -> None:
+def test_the_shown_rerun_command_repeats_the_run(folder: Path) -> None:
     record = _record(folder)
     shown = _call("show", record.run_id, "--study", str(folder)).stdout
     line = next(line for line in shown.splitlines() if "peftscope rerun" in line)

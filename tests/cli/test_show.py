@@ -57,7 +57,7 @@ def _full() -> RunRecord:
     )
 
 
-def test_everything_of_a_run_is_told(call: Call, tmp_path: Path) -> None:
+def test_all_details_of_a_run_are_shown(call: Call, tmp_path: Path) -> None:
     record = _full()
     folder = a_study_folder(tmp_path / "results" / "demo", records=[record])
     (folder / "adapters" / record.run_id).mkdir(parents=True)
@@ -92,7 +92,7 @@ def test_everything_of_a_run_is_told(call: Call, tmp_path: Path) -> None:
     assert "\x1b[2J" not in out
 
 
-def test_the_same_as_json(call: Call, tmp_path: Path) -> None:
+def test_all_details_of_a_run_are_available_as_json(call: Call, tmp_path: Path) -> None:
     record = _full()
     folder = a_study_folder(tmp_path / "results" / "a study", records=[record])
     code, out, _ = call("show", record.run_id, "--study", str(folder), "--json")
@@ -121,7 +121,7 @@ def _sources(call: Call, folder: Path, purpose: str = "final") -> set[str]:
     return sources
 
 
-def test_a_rate_that_tuning_chose_is_said_to_be_chosen(call: Call, tmp_path: Path) -> None:
+def test_a_learning_rate_chosen_by_tuning_is_labelled_as_such(call: Call, tmp_path: Path) -> None:
     folder = tmp_path / "results" / "tuned"
     searched = [{"name": "lora", "search": {"r": [8, 32]}}, "ia3"]
     make_study(folder, {"base": 0.1, "lora": 0.5, "ia3": 0.4}, study={"tuning": {"trials": 2}, "methods": searched})
@@ -129,19 +129,19 @@ def test_a_rate_that_tuning_chose_is_said_to_be_chosen(call: Call, tmp_path: Pat
     assert _sources(call, folder, "trial") == {"tried by tuning"}
 
 
-def test_a_rate_given_stays_given_where_nothing_was_tuned(call: Call, tmp_path: Path) -> None:
+def test_a_learning_rate_of_an_untuned_study_is_labelled_as_given(call: Call, tmp_path: Path) -> None:
     make_study(tmp_path / "results" / "untuned", {"lora": 0.5, "ia3": 0.4})
     assert _sources(call, tmp_path / "results" / "untuned") == {"given with the study"}
 
 
-def test_a_run_from_before_tuning_is_not_said_to_be_chosen(call: Call, tmp_path: Path) -> None:
+def test_a_rate_from_before_tuning_is_not_labelled_as_chosen(call: Call, tmp_path: Path) -> None:
     folder = tmp_path / "results" / "grown"
     make_study(folder, {"lora": 0.5}, study={"seeds": [0], "methods": [{"name": "lora", "learning_rates": [0.0123]}]})
     make_study(folder, {"lora": 0.5}, study={"seeds": [0], "tuning": {"trials": 2}})
     assert _sources(call, folder) == {"of a former form of the study", "chosen by tuning on validation data"}
 
 
-def test_a_run_that_failed_tells_how_far_it_came_and_where_it_broke(call: Call, tmp_path: Path) -> None:
+def test_a_failed_run_shows_its_progress_and_the_error_location(call: Call, tmp_path: Path) -> None:
     trace = "Traceback (most recent call last):\n" + "  frame\n" * 20 + f"RuntimeError: {HOSTILE}"
     failed = a_record(
         a_run(), "error", reason=f"RuntimeError: {HOSTILE}", traceback=trace, reached="train, step 3 of 8"
@@ -157,7 +157,7 @@ def test_a_run_that_failed_tells_how_far_it_came_and_where_it_broke(call: Call, 
     assert "\x1b[2J" not in out
 
 
-def test_the_trace_of_a_crash_is_shown_from_where_it_happened(call: Call, tmp_path: Path) -> None:
+def test_the_trace_of_a_crash_shows_the_innermost_frames(call: Call, tmp_path: Path) -> None:
     trace = (
         "Fatal Python error: Segmentation fault\n\nThread 0x1 (most recent call first):\n  inner\n" + "  outer\n" * 30
     )
@@ -165,7 +165,7 @@ def test_the_trace_of_a_crash_is_shown_from_where_it_happened(call: Call, tmp_pa
     assert "inner" in call("show", a_run().run_id)[1]
 
 
-def test_a_run_that_others_made_cannot_be_repeated(call: Call, tmp_path: Path) -> None:
+def test_no_rerun_command_is_shown_for_an_imported_run(call: Call, tmp_path: Path) -> None:
     record = a_record(a_run(), origin="foreign").model_copy(update={"attempts": ()})
     a_study_folder(tmp_path / "results" / "demo", records=[record])
     code, out, _ = call("show", record.run_id)
@@ -184,7 +184,7 @@ def test_a_record_is_found_by_path_id_or_id_prefix(tmp_path: Path, monkeypatch: 
     assert find_record(path.name)[0].resolve() == folder
 
 
-def test_a_beginning_that_several_runs_share_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ambiguous_id_prefix_lists_the_matching_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     runs = [a_run(seed=seed) for seed in range(40)]
     first = runs[0].run_id[0]
@@ -196,7 +196,7 @@ def test_a_beginning_that_several_runs_share_lists_them(tmp_path: Path, monkeypa
     assert all(f"{run.run_id}  {run.title}: ok" in str(refused.value) for run in same[:12])
 
 
-def test_a_run_in_two_studies_asks_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_found_in_two_studies_requires_naming_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     record = a_record(a_run())
     for name in ("one", "two"):
@@ -206,7 +206,7 @@ def test_a_run_in_two_studies_asks_which(tmp_path: Path, monkeypatch: pytest.Mon
     assert find_record(record.run_id, Path("results/two"))[0] == Path("results/two")
 
 
-def test_an_unknown_run_gets_the_nearest_and_one_under_way_is_known(
+def test_an_unknown_run_suggests_the_closest_and_active_runs_are_recognised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -85,7 +85,7 @@ def test_a_running_study_shows_every_run_and_its_eta(call: Call, folder: Path) -
     assert (mine["num_running"], mine["num_waiting"], mine["num_failed"]) == (1, 1, 0)
 
 
-def test_a_run_whose_process_died_is_lost_and_said_to_come_again(call: Call, folder: Path) -> None:
+def test_a_run_whose_process_died_is_shown_lost_and_rerunnable(call: Call, folder: Path) -> None:
     code, out, _ = call("status", "results/demo")
     assert code == 1
     assert "no process runs it now; 'peftscope compare' resumes it" in out
@@ -97,7 +97,7 @@ def test_a_run_whose_process_died_is_lost_and_said_to_come_again(call: Call, fol
     assert (document["runs"][2]["comes_again"], document["runs"][1]["comes_again"]) == (True, False)
 
 
-def test_looking_neither_keeps_the_lock_nor_changes_the_folder(folder: Path) -> None:
+def test_checking_status_neither_locks_nor_changes_the_folder(folder: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert read_status(folder).is_running is False
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
@@ -107,7 +107,7 @@ def test_looking_neither_keeps_the_lock_nor_changes_the_folder(folder: Path) -> 
     assert not (folder / ".lock").exists()
 
 
-def test_the_lock_of_a_process_that_was_killed_does_not_count(folder: Path) -> None:
+def test_the_lock_of_a_killed_process_is_ignored(folder: Path) -> None:
     code = "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire(); print(1)"
     code += "; sys.stdout.flush(); time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", code, str(folder / ".lock")], stdout=subprocess.PIPE)
@@ -131,7 +131,7 @@ def test_a_study_that_has_only_just_started_is_shown(call: Call, tmp_path: Path)
     assert out.startswith("demo: 0 done · 7 to do\na process runs it now; no run has started yet")
 
 
-def test_a_run_that_left_its_record_and_its_state_is_done(tmp_path: Path) -> None:
+def test_a_run_with_a_record_and_a_leftover_state_is_finished(tmp_path: Path) -> None:
     run = a_run()
     folder = a_study_folder(tmp_path, records=[a_record(run)], states=[a_state(run, num_attempts=0)])
     (row,) = read_status(folder).rows
@@ -150,7 +150,7 @@ def test_outdated_and_damaged_records_are_reported_but_not_counted(call: Call, f
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"name": "x"}'])
-def test_a_damaged_study_costs_the_runs_to_do_and_nothing_else(call: Call, folder: Path, content: str) -> None:
+def test_a_damaged_study_file_only_hides_the_runs_still_to_do(call: Call, folder: Path, content: str) -> None:
     (folder / "study.json").write_text(content)
     code, out, _ = call("status", "results/demo")
     assert code == 1
@@ -163,14 +163,14 @@ def test_results_without_a_study_are_shown_too(call: Call, folder: Path) -> None
     assert len(json.loads(call("status", "results/demo", "--json")[1])["runs"]) == 3
 
 
-def test_a_study_whose_runs_all_went_well_ends_with_exit_code_0(call: Call, tmp_path: Path) -> None:
+def test_a_study_whose_runs_all_succeeded_exits_with_code_0(call: Call, tmp_path: Path) -> None:
     a_study_folder(tmp_path / "results" / "fine", records=[a_record(run) for run in RUNS])
     code, out, _ = call("status", "results/fine")
     assert code == 0
     assert out.startswith("fine: 7 done\nno process runs it now\n")
 
 
-def test_watching_ends_with_the_study(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watch_mode_ends_when_the_study_ends(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = FileLock(folder / ".lock")
     lock.acquire()
     monkeypatch.setattr(time, "sleep", lambda seconds: lock.release())
@@ -205,7 +205,7 @@ def test_status_needs_no_torch_and_answers_at_once(folder: Path) -> None:
     assert 0 < used_s < 1.5
 
 
-def test_a_repetition_does_not_hide_a_start_under_way(tmp_path: Path) -> None:
+def test_a_rerun_attempt_does_not_hide_an_attempt_in_progress(tmp_path: Path) -> None:
     done = a_record(RUNS[0])
     repeated = done.attempts[0].model_copy(update={"kind": "rerun", "agrees": True})
     record = done.model_copy(update={"attempts": (*done.attempts, repeated)})

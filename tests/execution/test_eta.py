@@ -33,7 +33,7 @@ def _left(**given: object) -> Eta | None:
     return remaining(waiting=waiting, **{"under_way": [], "finished": [], "num_workers": 1, **given})
 
 
-def test_nothing_is_said_before_anything_is_known() -> None:
+def test_there_is_no_estimate_before_anything_is_known() -> None:
     run = _run()
     assert _left(waiting=[run]) is None
     assert _left(under_way=[(run, _state(run, elapsed_s=30, stage="load"))], waiting=[_run(seed=1)]) is None
@@ -43,7 +43,7 @@ def test_a_study_that_is_done_takes_no_time() -> None:
     assert _left(finished=[_took("lora", 100)]) == Eta(seconds=0.0)
 
 
-def test_before_a_run_has_finished_the_training_under_way_gives_a_lower_bound() -> None:
+def test_before_any_run_finishes_the_estimate_is_a_lower_bound() -> None:
     run = _run()
     training = _state(run, elapsed_s=40, stage="train", step=10, max_steps=30, step_time_s=2.0)
     assert _left(under_way=[(run, training)]) == Eta(seconds=40.0, at_least=True)  # 20 steps of 2 s
@@ -61,7 +61,7 @@ def test_the_bases_short_run_does_not_distort_the_eta() -> None:
     assert _left(waiting=[_run(seed=1), _run(seed=2)], finished=done) == Eta(seconds=400.0)
 
 
-def test_a_base_still_to_come_takes_what_other_runs_take_beside_their_training() -> None:
+def test_an_upcoming_base_is_estimated_by_the_non_training_time() -> None:
     assert _left(waiting=[_run("base")], finished=[_took("lora", 200, train_time_s=150)]) == Eta(seconds=50.0)
 
 
@@ -76,7 +76,7 @@ def test_runs_that_failed_do_not_shorten_the_estimate() -> None:
     assert _left(waiting=[_run("oft", seed=1)], finished=done) == Eta(seconds=100.0)
 
 
-def test_a_run_under_way_takes_the_rest_of_what_its_method_took() -> None:
+def test_an_active_run_takes_the_remainder_of_its_methods_time() -> None:
     run = _run(seed=1)
     assert _left(under_way=[(run, _state(run, elapsed_s=30, stage="load"))], finished=[_took("lora", 100)]) == Eta(
         seconds=70.0
@@ -89,7 +89,7 @@ def test_the_eta_of_a_slow_run_uses_its_own_steps() -> None:
     assert _left(under_way=[(run, slow)], finished=[_took("lora", 100, eval_time_s=15)]) == Eta(seconds=215.0)
 
 
-def test_an_overdue_run_makes_it_a_lower_bound() -> None:
+def test_an_overdue_run_makes_the_estimate_a_lower_bound() -> None:
     run = _run(seed=1)
     overdue = _state(run, elapsed_s=130, stage="score")
     assert _left(under_way=[(run, overdue)], finished=[_took("lora", 100)]) == Eta(seconds=0.0, at_least=True)
@@ -109,9 +109,7 @@ def test_workers_share_the_runs_as_they_become_free() -> None:
     ("started", "ended", "seconds"),
     [("2026-01-01T00:00:00+00:00", "2026-01-01T00:01:15+00:00", 75.0), ("", "", None), ("2026-01-01", "later", None)],
 )
-def test_attempts_say_how_long_a_run_took_where_it_was_not_measured(
-    started: str, ended: str, seconds: float | None
-) -> None:
+def test_unmeasured_run_times_are_taken_from_the_attempts(started: str, ended: str, seconds: float | None) -> None:
     attempt = Attempt(started_at=started, ended_at=ended, status="ok")
     again = attempt.model_copy(update={"kind": "rerun", "ended_at": "2027-01-01T00:00:00+00:00"})
     record = _took("lora", None).model_copy(update={"attempts": (attempt, again)})

@@ -24,7 +24,7 @@ def _adapter(folder: Path, record: RunRecord) -> dict[str, torch.Tensor]:
     return load_file(folder / "adapters" / record.run_id / "adapter_model.safetensors")
 
 
-def test_a_run_measures_everything_or_says_why_not(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_run_records_every_metric_or_why_it_is_missing(make_run: MakeRun, tmp_path: Path) -> None:
     record = execute(make_run(measure={"latency": True}), tmp_path)
     assert record.status == "ok", record.attempts[0].traceback
     assert set(metric_specs("causal-lm")) <= set(record.metrics)
@@ -48,7 +48,7 @@ def test_the_base_is_scored_untrained_and_has_nothing_to_forget(make_run: MakeRu
     assert record.missing["train_time_s"] == "the base is not trained"
 
 
-def test_one_seed_repeats_bit_for_bit_and_two_seeds_change_adapter_and_order(make_run: MakeRun, tmp_path: Path) -> None:
+def test_equal_seeds_repeat_exactly_and_different_seeds_change_the_run(make_run: MakeRun, tmp_path: Path) -> None:
     records, weights = [], []
     for index, seed in enumerate((0, 0, 1)):
         folder = tmp_path / str(index)
@@ -62,7 +62,9 @@ def test_one_seed_repeats_bit_for_bit_and_two_seeds_change_adapter_and_order(mak
 
 
 @pytest.mark.parametrize("method", ["full", "pissa", "osf", "prompt-tuning", "prefix-tuning"])
-def test_the_baseline_is_the_untouched_models(method: str, make_run: MakeRun, tmp_path: Path, sums_file: Path) -> None:
+def test_the_forgetting_baseline_is_that_of_the_untouched_model(
+    method: str, make_run: MakeRun, tmp_path: Path, sums_file: Path
+) -> None:
     record = execute(make_run(method, rate=1e-2), tmp_path)
     assert record.status == "ok", record.attempts[0].traceback
     (path,) = (tmp_path / "cache").glob("baseline-*.safetensors")
@@ -77,7 +79,7 @@ def test_the_baseline_is_the_untouched_models(method: str, make_run: MakeRun, tm
     assert record.metrics["drift"] > 0
 
 
-def test_a_larger_scoring_batch_leaves_the_peak_memory_of_training_unchanged(make_run: MakeRun, tmp_path: Path) -> None:
+def test_scoring_batch_size_does_not_affect_the_peak_training_memory(make_run: MakeRun, tmp_path: Path) -> None:
     small = execute(make_run(task={"eval_batch_size": 1}), tmp_path)
     large = execute(make_run(task={"eval_batch_size": 6}), tmp_path)
     name = "peak_train_memory_bytes"
@@ -85,7 +87,7 @@ def test_a_larger_scoring_batch_leaves_the_peak_memory_of_training_unchanged(mak
     assert large.metrics["peak_eval_memory_bytes"] > 1.05 * small.metrics["peak_eval_memory_bytes"]
 
 
-def test_validation_on_the_way_leaves_the_sampled_memory_of_training_unchanged(
+def test_validation_does_not_affect_the_sampled_training_memory(
     make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import peftscope.execution.execute as module
@@ -109,9 +111,7 @@ def test_validation_on_the_way_leaves_the_sampled_memory_of_training_unchanged(
 @pytest.mark.parametrize(
     "method", ["eva", "corda", "lora-ga", "adalora", "kasa", "monteclora", "adamss-asa", "shadow", "lora-plus"]
 )
-def test_methods_that_need_more_than_a_config_run_through_the_whole_path(
-    method: str, make_run: MakeRun, tmp_path: Path
-) -> None:
+def test_methods_that_need_more_than_a_config_run_end_to_end(method: str, make_run: MakeRun, tmp_path: Path) -> None:
     knobs = {"r": 4} if method in ("eva", "corda", "lora-ga", "kasa", "monteclora") else {}
     run = make_run({"name": method, "knobs": knobs}, train={"max_steps": 2, "accumulation": 2})
     record = execute(run, tmp_path)
@@ -135,7 +135,7 @@ def test_metering_changes_no_weight(make_run: MakeRun, tmp_path: Path, monkeypat
     assert seen == [True]
 
 
-def test_a_failure_beside_the_result_costs_its_figures_and_not_the_run(
+def test_a_failed_side_measurement_loses_its_metric_but_not_the_run(
     make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> float:
@@ -162,7 +162,7 @@ def test_a_longer_batch_raises_the_peak_memory_of_training(make_run: MakeRun, tm
         ({"name": "boft", "knobs": {"boft_block_size": 7}}, "refused", "boft"),
     ],
 )
-def test_what_does_not_fit_is_recorded_as_refused_with_its_reason(
+def test_unsupported_or_failing_methods_are_recorded_with_status_and_reason(
     method: Any, status: str, part: str, make_run: MakeRun, tmp_path: Path
 ) -> None:
     record = execute(make_run(method), tmp_path)
@@ -174,7 +174,7 @@ def test_what_does_not_fit_is_recorded_as_refused_with_its_reason(
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # bitsandbytes says on the CPU that it casts
 @pytest.mark.parametrize("kind", ["int8", "nf4"])
-def test_a_quantized_base_trains_where_the_method_supports_it_and_is_refused_elsewhere(
+def test_quantized_bases_train_with_supporting_methods_and_are_refused_otherwise(
     kind: str, make_run: MakeRun, tmp_path: Path
 ) -> None:
     def quantized(method: str) -> RunSpec:
@@ -204,7 +204,7 @@ def test_checkpointing_saves_memory_and_changes_no_loss(make_run: MakeRun, tmp_p
     assert "checkpointing" in (refused.reason or "")
 
 
-def test_a_run_that_diverges_keeps_what_it_had(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_diverged_run_preserves_its_curve_and_metrics(make_run: MakeRun, tmp_path: Path) -> None:
     record = execute(make_run("full", rate=1e30, train={"max_steps": 12, "grad_norm_clip": None}), tmp_path)
     assert record.status == "diverged", record.attempts[0].traceback
     assert record.curve
@@ -213,7 +213,9 @@ def test_a_run_that_diverges_keeps_what_it_had(make_run: MakeRun, tmp_path: Path
     assert record.attempts[0].traceback
 
 
-def test_no_method_hides_a_defect_of_ours(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_our_own_defects_are_recorded_as_errors(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("ours")
 

@@ -114,7 +114,7 @@ def run_of(narrow_folder: Path) -> Callable[[Experiment], RunSpec]:
 
 
 @pytest.mark.parametrize("folder", folders())
-def test_an_experiment_folder_runs_as_it_is_or_is_refused_with_its_reason(
+def test_an_experiment_folder_runs_unmodified_or_is_refused_with_a_reason(
     folder: Path, run_of: Callable[[Experiment], RunSpec], tmp_path: Path
 ) -> None:
     experiment = read_experiment(folder)
@@ -145,6 +145,6 @@ def test_an_experiment_folder_runs_as_it_is_or_is_refused_with_its_reason(
         assert {target for target in named if any(f".{name}".endswith(f".{target}") for name in adapted)} == {*named}
 
 
-def test_what_is_refused_is_a_folder_that_is_there() -> None:
+def test_all_listed_refused_experiments_exist() -> None:
     assert len(FOLDERS) == 54
     assert (FAST | REFUSED.keys()) <= {name_of(folder) for folder in FOLDERS}

@@ -90,7 +90,7 @@ def _gone_within(seconds: float) -> bool:
     return False
 
 
-def test_a_refused_and_a_killed_run_leave_records_and_the_others_go_on(make_run: MakeRun, tmp_path: Path) -> None:
+def test_refused_and_killed_runs_leave_records_and_others_continue(make_run: MakeRun, tmp_path: Path) -> None:
     runs = [make_run("xlora"), make_run("lora", train={"max_steps": 500}), make_run("ia3")]
     records = _do(runs, tmp_path, Watcher("train", _kill))
     assert [r.status for r in records] == ["refused", "killed", "ok"], [r.attempts[-1].traceback for r in records]
@@ -170,7 +170,7 @@ def test_a_second_interrupt_ends_a_run_at_once_and_records_it(make_run: MakeRun,
     assert _gone_within(10)
 
 
-def test_two_workers_do_two_runs_at_once_with_the_threads_they_are_given(make_run: MakeRun, tmp_path: Path) -> None:
+def test_two_workers_run_concurrently_with_their_assigned_threads(make_run: MakeRun, tmp_path: Path) -> None:
     together: list[int] = []
 
     class Counter(Listener):
@@ -186,12 +186,12 @@ def test_two_workers_do_two_runs_at_once_with_the_threads_they_are_given(make_ru
     assert {r.attempts[0].environment["num_workers"] for r in records} == {2}
 
 
-def test_two_baselines_asked_for_at_once_are_measured_once(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_baseline_requested_concurrently_is_measured_once(make_run: MakeRun, tmp_path: Path) -> None:
     _do([make_run("lora"), make_run("ia3")], tmp_path, workers=2)
     assert len(list((tmp_path / "cache").glob("baseline-*.safetensors"))) == 1
 
 
-def test_a_start_that_left_no_record_becomes_an_attempt(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_lost_run_without_a_record_becomes_an_attempt(make_run: MakeRun, tmp_path: Path) -> None:
     run, now = make_run("ia3"), timestamp()
     lost = RunState(
         run_id=run.run_id, title=run.title, worker=0, num_workers=1, num_attempts=0, started_at=now, updated_at=now,
@@ -260,7 +260,7 @@ def test_a_broken_record_does_not_stop_a_study(make_run: MakeRun, tmp_path: Path
     assert record.status == "ok"
 
 
-def test_a_listener_that_cannot_write_does_not_end_the_study(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_failing_listener_does_not_end_the_study(make_run: MakeRun, tmp_path: Path) -> None:
     class Full(Listener):
         def started(self, run: RunSpec, state: RunState) -> None:
             raise OSError(28, "No space left on device")
@@ -269,9 +269,7 @@ def test_a_listener_that_cannot_write_does_not_end_the_study(make_run: MakeRun, 
     assert record.status == "ok"
 
 
-def test_another_config_of_the_same_weights_is_another_condition(
-    make_run: MakeRun, tmp_path: Path, tiny_folder: Path
-) -> None:
+def test_a_changed_model_config_changes_the_conditions(make_run: MakeRun, tmp_path: Path, tiny_folder: Path) -> None:
     import json
     import shutil
 
@@ -287,13 +285,13 @@ def test_another_config_of_the_same_weights_is_another_condition(
     assert inspect([run], tmp_path).quality_protocol != before
 
 
-def test_the_output_of_libraries_goes_to_the_runs_log(make_run: MakeRun, tmp_path: Path, capfd: Any) -> None:
+def test_library_output_goes_to_the_log_of_the_run(make_run: MakeRun, tmp_path: Path, capfd: Any) -> None:
     (record,) = _do([make_run("base", rate=None)], tmp_path)
     assert (tmp_path / "logs" / f"{record.run_id}.log").exists()
     assert capfd.readouterr().out == ""
 
 
-def test_a_finished_run_of_other_conditions_is_done_again_and_its_figures_stay(
+def test_a_run_under_changed_conditions_is_repeated_and_its_record_archived(
     make_run: MakeRun, tmp_path: Path, tiny_folder: Path
 ) -> None:
     import shutil
@@ -326,7 +324,7 @@ def warm_process() -> Iterator[psutil.Process]:
     process.join()
 
 
-def test_the_process_runs_are_forked_from_has_one_thread(warm_process: psutil.Process) -> None:
+def test_the_process_that_forks_runs_is_single_threaded(warm_process: psutil.Process) -> None:
     assert warm_process.num_threads() == 1
 
 

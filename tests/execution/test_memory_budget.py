@@ -68,7 +68,7 @@ def test_methods_predicted_not_to_fit_are_refused_with_advice(make_run: MakeRun,
     assert [record.status for record in again] == ["ok", "ok"]
 
 
-def test_runs_that_do_not_fit_together_go_one_after_the_other(make_run: MakeRun, tmp_path: Path) -> None:
+def test_runs_that_do_not_fit_in_memory_together_run_sequentially(make_run: MakeRun, tmp_path: Path) -> None:
     runs = [make_run("lora"), make_run("ia3")]
     two = Resources(num_workers=2, num_threads=1)
     needs = {"lora": 60, "ia3": 50}
@@ -85,7 +85,7 @@ def test_runs_that_do_not_fit_together_go_one_after_the_other(make_run: MakeRun,
         assert watcher.most == most
 
 
-def test_devices_have_their_own_room(make_run: MakeRun) -> None:
+def test_each_device_gets_its_own_memory_budget(make_run: MakeRun) -> None:
     budget = MemoryBudget(memory_bytes=100, num_devices=2, needs={"lora": 60})
     lora = make_run("lora")
     assert budget.fits(lora, 1, {0: lora})

@@ -37,7 +37,7 @@ def _do(runs: list[RunSpec], folder: Path) -> list[RunRecord]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_short_training_learns_something_beyond_doubt_on_the_real_model(tmp_path: Path) -> None:
+def test_a_short_training_clearly_improves_the_real_model(tmp_path: Path) -> None:
     study = read_study(SUMS, vocabulary())
     runs = [run for run in expand(study) if run.method.name in (BASE, study.methods[0].name)]
     records = _do(runs, tmp_path)
@@ -53,7 +53,7 @@ def test_a_short_training_learns_something_beyond_doubt_on_the_real_model(tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_repetition_gives_every_loss_and_answer_again_at_the_same_thread_count(tmp_path: Path) -> None:
+def test_a_repeated_run_with_equal_threads_gives_identical_losses_and_answers(tmp_path: Path) -> None:
     study = read_study(SUMS, vocabulary())
     settings = ["train.max_steps=4", "task.test_size=8", "task.general_tokens=200", "measure.latency=false"]
     run = override(next(run for run in expand(study) if run.method.name != BASE), settings)

@@ -58,7 +58,7 @@ def _run(found: Mapping[str, Any], name: str, attempt: int = 1) -> dict[str, Any
     return dict(run)
 
 
-def test_a_tracker_holds_every_attempt_with_title_group_tags_and_settings(told: tuple[str, dict[str, Any]]) -> None:
+def test_a_tracker_logs_every_attempt_with_title_group_tags_and_settings(told: tuple[str, dict[str, Any]]) -> None:
     name, found = told
     assert len(found["runs"]) == 4
     for key, attempt in (("a", 1), ("a", 2), ("b", 1), ("c", 1)):
@@ -70,7 +70,7 @@ def test_a_tracker_holds_every_attempt_with_title_group_tags_and_settings(told: 
     assert _run(found, "a")["group"] == _run(found, "a", 2)["group"] == _run(found, "b")["group"] == "lora lr 0.001"
 
 
-def test_a_tracker_holds_each_step_once_and_runs_at_once_apart(told: tuple[str, dict[str, Any]]) -> None:
+def test_a_tracker_logs_each_step_once_and_separates_concurrent_runs(told: tuple[str, dict[str, Any]]) -> None:
     _, found = told
     assert _run(found, "a")["loss"] == [[1, 98.0], [2, 99.0]]
     assert _run(found, "b")["loss"] == [[1, 99.0], [2, 100.0]]
@@ -79,7 +79,7 @@ def test_a_tracker_holds_each_step_once_and_runs_at_once_apart(told: tuple[str, 
     assert _run(found, "a")["valid"] == _run(found, "c")["loss"] == []
 
 
-def test_a_tracker_holds_metrics_status_and_reason_in_its_own_words(told: tuple[str, dict[str, Any]]) -> None:
+def test_a_tracker_logs_metrics_status_and_reason_in_its_own_terms(told: tuple[str, dict[str, Any]]) -> None:
     name, found = told
     ended = {"ok": ("a", 2, None), "killed": ("a", 1, "ended by SIGKILL"), "diverged": ("b", 1, "loss is NaN")}
     for status, (key, attempt, reason) in {**ended, "refused": ("c", 1, "cannot run on this model")}.items():
@@ -89,7 +89,7 @@ def test_a_tracker_holds_metrics_status_and_reason_in_its_own_words(told: tuple[
     assert _run(found, "c")["final"] == {}
 
 
-def test_a_local_tracker_calls_nobody_prints_nothing_and_leaves_no_process(told: tuple[str, dict[str, Any]]) -> None:
+def test_a_local_tracker_is_offline_silent_and_leaves_no_process(told: tuple[str, dict[str, Any]]) -> None:
     _, found = told
     assert found["called"] == []
     assert found["stderr"] == ""
@@ -125,7 +125,7 @@ class Broken(Tracker):
 
 
 @pytest.mark.parametrize("error", [ConnectionError("server unreachable"), OSError(28, "No space left on device")])
-def test_a_tracker_that_fails_warns_once_and_is_told_nothing_more(error: Exception) -> None:
+def test_a_failing_tracker_warns_once_and_receives_no_more_events(error: Exception) -> None:
     warned: list[str] = []
     to = Broken(error, warn=warned.append)
     to.started(RUNS["a"], state("a"))
@@ -139,7 +139,7 @@ def test_a_tracker_that_fails_warns_once_and_is_told_nothing_more(error: Excepti
     assert str(error.args[-1]) in warned[0]
 
 
-def test_a_tracker_warns_by_pythons_means_where_nothing_else_is_said() -> None:
+def test_by_default_a_failing_tracker_raises_a_python_warning() -> None:
     to = Broken(ConnectionError("server unreachable"))
     to.started(RUNS["a"], state("a"))
 
@@ -151,7 +151,7 @@ def test_a_tracker_warns_by_pythons_means_where_nothing_else_is_said() -> None:
         rest()
 
 
-def test_a_tracker_that_hangs_holds_up_neither_the_runs_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_tracker_delays_neither_the_runs_nor_the_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracker_module, "PATIENCE_S", 0.05)
     warned: list[str] = []
     gate = threading.Event()
@@ -164,7 +164,7 @@ def test_a_tracker_that_hangs_holds_up_neither_the_runs_nor_the_end(monkeypatch:
     assert warned == ["broken is switched off, the runs go on: it has not taken everything after 0.05 s"]
 
 
-def test_runs_whose_end_nobody_saw_are_ended_as_killed() -> None:
+def test_runs_without_a_recorded_end_are_logged_as_killed() -> None:
     to = Broken()
     to.started(RUNS["a"], state("a"))
     to.started(RUNS["a"], state("a", attempts=1))
@@ -193,9 +193,7 @@ def test_a_tracker_that_is_not_installed_names_its_extra(name: str, monkeypatch:
         tracker_for(name, project=PROJECT)
 
 
-def test_a_folder_that_a_tracker_made_is_not_taken_for_its_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_with_a_trackers_name_is_not_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "untracked").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(trackers.TRACKERS, "untracked", trackers.TRACKERS["trackio"])

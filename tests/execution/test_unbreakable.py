@@ -159,7 +159,7 @@ def _with_ten_kills(study: Path, folder: Path, mark: str, num_records: int) -> l
     return read_records(folder)
 
 
-def test_ten_random_kills_change_no_figure_run_nothing_twice_and_leave_no_process(
+def test_ten_random_kills_change_no_results_and_leave_no_process(
     study: Path, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
     mark, folder = uuid.uuid4().hex, tmp_path / "study"
@@ -173,7 +173,7 @@ def test_ten_random_kills_change_no_figure_run_nothing_twice_and_leave_no_proces
     _assert_all_gone(mark)
 
 
-def test_a_killed_tuning_study_ends_with_the_same_trials_as_an_undisturbed_one(study: Path, tmp_path: Path) -> None:
+def test_a_killed_tuning_study_resumes_to_the_same_trials(study: Path, tmp_path: Path) -> None:
     document = json.loads(study.read_text())
     document |= {"methods": ["lora", "adalora", "ia3"], "tuning": {"effort": "standard", "rungs": [0.5]}, "seeds": [0]}
     tuned = tmp_path / "tuned.yaml"

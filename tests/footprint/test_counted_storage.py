@@ -82,9 +82,7 @@ def _metered(name: str, train: TrainSpec, base: Any, profile: ModelProfile, batc
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("name", METHODS)
-def test_counted_storage_is_within_two_percent_of_that_of_a_real_step(
-    name: str, checkpointing: bool, tmp_path: Path
-) -> None:
+def test_counted_storage_is_within_two_percent_of_a_real_step(name: str, checkpointing: bool, tmp_path: Path) -> None:
     train = TrainSpec(batch_size=BATCH, checkpointing=checkpointing)
     load = Workload(batch_size=BATCH, length=LENGTH, train=train, target="cpu", scoring=False)
     found = footprint(FootprintQuery(method=MethodSpec(name=name), profile=SUBJECT, workload=load))

@@ -35,7 +35,7 @@ needs_published = pytest.mark.skipif(not SHARED.exists(), reason=f"the benchmark
         "boft/llama-3.2-3B-default",
     ],
 )
-def test_memory_parameters_and_file_are_those_of_the_published_run(name: str) -> None:
+def test_predicted_memory_parameters_and_file_size_match_the_published_run(name: str) -> None:
     measured, experiment = _published("MetaMathQA", name)
     query = query_of(experiment, profile_of(ModelSpec(source=str(CONFIGS / "llama-3.2-3b.json")), torch.bfloat16))
     found = footprint(replace(query, workload=replace(query.workload, length=TOKENS)))
@@ -49,7 +49,7 @@ def test_memory_parameters_and_file_are_those_of_the_published_run(name: str) ->
 
 @needs_published
 @pytest.mark.parametrize("name", ["lora", "boft", "psoft", "c3a"])
-def test_an_image_run_is_predicted_without_a_free_number(name: str) -> None:
+def test_an_image_run_is_predicted_without_any_fitted_parameter(name: str) -> None:
     measured, experiment = _published("image-gen", f"{name}/flux2-klein-default")
     found = footprint(
         query_of(experiment, profile_of(ModelSpec(source=str(CONFIGS / "flux2-klein-base-4b.json")), torch.bfloat16))

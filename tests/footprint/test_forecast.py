@@ -33,7 +33,7 @@ def _peak(batch_size: int) -> int:
     return found.peak_train_bytes
 
 
-def test_what_is_under_the_limit_fits() -> None:
+def test_a_peak_within_the_memory_limit_fits() -> None:
     [found] = forecasts([LORA], limit=_peak(8))
     assert found.fits
     assert found.largest_batch is None
@@ -47,12 +47,12 @@ def test_the_largest_batch_fits_and_one_more_does_not() -> None:
     assert found.largest_batch == 3
 
 
-def test_where_not_even_one_sample_fits_the_largest_batch_is_none() -> None:
+def test_if_no_sample_fits_the_largest_batch_is_zero() -> None:
     [found] = forecasts([LORA], limit=1_000)
     assert found.largest_batch == 0
 
 
-def test_checkpointing_is_offered_with_what_it_would_take() -> None:
+def test_the_peak_with_checkpointing_is_reported_if_memory_is_insufficient() -> None:
     train = LOAD.train.model_copy(update={"checkpointing": True})
     [found] = forecasts([LORA], limit=1_000)
     checkpointing = replace(LORA, workload=replace(LOAD, train=train))
@@ -60,13 +60,13 @@ def test_checkpointing_is_offered_with_what_it_would_take() -> None:
     assert found.checkpointed_bytes < _peak(8)
 
 
-def test_without_a_limit_nothing_is_said_of_fitting() -> None:
+def test_without_a_memory_limit_no_verdict_on_fitting_is_given() -> None:
     [found] = forecasts([LORA])
     assert found.fits is None
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_answers_come_in_the_order_asked_from_any_number_of_processes(workers: int) -> None:
+def test_forecasts_follow_the_requested_order_for_any_number_of_processes(workers: int) -> None:
     asked = [replace(LORA, method=MethodSpec(name=name)) for name in ("ia3", "lora", "oft", "boft", "shira", "waveft")]
     found = [f.footprint for f in forecasts(asked, workers=workers, context=warm_up())]
     assert [f.method for f in found] == ["ia3", "lora", "oft", "boft", "shira", "waveft"]
@@ -75,7 +75,7 @@ def test_answers_come_in_the_order_asked_from_any_number_of_processes(workers: i
     assert [f.breakdown for f in found] == [f.breakdown for f in alone]
 
 
-def test_who_stops_waiting_leaves_no_process_behind() -> None:
+def test_closing_the_forecasts_early_leaves_no_process_behind() -> None:
     before = set(multiprocessing.active_children())
     answers = forecasts([LORA] * 6, workers=2, context=warm_up())
     next(answers)
@@ -83,7 +83,7 @@ def test_who_stops_waiting_leaves_no_process_behind() -> None:
     assert set(multiprocessing.active_children()) <= before
 
 
-def test_counting_processes_are_no_forks_of_this_one_and_see_no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forecast_processes_are_not_forked_and_see_no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that has begun to use CUDA cannot be forked: every count ended in an initialization error on an H100."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setattr("peftscope.footprint.estimate.footprint", _no_footprint)

@@ -42,7 +42,7 @@ def _same_scoring(few: Footprint, all_of_them: Footprint) -> None:
     "name",
     ["lora", "adalora", "dora", "vera", "vblora", "tinylora", "oft", "prefix-tuning", "prompt-tuning", "ia3", "full"],
 )
-def test_what_follows_from_few_blocks_is_what_all_of_them_have(name: str) -> None:
+def test_counts_extrapolated_from_few_blocks_match_the_full_model(name: str) -> None:
     few, all_of_them = _both(MethodSpec(name=name))
     assert few.reason is None
     for figure in ("num_trainable_params", "num_total_params", "checkpoint_bytes", "checkpoint_least_bytes"):
@@ -58,7 +58,7 @@ def test_what_follows_from_few_blocks_is_what_all_of_them_have(name: str) -> Non
         assert few.layers_counted == (7, 11)
 
 
-def test_checkpointing_is_counted_on_few_blocks_too() -> None:
+def test_extrapolation_from_few_blocks_also_covers_checkpointing() -> None:
     load = replace(LOAD, train=TrainSpec(checkpointing=True), target="cpu")
     few, all_of_them = _both(MethodSpec(name="lora"), load=load)
     assert few.peak_train_bytes == all_of_them.peak_train_bytes
@@ -68,13 +68,13 @@ def test_checkpointing_is_counted_on_few_blocks_too() -> None:
     "knobs",
     [{"layers_to_transform": [0, 13]}, {"rank_pattern": {"layers.2.self_attn.q_proj": 4}}],
 )
-def test_a_method_that_names_blocks_is_counted_on_all(knobs: dict[str, Any]) -> None:
+def test_a_method_that_names_blocks_is_counted_on_all_blocks(knobs: dict[str, Any]) -> None:
     few, all_of_them = _both(MethodSpec(name="lora", knobs=knobs))
     assert few == all_of_them
     assert few.reason is None
 
 
-def test_kinds_of_blocks_that_alternate_are_kept_in_their_order() -> None:
+def test_alternating_block_types_preserve_their_order() -> None:
     config = Gemma3TextConfig(num_hidden_layers=62, sliding_window=16, sliding_window_pattern=3, **SIZES)
     gemma = CausalLMProfile(config=config, dtype=torch.float32)
     assert gemma.period in (3, 6)

@@ -48,7 +48,7 @@ def test_values_are_computed_by_the_real_kernels() -> None:
     assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
 
 
-def test_block_diagonals_have_the_shapes_and_gradients_of_real_ones() -> None:
+def test_meta_block_diagonals_have_the_real_shapes_and_gradients() -> None:
     blocks = torch.empty(5, 3, 2, device="meta", requires_grad=True)
     with MetaKernels("cpu", lambda flops: None):
         whole = torch.block_diag(*blocks.unbind())
@@ -58,7 +58,7 @@ def test_block_diagonals_have_the_shapes_and_gradients_of_real_ones() -> None:
     assert blocks.grad.shape == blocks.shape
 
 
-def test_functions_of_torch_are_as_before_afterwards() -> None:
+def test_patched_torch_functions_are_restored_afterwards() -> None:
     before = F.scaled_dot_product_attention, torch.block_diag
     with pytest.raises(RuntimeError), MetaKernels("cpu", lambda flops: None):
         raise RuntimeError

@@ -37,20 +37,20 @@ def _facts(result: Any) -> Any:
         (aten._foreach_sqrt.default, ([_meta(3), _meta(2, 2)],)),
     ],
 )
-def test_the_second_time_gives_what_the_first_gave(func: Any, args: tuple[Any, ...]) -> None:
+def test_a_repeated_call_gives_the_same_result_as_the_first(func: Any, args: tuple[Any, ...]) -> None:
     memory = ShapeMemory()
     first, second = memory.call(func, args, {}), memory.call(func, args, {})
     assert _facts(first) == _facts(second) == _facts(func(*args))
 
 
-def test_a_number_and_a_whole_number_are_told_apart() -> None:
+def test_float_and_integer_arguments_are_cached_separately() -> None:
     memory, ids = ShapeMemory(), _meta(3, dtype=torch.int64)
     assert memory.call(aten.mul.Tensor, (ids, 1), {}).dtype == torch.int64
     assert memory.call(aten.mul.Tensor, (ids, 1.0), {}).dtype == torch.float32
 
 
 @pytest.mark.parametrize("func", [aten.view.default, aten._unsafe_view.default, aten.alias.default])
-def test_a_view_shares_its_memory_every_time(func: Any) -> None:
+def test_a_view_shares_storage_with_its_tensor_on_every_call(func: Any) -> None:
     memory, tensor = ShapeMemory(), _meta(3, 4)
     args = (tensor,) if func is aten.alias.default else (tensor, [12])
     for _ in range(3):
@@ -66,6 +66,6 @@ def test_an_in_place_change_returns_the_tensor_and_updates_its_values() -> None:
     assert with_values.tolist() == [4.0, 4.0, 4.0]
 
 
-def test_values_are_computed_every_time() -> None:
+def test_real_values_are_recomputed_on_every_call() -> None:
     memory = ShapeMemory()
     assert [float(memory.call(aten.add.Tensor, (torch.tensor(x), 1.0), {})) for x in (1.0, 2.0)] == [2.0, 3.0]

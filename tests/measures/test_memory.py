@@ -18,7 +18,7 @@ def _hold_for_a_moment() -> None:
     del block
 
 
-def test_the_peak_holds_what_was_allocated_and_freed_inside() -> None:
+def test_the_peak_includes_memory_allocated_and_freed_while_metering() -> None:
     before = anonymous_bytes()
     with PeakMeter(CPU, interval_s=0.01) as meter:
         _hold_for_a_moment()
@@ -27,7 +27,7 @@ def test_the_peak_holds_what_was_allocated_and_freed_inside() -> None:
     assert meter.allocated_bytes is None
 
 
-def test_what_happens_in_a_pause_does_not_count() -> None:
+def test_allocations_during_a_pause_do_not_count() -> None:
     before = anonymous_bytes()
     with PeakMeter(CPU, interval_s=0.01) as meter:
         meter.pause()

@@ -10,7 +10,7 @@ from peftscope.measures.storage import LiveStorage, tensors_of
 KB = 1024
 
 
-def test_storage_is_counted_while_it_lives_and_once_however_often_it_is_viewed() -> None:
+def test_live_storage_is_counted_once_regardless_of_views() -> None:
     with LiveStorage() as storage:
         a = torch.zeros(256)  # 1 kB
         b = a.view(16, 16)[1:]
@@ -24,7 +24,7 @@ def test_storage_is_counted_while_it_lives_and_once_however_often_it_is_viewed()
     assert storage.peak_bytes == 2 * KB
 
 
-def test_what_autograd_keeps_for_the_backward_pass_counts() -> None:
+def test_tensors_saved_by_autograd_for_the_backward_pass_count() -> None:
     x = torch.zeros(256, requires_grad=True)
     with LiveStorage([x]) as storage:
         y = x.exp().exp().exp()  # each result is kept for its own derivative
@@ -33,13 +33,13 @@ def test_what_autograd_keeps_for_the_backward_pass_counts() -> None:
     assert storage.peak_bytes > 4 * KB
 
 
-def test_weights_held_from_the_start_count_and_tied_ones_once() -> None:
+def test_existing_weights_count_and_tied_weights_count_once() -> None:
     model = nn.Sequential(nn.Linear(16, 16, bias=False), nn.Linear(16, 16, bias=False))
     model[1].weight = model[0].weight
     assert LiveStorage(tensors_of(model)).live_bytes == 16 * 16 * 4
 
 
-def test_memory_is_flat_over_steps() -> None:
+def test_live_memory_does_not_grow_over_steps() -> None:
     model = nn.Linear(64, 64)
     optimizer = torch.optim.AdamW(model.parameters())
     live = []
@@ -54,7 +54,7 @@ def test_memory_is_flat_over_steps() -> None:
     assert 3 * weights <= live[0] <= 3 * weights + 64  # weights and AdamW's two moments, plus step counters
 
 
-def test_a_module_may_have_a_state_of_any_kind() -> None:
+def test_modules_may_have_non_tensor_state() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[0].register_buffer("state", torch.zeros(3))
     model[1].state = {"a": 1}

@@ -127,7 +127,7 @@ PUBLISHED = [folder for folder in FOLDERS if name_of(folder).replace("/", "--") 
 
 @needs_data
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_a_published_config_is_known_by_its_card(folder: Path) -> None:
+def test_a_published_config_matches_its_method_card(folder: Path) -> None:
     experiment = read_experiment(folder)
     name = name_of(folder)
     expected = NAMES.get(name) or NAMES.get(folder.parent.name) or folder.parent.name
@@ -153,7 +153,7 @@ def test_parameters_and_bytes_equal_the_published_ones(folder: Path) -> None:
 
 
 @needs_data
-def test_what_adamss_writes_hardly_hangs_on_its_clusters() -> None:
+def test_the_adamss_file_size_hardly_depends_on_its_clusters() -> None:
     folder = next(folder for folder in PUBLISHED if folder.parent.name == "adamss")
     least, most = saved_bytes(built(llama_3b(), read_experiment(folder), []))
     assert most - least < 0.01 * of_result(folder)["file_size"]
@@ -201,7 +201,7 @@ def collected(raw: dict[str, Any], **changes: Any) -> tuple[Any, list[str]]:
     return config_from_published(raw, narrow_config(**changes), warnings.append), warnings
 
 
-def test_prompt_fields_of_another_model_are_set_anew() -> None:
+def test_prompt_fields_from_another_model_are_reset() -> None:
     raw = {
         "peft_type": "P_TUNING",
         "num_virtual_tokens": 20,
@@ -219,7 +219,7 @@ def test_prompt_fields_of_another_model_are_set_anew() -> None:
     assert warnings == []
 
 
-def test_a_chosen_encoder_width_stays() -> None:
+def test_a_chosen_encoder_width_is_preserved() -> None:
     raw = {"peft_type": "P_TUNING", "num_virtual_tokens": 4, "token_dim": 3072, "encoder_hidden_size": 128}
     assert collected(raw)[0].encoder_hidden_size == 128
 
@@ -229,13 +229,13 @@ def test_a_saved_prefix_of_the_same_model_gives_no_warning() -> None:
     assert collected(raw)[1] == []
 
 
-def test_a_deeper_adapter_is_cut_to_the_model() -> None:
+def test_an_adapter_with_too_many_layers_is_reduced_to_the_model() -> None:
     config, warnings = collected({"peft_type": "ADAPTION_PROMPT", "adapter_len": 4, "adapter_layers": 40})
     assert config.adapter_layers == 28
     assert len(warnings) == 1
 
 
-def test_ranks_that_leave_nothing_to_train_become_a_share() -> None:
+def test_ranks_that_leave_nothing_trainable_become_a_fraction() -> None:
     pattern = {"q_proj": 250, "k_proj": 128, "up_proj": 0.5}
     config, warnings = collected({"peft_type": "OSF", "rank_pattern": pattern, "effective_rank": 4096})
     assert config.rank_pattern == {"q_proj": 250, "k_proj": 0.9, "up_proj": 0.5}
@@ -243,7 +243,7 @@ def test_ranks_that_leave_nothing_to_train_become_a_share() -> None:
     assert len(warnings) == 2
 
 
-def test_tokens_outside_the_vocabulary_become_the_models_own() -> None:
+def test_tokens_outside_the_vocabulary_are_replaced_by_special_tokens() -> None:
     raw = {"peft_type": "TRAINABLE_TOKENS", "token_indices": [128000]}
     config, warnings = collected(raw)
     assert config.token_indices == [1, 2]
@@ -252,20 +252,20 @@ def test_tokens_outside_the_vocabulary_become_the_models_own() -> None:
         collected(raw, bos_token_id=None, eos_token_id=None)
 
 
-def test_fields_the_installed_peft_does_not_know_are_dropped_with_a_warning() -> None:
+def test_config_fields_unknown_to_peft_are_dropped_with_a_warning() -> None:
     config, warnings = collected({"peft_type": "LORA", "r": 4, "from_the_future": 3, "empty": None})
     assert config.r == 4
     assert len(warnings) == 1
     assert "from_the_future" in warnings[0]
 
 
-def test_where_a_config_came_from_is_forgotten() -> None:
+def test_the_origin_fields_of_a_config_are_cleared() -> None:
     raw = {"peft_type": "LORA", "base_model_name_or_path": "x/y", "revision": "z", "inference_mode": True}
     config = collected(raw)[0]
     assert (config.base_model_name_or_path, config.revision, config.inference_mode) == (None, None, False)
 
 
-def test_an_unknown_type_is_refused_with_the_nearest() -> None:
+def test_an_unknown_adapter_type_is_rejected_with_the_closest_match() -> None:
     with pytest.raises(MethodRefused, match="LORA"):
         collected({"peft_type": "LORAA"})
     with pytest.raises(MethodRefused, match="unknown peft_type"):
@@ -288,5 +288,7 @@ def test_an_unknown_type_is_refused_with_the_nearest() -> None:
         ({"peft_type": "DEFT", "decomposition_method": "relu", "para": True}, {}, "deft"),
     ],
 )
-def test_variants_are_told_apart(raw: dict[str, Any], params: dict[str, Any], name: str) -> None:
+def test_variants_are_identified_from_config_and_training_parameters(
+    raw: dict[str, Any], params: dict[str, Any], name: str
+) -> None:
     assert method_name(raw, params) == name

@@ -44,7 +44,7 @@ def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("card", [c for c in catalog.cards().values() if c.trains], ids=lambda card: card.name)
-def test_two_seeds_change_the_adapters_start_and_one_seed_repeats_it(
+def test_adapter_initialization_repeats_per_seed_and_differs_across_seeds(
     card: Card, make_base: Make, context: Make, knobs_for: Make
 ) -> None:
     start = _start(card.name, 1, make_base, context, knobs_for(card))
@@ -54,7 +54,7 @@ def test_two_seeds_change_the_adapters_start_and_one_seed_repeats_it(
 
 
 @pytest.mark.parametrize("name", ["eva", "corda", "lora-ga"])
-def test_the_data_change_a_data_driven_start(name: str, make_base: Make, context: Make) -> None:
+def test_different_data_change_a_data_driven_initialization(name: str, make_base: Make, context: Make) -> None:
     start = _start(name, 0, make_base, context, {"r": 8})
     assert _same(start, _start(name, 0, make_base, context, {"r": 8}))
     other = _start(name, 0, make_base, context, {"r": 8}, data_seed=5)
@@ -64,7 +64,9 @@ def test_the_data_change_a_data_driven_start(name: str, make_base: Make, context
 
 
 @pytest.mark.parametrize("name", ["eva", "corda", "lora-ga"])
-def test_padding_does_not_enter_a_data_driven_start(name: str, make_base: Make, context: Make, batch: Make) -> None:
+def test_padding_does_not_affect_a_data_driven_initialization(
+    name: str, make_base: Make, context: Make, batch: Make
+) -> None:
     plain = batch(0)
     padded = {key: torch.nn.functional.pad(value, (0, 5), value=-100 if key == "labels" else 0)
               for key, value in plain.items()}  # fmt: skip
@@ -81,12 +83,12 @@ def test_padding_does_not_enter_a_data_driven_start(name: str, make_base: Make, 
 
 
 @pytest.mark.parametrize("name", ["eva", "corda", "lora-ga"])
-def test_a_data_driven_start_without_data_is_refused(name: str, make_base: Make, context: Make) -> None:
+def test_a_data_driven_initialization_without_data_is_rejected(name: str, make_base: Make, context: Make) -> None:
     with pytest.raises(MethodRefused, match="training data"):
         build(make_base(), MethodSpec(name=name), context(calibration=None))
 
 
-def test_eva_with_too_few_tokens_is_refused_and_does_not_run_for_ever(make_base: Make, context: Make) -> None:
+def test_eva_with_too_few_tokens_is_refused_instead_of_hanging(make_base: Make, context: Make) -> None:
     with pytest.raises(MethodRefused, match="192 labelled tokens"):
         build(make_base(), MethodSpec(name="eva", knobs={"r": 96}), context())
 
@@ -99,7 +101,7 @@ def test_what_cannot_run_is_refused_with_its_reason(card: Card, make_base: Make,
     assert card.refused in str(refusal.value)
 
 
-def test_what_does_not_fit_the_model_is_refused_with_pefts_reason(make_base: Make, context: Make) -> None:
+def test_a_method_incompatible_with_the_model_is_refused_with_pefts_reason(make_base: Make, context: Make) -> None:
     with pytest.raises(MethodRefused, match="c3a does not fit this model: The block size should be"):
         build(make_base(), MethodSpec(name="c3a"), context())
 
@@ -112,7 +114,9 @@ def test_what_does_not_fit_the_model_is_refused_with_pefts_reason(make_base: Mak
         ({"target_modules": ["q_proj"]}, "unknown knob"),
     ],
 )
-def test_a_wrong_knob_is_named(knobs: dict[str, Any], message: str, make_base: Make, context: Make) -> None:
+def test_an_invalid_method_setting_is_named(
+    knobs: dict[str, Any], message: str, make_base: Make, context: Make
+) -> None:
     with pytest.raises(SpecError, match=message):
         build(make_base(), MethodSpec(name="dora", knobs=knobs), context())
 
@@ -122,7 +126,7 @@ def test_a_variant_cannot_be_switched_off(make_base: Make, context: Make) -> Non
         build(make_base(), MethodSpec(name="kasa", knobs={"kasa_config": None}), context())
 
 
-def test_a_nested_knob_keeps_its_siblings(make_base: Make, context: Make) -> None:
+def test_setting_one_nested_option_preserves_the_other_defaults(make_base: Make, context: Make) -> None:
     spec = MethodSpec(name="eva", knobs={"r": 8, "eva_config": {"rho": 1.0}})
     config = build(make_base(), spec, context()).peft_config
     assert config is not None
@@ -130,7 +134,7 @@ def test_a_nested_knob_keeps_its_siblings(make_base: Make, context: Make) -> Non
     assert config["eva_config"]["tau"] == 0.99
 
 
-def test_lora_fa_counts_only_what_its_optimizer_trains(make_base: Make, context: Make) -> None:
+def test_lora_fa_counts_only_parameters_its_optimizer_trains(make_base: Make, context: Make) -> None:
     lora = build(make_base(), MethodSpec(name="lora"), context())
     frozen = build(make_base(), MethodSpec(name="lora-fa"), context())
     second = sum(p.numel() for name, p in lora.model.named_parameters() if "lora_B" in name)
@@ -140,7 +144,7 @@ def test_lora_fa_counts_only_what_its_optimizer_trains(make_base: Make, context:
 
 @pytest.mark.parametrize(("flag", "kind"), [("is_loaded_in_8bit", "int8"), ("is_loaded_in_4bit", "nf4")])
 @pytest.mark.parametrize("name", ["full", "pissa", "olora", "mica", "kasa"])
-def test_what_does_not_train_on_a_quantized_base_is_refused(
+def test_a_method_unsupported_on_quantized_bases_is_refused(
     name: str, flag: str, kind: str, make_base: Make, context: Make
 ) -> None:
     base = make_base()
@@ -151,7 +155,7 @@ def test_what_does_not_train_on_a_quantized_base_is_refused(
 
 @pytest.mark.parametrize(("kind", "settings"), [("int8", {"load_in_8bit": True}), ("nf4", {"load_in_4bit": True})])
 @pytest.mark.filterwarnings("ignore::UserWarning")  # bitsandbytes, on a machine without CUDA
-def test_a_quantized_base_is_told_by_its_config_and_trains(
+def test_a_quantized_base_is_detected_from_its_config_and_trains(
     kind: str, settings: dict[str, bool], make_base: Make, context: Make, batch: Make, tmp_path: Path
 ) -> None:
     pytest.importorskip("bitsandbytes")
@@ -173,7 +177,7 @@ def test_pefts_warnings_are_passed_on(make_base: Make, context: Make) -> None:
     assert any("bias" in line for line in heard)
 
 
-def test_a_published_config_is_taken_as_it_is(make_base: Make, context: Make) -> None:
+def test_a_published_config_is_used_unchanged(make_base: Make, context: Make) -> None:
     raw = {"peft_type": "LORA", "r": 4, "lora_alpha": 12, "target_modules": ["v_proj"], "use_dora": True}
     built = build(make_base(), MethodSpec(name="dora", peft_config=raw), context())
     assert built.peft_config is not None
@@ -181,7 +185,7 @@ def test_a_published_config_is_taken_as_it_is(make_base: Make, context: Make) ->
     assert built.adapted_modules == tuple(f"model.layers.{i}.self_attn.v_proj" for i in range(2))
 
 
-def test_what_peft_does_to_a_config_never_reaches_the_study(make_base: Make, context: Make) -> None:
+def test_peft_changes_to_a_config_never_modify_the_study(make_base: Make, context: Make) -> None:
     raw = {"peft_type": "LORA", "target_modules": ["v_proj"], "modules_to_save": ["score"], "task_type": "SEQ_CLS"}
     published = MethodSpec(name="lora", peft_config=raw)
     own = MethodSpec(name="lora", knobs={"modules_to_save": ["lm_head"]})
@@ -207,14 +211,14 @@ def test_parameters_are_counted_without_weights(name: str, make_base: Make, cont
     assert on_meta.peft_config == real.peft_config
 
 
-def test_full_fine_tuning_keeps_the_bases_class_and_trains_all_of_it(make_base: Make, context: Make) -> None:
+def test_full_fine_tuning_preserves_the_base_class_and_trains_all_weights(make_base: Make, context: Make) -> None:
     built = build(make_base(), MethodSpec(name="full"), context())
     assert type(built.model) is LlamaForCausalLM
     assert built.num_trainable_params == built.num_total_params == sum(p.numel() for p in built.model.parameters())
     assert "model.embed_tokens" in built.adapted_modules
 
 
-def test_a_model_without_blocks_or_language_can_be_adapted(context: Make) -> None:
+def test_a_model_that_is_not_a_language_model_can_be_adapted(context: Make) -> None:
     plain = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4))
     built = build(plain, MethodSpec(name="lora", knobs={"r": 2}), context(task_type=None))
     assert built.adapted_modules == ("0", "2")
@@ -224,7 +228,7 @@ def test_a_model_without_blocks_or_language_can_be_adapted(context: Make) -> Non
 
 
 @pytest.mark.parametrize("name", ["lora", "ia3", "pissa", "corda", "ln-tuning", "adalora"])
-def test_transposed_layers_are_adapted_without_a_word(name: str, context: Make, knobs_for: Make) -> None:
+def test_transposed_layers_are_adapted_without_a_warning(name: str, context: Make, knobs_for: Make) -> None:
     settings = GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=1)
     heard: list[str] = []
     built = build(
@@ -248,7 +252,7 @@ def test_checkpointing_works_with_an_adapter_and_with_all_weights(make_base: Mak
         assert all(p.grad is not None for p in trained), name
 
 
-def test_checkpointing_is_refused_where_it_would_change_what_is_trained(make_base: Make, context: Make) -> None:
+def test_checkpointing_is_refused_for_methods_whose_training_it_would_change(make_base: Make, context: Make) -> None:
     cards = [card for card in catalog.cards().values() if not card.checkpointing]
     assert cards
     for card in cards:

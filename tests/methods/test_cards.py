@@ -27,6 +27,6 @@ def test_a_search_without_width_starts_mid_range() -> None:
     assert frod.centre(256) == pytest.approx((frod.low * frod.high) ** 0.5)
 
 
-def test_every_measured_rate_is_that_of_a_method_that_trains() -> None:
+def test_every_measured_rate_belongs_to_a_trainable_method() -> None:
     assert set(NARROW) <= {name for name, entry in cards().items() if entry.trains}
     assert len(NARROW) >= 60

@@ -16,12 +16,12 @@ from peftscope.methods.optimizers import OPTIMIZERS
 CARDS = catalog.cards()
 
 
-def test_every_type_of_the_installed_peft_has_one_plain_card() -> None:
+def test_every_installed_peft_type_gets_exactly_one_base_card() -> None:
     plain = [card.peft_type for card in CARDS.values() if card.variant_of is None and card.peft_type]
     assert sorted(plain) == sorted(PeftType.__members__)
 
 
-def test_variants_users_look_for_are_there() -> None:
+def test_the_common_variants_are_in_the_catalog() -> None:
     wanted = {
         "rslora", "dora", "pissa", "olora", "eva", "corda", "lora-fa", "lora-plus", "bd-lora", "kasa",
         "mica", "lora-riemannian", "lora-ga", "full", "base", "prefix-tuning", "prompt-tuning", "p-tuning",
@@ -32,7 +32,7 @@ def test_variants_users_look_for_are_there() -> None:
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=lambda card: card.name)
-def test_a_card_is_whole(card: Card) -> None:
+def test_a_method_card_is_complete_and_consistent(card: Card) -> None:
     assert card.summary.endswith(".")
     assert card.variant_of is None or CARDS[card.variant_of].peft_type == card.peft_type
     assert card.trains or card.refused or card.name == "base"
@@ -47,7 +47,7 @@ def test_a_card_is_whole(card: Card) -> None:
 
 
 @pytest.mark.parametrize("card", [c for c in CARDS.values() if c.refused is None], ids=lambda card: card.name)
-def test_knobs_are_fields_of_the_config_or_of_the_initialisation(card: Card) -> None:
+def test_method_settings_are_fields_of_the_config_or_the_initialization(card: Card) -> None:
     allowed = {*catalog.knob_names(card.name), "init_kv_cache_prefix"}
     assert card.knobs.keys() <= allowed
     assert "target_modules" not in allowed

@@ -30,7 +30,7 @@ def _rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) 
     save_file(state, folder / "adapter_model.safetensors")
 
 
-def test_the_size_is_that_of_the_weight_files(make_base: Make, context: Make, tmp_path: Path) -> None:
+def test_the_checkpoint_size_is_the_size_of_the_weight_files(make_base: Make, context: Make, tmp_path: Path) -> None:
     for name, files in {
         "lora": {"adapter_model.safetensors"},
         "corda": {"adapter_model.safetensors", "initial_adapter.safetensors"},
@@ -45,7 +45,7 @@ def test_the_size_is_that_of_the_weight_files(make_base: Make, context: Make, tm
 
 
 @pytest.mark.parametrize("cast", [True, False])
-def test_a_half_precision_base_gives_back_the_adapter_in_the_type_it_had(
+def test_an_adapter_on_a_half_precision_base_reloads_with_its_dtype(
     cast: bool, make_base: Make, context: Make, batch: Make, tmp_path: Path
 ) -> None:
     base = make_base().to(torch.bfloat16)
@@ -62,19 +62,19 @@ def test_a_half_precision_base_gives_back_the_adapter_in_the_type_it_had(
     assert kinds == ({torch.float32} if cast else {torch.bfloat16})
 
 
-def test_a_missing_weight_is_noticed(saved: Path, make_base: Make) -> None:
+def test_a_missing_weight_is_detected(saved: Path, make_base: Make) -> None:
     _rewrite(saved, lambda state: state.pop(sorted(state)[0]))
     with pytest.raises(StoreError, match="missing"):
         checkpoint.load(make_base(), saved, LORA)
 
 
-def test_a_weight_that_would_be_dropped_is_noticed(saved: Path, make_base: Make) -> None:
+def test_a_surplus_weight_is_detected(saved: Path, make_base: Make) -> None:
     _rewrite(saved, lambda state: state.update(surplus=torch.ones(2)))
     with pytest.raises(StoreError, match="surplus"):
         checkpoint.load(make_base(), saved, LORA)
 
 
-def test_a_weight_of_another_shape_is_noticed(saved: Path, make_base: Make) -> None:
+def test_a_weight_of_the_wrong_shape_is_detected(saved: Path, make_base: Make) -> None:
     _rewrite(saved, lambda state: state.update({sorted(state)[0]: torch.ones(2, 2)}))
     with pytest.raises(StoreError, match="does not fit"):
         checkpoint.load(make_base(), saved, LORA)
@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_written_is_named(make_base: Make, context: Make
         checkpoint.save(built, tmp_path / "taken")
 
 
-def test_the_config_on_disk_says_what_the_method_is(saved: Path) -> None:
+def test_the_saved_config_describes_the_method(saved: Path) -> None:
     config = json.loads((saved / "adapter_config.json").read_text())
     assert config["peft_type"] == "LORA"
     assert config["r"] == 32

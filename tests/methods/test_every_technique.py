@@ -65,7 +65,7 @@ def _expected_tuner(card: Card) -> str:
 
 
 @pytest.mark.parametrize("card", TRAINABLE, ids=lambda card: card.name)
-def test_it_trains_as_itself_and_survives_saving_loading_and_merging(
+def test_every_method_trains_and_survives_saving_loading_and_merging(
     card: Card,
     make_base: Callable[[], nn.Module],
     context: Callable[..., Any],
@@ -111,7 +111,7 @@ def test_it_trains_as_itself_and_survives_saving_loading_and_merging(
 
 
 @pytest.mark.parametrize("name", sorted(LORA_VARIANTS))
-def test_asked_for_a_lora_variant_trained_that_variant(
+def test_the_requested_lora_variant_is_the_one_trained(
     name: str,
     make_base: Callable[[], nn.Module],
     context: Callable[..., Any],
@@ -124,7 +124,7 @@ def test_asked_for_a_lora_variant_trained_that_variant(
     assert {type(layer.lora_variant["default"]).__name__ for layer in layers} == {LORA_VARIANTS[name]}
 
 
-def test_the_base_stays_untouched_and_saves_nothing(
+def test_the_base_is_unchanged_and_saves_no_weights(
     make_base: Callable[[], nn.Module],
     context: Callable[..., Any],
     batch: Callable[..., dict[str, Tensor]],

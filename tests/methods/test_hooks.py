@@ -52,7 +52,7 @@ def test_adalora_prunes_to_its_budget(make_base: Make, context: Make, batch: Mak
     assert 0 < kept <= 4 * len(built.adapted_modules)
 
 
-def test_a_users_schedule_is_kept(make_base: Make, context: Make) -> None:
+def test_a_user_given_adalora_schedule_is_preserved(make_base: Make, context: Make) -> None:
     spec = MethodSpec(name="adalora", knobs={"init_r": 6, "target_r": 4, "tinit": 3})
     config = build(make_base(), spec, context(max_steps=20)).peft_config
     assert config is not None
@@ -60,7 +60,7 @@ def test_a_users_schedule_is_kept(make_base: Make, context: Make) -> None:
 
 
 @pytest.mark.parametrize("max_steps", [2, 50, 20_000])
-def test_a_published_schedule_is_laid_over_this_training_and_that_is_said(
+def test_a_published_adalora_schedule_is_rescaled_with_a_warning(
     max_steps: int, make_base: Make, context: Make, batch: Make
 ) -> None:
     raw = {"peft_type": "ADALORA", "init_r": 6, "target_r": 4, "tinit": 200, "tfinal": 500, "total_step": 5000}
@@ -75,7 +75,7 @@ def test_a_published_schedule_is_laid_over_this_training_and_that_is_said(
     assert f"{max_steps} steps" in line
 
 
-def test_a_published_schedule_of_the_same_length_is_taken_as_it_is(make_base: Make, context: Make) -> None:
+def test_a_published_adalora_schedule_of_equal_length_is_used_unchanged(make_base: Make, context: Make) -> None:
     raw = {"peft_type": "ADALORA", "init_r": 6, "target_r": 4, "tinit": 7, "tfinal": 11, "total_step": 40}
     heard: list[str] = []
     around = context(max_steps=40, warn=heard.append)
@@ -97,7 +97,7 @@ def test_adaloras_rank_counters_are_not_counted_as_trainable(make_base: Make, co
     assert on_meta.num_trainable_params == built.num_trainable_params
 
 
-def test_adaloras_loss_is_the_plain_loss_and_its_penalty_stands_apart(
+def test_adalora_reports_the_plain_loss_separately_from_its_penalty(
     make_base: Make, context: Make, batch: Make
 ) -> None:
     plain = make_base()(**batch(0)).loss
@@ -126,7 +126,7 @@ def test_evaluation_loss_is_cross_entropy_without_method_terms(
     torch.testing.assert_close(out.loss, _cross_entropy(out.logits, inputs["labels"]), atol=1e-6, rtol=1e-6)
 
 
-def test_shadows_own_loss_is_in_training_only_and_its_adapter_works_in_both(
+def test_shadow_loss_applies_only_in_training_but_its_adapter_always_works(
     make_base: Make, context: Make, batch: Make, knobs_for: Make, tmp_path: Path
 ) -> None:
     spec = MethodSpec(name="shadow", knobs=knobs_for(catalog.card("shadow")))
@@ -152,7 +152,7 @@ def test_shadows_own_loss_is_in_training_only_and_its_adapter_works_in_both(
 
 
 @pytest.mark.parametrize("name", ["adalora", "kasa", "monteclora"])
-def test_a_penalty_reaches_the_adapter(name: str, make_base: Make, context: Make, knobs_for: Make) -> None:
+def test_the_penalty_gives_gradients_to_the_adapter(name: str, make_base: Make, context: Make, knobs_for: Make) -> None:
     built = build(make_base(), MethodSpec(name=name, knobs=knobs_for(catalog.card(name))), context())
     built.model.train()
     assert built.penalty is not None
@@ -161,7 +161,7 @@ def test_a_penalty_reaches_the_adapter(name: str, make_base: Make, context: Make
     assert any(float(grad.abs().sum()) > 0 for grad in reached)
 
 
-def test_lora_plus_trains_the_second_matrix_sixteen_times_faster(make_base: Make, context: Make) -> None:
+def test_lora_plus_gives_the_second_matrix_sixteen_times_the_learning_rate(make_base: Make, context: Make) -> None:
     built = build(make_base(), MethodSpec(name="lora-plus"), context())
     optimizer = built.make_optimizer(OptimizerSettings(learning_rate=1e-4, weight_decay=0.1))
     rates = {}

@@ -89,7 +89,7 @@ class _Training:
 
 
 @pytest.mark.parametrize("card", [c for c in catalog.cards().values() if c.trains], ids=lambda card: card.name)
-def test_pausing_twice_changes_nothing(
+def test_pausing_twice_does_not_change_the_training_result(
     card: Card,
     make_base: Callable[[], nn.Module],
     context: Callable[..., Any],

@@ -114,7 +114,7 @@ def test_a_build_without_weights_has_the_shapes_of_a_real_one(
 
 
 @pytest.mark.parametrize("name", ["lora", "monteclora", "mica", "vera", "boft", "p-tuning"])
-def test_weights_kept_in_the_bases_type_have_that_type_on_meta(
+def test_adapter_weights_in_the_base_dtype_have_it_on_meta_too(
     name: str, both: Callable[..., tuple[Built, Built]]
 ) -> None:
     real, meta = both(catalog.card(name), torch.bfloat16, autocast_adapter_dtype=False)
@@ -122,7 +122,7 @@ def test_weights_kept_in_the_bases_type_have_that_type_on_meta(
 
 
 @pytest.mark.parametrize("card", BUILT, ids=lambda card: card.name)
-def test_the_bytes_of_a_checkpoint_are_known_before_it_is_written(
+def test_the_checkpoint_size_is_predicted_before_it_is_written(
     card: Card, both: Callable[..., tuple[Built, Built]], tmp_path: Path
 ) -> None:
     real, meta = both(card)
@@ -139,7 +139,7 @@ def test_the_bytes_of_a_checkpoint_are_known_before_it_is_written(
         assert checkpoint.saved_bytes(meta) == (least, most)
 
 
-def test_a_pruned_adalora_is_as_large_as_its_target_says(
+def test_a_pruned_adalora_checkpoint_is_as_large_as_predicted(
     both: Callable[..., tuple[Built, Built]], batch: Callable[..., dict[str, Tensor]], tmp_path: Path
 ) -> None:
     real, _ = both(catalog.card("adalora"), max_steps=6)
@@ -165,7 +165,7 @@ def test_tied_weights_are_written_once(make_base: Callable[..., nn.Module], tmp_
     assert checkpoint.saved_bytes(meta) == checkpoint.saved_bytes(real)
 
 
-def test_a_prompt_from_a_text_needs_no_tokenizer_for_its_shape(
+def test_shapes_of_text_initialized_prompts_need_no_tokenizer(
     make_base: Callable[[], nn.Module], context: Callable[..., BuildContext]
 ) -> None:
     config = {
@@ -182,7 +182,7 @@ def test_a_prompt_from_a_text_needs_no_tokenizer_for_its_shape(
     assert built.peft_config["prompt_tuning_init"] == "TEXT"
 
 
-def test_everything_is_back_as_it_was_afterwards() -> None:
+def test_shapes_only_mode_restores_all_patched_functions() -> None:
     from peft.tuners.boft.layer import BOFTLayer
 
     before = BOFTLayer.perm2mat

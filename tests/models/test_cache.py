@@ -22,7 +22,7 @@ def test_the_cache_folder_is_read_from_the_environment_at_every_call(
     assert cache_dir().name == "peftscope"
 
 
-def test_a_build_that_fails_half_way_leaves_nothing_to_be_used(tmp_path: Path) -> None:
+def test_a_failed_build_leaves_no_usable_cache_entry(tmp_path: Path) -> None:
     folder = tmp_path / "cache" / "thing"
 
     def fail(place: Path) -> None:
@@ -38,7 +38,7 @@ def test_a_build_that_fails_half_way_leaves_nothing_to_be_used(tmp_path: Path) -
     assert [path.name for path in folder.iterdir()] == ["whole"]
 
 
-def test_two_at_once_build_once(tmp_path: Path) -> None:
+def test_concurrent_threads_build_a_cache_entry_only_once(tmp_path: Path) -> None:
     built = []
 
     def build(place: Path) -> None:

@@ -7,7 +7,7 @@ from peftscope.errors import ModelError
 from peftscope.models import device as devices
 
 
-def test_auto_takes_the_accelerator_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_device_selects_an_available_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert devices.choose_device("auto").type == "cuda"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -16,13 +16,13 @@ def test_auto_takes_the_accelerator_where_there_is_one(monkeypatch: pytest.Monke
     assert devices.choose_device("cpu").type == "cpu"
 
 
-def test_an_absent_device_is_refused_with_those_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_device_is_rejected_with_the_available_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "available_devices", lambda: ("mps", "cpu"))
     with pytest.raises(ModelError, match=r"'cuda' is not on this machine; it has mps, cpu"):
         devices.choose_device("cuda")
 
 
-def test_auto_dtype_is_bfloat16_only_where_an_accelerator_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_dtype_is_bfloat16_only_on_accelerators_that_support_it(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda")
     monkeypatch.setattr(devices, "has_bfloat16", lambda device: True)
     assert devices.choose_dtype("auto", gpu) == torch.bfloat16
@@ -38,14 +38,14 @@ def test_autocast_computes_in_bfloat16() -> None:
         assert torch.nn.Linear(4, 4)(torch.ones(1, 4)).dtype == torch.bfloat16
 
 
-def test_the_cpu_has_no_memory_peaks_and_needs_no_waiting() -> None:
+def test_the_cpu_reports_no_memory_peaks_and_needs_no_synchronization() -> None:
     cpu = torch.device("cpu")
     devices.synchronize(cpu)
     devices.reset_memory_peaks(cpu)
     assert devices.memory_peaks(cpu) is None
 
 
-def test_memory_peaks_tell_allocated_from_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_peaks_distinguish_allocated_from_reserved_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 10)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 30)
     assert devices.memory_peaks(torch.device("cuda")) == devices.MemoryPeaks(allocated_bytes=10, reserved_bytes=30)

@@ -64,9 +64,7 @@ def written(folder: Path, settings: Any, name: str = "config.json") -> str:
 @pytest.mark.parametrize(
     ("source", "params", "seconds"), [(LLAMA_3B, 3_212_749_824, 0.3), (LLAMA_70B, 70_553_706_496, 0.8)]
 )
-def test_a_large_model_is_exact_and_takes_neither_time_nor_random_numbers(
-    source: str, params: int, seconds: float
-) -> None:
+def test_a_large_empty_model_is_exact_fast_and_preserves_rng_state(source: str, params: int, seconds: float) -> None:
     config = read_config(source)
     before, state = config.to_dict(), torch.random.get_rng_state()
     times = []
@@ -82,7 +80,7 @@ def test_a_large_model_is_exact_and_takes_neither_time_nor_random_numbers(
     assert config.to_dict() == before
 
 
-def test_an_empty_model_is_the_loaded_one_without_values(saved: Path) -> None:
+def test_an_empty_model_matches_the_loaded_model_except_for_values(saved: Path) -> None:
     loaded = load(ModelSpec(source=str(saved), device="cpu", dtype="bfloat16", attn_implementation="eager")).model
     model = empty_model(read_config(str(saved)), dtype=torch.bfloat16, attn_implementation="eager")
     for ours, real in ((model.parameters(), loaded.parameters()), (model.buffers(), loaded.buffers())):
@@ -98,7 +96,9 @@ def test_an_empty_model_is_the_loaded_one_without_values(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_architecture_is_built_like_the_real_one(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_empty_architecture_matches_the_structure_of_the_real_model(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     config = CONFIG_MAPPING[name](**ARCHITECTURES[name])
     model = empty_model(config, dtype=torch.float32)
     assert num_params(model) == num_params(type(model)(config))
@@ -137,14 +137,14 @@ def test_a_config_is_read_from_folder_file_gguf_and_embedded_model(
         ({"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}, "Classification.*not a causal"),
     ],
 )
-def test_what_is_no_config_of_a_language_model_is_refused_with_its_reason(
+def test_an_invalid_language_model_config_is_rejected_with_the_reason(
     tmp_path: Path, settings: Any, message: str
 ) -> None:
     with pytest.raises(ModelError, match=message):
         read_config(written(tmp_path, settings))
 
 
-def test_other_folders_and_missing_paths_are_refused_without_asking_the_hub(
+def test_invalid_folders_and_missing_paths_are_rejected_without_contacting_the_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(source_module, "snapshot_download", lambda *args, **kwargs: pytest.fail("asked the hub"))
@@ -167,7 +167,7 @@ def test_other_folders_and_missing_paths_are_refused_without_asking_the_hub(
         read_config(LLAMA_3B, revision="main")
 
 
-def test_an_unreachable_hub_fails_fast_and_says_what_to_give_instead(
+def test_an_unreachable_hub_fails_fast_and_suggests_alternatives(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -180,7 +180,7 @@ def test_an_unreachable_hub_fails_fast_and_says_what_to_give_instead(
     assert time.perf_counter() - start < 3
 
 
-def test_from_the_hub_comes_the_config_alone(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_config_is_downloaded_from_the_hub(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, Any] = {}
 
     def give(source: str, **options: Any) -> str:
@@ -193,7 +193,7 @@ def test_from_the_hub_comes_the_config_alone(saved: Path, monkeypatch: pytest.Mo
     assert all(name.endswith(".json") and "safetensors" not in name for name in asked["allow_patterns"])
 
 
-def test_a_checkpoint_quantized_in_a_way_of_its_own_is_refused() -> None:
+def test_a_checkpoint_with_an_unsupported_quantization_is_rejected() -> None:
     config = read_config(LLAMA_3B)
     config.quantization_config = {"quant_method": "gptq", "bits": 4}
     with pytest.raises(ModelError, match="gptq"):

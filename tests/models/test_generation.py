@@ -78,7 +78,7 @@ def greedy_by_hand(model: nn.Module, tokenizer: Any, prompt: str, num_tokens: in
 
 
 @pytest.mark.parametrize("name", ["plain", *METHODS])
-def test_batched_answers_are_those_of_the_training_forward_pass_one_by_one(
+def test_batched_generation_matches_unbatched_greedy_decoding_with_the_training_forward(
     llama: LlamaForCausalLM, tokenizer: Any, name: str
 ) -> None:
     base = [answer.text for answer in decode(llama, tokenizer)]
@@ -99,7 +99,7 @@ def test_the_tokenizers_padding_settings_change_nothing(
     assert decode(llama, other) == decode(llama, tokenizer)
 
 
-def test_both_limits_hold_for_every_prompt_by_itself(llama: LlamaForCausalLM, tokenizer: Any) -> None:
+def test_both_generation_limits_apply_to_each_prompt_separately(llama: LlamaForCausalLM, tokenizer: Any) -> None:
     llama.generation_config.eos_token_id = None
     tokenizer.eos_token = None
     prompts = ["a" * 3, "b" * 9, "c" * 13]  # and a BOS
@@ -110,7 +110,7 @@ def test_both_limits_hold_for_every_prompt_by_itself(llama: LlamaForCausalLM, to
     assert answers == alone
 
 
-def test_a_prompt_without_room_for_an_answer_is_refused(llama: LlamaForCausalLM, tokenizer: Any) -> None:
+def test_a_prompt_that_leaves_no_tokens_for_an_answer_is_rejected(llama: LlamaForCausalLM, tokenizer: Any) -> None:
     with pytest.raises(DataError, match="prompt 1 has 16 tokens; max_length 16"):
         decode(llama, tokenizer, ["a", "b" * 15], max_length=16)
     with pytest.raises(DataError, match="prompt 0 is empty"):
@@ -118,7 +118,7 @@ def test_a_prompt_without_room_for_an_answer_is_refused(llama: LlamaForCausalLM,
     assert decode(llama, tokenizer, []) == []
 
 
-def test_an_answer_that_ends_by_itself_is_not_truncated(llama: LlamaForCausalLM, tokenizer: Any) -> None:
+def test_an_answer_that_ends_with_eos_is_not_truncated(llama: LlamaForCausalLM, tokenizer: Any) -> None:
     full = decode(llama, tokenizer, ["What is 2 + 2?"])[0]
     ids = greedy_by_hand(llama, tokenizer, "What is 2 + 2?", 12)
     # The author of the model lists a second end, which is the third token of the answer.

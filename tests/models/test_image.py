@@ -14,7 +14,7 @@ from peftscope.models.kinds.text_to_image.transformer import empty_transformer, 
 CONFIG = Path(__file__).parents[1] / "configs" / "flux2-klein-base-4b.json"
 
 
-def test_flux2_klein_has_the_parameters_it_is_published_with() -> None:
+def test_flux2_klein_matches_its_published_parameter_count() -> None:
     config = read_transformer_config(str(CONFIG))
     assert config is not None
     model = empty_transformer(config, dtype=torch.bfloat16)
@@ -23,7 +23,7 @@ def test_flux2_klein_has_the_parameters_it_is_published_with() -> None:
 
 
 @pytest.mark.parametrize("place", ["transformer/config.json", "config.json"])
-def test_a_pipelines_folder_and_a_transformers_own_are_both_taken(tmp_path: Path, place: str) -> None:
+def test_a_pipeline_folder_and_a_transformer_folder_are_both_accepted(tmp_path: Path, place: str) -> None:
     (tmp_path / place).parent.mkdir(exist_ok=True)
     (tmp_path / place).write_text(CONFIG.read_text())
     (tmp_path / "model_index.json").write_text('{"_class_name": "Flux2KleinPipeline"}')
@@ -32,19 +32,19 @@ def test_a_pipelines_folder_and_a_transformers_own_are_both_taken(tmp_path: Path
     assert found.class_name == "Flux2Transformer2DModel"
 
 
-def test_a_language_model_is_none(tmp_path: Path) -> None:
+def test_a_language_model_is_not_read_as_an_image_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
     assert read_transformer_config(str(tmp_path)) is None
     assert read_transformer_config("builtin:nano-lm") is None
 
 
-def test_an_image_model_we_do_not_know_is_refused_with_what_we_know(tmp_path: Path) -> None:
+def test_an_unknown_image_model_is_rejected_with_the_supported_ones(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
     with pytest.raises(ModelError, match="Flux2Transformer2DModel"):
         read_transformer_config(str(tmp_path))
 
 
-def test_settings_the_class_does_not_take_are_refused(tmp_path: Path) -> None:
+def test_settings_unknown_to_the_model_class_are_rejected(tmp_path: Path) -> None:
     settings = {**json.loads(CONFIG.read_text()), "num_layres": 3}
     (tmp_path / "config.json").write_text(json.dumps(settings))
     config = read_transformer_config(str(tmp_path))

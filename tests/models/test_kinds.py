@@ -19,12 +19,12 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 @pytest.mark.parametrize(
     ("config", "expected"), [("llama-3.2-3b", CausalLMProfile), ("flux2-klein-base-4b", TextToImageProfile)]
 )
-def test_a_source_is_recognised_by_its_config(config: str, expected: type) -> None:
+def test_the_model_kind_is_recognised_from_the_config(config: str, expected: type) -> None:
     spec = ModelSpec(source=str(CONFIGS / f"{config}.json"))
     assert isinstance(profile_of(spec, torch.bfloat16), expected)
 
 
-def test_of_several_kinds_the_one_that_knows_the_source_is_chosen() -> None:
+def test_the_model_kind_that_recognises_the_source_is_chosen() -> None:
     names = ("text-to-image", "causal-lm")
     found = [
         choose(ModelSpec(source=str(CONFIGS / f"{name}.json")), names).name
@@ -33,7 +33,7 @@ def test_of_several_kinds_the_one_that_knows_the_source_is_chosen() -> None:
     assert found == ["causal-lm", "text-to-image"]
 
 
-def test_a_kind_the_user_names_must_be_one_the_task_is_learned_on() -> None:
+def test_a_user_given_model_kind_must_suit_the_task() -> None:
     with pytest.raises(ModelError, match="no kind this task is learned on; it takes causal-lm"):
         choose(ModelSpec(source="m", kind="text-to-image"), ("causal-lm",))
     with pytest.raises(SpecError, match="did you mean 'causal-lm'"):
@@ -41,6 +41,6 @@ def test_a_kind_the_user_names_must_be_one_the_task_is_learned_on() -> None:
 
 
 @pytest.mark.parametrize("name", list(KINDS.built_in))
-def test_a_kind_has_the_name_it_is_registered_under(name: str) -> None:
+def test_every_model_kind_is_named_as_it_is_registered(name: str) -> None:
     assert kind(name).name == name
     assert kind(name).inference_metrics == KINDS.get(name).metrics

@@ -28,7 +28,7 @@ def test_a_local_folder_loads_as_it_was_saved(saved: Path, llama: LlamaForCausal
     assert all(parameter.requires_grad for parameter in loaded.model.parameters())
 
 
-def test_a_model_not_meant_for_training_is_frozen_and_keeps_its_cache(saved: Path) -> None:
+def test_a_model_loaded_for_inference_is_frozen_and_uses_its_cache(saved: Path) -> None:
     model = load(ModelSpec(source=str(saved), device="cpu"), for_training=False).model
     assert model.config.use_cache
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -59,7 +59,7 @@ def test_the_pad_token_is_not_touched(saved: Path, tokenizer: Any) -> None:
     assert load(ModelSpec(source=str(saved), device="cpu")).processor.pad_token is None
 
 
-def test_the_authors_decoding_defaults_do_not_stay(saved: Path) -> None:
+def test_the_sampling_defaults_of_the_checkpoint_are_removed(saved: Path) -> None:
     GenerationConfig(
         do_sample=True, temperature=0.3, top_p=0.5, repetition_penalty=1.3, eos_token_id=[1, 7]
     ).save_pretrained(saved)
@@ -69,7 +69,7 @@ def test_the_authors_decoding_defaults_do_not_stay(saved: Path) -> None:
     assert config.eos_token_id == [1, 7]
 
 
-def test_missing_weights_are_refused_and_not_made_up(saved: Path) -> None:
+def test_missing_weights_are_rejected_instead_of_initialized(saved: Path) -> None:
     tensors = load_file(saved / "model.safetensors")
     del tensors["model.layers.1.mlp.up_proj.weight"]
     save_file(tensors, saved / "model.safetensors", metadata={"format": "pt"})
@@ -87,7 +87,7 @@ def test_damaged_files_are_model_errors(saved: Path) -> None:
         load(ModelSpec(source=str(saved), device="cpu"))
 
 
-def test_the_tokenizer_alone_is_the_models(saved: Path) -> None:
+def test_a_tokenizer_loaded_alone_matches_the_models_tokenizer(saved: Path) -> None:
     spec = ModelSpec(source=str(saved), device="cpu")
     assert load_tokenizer(spec)("a b").input_ids == load(spec).processor("a b").input_ids
 
@@ -144,6 +144,6 @@ def test_quantization_without_its_package_names_the_extra(saved: Path, monkeypat
         ({"quant_method": "hqq", "nbits": 77}, "hqq"),
     ],
 )
-def test_a_wrong_quantization_is_refused_with_what_is_allowed(saved: Path, asked: Any, message: str) -> None:
+def test_an_invalid_quantization_is_rejected_with_the_allowed_values(saved: Path, asked: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         load(ModelSpec(source=str(saved), device="cpu", quantization=asked))

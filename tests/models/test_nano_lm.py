@@ -82,7 +82,7 @@ def test_two_loads_have_the_same_hash(nano):
     assert file_sha256(fetch_builtin("builtin:nano-lm") / "model.safetensors")
 
 
-def test_its_tokenizer_keeps_small_numbers_whole_and_every_text(nano):
+def test_its_tokenizer_gives_small_numbers_one_token_and_is_lossless(nano):
     tokenizer = nano.processor
     for number in range(100):
         assert len(tokenizer.tokenize(f"{number}")) == len(tokenizer.tokenize(f" {number}")) == 1
@@ -104,7 +104,7 @@ def test_padding_on_the_left_changes_no_answer(nano):
     assert [answer.text for answer in together] == [answer.text for answer in alone]
 
 
-def test_prose_is_predicted_far_better_than_by_word_frequencies_as_the_card_says(nano, measures):
+def test_prose_loss_beats_a_unigram_model_as_the_card_states(nano, measures):
     loss = measures.prose_loss(nano.model, nano.processor, num_tokens=5000)
     unigram = measures.unigram_loss(nano.processor, num_tokens=5000, num_paragraphs=1000)
     assert loss < unigram - 1.5
@@ -115,7 +115,7 @@ def test_prose_is_predicted_far_better_than_by_word_frequencies_as_the_card_says
 @pytest.mark.parametrize(
     ("figure", "sign"), [("additions known", "+"), ("subtractions known", "-"), ("multiplications known", "*")]
 )
-def test_sums_are_known_as_the_card_says(nano, measures, figure, sign):
+def test_sums_are_solved_as_the_card_states(nano, measures, figure, sign):
     share = measures.known_facts(nano.model, nano.processor, sign)
     assert share > 0.9
     assert 100 * share == pytest.approx(claimed(figure), abs=1)

@@ -20,7 +20,7 @@ def hub_is_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
-def test_a_local_folder_is_taken_as_it_is(saved: Path) -> None:
+def test_a_local_folder_is_used_unchanged(saved: Path) -> None:
     found = locate(ModelSpec(source=str(saved)))
     assert found.folder == saved
     assert [path.name for path in found.files] == ["model.safetensors"]
@@ -29,7 +29,7 @@ def test_a_local_folder_is_taken_as_it_is(saved: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Llama-3.2-1B", "meta-llama/Llama-3.2-1B"])
 @pytest.mark.usefixtures("hub_is_away")
-def test_an_unreachable_hub_is_named_with_what_works_without(name: str) -> None:
+def test_an_unreachable_hub_is_reported_with_offline_alternatives(name: str) -> None:
     with pytest.raises(ModelError) as caught:
         locate(ModelSpec(source=name))
     message = str(caught.value)
@@ -40,7 +40,9 @@ def test_an_unreachable_hub_is_named_with_what_works_without(name: str) -> None:
 
 
 @pytest.mark.usefixtures("hub_is_away")
-def test_a_near_miss_of_a_builtin_or_a_folder_is_suggested(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelled_builtin_or_folder_suggests_the_closest_match(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ModelError, match="Did you mean 'builtin:smollm2-135m'"):
         locate(ModelSpec(source="smollm2-135m"))
     with pytest.raises(ModelError, match="did you mean 'builtin:smollm2-135m'"):
@@ -50,7 +52,7 @@ def test_a_near_miss_of_a_builtin_or_a_folder_is_suggested(saved: Path, monkeypa
         locate(ModelSpec(source="tinny"))
 
 
-def test_a_path_that_does_not_exist_never_goes_to_the_hub(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nonexistent_path_is_never_requested_from_the_hub(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "snapshot_download", lambda *args, **kwargs: pytest.fail("asked the hub"))
     with pytest.raises(ModelError, match=r"does not exist; did you mean '.*tiny'"):
         locate(ModelSpec(source=str(saved.parent / "tyny")))
@@ -90,7 +92,7 @@ class FakeHub:
         return str(snapshot)
 
 
-def test_a_hub_model_is_downloaded_without_what_is_not_needed(
+def test_a_hub_model_is_downloaded_without_unneeded_files(
     llama: LlamaForCausalLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     llama.save_pretrained(tmp_path / "repo", max_shard_size="100KB")
@@ -116,7 +118,7 @@ def test_a_hub_model_without_safetensors_is_refused(
         locate(ModelSpec(source="someone/tiny"))
 
 
-def test_a_connection_lost_half_way_is_a_model_error(
+def test_a_connection_lost_during_download_is_a_model_error(
     saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hub = FakeHub(saved, tmp_path / "snapshots")

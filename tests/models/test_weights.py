@@ -80,6 +80,6 @@ def test_pickled_checkpoints_are_refused_with_the_reason(tmp_path: Path) -> None
         weight_files(tmp_path, "tiny")
 
 
-def test_a_folder_without_weights_says_what_was_looked_for(tmp_path: Path) -> None:
+def test_a_folder_without_weights_reports_the_expected_files(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no model\.safetensors"):
         weight_files(tmp_path, "tiny")

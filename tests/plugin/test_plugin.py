@@ -60,7 +60,7 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return folder / "results"
 
 
-def test_every_command_takes_a_foreign_kind(results: Path) -> None:
+def test_every_command_works_with_a_plugin_model_kind(results: Path) -> None:
     done = [record for record in _records(results) if record["status"] == "ok"]
     assert len(done) >= 6
     assert {record["quality_protocol"] for record in done} == {done[0]["quality_protocol"]}
@@ -82,7 +82,7 @@ def test_every_command_takes_a_foreign_kind(results: Path) -> None:
     assert _call("export", results, "--csv", csv).returncode == 0
 
 
-def test_a_foreign_metric_is_limited_preferred_and_shown(results: Path) -> None:
+def test_a_plugin_metric_can_be_limited_preferred_and_shown(results: Path) -> None:
     if results.parent.name.startswith("denoising"):
         pytest.skip("the measurement is taken of regression nets")
     metrics = {r["run_id"]: r["metrics"]["movement"] for r in _records(results) if r["spec"]["purpose"] == "final"}
@@ -108,7 +108,7 @@ def _records(results: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((results / "records").glob("*.json"))]
 
 
-def test_a_foreign_run_is_repeated_to_the_last_digit(results: Path) -> None:
+def test_a_run_with_plugins_is_repeated_exactly(results: Path) -> None:
     final = next(
         record["run_id"]
         for record in _records(results)
@@ -118,7 +118,7 @@ def test_a_foreign_run_is_repeated_to_the_last_digit(results: Path) -> None:
     assert again.returncode == 0, again.stdout + again.stderr
 
 
-def test_a_killed_foreign_study_is_resumed(tmp_path: Path) -> None:
+def test_a_killed_study_with_plugins_is_resumed(tmp_path: Path) -> None:
     study = _write(tmp_path, "denoising", train={"max_steps": 300, "batch_size": 8})
     command = _command("compare", study, "--out", tmp_path / "results", "--threads", 1, "--quiet")
     process = subprocess.Popen(command, env=_environment(PLUGIN), stderr=subprocess.PIPE, text=True)
@@ -134,7 +134,7 @@ def test_a_killed_foreign_study_is_resumed(tmp_path: Path) -> None:
     assert {record["status"] for record in records} == {"ok"}
 
 
-def test_a_foreign_executor_runs_a_study_to_the_same_figures(results: Path, tmp_path: Path) -> None:
+def test_a_plugin_executor_gives_the_same_scores(results: Path, tmp_path: Path) -> None:
     name = "denoising" if results.parent.name.startswith("denoising") else "regression"
     study = _write(tmp_path, name)
     found = _call("compare", study, "--out", tmp_path / "in-turn", "--threads", 1, "--quiet", "--executor", "in-turn")
@@ -148,7 +148,7 @@ def test_a_foreign_executor_runs_a_study_to_the_same_figures(results: Path, tmp_
     assert "did you mean 'in-turn'?" in unknown.stderr
 
 
-def test_a_size_that_is_not_predicted_is_said(tmp_path: Path) -> None:
+def test_an_unsupported_footprint_prediction_is_reported(tmp_path: Path) -> None:
     found = _call("plan", _write(tmp_path, "regression"))
     assert found.returncode == 2
     assert "regression-net" in found.stderr
@@ -164,7 +164,7 @@ def test_a_size_that_is_not_predicted_is_said(tmp_path: Path) -> None:
         ({"task": {"name": "linear-map", "num_row": 3}}, "did you mean 'num_rows'?"),
     ],
 )
-def test_what_does_not_fit_a_foreign_kind_is_said_before_anything_runs(
+def test_settings_incompatible_with_a_plugin_kind_are_rejected_before_running(
     changes: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
     found = _call("compare", _write(tmp_path, "regression", **changes), "--out", tmp_path / "results", "--quiet")
@@ -206,7 +206,7 @@ raises = broken_at_import:ENTRY
 """
 
 
-def test_a_measurement_that_cannot_be_loaded_is_named_before_anything_runs(tmp_path: Path) -> None:
+def test_an_unloadable_measurement_is_reported_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "broken_measure.py").write_text(
         "from peftscope.measures.registry import MeasurementEntry\n"
         "ENTRY = MeasurementEntry(measurement='broken_measure_nowhere:Energy')\n"
@@ -248,7 +248,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("raises", "of package broken-tasks 0.3 cannot be loaded: RuntimeError: no licence key"),
     ],
 )
-def test_a_plug_in_that_breaks_its_contract_is_named(task: str, said: str, broken: Path, tmp_path: Path) -> None:
+def test_a_plugin_that_breaks_its_interface_is_named(task: str, said: str, broken: Path, tmp_path: Path) -> None:
     study = _write(tmp_path, "regression", task={"name": task, "num_rows": 80}, methods=["lora"], include_base=False)
     found = _call("compare", study, "--out", tmp_path / "results", folders=(PLUGIN, broken))
     assert found.returncode in (1, 2)

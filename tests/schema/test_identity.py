@@ -62,14 +62,14 @@ def _with(dotted: str, value: Any) -> RunSpec:
     return RunSpec.model_validate(raw)
 
 
-def test_every_setting_says_what_it_decides() -> None:
+def test_every_setting_declares_which_hashes_it_affects() -> None:
     leaves = dict(_leaves(RunSpec))
     assert all(leaves.values()), [name for name, mark in leaves.items() if mark is None]
     assert set(leaves) == set(CHANGED) | ONLY_VALUE
 
 
 @pytest.mark.parametrize("name", CHANGED)
-def test_a_changed_setting_changes_exactly_what_it_declares(name: str) -> None:
+def test_changing_a_setting_changes_exactly_the_hashes_it_declares(name: str) -> None:
     before, after = _hashes(RUN), _hashes(_with(name, CHANGED[name]))
     changed = {key for key in before if before[key] != after[key]}
     # what decides quality decides the conditions of cost as well: these hold both
@@ -78,7 +78,7 @@ def test_a_changed_setting_changes_exactly_what_it_declares(name: str) -> None:
 
 
 @pytest.mark.parametrize("mark", [QUALITY, COST])
-def test_a_new_setting_with_a_default_changes_no_id_and_no_conditions(mark: Any) -> None:
+def test_a_new_setting_at_its_default_changes_no_hashes(mark: Any) -> None:
     later_train = create_model("TrainSpec", __base__=TrainSpec, later=(Annotated[Literal["no", "yes"], mark], "no"))
     later_run = create_model("RunSpec", __base__=RunSpec, train=(later_train, later_train()))
     for train in ({}, {"max_steps": 7}):
@@ -103,5 +103,5 @@ def _with_models(run: RunSpec) -> dict[str, str]:
         protocol.RunSpec = known  # type: ignore[misc]
 
 
-def test_a_default_that_is_written_out_is_the_same_run() -> None:
+def test_an_explicit_default_gives_the_same_run_id() -> None:
     assert _with("train.max_steps", TrainSpec().max_steps).run_id == RUN.run_id

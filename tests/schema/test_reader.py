@@ -39,7 +39,7 @@ def test_a_good_study_is_read(tmp_path: Path) -> None:
     assert study.methods[1].learning_rates == (1e-4, 5e-4)  # type: ignore[attr-defined]
 
 
-def test_five_mistakes_get_one_message_with_where_what_and_the_nearest_match(tmp_path: Path) -> None:
+def test_one_error_reports_every_mistake_with_location_and_closest_match(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         _read(FIVE_MISTAKES, tmp_path)
     message = str(caught.value)
@@ -76,13 +76,13 @@ def test_five_mistakes_get_one_message_with_where_what_and_the_nearest_match(tmp
         ),
     ],
 )
-def test_what_is_wrong_with_a_study_is_said(text: str, part: str, tmp_path: Path) -> None:
+def test_an_invalid_study_is_rejected_with_the_reason(text: str, part: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"study\.yaml") as caught:
         _read(text, tmp_path)
     assert part in str(caught.value)
 
 
-def test_a_missing_study_names_the_nearest_file(tmp_path: Path) -> None:
+def test_a_missing_study_file_suggests_the_closest_filename(tmp_path: Path) -> None:
     (tmp_path / "demo.yaml").write_text(GOOD)
     with pytest.raises(SpecError, match=r"did you mean .*demo\.yaml"):
         read_study(tmp_path / "dmeo.yaml", vocabulary())

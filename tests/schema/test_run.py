@@ -23,7 +23,7 @@ STUDY = StudySpec(
 )
 
 
-def test_a_study_expands_to_methods_times_rates_times_seeds_and_the_base_once() -> None:
+def test_a_study_expands_to_methods_rates_and_seeds_plus_one_base() -> None:
     runs = expand(STUDY)
     assert len(runs) == 1 + 2 * 3 * 2
     assert len({run.run_id for run in runs}) == len(runs)
@@ -32,23 +32,23 @@ def test_a_study_expands_to_methods_times_rates_times_seeds_and_the_base_once() 
     assert {run.learning_rate for run in runs if run.method.name == "lora"} == {1e-4, 1e-3}
 
 
-def test_the_base_among_the_methods_is_the_base_and_runs_once() -> None:
+def test_a_base_listed_as_a_method_runs_only_once() -> None:
     study = STUDY.model_copy(update={"methods": (MethodSpec(name="base"),), "include_base": False})
     assert [run.method.name for run in expand(study)] == ["base"]
 
 
-def test_adding_a_rate_to_a_study_leaves_the_ids_of_the_others() -> None:
+def test_adding_a_learning_rate_does_not_change_existing_run_ids() -> None:
     methods = (MethodSpec(name="lora", learning_rates=(1e-4, 1e-3, 1e-2)), *STUDY.methods[1:])
     more = expand(STUDY.model_copy(update={"methods": methods}))
     assert {run.run_id for run in expand(STUDY)} < {run.run_id for run in more}
 
 
-def test_a_run_survives_json_with_its_id() -> None:
+def test_a_json_round_trip_preserves_a_run_and_its_id() -> None:
     for run in expand(STUDY):
         assert RunSpec.model_validate_json(run.model_dump_json()).run_id == run.run_id
 
 
-def test_settings_of_the_command_line_are_laid_over_a_run() -> None:
+def test_command_line_settings_override_those_of_a_run() -> None:
     run = override(
         expand(STUDY)[1],
         ["train.max_steps=7", "task.test_size=5", "learning_rate=2e-3", "model.dtype=float32"],
@@ -61,6 +61,6 @@ def test_settings_of_the_command_line_are_laid_over_a_run() -> None:
 @pytest.mark.parametrize(
     "setting", ["train.max_step=7", "train.max_steps=many", "nonsense", "seed.x=1", "train.max_steps=[1"]
 )
-def test_a_setting_that_leads_nowhere_is_refused(setting: str) -> None:
+def test_an_override_with_an_invalid_path_is_rejected(setting: str) -> None:
     with pytest.raises(SpecError, match="--set"):
         override(expand(STUDY)[1], [setting])

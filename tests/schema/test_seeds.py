@@ -25,7 +25,7 @@ RAW = {"name": "a", "model": "builtin:nano-lm", "task": "math", "methods": ["lor
         ([0, 0], "seeds: a seed is listed more than once"),
     ],
 )
-def test_what_is_wrong_with_seeds_is_said_once_and_plainly(given: Any, told: str) -> None:
+def test_invalid_seeds_are_reported_as_exactly_one_problem(given: Any, told: str) -> None:
     with pytest.raises(SpecError) as caught:
         study_from({**RAW, "seeds": given}, vocabulary(), source="study.yaml")
     assert len(caught.value.problems) == 1
@@ -40,6 +40,6 @@ def test_a_plan_of_seeds_is_read_and_written() -> None:
     assert StudySpec.model_validate_json(study.model_dump_json()) == study
 
 
-def test_seeds_of_tuning_are_not_those_of_a_plan() -> None:
+def test_a_seed_plan_may_not_include_the_tuning_seed() -> None:
     with pytest.raises(ValueError, match="is the tuning's, too"):
         StudySpec.model_validate({**RAW, "tuning": {"seed": 4}, "seeds": {"most": 5}})

@@ -49,7 +49,7 @@ def test_a_half_written_file_is_never_read(tmp_path: Path, monkeypatch: pytest.M
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_broken_record_is_set_aside_when_its_run_is_done_again(tmp_path: Path) -> None:
+def test_a_damaged_record_is_moved_aside_when_its_run_is_repeated(tmp_path: Path) -> None:
     path = write_record(tmp_path, _record())
     path.write_text("{")
     write_record(tmp_path, _record())
@@ -57,7 +57,7 @@ def test_a_broken_record_is_set_aside_when_its_run_is_done_again(tmp_path: Path)
     assert path.with_suffix(".unreadable").read_text() == "{"
 
 
-def test_others_may_read_what_is_written_as_the_umask_says(tmp_path: Path) -> None:
+def test_record_file_permissions_follow_the_umask(tmp_path: Path) -> None:
     path = write_record(tmp_path, _record())
     plain = tmp_path / "plain"
     plain.write_text("")
@@ -78,7 +78,7 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
         write_record(tmp_path / "file", _record())
 
 
-def test_failures_are_rows_like_any_other() -> None:
+def test_failed_runs_are_ordinary_rows_of_the_frame() -> None:
     frame = frame_of([_record("oom"), _record("ok", metrics={"test_score": 0.5})])
     assert list(frame["status"]) == ["oom", "ok"]
     assert frame["test_score"].isna().tolist() == [True, False]

@@ -9,7 +9,7 @@ from peftscope.study.comparison import comparison_of
 from pretend_study import ACCURACY, make_study
 
 
-def test_the_document_of_a_tuned_study_says_that_rates_were_chosen(
+def test_the_json_of_a_tuned_study_reports_rates_as_chosen(
     tmp_path: Path,
 ) -> None:
     study = make_study(tmp_path, {"base": 0.1, "oft": 0.5}, study={"name": "s", "tuning": {"trials": 2}})

@@ -29,7 +29,7 @@ def _record(method: str = "lora", *, data: str = "one", cpu: str = "EPYC", **par
     )  # fmt: skip
 
 
-def test_trials_are_no_part_of_the_verdict_and_the_tuning_is_found(tmp_path: Path) -> None:
+def test_the_verdict_excludes_trials_and_the_tuning_is_found(tmp_path: Path) -> None:
     make_study(tmp_path / "demo", SHARES, study={"tuning": {"trials": 3}})
     found = results_of(tmp_path / "demo")
     assert set(found.runs["purpose"]) == {"final"}
@@ -43,7 +43,7 @@ def test_trials_are_no_part_of_the_verdict_and_the_tuning_is_found(tmp_path: Pat
     assert found.notes == ()
 
 
-def test_learning_rates_conditions_and_repeated_seeds_are_candidates_of_their_own() -> None:
+def test_different_learning_rates_conditions_and_repeated_seeds_are_separate_candidates() -> None:
     rates = [_record(rate=1e-3), _record(rate=1e-4), _record("ia3")]
     assert set(distinct_names(rates).values()) == {"lora lr 0.001", "lora lr 0.0001", "ia3"}
     seeds = [_record(seed=0), _record(seed=1)]
@@ -54,7 +54,7 @@ def test_learning_rates_conditions_and_repeated_seeds_are_candidates_of_their_ow
     assert set(distinct_names(twice).values()) == {f"lora run {r.run_id[:8]}" for r in twice}
 
 
-def test_a_learning_rate_chosen_on_the_test_split_is_warned_of(tmp_path: Path) -> None:
+def test_choosing_a_learning_rate_on_the_test_split_causes_a_warning(tmp_path: Path) -> None:
     two = {"learning_rates": [1e-3, 1e-4]}
     methods = [{"name": "lora", **two}, {"name": "ia3", "label": "mine lr x", **two}]
     make_study(tmp_path / "demo", {"lora": 0.5, "mine lr x": 0.4}, study={"methods": methods})
@@ -66,7 +66,7 @@ def test_a_learning_rate_chosen_on_the_test_split_is_warned_of(tmp_path: Path) -
     assert results_of(tmp_path / "other").notes == ()
 
 
-def test_runs_a_study_no_longer_asks_for_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_runs_no_longer_in_the_study_are_excluded_and_counted(tmp_path: Path) -> None:
     make_study(tmp_path / "demo", SHARES)
     write_record(tmp_path / "demo", _record("oft", metrics={"test_score": 0.9}))
     found = results_of(tmp_path / "demo")
@@ -81,7 +81,7 @@ def test_runs_still_to_do_are_counted(tmp_path: Path) -> None:
     assert results_of(tmp_path / "demo").notes == ("1 run of the study still to do: 'peftscope compare' does them",)
 
 
-def test_a_study_is_found_by_its_file_and_a_changed_file_is_said(
+def test_a_study_is_found_by_file_and_file_changes_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -106,7 +106,7 @@ def test_two_tasks_are_never_judged_together(tmp_path: Path) -> None:
     assert found.notes == ("1 run of own-data on m left out: math on m has more",)
 
 
-def test_times_of_another_machine_are_left_out_unless_asked_for(tmp_path: Path) -> None:
+def test_times_from_another_machine_are_excluded_unless_requested(tmp_path: Path) -> None:
     records = [_record(), _record("oft"), _record("ia3", cpu="Xeon")]
     a_study_folder(tmp_path / "two", records=records)
     found = results_of(tmp_path / "two")
@@ -118,7 +118,7 @@ def test_times_of_another_machine_are_left_out_unless_asked_for(tmp_path: Path) 
     assert both.verdict.candidate("ia3").metrics["train_time_s"].mean == 10.0
 
 
-def test_a_damaged_record_is_left_out_and_said(tmp_path: Path) -> None:
+def test_a_damaged_record_is_excluded_and_reported(tmp_path: Path) -> None:
     make_study(tmp_path / "demo", SHARES)
     broken = tmp_path / "demo/records/0000.json"
     broken.write_text("{")
@@ -131,7 +131,7 @@ def test_a_damaged_record_is_left_out_and_said(tmp_path: Path) -> None:
         results_of(tmp_path / "demo")
 
 
-def test_what_a_card_says_of_a_method_is_what_decisions_rest_on() -> None:
+def test_recommendations_use_the_traits_on_the_method_cards() -> None:
     traits = traits_by_name()
     assert (traits["rslora"].variant_of, traits["rslora"].settings) == ("lora", {"use_rslora": True})
     assert traits["lora-fa"].optimizer == "lora-fa"

@@ -119,7 +119,7 @@ def answers(task, split):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_kept_task_is_the_task_though_its_source_is_gone(case, tmp_path, tiny_llama):
+def test_a_cached_task_is_unchanged_even_without_its_data_source(case, tmp_path, tiny_llama):
     task, cached = keep_and_forget(case, tmp_path)
     for seed in (0, 7):
         assert same_batches(islice(task.batches(seed), 50), islice(cached.batches(seed), 50))
@@ -142,19 +142,19 @@ def test_a_kept_task_is_the_task_though_its_source_is_gone(case, tmp_path, tiny_
         assert len({o.score for o in scores}) > 1
 
 
-def test_warnings_of_what_was_cut_and_dropped_are_kept(tmp_path):
+def test_warnings_about_truncated_and_dropped_rows_are_cached(tmp_path):
     _, cached = keep_and_forget("all tokens, cut and dropped", tmp_path)
     assert any("dropped" in warning for warning in cached.warnings())
     assert any("cut off" in warning for warning in cached.warnings())
 
 
-def test_nothing_that_is_kept_can_run_code(tmp_path):
+def test_the_cache_contains_no_executable_file_formats(tmp_path):
     spec, context = made("formulas", tmp_path)
     folder = cache_task(create(spec, TaskContext(**context)), tmp_path / "cache")
     assert {path.suffix for path in folder.rglob("*")} == {".json", ".jsonl", ".arrow"}
 
 
-def test_a_run_imports_no_generator_before_an_answer_needs_its_check(tmp_path):
+def test_a_run_imports_no_generator_until_an_answer_needs_checking(tmp_path):
     spec, context = made("formulas", tmp_path)
     spec = with_options(spec, general_tokens=50)
     cached = cache_task(create(spec, TaskContext(**context)), tmp_path / "cache")
@@ -189,7 +189,7 @@ print([name for name in opened if name.endswith("data.jsonl")])
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
 
 
-def test_token_ids_are_mapped_and_not_read(tmp_path):
+def test_cached_token_ids_are_memory_mapped(tmp_path):
     _, cached = keep_and_forget("own rows", tmp_path)
     maps = Path("/proc/self/maps")
     if not maps.exists():
@@ -205,7 +205,7 @@ def general(tmp_path):
     return path
 
 
-def test_general_text_is_kept_and_its_baseline_stays_valid(tmp_path, general, tiny_llama):
+def test_general_text_is_cached_and_its_baseline_remains_valid(tmp_path, general, tiny_llama):
     spec, context = made("own rows", tmp_path)
     spec = with_options(spec, general_text=str(general), general_tokens=200)
     task = create(spec, TaskContext(**context))
@@ -222,7 +222,7 @@ def test_general_text_is_kept_and_its_baseline_stays_valid(tmp_path, general, ti
     assert cache_task(task, tmp_path / "cache") != cached, "another text is another folder"
 
 
-def test_another_text_than_was_kept_is_read(tmp_path, general):
+def test_a_general_text_other_than_the_cached_one_is_read(tmp_path, general):
     spec, context = made("own rows", tmp_path)
     folder = cache_task(create(with_options(spec, general_tokens=50), TaskContext(**context)), tmp_path / "cache")
     asked = with_options(spec, general_text=str(general), general_tokens=60)
@@ -231,7 +231,7 @@ def test_another_text_than_was_kept_is_read(tmp_path, general):
     assert create(spec, TaskContext(**context), cached=folder).retention() is None
 
 
-def test_the_same_data_are_kept_once_and_other_data_apart(tmp_path):
+def test_equal_data_are_cached_once_and_different_data_separately(tmp_path):
     spec, context = made("own rows", tmp_path)
     first = cache_task(create(spec, TaskContext(**context)), tmp_path / "cache")
     written = (first / "manifest.json").stat().st_mtime_ns
@@ -274,7 +274,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_folder_is_mended_by_who_keeps_the_task_again(damage, tmp_path):
+def test_caching_a_task_again_repairs_a_damaged_cache_folder(damage, tmp_path):
     spec, context = made("own rows", tmp_path)
     task = create(spec, TaskContext(**context))
     folder = cache_task(task, tmp_path / "cache")
@@ -295,7 +295,7 @@ def test_a_run_rebuilds_the_task_from_a_damaged_cache_and_warns(damage, tmp_path
     assert again.fingerprint() == task.fingerprint()
 
 
-def test_data_that_changed_do_not_slip_in_for_damaged_ones(tmp_path):
+def test_changed_data_are_not_silently_substituted_for_a_damaged_cache(tmp_path):
     spec, context = made("own rows", tmp_path)
     folder = cache_task(create(spec, TaskContext(**context)), tmp_path / "cache")
     empty(folder)
@@ -307,14 +307,14 @@ def test_data_that_changed_do_not_slip_in_for_damaged_ones(tmp_path):
         create(spec, TaskContext(**context), cached=folder)
 
 
-def test_other_limits_than_it_was_kept_with_are_not_taken(tmp_path):
+def test_a_cached_task_is_rejected_under_different_limits(tmp_path):
     spec, context = made("own rows", tmp_path)
     folder = cache_task(create(spec, TaskContext(**context)), tmp_path / "cache")
     with pytest.raises(AssertionError, match="other options or limits"):
         create(with_options(spec, max_length=100), TaskContext(**context), cached=folder)
 
 
-def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_partial_cache(tmp_path, monkeypatch):
     def fill(examples, encoded):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -328,7 +328,7 @@ def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path, monkeypat
     assert cache_task(task, tmp_path / "cache").is_dir()
 
 
-def test_a_cache_that_cannot_be_written_to_is_named(tmp_path):
+def test_an_unwritable_cache_folder_is_reported(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot be written to"):
         cache_task(RegressionTask(), tmp_path / "file" / "cache")
@@ -352,7 +352,7 @@ def keep_counted(folder):
     cache_task(task, folder / "cache")
 
 
-def test_two_processes_at_once_keep_once(tmp_path):
+def test_concurrent_processes_cache_a_task_only_once(tmp_path):
     fork = multiprocessing.get_context("fork")
     processes = [fork.Process(target=keep_counted, args=(tmp_path,)) for _ in range(3)]
     for process in processes:
@@ -382,7 +382,7 @@ LANGUAGE = TaskEntry(task="tasks.test_caching:LanguagePlugIn", options="peftscop
 
 
 @pytest.mark.parametrize("name", ["PLAIN", "LANGUAGE"])
-def test_a_plug_in_that_knows_nothing_of_keeping_works(name, tmp_path, monkeypatch):
+def test_a_plugin_task_without_caching_support_still_works(name, tmp_path, monkeypatch):
     point = EntryPoint("plug-in", f"tasks.test_caching:{name}", registry.TASKS.group)
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
     spec, context = TaskSpec(name="plug-in", options={"max_length": 200}), TaskContext(processor=tiny_tokenizer())
@@ -393,7 +393,7 @@ def test_a_plug_in_that_knows_nothing_of_keeping_works(name, tmp_path, monkeypat
     assert again.fingerprint() == task.fingerprint()
 
 
-def test_a_task_with_a_check_that_cannot_be_kept_is_made_anew(tmp_path, monkeypatch):
+def test_a_task_whose_check_cannot_be_cached_is_rebuilt(tmp_path, monkeypatch):
     monkeypatch.setattr(Check, "literal", lambda self: None)
     spec, context = made("formulas", tmp_path)
     task = create(spec, TaskContext(**context))
@@ -413,7 +413,7 @@ def test_a_task_with_a_check_that_cannot_be_kept_is_made_anew(tmp_path, monkeypa
         ({"a": np.zeros(2)}, None),
     ],
 )
-def test_an_entry_is_kept_if_it_can_be_read_again_as_it_was(entry, text):
+def test_a_check_entry_is_cached_only_if_it_round_trips(entry, text):
     assert Check(None, entry).literal() == text
 
 
@@ -434,7 +434,7 @@ def large(num_rows):
     return examples, encoded
 
 
-def test_a_large_data_set_is_loaded_in_a_moment(tmp_path):
+def test_a_large_cached_dataset_loads_quickly(tmp_path):
     options, context = OwnDataOptions(**OWN, general_tokens=0), TaskContext(processor=Silent())
     examples, encoded = large(50_000)
     template = OwnDataTask.__new__(OwnDataTask)

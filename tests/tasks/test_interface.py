@@ -8,7 +8,7 @@ from tasks.toy import DenoisingTask, RegressionTask
 
 
 @pytest.mark.parametrize("make", [RegressionTask, DenoisingTask])
-def test_a_task_without_text_trains_through_the_contract(make):
+def test_a_task_without_text_trains_through_the_task_interface(make):
     task = make()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

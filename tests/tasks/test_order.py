@@ -30,7 +30,7 @@ def test_only_the_last_batch_of_an_epoch_is_smaller():
         assert [len(b) for b in epoch] == [4] * 100 + [3]
 
 
-def test_one_seed_repeats_and_two_seeds_differ():
+def test_equal_seeds_repeat_the_order_and_different_seeds_change_it():
     assert epochs(2, seed=1) == epochs(2, seed=1)
     assert epochs(2, seed=1) != epochs(2, seed=2)
 
@@ -40,7 +40,7 @@ def test_epochs_differ():
     assert first != second
 
 
-def test_no_global_random_state_is_read_or_changed():
+def test_ordering_neither_reads_nor_changes_the_global_rng_state():
     states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     first = epochs(1)
     assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
@@ -49,7 +49,7 @@ def test_no_global_random_state_is_read_or_changed():
         assert epochs(1) == first
 
 
-def test_length_does_not_tell_the_position():
+def test_sample_length_does_not_correlate_with_batch_position():
     """Over 200 seeds the mean correlation has a standard error of 0.007; sorting would give 1."""
     found = []
     for seed in range(200):
@@ -59,7 +59,7 @@ def test_length_does_not_tell_the_position():
     assert abs(np.mean(found)) < 0.03
 
 
-def test_the_partial_batch_is_not_made_of_the_shortest_or_longest():
+def test_the_partial_batch_is_not_just_the_shortest_or_longest_samples():
     means = [np.mean([LENGTHS[i] for i in epochs(1, seed=seed)[0][-1]]) for seed in range(200)]
     assert abs(np.mean(means) - np.mean(LENGTHS)) < 20
 

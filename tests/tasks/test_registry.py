@@ -16,7 +16,7 @@ from peftscope.tasks.text.options import MathOptions, OwnDataOptions
 from tiny import tiny_tokenizer
 
 
-def test_the_built_in_tasks():
+def test_the_built_in_tasks_are_registered():
     assert {"math", "own-data"} <= set(task_names())
     assert options_model("math") is MathOptions
     assert options_model("own-data") is OwnDataOptions
@@ -31,7 +31,7 @@ def test_names_and_options_are_read_without_torch():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
-def test_an_unknown_task_names_the_nearest():
+def test_an_unknown_task_suggests_the_closest_name():
     with pytest.raises(SpecError, match=r"unknown task 'maths'; did you mean 'math'\?"):
         options_model("maths")
 
@@ -44,7 +44,7 @@ def test_every_wrong_option_is_named_at_once():
     assert "did you mean 'source'" in str(caught.value)
 
 
-def test_a_plug_in_is_found_and_cannot_take_a_built_in_name(monkeypatch):
+def test_a_plugin_task_is_found_but_cannot_replace_a_built_in(monkeypatch):
     points = [
         EntryPoint("toy", "tasks.test_registry:TOY", registry.TASKS.group),
         EntryPoint("math", "tasks.test_registry:TOY", registry.TASKS.group),

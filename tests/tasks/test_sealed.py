@@ -14,7 +14,7 @@ from peftscope.tasks.sealed import sealed
 from tasks.toy import RegressionTask
 
 
-def test_every_way_to_the_test_split_is_closed_and_every_other_open() -> None:
+def test_sealing_blocks_all_access_to_the_test_split_only() -> None:
     task = RegressionTask()
     closed, model = sealed(task), nn.Linear(4, 4)
     ways = {
@@ -37,7 +37,7 @@ def test_every_way_to_the_test_split_is_closed_and_every_other_open() -> None:
     assert (closed.name, closed.version, closed.unit) == (task.name, task.version, task.unit)
 
 
-def test_every_method_of_the_contract_reaches_the_sealed_task() -> None:
+def test_the_sealed_task_forwards_every_method_of_the_interface() -> None:
     class Telling(RegressionTask):
         def __getattribute__(self, name: str) -> Any:
             asked.append(name)

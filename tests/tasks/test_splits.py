@@ -19,13 +19,13 @@ def test_equal_keys_stay_together():
     assert not any(a & b for a, b in combinations(where, 2))
 
 
-def test_one_seed_repeats_and_two_differ():
+def test_equal_seeds_repeat_the_split_and_different_seeds_change_it():
     keys = [str(i) for i in range(100)]
     assert seeded_split(keys, [10], 1) == seeded_split(keys, [10], 1) != seeded_split(keys, [10], 2)
     assert sample(100, 10, 1) == sample(100, 10, 1) != sample(100, 10, 2)
 
 
-def test_sizes_are_counts_or_shares():
+def test_split_sizes_are_counts_or_fractions():
     assert num_wanted(7, 100, default=3) == 7
     assert num_wanted(0.25, 100, default=3) == 25
     assert num_wanted(None, 100, default=3) == 3

@@ -47,7 +47,7 @@ def test_the_loop_trains_tasks_without_tokens(task: ToyTask) -> None:
     assert {o.example_id for o in outcomes} == {str(i) for i in range(task.size("test"))}
 
 
-def test_what_a_method_does_after_a_step_is_done_after_every_step() -> None:
+def test_the_after_step_hook_is_called_after_every_step() -> None:
     seen: list[int] = []
     _train(RegressionTask(), max_steps=7, hooks=Hooks(after_step=seen.append))
     assert seen == [1, 2, 3, 4, 5, 6, 7]
@@ -65,7 +65,7 @@ class _Recording(RegressionTask):
         return super().loss(model, batch)
 
 
-def test_steps_done_are_steps_planned_and_the_exact_multiset_of_samples_is_drawn() -> None:
+def test_training_runs_the_planned_steps_and_draws_every_sample_equally_often() -> None:
     task = _Recording()  # 18 samples in batches of 4: five steps an epoch, the last of two
     _, result = _train(task, max_steps=10)
     assert result.steps_done == 10
@@ -73,7 +73,7 @@ def test_steps_done_are_steps_planned_and_the_exact_multiset_of_samples_is_drawn
     assert Counter(task.drawn) == dict.fromkeys(range(18), 2)
 
 
-def test_two_seeds_change_batch_order_and_one_seed_repeats_bit_for_bit() -> None:
+def test_different_seeds_change_the_batch_order_and_equal_seeds_repeat_exactly() -> None:
     runs = []
     for seed in (0, 1, 0):
         task = _Recording()
@@ -113,7 +113,7 @@ def test_a_sleep_in_scoring_leaves_train_time_unchanged() -> None:
     assert result.train_time_s < elapsed - 0.4 + 0.02
 
 
-def test_accumulated_micro_batches_give_the_gradient_of_the_mean_over_all_labels() -> None:
+def test_gradient_accumulation_gives_the_gradient_of_the_full_batch() -> None:
     task, model = RegressionTask(), nn.Linear(4, 4)
     pieces = [{"x": task.x[:1], "y": task.y[:1]}, {"x": task.x[1:8], "y": task.y[1:8]}]
     whole = {"x": task.x[:8], "y": task.y[:8]}
@@ -151,7 +151,7 @@ def test_slow_data_and_slow_progress_leave_train_time_unchanged() -> None:
     assert result.train_time_s < 0.15
 
 
-def test_weights_the_last_step_blew_up_end_the_run_as_diverged() -> None:
+def test_non_finite_weights_after_the_last_step_count_as_divergence() -> None:
     model = nn.Linear(4, 4)
     optimizer = torch.optim.SGD(model.parameters(), lr=math.inf)
     with pytest.raises(Diverged, match="not finite"):
@@ -165,7 +165,7 @@ def test_weights_the_last_step_blew_up_end_the_run_as_diverged() -> None:
         ).run()
 
 
-def test_a_penalty_on_the_live_graph_has_weight_one_whatever_the_accumulation() -> None:
+def test_the_penalty_gradient_does_not_depend_on_gradient_accumulation() -> None:
     task, seen = RegressionTask(), []
     whole = {"x": task.x[:8], "y": task.y[:8]}
     pieces = [{"x": task.x[:2], "y": task.y[:2]}, {"x": task.x[2:8], "y": task.y[2:8]}]
@@ -215,14 +215,14 @@ def test_a_non_finite_loss_ends_the_run_as_diverged_with_its_curve(bad: float) -
     assert len(result.curve) == 6
 
 
-def test_a_loss_that_explodes_and_stays_there_ends_the_run_as_diverged() -> None:
+def test_a_loss_that_stays_very_high_counts_as_divergence() -> None:
     task, model = _Exploding(iter([1.0] * 12 + [1e4] * 50)), nn.Linear(4, 4)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     with pytest.raises(Diverged, match="lower learning rate"):
         Fit(model, task, TrainSpec(max_steps=60), optimizer=optimizer, seed=0, result=FitResult()).run()
 
 
-def test_one_high_loss_is_not_divergence() -> None:
+def test_a_single_high_loss_does_not_count_as_divergence() -> None:
     task, model = _Exploding(iter([1.0] * 12 + [1e4] + [1.0] * 50)), nn.Linear(4, 4)
     result = FitResult()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)

@@ -29,7 +29,7 @@ class Newer(Older):
         self.newer_options = activation_checkpointing_kwargs
 
 
-def test_checkpointing_is_switched_on_under_either_name() -> None:
+def test_gradient_checkpointing_is_enabled_through_either_method_name() -> None:
     older, newer = Older(), Newer()
     prepare(older, ASKED)
     prepare(newer, ASKED)
@@ -37,7 +37,7 @@ def test_checkpointing_is_switched_on_under_either_name() -> None:
     assert not hasattr(newer, "options")
 
 
-def test_a_model_without_checkpointing_is_refused_only_where_it_is_asked_for() -> None:
+def test_a_model_without_checkpointing_is_rejected_only_if_checkpointing_is_requested() -> None:
     prepare(object(), TrainSpec())
     with pytest.raises(MethodRefused, match="object has no activation checkpointing"):
         prepare(object(), ASKED)

@@ -63,14 +63,14 @@ def test_the_best_rate_is_found_from_far_away_and_bracketed(effort: Effort, best
 
 
 @pytest.mark.parametrize("effort", EFFORTS.values(), ids=list(EFFORTS))
-def test_a_divergence_above_closes_that_side_and_is_kept_away_from(effort: Effort) -> None:
+def test_divergence_at_a_higher_rate_closes_the_upper_bracket_side(effort: Effort) -> None:
     choice, _, _ = _unfold(_valley(3.0, cliff=1.5), effort)
     assert choice is not None
     assert (choice.index, choice.edge) == (1, None)
     assert choice.rate < rate_at(1)
 
 
-def test_a_best_rate_beyond_the_offer_is_said_to_lie_beyond() -> None:
+def test_a_best_rate_beyond_the_trial_budget_is_flagged_as_edge() -> None:
     effort = EFFORTS["quick"]
     falling, seen, _ = _unfold(lambda place, seed, at_end: -place, effort)
     assert falling is not None
@@ -82,7 +82,7 @@ def test_a_best_rate_beyond_the_offer_is_said_to_lie_beyond() -> None:
     assert rising.edge == "lowest"
 
 
-def test_a_rate_that_diverges_with_one_seed_of_two_is_not_chosen() -> None:
+def test_a_rate_that_diverges_with_either_seed_is_not_chosen() -> None:
     def loss(place: float, seed: int, at_end: bool) -> float:
         return math.inf if seed == 1 and place >= 2 else 1 + 0.05 * (place - 2) ** 2
 
@@ -92,20 +92,20 @@ def test_a_rate_that_diverges_with_one_seed_of_two_is_not_chosen() -> None:
     assert choice.edge is None
 
 
-def test_where_every_trial_fails_nothing_is_chosen_and_the_search_ends() -> None:
+def test_if_every_trial_fails_the_search_ends_without_a_choice() -> None:
     choice, seen, _ = _unfold(lambda place, seed, at_end: math.inf, EFFORTS["standard"])
     assert choice is None
     assert len(seen.rung) == 8
     assert not seen.end
 
 
-def test_where_trials_fail_after_the_rung_alone_the_search_goes_down_and_ends() -> None:
+def test_if_all_full_trials_fail_the_search_ends_without_a_choice() -> None:
     choice, seen, _ = _unfold(lambda place, seed, at_end: math.inf if at_end else place**2, EFFORTS["standard"])
     assert choice is None
     assert len(seen.end) == EFFORTS["standard"].num_full
 
 
-def test_scores_that_contradict_losses_beyond_their_noise_decide() -> None:
+def test_scores_override_losses_when_they_differ_beyond_noise() -> None:
     def scores(place: int) -> float:
         return max(0.0, 0.8 - 0.2 * abs(place - 1))
 
@@ -119,6 +119,6 @@ def test_scores_that_contradict_losses_beyond_their_noise_decide() -> None:
     assert not even.by_score
 
 
-def test_rates_of_all_methods_lie_on_one_lattice() -> None:
+def test_learning_rates_of_all_methods_lie_on_one_grid() -> None:
     assert [rate_at(index) for index in range(-16, -11)] == [1e-4, 1.8e-4, 3.2e-4, 5.6e-4, 1e-3]
     assert all(start_index(rate_at(index)) == index for index in range(-40, 9))

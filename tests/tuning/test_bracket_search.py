@@ -82,7 +82,7 @@ def _steps(starts: list[Job]) -> int:
 
 
 @pytest.mark.parametrize("effort", list(EFFORTS))
-def test_no_method_gets_more_than_the_offer_and_all_are_bracketed(effort: str) -> None:
+def test_every_method_is_bracketed_within_its_trial_budget(effort: str) -> None:
     scheduler, made = _unfold(_study(tuning={"effort": effort}), _record)
     offer = EFFORTS[effort]
     for tuning in scheduler.tunings():
@@ -95,7 +95,7 @@ def test_no_method_gets_more_than_the_offer_and_all_are_bracketed(effort: str) -
         assert tuning.learning_rate == pytest.approx(BEST[tuning.method], rel=0.35)
 
 
-def test_final_runs_take_the_chosen_rate_and_seeds_no_trial_saw() -> None:
+def test_final_runs_use_the_chosen_rate_and_fresh_seeds() -> None:
     scheduler, made = _unfold(_study(), _record)
     finals = [s.run for s in made if s.run.purpose == "final" and s.run.learning_rate is not None]
     assert len(finals) == 6
@@ -104,7 +104,7 @@ def test_final_runs_take_the_chosen_rate_and_seeds_no_trial_saw() -> None:
     assert not {r.seed for r in finals} & {s.run.seed for s in made if s.run.purpose == "trial"}
 
 
-def test_the_best_short_trial_goes_on_from_its_rung() -> None:
+def test_the_best_short_trial_continues_from_its_rung() -> None:
     _, made = _unfold(_study(), _record)
     stages: dict[str, list[int | None]] = {}
     for start in made:
@@ -117,7 +117,7 @@ def test_the_best_short_trial_goes_on_from_its_rung() -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 24, 3))
-def test_a_killed_study_ends_with_the_same_trials_and_choice(cut: int) -> None:
+def test_a_resumed_study_ends_with_the_same_trials_and_choice(cut: int) -> None:
     study = _study()
     whole, made = _unfold(study, _record)
     records: dict[str, RunRecord] = {}
@@ -141,12 +141,12 @@ def test_a_killed_study_ends_with_the_same_trials_and_choice(cut: int) -> None:
 
 
 @pytest.mark.parametrize("shuffle", range(5))
-def test_the_order_in_which_trials_end_changes_nothing(shuffle: int) -> None:
+def test_the_order_in_which_trials_end_does_not_change_the_tuning(shuffle: int) -> None:
     first = _unfold(_study(), _record)[0].tunings()
     assert _unfold(_study(), _record, shuffle)[0].tunings() == first
 
 
-def test_settings_searched_beside_the_rate_share_the_offer() -> None:
+def test_settings_searched_beside_the_rate_share_its_trial_budget() -> None:
     study = _study(methods=["lora", {"name": "vera", "search": {"r": [64, 128, 256]}}])
     scheduler, made = _unfold(study, _record)
     tuning = next(t for t in scheduler.tunings() if t.method == "vera")
@@ -159,7 +159,7 @@ def test_settings_searched_beside_the_rate_share_the_offer() -> None:
     assert {run.method.knobs["r"] for run in finals} == {256}
 
 
-def test_a_method_refused_at_its_first_trials_is_not_tried_on() -> None:
+def test_a_method_refused_in_its_first_trials_gets_no_more_trials() -> None:
     def world(start: Job) -> RunRecord:
         return _record(start, status="refused") if start.run.method.name == "oft" else _record(start)
 
@@ -182,7 +182,7 @@ def test_a_trial_that_is_always_killed_counts_as_failed() -> None:
     assert all(kills.count(run_id) >= 3 for run_id in kills)
 
 
-def test_a_training_too_short_for_a_rung_is_tuned_by_its_end() -> None:
+def test_a_training_too_short_for_rungs_is_tuned_by_full_trials() -> None:
     def world(start: Job) -> RunRecord:
         assert start.until is None
         return _record(start)
@@ -191,7 +191,7 @@ def test_a_training_too_short_for_a_rung_is_tuned_by_its_end() -> None:
     assert all(tuning.is_bracketed for tuning in scheduler.tunings())
 
 
-def test_what_is_expected_counts_down_to_what_there_was() -> None:
+def test_the_predicted_number_of_runs_converges_to_the_actual_number() -> None:
     scheduler = scheduler_for(_study())
     assert isinstance(scheduler, TunedScheduler)
     expected = scheduler.num_runs
@@ -212,12 +212,12 @@ def test_what_is_expected_counts_down_to_what_there_was() -> None:
         ({"seed": 0}, "scored on the seed it was tuned with"),
     ],
 )
-def test_a_tuning_that_cannot_be_fair_is_an_error(tuning: dict[str, object], said: str) -> None:
+def test_unfair_tuning_settings_are_errors(tuning: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         _study(tuning=tuning)
 
 
-def test_no_tuning_seed_of_an_effort_is_a_final_seed() -> None:
+def test_final_seeds_may_not_include_tuning_seeds_of_the_effort() -> None:
     assert TuningSpec().seeds == (1000, 1001)
     with pytest.raises(ValidationError, match="seed 1001 is the tuning's"):
         _study(seeds=[0, 1001])

@@ -53,18 +53,18 @@ def _seeds(records: Mapping[str, RunRecord]) -> dict[str, int]:
     return {name: names.count(name) for name in dict.fromkeys(names)}
 
 
-def test_a_list_of_seeds_is_run_by_every_method() -> None:
+def test_every_method_runs_every_listed_seed() -> None:
     study = StudySpec.model_validate({**STUDY, "seeds": [4, 5]})
     assert _seeds(_work_off(study)) == {"base": 1, "lora": 2, "ia3": 2, "vera": 2, "oft": 2}
 
 
-def test_more_seeds_go_to_those_between_which_they_decide() -> None:
+def test_extra_seeds_go_to_methods_not_yet_significantly_different() -> None:
     found = _seeds(_work_off(StudySpec.model_validate(STUDY)))
     assert found["vera"] == found["oft"] == 3
     assert found["lora"] == found["ia3"] > 3
 
 
-def test_a_study_that_was_killed_gives_the_same_seeds_whenever_it_was() -> None:
+def test_a_study_killed_at_any_point_resumes_with_the_same_seeds() -> None:
     study = StudySpec.model_validate(STUDY)
     whole = _work_off(study)
     for at_most in range(len(whole)):
@@ -82,7 +82,7 @@ def test_a_study_that_was_killed_gives_the_same_seeds_whenever_it_was() -> None:
         assert records.keys() == whole.keys()
 
 
-def test_where_a_study_stands_tells_what_more_it_needs() -> None:
+def test_the_study_status_lists_the_seeds_still_to_run() -> None:
     study = StudySpec.model_validate(STUDY)
     first = _work_off(study, 13)
     standing = study_progress(study, first)

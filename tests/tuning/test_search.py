@@ -91,7 +91,7 @@ def _trials(starts: list[Job], method: str = "lora") -> dict[float, list[int | N
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3, 4, 5, 8, 12])
-def test_every_method_is_offered_the_same_number_of_trials(trials: int) -> None:
+def test_every_method_gets_the_same_number_of_trials(trials: int) -> None:
     study = _study(
         methods=["lora", "oft", "ia3", {"name": "vera", "search": {"r": [64, 256]}}], tuning={"trials": trials}
     )
@@ -113,7 +113,7 @@ def test_four_trials_are_three_grid_points_and_one_follow_up() -> None:
     assert first[1] < rates[3] < first[2] or rates[3] > first[2]
 
 
-def test_more_trials_grow_beyond_an_edge_and_refine_inside() -> None:
+def test_further_trials_extend_beyond_an_edge_or_refine_inside() -> None:
     falling = [Point(1e-4, 3.0), Point(1e-3, 2.0), Point(1e-2, 1.0)]
     assert next_rate(falling, 10).rate == pytest.approx(1e-1)
     assert next_rate([Point(p.rate, -p.loss) for p in falling], 10).rate == pytest.approx(1e-5)
@@ -122,19 +122,19 @@ def test_more_trials_grow_beyond_an_edge_and_refine_inside() -> None:
     assert 1e-3 < inside.rate < 1e-2
 
 
-def test_a_rate_that_failed_is_an_end_the_search_does_not_grow_beyond() -> None:
+def test_the_search_never_extends_beyond_a_failed_learning_rate() -> None:
     proposal = next_rate([Point(1e-4, 3.0), Point(1e-3, 1.0), Point(1e-2, math.inf)], 10)
     assert 1e-4 < proposal.rate < 1e-2
     assert next_rate([Point(1e-3, math.inf), Point(1e-2, math.inf)], 10).rate == pytest.approx(1e-4)
 
 
-def test_the_leader_and_the_next_higher_rates_are_carried_through_the_decay() -> None:
+def test_the_best_rate_and_the_next_higher_one_survive_the_rung() -> None:
     assert survivors([(1e-4, 1.0), (1e-3, 2.0), (1e-2, 3.0), (1e-1, 9.0)]) == {0, 1}
     assert survivors([(1e-4, 0.5), (1e-3, 0.4), (1e-2, 9.0), (1e-5, 0.45)]) == {1, 2}
     assert survivors([(1e-4, 2.0), (1e-3, 1.0)]) == {1}
 
 
-def test_the_best_rate_after_the_decay_is_found_although_another_led_before_it() -> None:
+def test_the_final_best_rate_is_found_although_another_led_earlier() -> None:
     study = _study(tuning={"trials": 8})
     starts = _unfold(study)
     standing = study_progress(study, {s.run.run_id: _record(s) for s in starts})
@@ -146,7 +146,7 @@ def test_the_best_rate_after_the_decay_is_found_although_another_led_before_it()
         assert 1 < len(ended) < tuning.num_offered
 
 
-def test_halving_takes_at_most_sixty_percent_of_the_steps_of_the_whole_grid() -> None:
+def test_halving_takes_at_most_60_percent_of_the_full_grid_steps() -> None:
     def steps(study: StudySpec) -> int:
         return sum(start.num_steps for start in _unfold(study) if start.run.purpose == "trial")
 
@@ -156,7 +156,7 @@ def test_halving_takes_at_most_sixty_percent_of_the_steps_of_the_whole_grid() ->
         assert steps(_study(tuning={"trials": trials})) <= 0.6 * whole
 
 
-def test_rungs_are_points_of_one_schedule_of_full_length() -> None:
+def test_rungs_are_points_within_one_full_length_schedule() -> None:
     for start in _unfold(_study(tuning={"trials": 4, "rungs": [0.2, 0.5]})):
         assert start.run.train.max_steps == STEPS
         if start.run.purpose == "trial":
@@ -176,7 +176,7 @@ def test_final_runs_wait_for_frozen_configurations_and_use_fresh_seeds() -> None
     assert finals[0].learning_rate in _trials(starts)
 
 
-def test_the_same_trials_come_out_in_whatever_order_runs_end() -> None:
+def test_the_order_in_which_runs_end_does_not_change_the_trials() -> None:
     study = _study(methods=["lora", "oft", "ia3"], tuning={"trials": 6})
     plain = _unfold(study)
     for seed in range(5):
@@ -184,7 +184,7 @@ def test_the_same_trials_come_out_in_whatever_order_runs_end() -> None:
         assert {(s.run.run_id, s.until) for s in other} == {(s.run.run_id, s.until) for s in plain}
 
 
-def test_a_study_stopped_anywhere_goes_on_to_the_same_trials() -> None:
+def test_an_interrupted_study_resumes_with_the_same_trials() -> None:
     study = _study()
     plain = _unfold(study)
     for stop in range(0, len(plain), 3):
@@ -222,7 +222,7 @@ def test_a_killed_trial_is_restarted_without_changing_the_search() -> None:
     assert len(killed) == 3
 
 
-def test_a_trial_that_diverged_after_a_rung_counts_there_as_it_stood() -> None:
+def test_a_trial_that_diverges_later_still_counts_at_its_rung() -> None:
     """Told later, as a second start does, its record says more than it did at the rung."""
     study = _study()
 
@@ -237,7 +237,7 @@ def test_a_trial_that_diverged_after_a_rung_counts_there_as_it_stood() -> None:
     assert {run.run_id for run in standing.runs} == set(records)
 
 
-def test_a_best_rate_on_an_edge_is_flagged() -> None:
+def test_a_best_rate_at_the_edge_of_the_range_is_flagged() -> None:
     def falling(start: Job) -> RunRecord:
         record = _record(start)
         loss = 1 / (start.run.learning_rate or 1)
@@ -265,7 +265,7 @@ def test_a_method_refused_at_every_rate_costs_no_more_trials() -> None:
     assert len([s for s in starts if s.run.method.name == "lora" and s.run.purpose == "final"]) == 3
 
 
-def test_the_number_of_runs_is_foreseen_and_comes_out() -> None:
+def test_the_predicted_number_of_runs_matches_the_actual_number() -> None:
     study = _study()
     scheduler = scheduler_for(study)
     assert isinstance(scheduler, TunedScheduler)
@@ -280,7 +280,7 @@ def test_the_number_of_runs_is_foreseen_and_comes_out() -> None:
     assert scheduler.upcoming() == []
 
 
-def test_settings_searched_beside_the_rate_are_drawn_from_what_the_trials_came_to() -> None:
+def test_sampled_settings_adapt_to_the_results_of_earlier_trials() -> None:
     space = SearchSpace(low=1e-5, high=1e-1, centre=1e-3, knobs={"r": [8, 16, 32, 64], "alpha": [1, 2, 4]})
     late: list[tuple[dict[str, Any], float]] = []
     for seed in range(5):
@@ -297,7 +297,7 @@ def test_settings_searched_beside_the_rate_are_drawn_from_what_the_trials_came_t
     assert sum(math.isinf(loss) for _, loss in late) <= 7, "15 by chance"
 
 
-def test_a_search_that_draws_nothing_needs_no_optuna() -> None:
+def test_a_search_over_the_rate_alone_does_not_need_optuna() -> None:
     code = (
         "import sys; from peftscope.schema.study import StudySpec\n"
         "from peftscope.tuning.scheduler import scheduler_for\n"
@@ -320,6 +320,6 @@ def test_a_search_that_draws_nothing_needs_no_optuna() -> None:
         ({"tuning": {"rungs": [0.5, 0.2]}}, "rungs rise"),
     ],
 )
-def test_unequal_offers_and_reuse_of_the_tuning_seed_are_errors(parts: dict[str, object], message: str) -> None:
+def test_unequal_trial_budgets_and_reuse_of_the_tuning_seed_are_errors(parts: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         _study(**parts)

@@ -41,7 +41,7 @@ def test_tuning_by_the_standard_effort_meets_its_goals(
     assert values.mean() < outcomes["trials: 6"][figure].mean() / 2, "a number of trials does worse"
 
 
-def test_the_standard_effort_closes_every_bracket_at_its_price(
+def test_standard_effort_brackets_nearly_all_rates_at_the_stated_cost(
     outcomes: dict[str, dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]],
 ) -> None:
     from peftscope.schema.effort import EFFORTS

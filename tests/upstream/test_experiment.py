@@ -86,13 +86,13 @@ def test_a_run_carries_the_experiments_settings(tmp_path: Path) -> None:
     assert run.task.options["upstream"] is True
 
 
-def test_math_options_of_a_run_are_known_to_the_task(tmp_path: Path) -> None:
+def test_the_converted_math_options_are_valid_task_options(tmp_path: Path) -> None:
     from peftscope.tasks.text.options import MathOptions
 
     MathOptions.model_validate(to_run_spec(experiment(tmp_path), method_name="lora").task.options)
 
 
-def test_optimizer_kwargs_replace_the_defaults_as_a_whole(tmp_path: Path) -> None:
+def test_given_optimizer_kwargs_replace_all_default_optimizer_kwargs(tmp_path: Path) -> None:
     run = to_run_spec(experiment(tmp_path, optimizer_kwargs={"lr": 1e-3}), method_name="lora")
     assert (run.learning_rate, run.train.weight_decay) == (
         1e-3,
@@ -100,14 +100,14 @@ def test_optimizer_kwargs_replace_the_defaults_as_a_whole(tmp_path: Path) -> Non
     )  # torch's own decay, not the default's 0.1
 
 
-def test_arguments_of_an_own_optimizer_are_kept(tmp_path: Path) -> None:
+def test_arguments_of_a_custom_optimizer_are_preserved(tmp_path: Path) -> None:
     own = {"lr": 1e-4, "r": 32, "lora_alpha": 64}
     run = to_run_spec(experiment(tmp_path, optimizer_type="lora-fa", optimizer_kwargs=own), method_name="lora-fa")
     assert run.method.optimizer == {"r": 32, "lora_alpha": 64}
     assert run.train.weight_decay == 0.0
 
 
-def test_the_text_a_prefix_starts_from_is_kept(tmp_path: Path) -> None:
+def test_the_initialization_text_of_a_prefix_is_preserved(tmp_path: Path) -> None:
     run = to_run_spec(experiment(tmp_path, init_kv_cache_prefix="You are"), method_name="prefix-tuning-text")
     assert run.method.knobs == {"init_kv_cache_prefix": "You are"}
 
@@ -116,12 +116,14 @@ def test_the_text_a_prefix_starts_from_is_kept(tmp_path: Path) -> None:
     ("dtype", "quantization"),
     [("int8", "int8"), ("int4", {"quant_method": "bitsandbytes", "load_in_4bit": True})],
 )
-def test_quantized_types_become_quantization(tmp_path: Path, dtype: str, quantization: object) -> None:
+def test_quantized_dtypes_are_converted_to_quantization_settings(
+    tmp_path: Path, dtype: str, quantization: object
+) -> None:
     model = to_run_spec(experiment(tmp_path, dtype=dtype), method_name="lora").model
     assert (model.dtype, model.quantization) == ("auto", quantization)
 
 
-def test_model_data_and_seed_can_be_set_and_the_rest_stays(tmp_path: Path) -> None:
+def test_model_task_and_seed_can_be_overridden_separately(tmp_path: Path) -> None:
     run = to_run_spec(
         experiment(tmp_path),
         method_name="lora",
@@ -136,7 +138,7 @@ def test_model_data_and_seed_can_be_set_and_the_rest_stays(tmp_path: Path) -> No
     assert "upstream" not in run.task.options
 
 
-def test_settings_that_are_not_used_are_said(tmp_path: Path) -> None:
+def test_unused_settings_are_reported_as_warnings(tmp_path: Path) -> None:
     lines: list[str] = []
     kwargs = {"max_new_tokens": 8, "num_beams": 4}
     to_run_spec(experiment(tmp_path, compile=True, generation_kwargs=kwargs), method_name="lora", warn=lines.append)
@@ -170,7 +172,7 @@ def test_every_problem_is_named(tmp_path: Path) -> None:
     assert "did you mean 'max_steps'?" in str(caught.value)
 
 
-def test_a_rate_is_asked_for(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_learning_rate_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="'lr' is missing"):
         experiment(tmp_path, optimizer_kwargs={"weight_decay": 0.1})
     with pytest.raises(SpecError, match=r"optimizer_kwargs\.lr"):
@@ -186,7 +188,7 @@ def test_a_folder_that_is_no_experiment_is_refused(tmp_path: Path) -> None:
         read_experiment(written(tmp_path / "list", "[]"))
 
 
-def test_the_defaults_beside_the_folder_go_before_the_built_in_ones(tmp_path: Path) -> None:
+def test_a_defaults_file_near_the_experiment_overrides_the_built_in_defaults(tmp_path: Path) -> None:
     (tmp_path / "default_training_params.json").write_text(json.dumps({**DEFAULT_PARAMS, "max_steps": 7}))
     found = experiment(tmp_path / "experiments", eval_steps=5)
     assert found.training_params["max_steps"] == 7

@@ -69,7 +69,7 @@ def our_record(**changes: Any) -> RunRecord:
     return RunRecord(**{**fields, **changes})
 
 
-def test_every_figure_of_every_published_document_survives_import_and_export(shared_data: Path, tmp_path: Path) -> None:
+def test_import_and_export_preserve_every_value_of_every_published_result(shared_data: Path, tmp_path: Path) -> None:
     source = shared_data / "published"
     found = read_upstream(source, NAMES)
     assert found.counts == {"MetaMathQA": 52, "image-gen": 25}
@@ -86,7 +86,7 @@ def test_every_figure_of_every_published_document_survives_import_and_export(sha
     assert store_imported(tmp_path / "study", again.records) == 0
 
 
-def test_published_results_fall_into_few_conditions_and_all_have_a_score(shared_data: Path) -> None:
+def test_published_results_form_few_condition_groups_and_all_have_scores(shared_data: Path) -> None:
     frame = frame_of(read_upstream(shared_data / "published", NAMES).records)
     assert set(frame["status"]) == {"ok"}
     assert set(frame["origin"]) == {"foreign"}
@@ -122,7 +122,7 @@ def test_unknown_fields_survive_everywhere(make: Any, tmp_path: Path) -> None:
     assert found.records[0].quality_protocol != read(make()).quality_protocol  # it may decide quality
 
 
-def test_a_figure_goes_by_our_name_only_where_its_window_is_ours() -> None:
+def test_only_metrics_measured_over_our_window_get_our_metric_names() -> None:
     record = read(text_result())
     found = {k: v for k, v in record.metrics.items() if v is not None}
     assert found == {
@@ -197,7 +197,9 @@ def test_sentinels_and_nan_are_missing_with_a_reason() -> None:
         (None, "", "error"),
     ],
 )
-def test_what_upstream_calls_canceled_is_told_apart(told: str | None, message: str, status: str) -> None:
+def test_statuses_of_canceled_upstream_runs_are_mapped_by_their_error_message(
+    told: str | None, message: str, status: str
+) -> None:
     document = text_result(error_msg=message)
     document["train_info"] |= {"status": told, "metrics": []}
     record = read(document)
@@ -216,7 +218,7 @@ def test_an_imported_success_needs_a_test_score_and_all_steps() -> None:
     assert any("3 of 4 steps" in warning for warning in read(document).warnings)
 
 
-def test_method_rate_and_seed_are_no_conditions_but_data_budget_and_versions_are() -> None:
+def test_conditions_include_data_budget_and_versions_not_method_rate_or_seed() -> None:
     def changed(where: str, **values: Any) -> RunRecord:
         document = text_result()
         place = document
@@ -271,7 +273,7 @@ def test_a_curve_point_has_the_learning_rate_of_its_step() -> None:
     assert [p.learning_rate for p in read(document).curve] == pytest.approx(rates)
 
 
-def test_our_own_records_come_back_as_they_were(tmp_path: Path) -> None:
+def test_exporting_and_reimporting_preserves_our_own_records(tmp_path: Path) -> None:
     ok = our_record()
     failed_spec = ok.spec.model_copy(update={"seed": 1})
     attempt = Attempt(started_at="?", ended_at="?", status="oom", reason="no room", traceback="Traceback …")
@@ -296,7 +298,7 @@ def test_an_import_never_replaces_our_own_repeated_run(tmp_path: Path) -> None:
     assert read_records(tmp_path) == [newer]
 
 
-def test_our_own_export_has_upstreams_keys_and_null_for_what_is_not_known() -> None:
+def test_our_export_uses_the_upstream_keys_with_null_for_unknowns() -> None:
     ours, theirs = document_of(our_record()), text_result()
     assert ours.keys() - {"peftscope"} == theirs.keys()
     for part in ("run_info", "train_info", "meta_info"):
@@ -313,7 +315,7 @@ def test_our_own_export_has_upstreams_keys_and_null_for_what_is_not_known() -> N
     assert "99999999" not in json.dumps(ours)
 
 
-def test_files_have_upstreams_names_and_none_takes_anothers_place(tmp_path: Path) -> None:
+def test_exported_files_use_upstream_names_and_never_overwrite_each_other(tmp_path: Path) -> None:
     one, other = text_result(), text_result(created_at="2026-02-02T00:00:00+00:00")
     third = text_result(experiment_name="lora/other")
     paths = export_upstream([read(d) for d in (one, other, third)], tmp_path)
@@ -322,7 +324,7 @@ def test_files_have_upstreams_names_and_none_takes_anothers_place(tmp_path: Path
     assert len(list(tmp_path.glob("*.json"))) == 3
 
 
-def test_hostile_names_stay_in_the_folder(tmp_path: Path) -> None:
+def test_hostile_names_cannot_write_outside_the_export_folder(tmp_path: Path) -> None:
     names = ["../../../evil", "..", "/etc/passwd", "a\\..\\b", "x\x00y\n", "é" * 5000, "", "n" * 5000]
     paths = export_upstream([read(text_result(experiment_name=name)) for name in names], tmp_path / "out")
     assert all(path.resolve().parent == tmp_path / "out" for path in paths)
@@ -333,7 +335,7 @@ def test_hostile_names_stay_in_the_folder(tmp_path: Path) -> None:
         read(document)
 
 
-def test_every_broken_file_is_listed_at_once_and_nothing_is_written(tmp_path: Path) -> None:
+def test_all_invalid_files_are_reported_together_and_nothing_is_written(tmp_path: Path) -> None:
     shapes = text_result(experiment_name=None, peft_config=[1])
     shapes["train_info"]["metrics"] = {"step": 1}
     setting = text_result()
@@ -371,7 +373,7 @@ def test_files_that_are_no_results_are_named_and_left_alone(tmp_path: Path) -> N
         read_upstream(tmp_path / "nowhere", NAMES)
 
 
-def test_a_method_nobody_here_knows_keeps_its_name() -> None:
+def test_an_unknown_method_is_imported_under_its_own_name() -> None:
     record = read(text_result(peft_config={"peft_type": "NEXTYEAR"}))
     assert record.spec.method.name == "nextyear"
     assert any("NEXTYEAR" in warning for warning in record.warnings)

@@ -25,7 +25,7 @@ def _singles(num_examples: int) -> Any:
     return a_verdict(a_candidate("a", 0.6, **parts), a_candidate("b", 0.4, **parts))
 
 
-def test_members_stand_with_their_figures_and_probabilities_and_who_has_none_is_named() -> None:
+def test_the_front_lists_members_with_probabilities_and_names_unmeasured_methods() -> None:
     verdict = a_verdict(a_candidate("base", 0.1, is_base=True), a_candidate("a", 0.6), a_candidate("b", 0.4))
     topic = front_topic(_front(), verdict)
     assert topic is not None
@@ -35,7 +35,7 @@ def test_members_stand_with_their_figures_and_probabilities_and_who_has_none_is_
     assert not any("Each is a single run" in line for line in topic.lines)
 
 
-def test_of_single_runs_it_is_said_what_one_standard_error_could_remove() -> None:
+def test_for_single_runs_one_standard_error_removals_are_reported() -> None:
     topic = front_topic(_front(membership={}, removable={"a": ("b", "c")}), _singles(100))
     assert topic is not None
     assert topic.rows[0] == ("on the front", "accuracy", "memory")
@@ -52,5 +52,5 @@ def test_no_stability_is_claimed_where_the_error_is_unknown() -> None:
     assert "is not known" in unknown.lines[-1]
 
 
-def test_an_empty_front_is_not_told_of() -> None:
+def test_an_empty_front_is_not_shown() -> None:
     assert front_topic(_front(points={}, members=(), membership={}), a_verdict(a_candidate("a", 0.6))) is None

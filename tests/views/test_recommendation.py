@@ -34,14 +34,14 @@ def _memory(value: float) -> dict[str, float]:
     return {"peak_train_memory_bytes": value}
 
 
-def test_equivalent_and_undecided_are_said_apart() -> None:
+def test_equivalent_and_undecided_methods_are_reported_separately() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.595), a_candidate("c", 0.57))
     text = _told(_recommend(verdict))["Not detectably different from it"]
     assert "The same, inside a margin of 2.0 points: b (+0.5 points" in text
     assert "Undecided, neither better nor shown to be the same (all 6 pairs judged at once): c (+3.0 points" in text
 
 
-def test_seeds_that_would_decide_are_counted_and_hopeless_pairs_are_said() -> None:
+def test_required_extra_seeds_and_undecidable_pairs_are_reported() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.57), a_candidate("c", 0.565))
     pairs = [replace(p, more_seeds=None) if "c" in (p.first, p.second) else p for p in verdict.pairs]
     text = _told(_recommend(replace(verdict, pairs=tuple(pairs))))["Not enough evidence"]
@@ -49,7 +49,7 @@ def test_seeds_that_would_decide_are_counted_and_hopeless_pairs_are_said() -> No
     assert "No affordable number of seeds would likely distinguish a from c; more test examples might." in text
 
 
-def test_with_one_seed_no_number_of_seeds_is_made_up() -> None:
+def test_with_one_seed_no_required_number_of_seeds_is_estimated() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6, num_seeds=1), a_candidate("b", 0.57, num_seeds=1))
     verdict = replace(verdict, pairs=tuple(replace(p, more_seeds=None) for p in verdict.pairs))
     text = _text(_recommend(verdict))
@@ -58,7 +58,7 @@ def test_with_one_seed_no_number_of_seeds_is_made_up() -> None:
     assert "One seed: the intervals are over test examples alone" in text
 
 
-def test_a_choice_made_for_its_cost_says_who_scores_more() -> None:
+def test_a_choice_made_by_cost_reports_better_scoring_methods() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6, metrics=_memory(2e9)), a_candidate("b", 0.4, metrics=_memory(1e9)))
     text = _text(_recommend(verdict, prefer=["memory"]))
     assert "Take b" in text
@@ -66,7 +66,7 @@ def test_a_choice_made_for_its_cost_says_who_scores_more() -> None:
     assert "Detectably better than it, and not chosen for what you prefer or for the limits: a (-20.0 points" in text
 
 
-def test_a_preference_nobody_measured_is_said() -> None:
+def test_a_preference_for_an_unmeasured_metric_is_reported() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6, metrics=_memory(2e9)), a_candidate("b", 0.4))
     assert "Nobody measured decoding step, so that could not count." in _text(_recommend(verdict, prefer=["latency"]))
 
@@ -78,7 +78,7 @@ def test_an_unmeasured_base_and_an_unbeaten_base_are_reported() -> None:
     assert "It is not detectably better than leaving the model alone." in text
 
 
-def test_many_methods_are_counted_and_not_listed() -> None:
+def test_long_method_lists_are_summarised_by_a_count() -> None:
     many = [a_candidate(f"m{n:02}", 0.5 - n / 1000, metrics=_memory(9e9)) for n in range(30)]
     verdict = a_verdict(BASE, a_candidate("a", 0.6, metrics=_memory(1e9)), *many)
     told = _told(_recommend(verdict))
@@ -89,21 +89,21 @@ def test_many_methods_are_counted_and_not_listed() -> None:
     assert "m00|50.0 %|training memory 9 GB, 7 GB over" in text
 
 
-def test_of_a_loss_the_limit_is_the_most() -> None:
+def test_a_score_limit_on_a_loss_is_an_upper_limit() -> None:
     verdict = a_verdict(a_candidate("a", 2.0), a_candidate("b", 1.0), metric=LOSS)
     told = _told(_recommend(verdict, limits=Limits(score=1.5)))
     assert "held out loss 1.000 [0.970, 1.030]" in told["Take b"]
     assert told["What the limits left out: 1 (score ≤ 1.500)"].endswith("a|2.000|score 2.000, 0.500 over")
 
 
-def test_a_limit_on_what_nobody_measured_leaves_all_out_and_says_so() -> None:
+def test_a_limit_on_an_unmeasured_metric_excludes_all_and_is_reported() -> None:
     verdict: Verdict = a_verdict(BASE, a_candidate("a", 0.6))
     told = _told(_recommend(verdict, limits=Limits(costs={"latency": 0.08}, score=0.3)))
     assert "Nothing here satisfies the limits" in told
     assert "decoding step not measured" in told["What the limits left out: 1 (decoding step ≤ 0.08, score ≥ 30.0 %)"]
 
 
-def test_failures_of_one_kind_are_counted() -> None:
+def test_failures_with_the_same_reason_are_counted() -> None:
     lost = a_candidate("b", 0.5, failures=failures("oom: no memory", "oom: no memory", "killed: by hand"))
     told = _told(_recommend(a_verdict(BASE, a_candidate("a", 0.6), lost)))
     assert told["3 runs failed"] == "b: oom: no memory (2 runs) b: killed: by hand"
@@ -122,20 +122,20 @@ def test_a_choice_alone_in_the_top_tier_is_called_the_best() -> None:
     assert "the top tier, the answer is clearer: not b." in text
 
 
-def test_a_choice_that_shares_the_top_tier_is_not_said_to_be_alone() -> None:
+def test_a_choice_sharing_the_top_tier_is_not_reported_as_alone() -> None:
     verdict = a_verdict(BASE, a_candidate("a", 0.6), a_candidate("b", 0.57))
     text = _text(_recommend(_in_tiers(verdict, ("a", "b"), ("base",))))
     assert "top tier" not in text
 
 
-def test_a_choice_whose_trainings_diverged_says_so_in_its_heading() -> None:
+def test_the_heading_of_a_choice_reports_its_diverged_trainings() -> None:
     shaky = a_candidate("a", 0.6, num_seeds=2, failures=failures("diverged: loss is NaN", "killed: power cut"))
     told = _told(_recommend(a_verdict(BASE, shaky, a_candidate("b", 0.57))))
     text = told["Take a: 1 of 3 trainings diverged"]
     assert "1 of 3 trainings diverged; its score is the mean over all of them" in text
 
 
-def test_a_cheaper_one_is_called_no_worse_only_inside_the_margin() -> None:
+def test_cheaper_methods_are_described_by_whether_they_are_within_the_margin() -> None:
     costly, cheap = a_candidate("a", 0.6, metrics=_memory(2e9)), a_candidate("b", 0.57, metrics=_memory(1e9))
     verdict = a_verdict(BASE, costly, cheap)
     assert "Cheaper, and perhaps worse: b (by up to 7.0 points) in training memory" in _text(_recommend(verdict))
@@ -144,7 +144,7 @@ def test_a_cheaper_one_is_called_no_worse_only_inside_the_margin() -> None:
     assert "Cheaper, and worse by less than 2.0 points, if at all: b in training memory" in text
 
 
-def test_what_is_tied_and_not_advised_as_cheaper_is_named_with_the_reason() -> None:
+def test_tied_methods_excluded_as_cheaper_choices_are_named_with_the_reason() -> None:
     shaky = a_candidate("c", 0.57, failures=failures("diverged: loss is NaN"), metrics=_memory(1e9))
     verdict = a_verdict(
         BASE, a_candidate("a", 0.6, metrics=_memory(3e9)), a_candidate("b", 0.57, metrics=_memory(2e9)), shaky
@@ -154,7 +154,7 @@ def test_what_is_tied_and_not_advised_as_cheaper_is_named_with_the_reason() -> N
     assert "Left out of that, since trainings diverged or the base is not detectably beaten: c." in text
 
 
-def test_where_intervals_overlap_and_a_pair_is_called_better_the_page_says_why() -> None:
+def test_overlapping_intervals_of_a_better_pair_are_explained() -> None:
     wide = a_candidate("a", 0.6, half=0.06), a_candidate("b", 0.57, half=0.06)
     verdict = a_verdict(BASE, *wide)
     pairs = tuple(replace(p, verdict="better") if (p.first, p.second) == ("a", "b") else p for p in verdict.pairs)

@@ -107,7 +107,7 @@ def looked_at(browser: str, content: ReportContent, folder: Path) -> dict[str, A
     return dict(json.loads(html.unescape(found[1])))
 
 
-def test_the_script_runs_without_errors_and_the_selects_redraw(browser: str, tmp_path: Path) -> None:
+def test_the_page_script_runs_without_errors_and_selections_redraw_figures(browser: str, tmp_path: Path) -> None:
     seen = looked_at(browser, a_study(), tmp_path)
     assert seen["problems"] == []
     first, second, swapped = seen["first"], seen["second"], seen["swapped"]
@@ -130,7 +130,7 @@ def test_the_script_runs_without_errors_and_the_selects_redraw(browser: str, tmp
     assert seen["told"].startswith("lily against ln-tuning is undecided")
 
 
-def test_the_script_takes_fifty_two_single_runs_and_hostile_names(browser: str, tmp_path: Path) -> None:
+def test_the_page_script_handles_52_single_runs_and_hostile_names(browser: str, tmp_path: Path) -> None:
     assert looked_at(browser, many_singles(), tmp_path)["problems"] == []
     (tmp_path / "other").mkdir()
     hostile = a_study(labels={"lora": "</script><img src=x onerror=problems.push('broken')>%{x}", "oft": "__proto__"})

@@ -49,7 +49,7 @@ def test_a_point_shows_a_score_interval_and_a_cost_range(content: ReportContent)
     assert memory["text"] == "1.07 GB"
 
 
-def test_single_runs_have_no_probability_and_say_what_they_are(content: ReportContent) -> None:
+def test_single_runs_have_no_probability_and_are_labelled_as_single_runs(content: ReportContent) -> None:
     data = report_data(content)
     assert [m for m, known in data["methods"].items() if known["single"]] == ["lily"]
     assert all("lily" not in front["membership"] for front in data["front"]["fronts"].values())
@@ -57,7 +57,7 @@ def test_single_runs_have_no_probability_and_say_what_they_are(content: ReportCo
     assert all(known["single"] for known in report_data(many_singles())["methods"].values())
 
 
-def test_a_zero_has_a_place_on_a_logarithmic_axis_and_keeps_its_text(content: ReportContent) -> None:
+def test_zero_is_shown_as_zero_on_a_logarithmic_axis(content: ReportContent) -> None:
     front = report_data(content)["front"]
     axis, base = front["axes"]["num_trainable_params"], front["points"]["num_trainable_params"]["base"]
     assert axis["scale"] == "log"
@@ -75,16 +75,16 @@ def test_a_zero_has_a_place_on_a_logarithmic_axis_and_keeps_its_text(content: Re
         ("s", [0.01], "x (ms)"),
     ],
 )
-def test_an_axis_has_the_unit_that_fits_its_values(unit: str, values: list[float], title: str) -> None:
+def test_an_axis_uses_a_unit_suited_to_its_values(unit: str, values: list[float], title: str) -> None:
     assert axis_of(MetricSpec(name="x", unit=unit, direction="lower", window=""), values).title == title
 
 
-def test_a_candidate_whose_score_is_no_number_is_not_drawn() -> None:
+def test_a_candidate_without_a_finite_score_is_not_drawn() -> None:
     lost = Candidate(method="x", card="x", score=Estimate(math.nan, None, None))
     assert reading(lost, ACCURACY, score=ACCURACY) is None
 
 
-def test_one_method_has_one_colour_and_56_have_marks_of_their_own(content: ReportContent) -> None:
+def test_all_56_methods_get_distinct_marks(content: ReportContent) -> None:
     names = [f"t{i}" for i in range(56)]
     assert len({(mark.color, mark.symbol) for mark in marks_of([], names).values()}) == 56
     assert len({mark.color for mark in marks_of([], names[:7]).values()}) == 7
@@ -108,14 +108,14 @@ def test_the_pair_matrix_shows_both_sides_and_missing_verdicts(content: ReportCo
     assert rows[first.first]["cells"][place]["text"] == "not compared"
 
 
-def test_an_undecided_pair_says_what_would_decide_it(content: ReportContent) -> None:
+def test_an_undecided_pair_reports_how_many_seeds_would_decide_it(content: ReportContent) -> None:
     pair = content.verdict.pair("lily", "ln-tuning")
     assert pair is not None
     assert "lily against ln-tuning is undecided" in pair_sentence(pair, content.verdict)
     assert "about 4 more seeds" in pair_sentence(pair, content.verdict)
 
 
-def test_a_stopped_trial_shows_its_step_and_the_loss_it_had_there(content: ReportContent) -> None:
+def test_a_stopped_trial_shows_its_step_and_its_loss_then(content: ReportContent) -> None:
     entries = {entry["method"]: entry for entry in report_data(content)["learning_rates"]}
     stopped = next(t for t in entries["lora"]["trials"] if t["state"] == "stopped")
     assert (stopped["stopped_at"], stopped["score"], stopped["chosen"]) == (8, None, False)
@@ -127,7 +127,7 @@ def test_a_stopped_trial_shows_its_step_and_the_loss_it_had_there(content: Repor
     assert {t["state"] for t in entries["vera"]["trials"]} == {"oom"}
 
 
-def test_the_best_so_far_never_gets_worse_and_counts_every_trial(content: ReportContent) -> None:
+def test_the_best_score_so_far_never_worsens_and_covers_every_trial(content: ReportContent) -> None:
     best = {entry["method"]: entry["values"] for entry in report_data(content)["best"]}
     assert "vera" not in best  # no trial came to a score
     assert best["lora"][0] is None  # stopped early
@@ -138,7 +138,7 @@ def test_the_best_so_far_never_gets_worse_and_counts_every_trial(content: Report
     assert falling[1] > falling[2] == falling[3]
 
 
-def test_a_long_curve_is_thinned_and_keeps_its_ends(content: ReportContent) -> None:
+def test_a_long_curve_is_thinned_without_losing_its_endpoints(content: ReportContent) -> None:
     run = next(r for r in content.records if r.curve)
     points = [CurvePoint(step=s, learning_rate=0.1, train_loss=float(s), train_time_s=0.0) for s in range(1000)]
     (course,) = training_data([run.model_copy(update={"curve": tuple(points)})], [], {})
@@ -147,7 +147,7 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends(content: ReportContent) -> N
     assert course["thinned"]
 
 
-def test_failures_of_one_reason_stand_together_and_stopped_trials_are_none(content: ReportContent) -> None:
+def test_failures_are_grouped_by_reason_and_exclude_stopped_trials(content: ReportContent) -> None:
     stopped = content.records[1].model_copy(update={"status": "eliminated", "reason": "step 8"})
     found = report_data(replace(content, records=[*content.records, stopped]))["failures"]
     vera = next(f for f in found["runs"] if f["title"].startswith("vera"))
@@ -158,7 +158,7 @@ def test_failures_of_one_reason_stand_together_and_stopped_trials_are_none(conte
     assert found["stopped"].startswith("1 trial was stopped")
 
 
-def test_conditions_give_both_hashes_with_what_they_are_made_of(content: ReportContent) -> None:
+def test_conditions_show_both_hashes_with_their_contents(content: ReportContent) -> None:
     conditions = report_data(content)["conditions"]
     assert [p["kind"] for p in conditions["protocols"]] == ["quality", "cost"]
     assert ("task.version", "3") in conditions["protocols"][0]["lines"]
@@ -166,7 +166,7 @@ def test_conditions_give_both_hashes_with_what_they_are_made_of(content: ReportC
     assert conditions["environments"][0]["num_runs"] == len(content.records)
 
 
-def test_what_each_method_was_given_is_a_table_without_empty_columns() -> None:
+def test_the_fairness_table_of_each_method_omits_empty_columns() -> None:
     given = Fairness(
         shares=(
             MethodBudget(method="a", card="a", num_offered=4, num_trials=4, num_eliminated=2, chosen_rate=1e-3,
@@ -196,7 +196,7 @@ def test_what_each_method_was_given_is_a_table_without_empty_columns() -> None:
     assert fairness_topics(unequal)[0].lines[0] == "Trials offered: from 2 to 4."
 
 
-def test_a_study_without_anything_yet_has_data_all_the_same(content: ReportContent) -> None:
+def test_an_empty_study_still_gives_valid_report_data(content: ReportContent) -> None:
     verdict = replace(content.verdict, candidates=(), pairs=(), tiers=())
     data = report_data(replace(content, verdict=verdict, records=(), tunings=(), fronts=()))
     assert data["front"]["default"] is None

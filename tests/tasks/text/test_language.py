@@ -119,7 +119,7 @@ def test_every_method_is_trained_on_the_same_number_of_labels(tiny_tokenizer, ti
 
 @LOSS_ON
 @KINDS
-def test_the_held_out_loss_of_an_example_is_the_models_own(tiny_tokenizer, tiny_llama, kind, loss_on):
+def test_the_held_out_loss_of_an_example_equals_the_models_loss(tiny_tokenizer, tiny_llama, kind, loss_on):
     model = kind(tiny_llama()).eval()
     task = make(tiny_tokenizer, LossTask, loss_on=loss_on, batch_size=3)
     outcomes = task.score(model, None, "test")
@@ -130,7 +130,7 @@ def test_the_held_out_loss_of_an_example_is_the_models_own(tiny_tokenizer, tiny_
         assert outcome.score == pytest.approx(own.item(), rel=1e-5)
 
 
-def test_scoring_keeps_the_modes_of_the_model(tiny_tokenizer, tiny_llama):
+def test_scoring_preserves_the_train_and_eval_modes_of_all_modules(tiny_tokenizer, tiny_llama):
     model = tiny_llama().train()
     model.model.layers[0].eval()
     make(tiny_tokenizer, LossTask).score(model, None, "test")
@@ -165,7 +165,7 @@ def test_outcomes_come_in_the_order_of_the_split_and_record_truncation(tiny_toke
     }
 
 
-def test_the_smaller_of_both_generation_limits_holds_and_is_recorded(tiny_tokenizer):
+def test_the_smaller_of_both_generation_limits_applies_and_is_recorded(tiny_tokenizer):
     longest = len(tiny_tokenizer(TEXTS[2][0])["input_ids"])
     options = LanguageOptions(max_new_tokens=9, max_generation_length=longest + 4)
     task = make(tiny_tokenizer, options=options)
@@ -194,14 +194,14 @@ def rows_of(batch):
     return zip(batch["input_ids"], batch["attention_mask"])
 
 
-def test_a_sequence_the_model_has_no_positions_for_is_refused_before_training(tiny_tokenizer):
+def test_a_sequence_beyond_the_models_context_is_rejected_before_training(tiny_tokenizer):
     short = copy.copy(tiny_tokenizer)
     short.model_max_length = 20
     with pytest.raises(DataError, match=r"set task\.max_length: 20"):
         make(short)
 
 
-def test_the_longest_batch_is_as_wide_as_any(tiny_tokenizer):
+def test_the_longest_batch_is_as_wide_as_the_widest_training_batch(tiny_tokenizer):
     task = make(tiny_tokenizer, batch_size=2)
     source = task.batches(seed=0)
     widest = max(next(source)["input_ids"].shape[1] for _ in range(20))
@@ -221,7 +221,7 @@ def test_a_prompt_over_the_limit_is_refused_before_training(tiny_tokenizer):
         make(tiny_tokenizer, max_length=20)
 
 
-def test_a_prompt_over_the_limit_is_dropped_on_demand_and_said_so(tiny_tokenizer):
+def test_overlong_prompts_are_dropped_on_request_with_a_warning(tiny_tokenizer):
     task = make(tiny_tokenizer, max_length=20, options=LanguageOptions(long_prompts="drop"))
     assert task.size("train") == 3
     assert "dropped: 1 of 4 train prompts" in task.warnings()[0]
@@ -232,7 +232,7 @@ def test_cut_sequences_are_counted_in_a_warning(tiny_tokenizer):
     assert task.warnings()[0].startswith("1 of 4 train sequences are longer than 42 tokens and were cut off")
 
 
-def test_no_batch_is_without_a_label(tiny_tokenizer):
+def test_every_batch_contains_a_label(tiny_tokenizer):
     for loss_on in ("completion", "full"):
         task = make(tiny_tokenizer, max_length=41, loss_on=loss_on, batch_size=1)
         assert all((b["labels"] != -100).any() for b in task.eval_batches("train"))
@@ -243,7 +243,7 @@ def test_an_empty_split_is_refused(tiny_tokenizer):
         make(tiny_tokenizer, texts=[])
 
 
-def test_the_fingerprint_tells_data_limits_and_loss_apart(tiny_tokenizer):
+def test_the_fingerprint_changes_with_data_limits_and_loss(tiny_tokenizer):
     prints = [
         make(tiny_tokenizer),
         make(tiny_tokenizer, loss_on="full"),
@@ -280,7 +280,7 @@ def test_a_seed_resplits_training_and_validation_but_not_test(
     assert first[2] != plain[2]
 
 
-def test_a_split_of_two_files_cannot_vary(
+def test_a_split_given_as_separate_files_cannot_vary(
     sums_file: Path, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     (tmp_path / "valid.jsonl").write_text('{"question": "What is 20 and 1?", "answer": "#### 21"}')
@@ -290,7 +290,7 @@ def test_a_split_of_two_files_cannot_vary(
         task.resplit(1)
 
 
-def test_the_largest_scoring_is_the_longest_prompt_with_its_longest_answer(tiny_tokenizer):
+def test_the_largest_scoring_batch_fits_longest_prompt_plus_longest_answer(tiny_tokenizer):
     few, more = (make(tiny_tokenizer, options=LanguageOptions(max_new_tokens=n, eval_batch_size=7)) for n in (3, 8))
     longest = max(len(tiny_tokenizer(few.show("test", i).prompt)["input_ids"]) for i in range(few.size("test")))
     batch_size, length = few.largest_scoring()

@@ -74,7 +74,7 @@ def test_training_rows_made_from_validation_problems_are_dropped(tiny_tokenizer,
     assert "20 of 120 training rows were made from validation problems and were dropped" in task.warnings()
 
 
-def test_upstream_keeps_these_rows_and_says_so(tiny_tokenizer, hub):
+def test_upstream_mode_includes_these_rows_and_warns(tiny_tokenizer, hub):
     task = math_task(tiny_tokenizer, **hub, upstream=True)
     assert task.size("train") == 120
     assert any(w.startswith("upstream: 20 of 120 training rows") for w in task.warnings())
@@ -95,7 +95,7 @@ def test_a_hub_data_set_that_cannot_be_loaded_is_named(tiny_tokenizer, hub):
         math_task(tiny_tokenizer, **hub, eval_config="socratic")
 
 
-def test_files_with_only_training_rows_are_split_and_relatives_stay_together(tiny_tokenizer, tmp_path):
+def test_training_only_files_are_split_without_separating_rephrased_problems(tiny_tokenizer, tmp_path):
     rows = [row for i in range(2, 42) for row in (rephrased(i), {**rephrased(i), "query": f"Again: {i} pies less 1?"})]
     columns = {"query": "query", "response": "response", "original": "original_question"}
     train = write(tmp_path / "d.jsonl", rows)
@@ -114,7 +114,7 @@ def test_training_rows_that_stand_in_the_test_file_are_dropped(tiny_tokenizer, t
     assert "3 validation problems stand in the test split too" in task.warnings()
 
 
-def test_calculator_marks_are_taken_out_unless_wanted(tiny_tokenizer, tmp_path):
+def test_calculator_annotations_are_stripped_by_default(tiny_tokenizer, tmp_path):
     train = write(tmp_path / "a.jsonl", [problem(i) for i in range(2, 32)])
     stripped = math_task(tiny_tokenizer, source="files", train=train).show("train", 0)
     kept = math_task(tiny_tokenizer, source="files", train=train, strip_calculator=False).show("train", 0)
@@ -124,7 +124,7 @@ def test_calculator_marks_are_taken_out_unless_wanted(tiny_tokenizer, tmp_path):
     assert stripped.prompt.endswith("Think step by step.\nAnswer:")
 
 
-def test_rows_without_a_solution_are_refused_where_it_is_needed(tiny_tokenizer, tmp_path):
+def test_a_test_row_without_a_solution_is_rejected(tiny_tokenizer, tmp_path):
     train = write(tmp_path / "a.jsonl", [problem(i) for i in range(2, 32)])
     test = write(tmp_path / "b.jsonl", [{"question": "Why?", "answer": "Because."}])
     with pytest.raises(DataError, match="b:0: no solution in the worked answer 'Because"):
@@ -167,25 +167,25 @@ def test_procedural_splits_are_disjoint_by_content(tiny_tokenizer):
     assert len({q for f in found for q in f}) == 120
 
 
-def test_more_training_problems_leave_the_test_as_it_is(tiny_tokenizer):
+def test_adding_training_problems_does_not_change_the_test_split(tiny_tokenizer):
     assert queries(procedural(tiny_tokenizer), "test") == queries(procedural(tiny_tokenizer, train_size=60), "test")
 
 
-def test_procedural_problems_come_with_worked_answers_if_wanted(tiny_tokenizer):
+def test_procedural_problems_have_worked_answers_unless_disabled(tiny_tokenizer):
     worked = procedural(tiny_tokenizer).show("test", 0)
     bare = procedural(tiny_tokenizer, chain_of_thought=False).show("test", 0)
     assert worked.target.endswith(f"#### {bare.target}")
     assert worked.extra["solution"] == bare.extra["solution"] == bare.target
 
 
-def test_short_problems_on_demand(tiny_tokenizer):
+def test_max_chars_limits_the_length_of_problems(tiny_tokenizer):
     task = procedural(tiny_tokenizer, max_chars=400)
     shown = [task.show(s, i) for s in ("train", "test") for i in range(task.size(s))]
     extra = len("Question:  Think step by step.\nAnswer:")
     assert max(len(s.prompt) - extra + len(s.target) for s in shown) <= 400
 
 
-def test_a_generator_that_runs_dry_is_refused(tiny_tokenizer):
+def test_a_generator_with_too_few_distinct_problems_is_rejected(tiny_tokenizer):
     small = {"min_terms": 2, "max_terms": 2, "max_digits": 1}
     with pytest.raises(DataError, match=r"1020 problems are needed .* gave only \d+ different ones"):
         procedural(tiny_tokenizer, dataset="chain_sum", dataset_options=small, train_size=1000)
@@ -199,7 +199,7 @@ def test_a_generator_that_runs_dry_is_refused(tiny_tokenizer):
         ({"dataset": "chain_sum", "dataset_options": {"min_terms": 0}}, "min_terms must be positive"),
     ],
 )
-def test_wrong_generators_are_refused(tiny_tokenizer, options, message):
+def test_invalid_generator_settings_are_rejected(tiny_tokenizer, options, message):
     with pytest.raises(DataError, match=message):
         procedural(tiny_tokenizer, **options)
 
@@ -225,7 +225,7 @@ def test_a_worked_answer_scores_1_and_a_wrong_one_0(tiny_tokenizer):
     assert scores(task, lambda shown: shown.target + "7") == [0.0] * 10
 
 
-def test_first_or_last_answer_by_setting(tiny_tokenizer):
+def test_a_setting_selects_the_first_or_last_answer(tiny_tokenizer):
     def goes_on(shown):
         return f"{shown.target}\nQuestion: What is 2 + 2?\nAnswer: 4444"
 
@@ -234,14 +234,14 @@ def test_first_or_last_answer_by_setting(tiny_tokenizer):
     assert scores(procedural(tiny_tokenizer, **options, answer="last"), goes_on) == [0.0] * 10
 
 
-def test_answers_that_are_texts_are_scored_by_the_data_sets_own_check(tiny_tokenizer):
+def test_text_answers_are_scored_by_the_checker_of_the_dataset(tiny_tokenizer):
     task = procedural(tiny_tokenizer, dataset="countdown")
     assert scores(task, lambda shown: shown.target) == [1.0] * 10
     assert scores(task, lambda shown: f"The answer is: {shown.target} + 0") == [0.0] * 10
     assert scores(task, lambda shown: f"(({shown.target}))") == [1.0] * 10
 
 
-def test_the_real_gsm8k_and_svamp(tiny_tokenizer, shared_data):
+def test_the_real_gsm8k_and_svamp_data_load(tiny_tokenizer, shared_data):
     for name, num_test in (("gsm8k", 1319), ("svamp", 1000)):
         files = {split: str(shared_data / "math" / f"{name}_{split}.jsonl") for split in ("train", "test")}
         task = math_task(tiny_tokenizer, source="files", **files, train_size=300, valid_size=50)

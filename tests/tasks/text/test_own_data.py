@@ -53,7 +53,7 @@ def test_equal_prompts_never_straddle_splits(tiny_tokenizer, tmp_path):
     assert "valid has" in " ".join(task.warnings()), "ten rows cannot be had from groups of six or seven"
 
 
-def test_splits_from_files_and_shared_prompts_are_named(tiny_tokenizer, tmp_path, train):
+def test_prompts_shared_between_split_files_are_reported(tiny_tokenizer, tmp_path, train):
     valid, test = write(tmp_path / "valid.jsonl", ROWS[:3]), write(tmp_path / "test.jsonl", ROWS[2:6])
     with pytest.raises(DataError, match=r"2 of 2 test rows stand in training with the same prompt .*overlap: allow"):
         own_data(tiny_tokenizer, train=train, valid=valid, test=test, test_size=2)
@@ -62,7 +62,7 @@ def test_splits_from_files_and_shared_prompts_are_named(tiny_tokenizer, tmp_path
     assert "3 prompts of valid stand in train too: its score is too high" in task.warnings()
 
 
-def test_a_hub_data_set_by_split_names(tiny_tokenizer, tmp_path, monkeypatch):
+def test_a_hub_dataset_is_loaded_by_split_names(tiny_tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     folder = tmp_path / "cities"
     folder.mkdir()
@@ -100,7 +100,7 @@ def score(task, text):
         ({"metric": "rouge_l"}, "{target}", "nowhere"),
     ],
 )
-def test_every_metric_tells_right_from_wrong(tiny_tokenizer, train, options, right, wrong):
+def test_every_metric_scores_right_answers_1_and_wrong_answers_0(tiny_tokenizer, train, options, right, wrong):
     if options["metric"] == "rouge_l":
         pytest.importorskip("rouge_score", reason="the extra 'rouge' is not installed")
     task = own_data(tiny_tokenizer, train=train, **options)
@@ -108,7 +108,7 @@ def test_every_metric_tells_right_from_wrong(tiny_tokenizer, train, options, rig
     assert (task.metric.name, task.metric.direction) == (options["metric"], "higher")
 
 
-def test_the_held_out_loss_alone_is_a_metric_and_lower_is_better(tiny_tokenizer, tiny_llama, train):
+def test_held_out_loss_can_be_the_metric_with_lower_being_better(tiny_tokenizer, tiny_llama, train):
     task = own_data(tiny_tokenizer, train=train, metric="loss")
     outcomes = task.score(tiny_llama(), None, "test")
     assert (task.metric.unit, task.metric.direction) == ("nats/token", "lower")
@@ -161,7 +161,7 @@ def test_bad_options_are_refused(tiny_tokenizer, options, message):
         own_data(tiny_tokenizer, **options)
 
 
-def test_the_fingerprint_follows_content_and_not_places(tiny_tokenizer, tmp_path, train):
+def test_the_fingerprint_depends_on_content_and_not_on_paths(tiny_tokenizer, tmp_path, train):
     (tmp_path / "elsewhere").mkdir()
     moved = write(tmp_path / "elsewhere" / "other.jsonl", ROWS)
     changed = write(tmp_path / "changed.jsonl", [{**row, "country": "Land 0"} for row in ROWS])

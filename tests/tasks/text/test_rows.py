@@ -41,7 +41,7 @@ def test_all_formats_give_the_same_rows(tmp_path):
         ("d.xlsx", b"PK\x03\x04", "a zip archive, such as an Excel workbook; save its rows as CSV"),
     ],
 )
-def test_an_unreadable_file_is_refused_with_the_place(tmp_path, name, content, message):
+def test_an_unreadable_file_is_rejected_with_the_location(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError) as caught:
         read_file(str(tmp_path / name))
@@ -103,13 +103,13 @@ def test_cells_of_every_kind_of_column_are_text_or_missing(tmp_path):
     assert read_file(str(tmp_path / "d.jsonl")).missing("a") == [0, 1, 2, 3]
 
 
-def test_a_missing_file_names_the_nearest(tmp_path):
+def test_a_missing_file_suggests_the_closest_filename(tmp_path):
     (tmp_path / "train.jsonl").touch()
     with pytest.raises(DataError, match=r"trian.jsonl: no such file .*did you mean .*train.jsonl\?"):
         read_file(str(tmp_path / "trian.jsonl"))
 
 
-def test_a_missing_column_names_the_columns_there_and_the_nearest(tmp_path):
+def test_a_missing_column_reports_existing_columns_and_the_closest_match(tmp_path):
     (tmp_path / "d.csv").write_text("question,answer\n1,2\n")
     message = r"d.csv: unknown column 'anwser'; did you mean 'answer'\? Allowed: answer, question"
     with pytest.raises(DataError, match=message):

@@ -53,12 +53,12 @@ def solve(question):
     return total
 
 
-def test_a_seed_gives_the_same_problems_and_another_seed_others():
+def test_equal_seeds_give_equal_problems_and_different_seeds_different_ones():
     assert told(50) == told(50)
     assert not {story.question for story in told(50)} & {story.question for story in told(50, seed=1)}
 
 
-def test_solutions_are_those_a_reader_finds():
+def test_solutions_agree_with_an_independent_solver():
     for story in told(3000):
         assert solve(story.question) == story.solution, story.question
 
@@ -83,13 +83,13 @@ def test_numbers_stay_small_and_steps_are_one_to_three():
     assert {story.answer.count("=") for story in drawn} == {1, 2, 3}
 
 
-def test_no_number_is_the_solution_so_often_that_guessing_pays():
+def test_no_solution_is_frequent_enough_to_reward_guessing():
     drawn = told(5000)
     solutions = [story.solution for story in drawn]
     assert max(solutions.count(n) for n in set(solutions)) < 0.08 * len(drawn)
 
 
-def test_problems_are_distinct_in_great_number():
+def test_nearly_all_of_20000_problems_are_distinct():
     drawn = told(20_000)
     assert len({same_key(story.question) for story in drawn}) > 19_900
 
@@ -100,7 +100,7 @@ def test_splits_share_no_question(tiny_tokenizer):
     assert len(seen) == len(set(seen)) == 120
 
 
-def test_more_training_rows_leave_the_test_as_it_is(tiny_tokenizer):
+def test_adding_training_rows_does_not_change_the_test_split(tiny_tokenizer):
     assert questions(stories(tiny_tokenizer), "test") == questions(stories(tiny_tokenizer, train_size=90), "test")
     other = stories(tiny_tokenizer, split_seed=1)
     assert not set(questions(stories(tiny_tokenizer), "test")) & set(questions(other, "test"))
@@ -118,7 +118,7 @@ def test_the_worked_answer_is_graded_as_right_and_another_as_wrong(tiny_tokenize
     assert task.grade(example, f"\n#### {int(example.solution) + 1}") == 0.0
 
 
-def test_kept_stories_are_the_same_task(tiny_tokenizer, tmp_path):
+def test_cached_stories_give_the_same_task(tiny_tokenizer, tmp_path):
     task = stories(tiny_tokenizer)
     task.save_cache(tmp_path)
     again = type(task).from_cache(task.options, TaskContext(processor=tiny_tokenizer), tmp_path)
@@ -130,12 +130,12 @@ def test_options_of_other_sources_are_refused(tiny_tokenizer):
         stories(tiny_tokenizer, dataset="chain_sum")
 
 
-def test_a_length_limit_no_story_keeps_is_a_data_error(tiny_tokenizer):
+def test_a_length_limit_below_every_story_is_a_data_error(tiny_tokenizer):
     with pytest.raises(DataError, match=r"stories: 120 problems are needed .* widen max_chars"):
         stories(tiny_tokenizer, max_chars=20)
 
 
-def test_no_sentence_of_the_task_stands_in_what_nano_lm_was_trained_on(monkeypatch):
+def test_no_task_sentence_appears_in_the_nano_lm_training_data(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
     sys.modules.pop("nano_lm_corpus", None)
     from nano_lm_corpus import draw_documents

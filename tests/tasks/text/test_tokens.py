@@ -42,7 +42,7 @@ def test_every_sample_that_is_not_cut_ends_in_a_labelled_eos(pad, loss_on):
         assert (labels == EOS).sum() == 1
 
 
-def test_a_sample_that_is_cut_has_no_eos_label():
+def test_a_truncated_sample_gets_no_eos_label():
     encoded = encode(tiny_tokenizer(), PROMPTS, TARGETS, separator=" ", max_length=20)
     made = collate(encoded, range(3), pad_id=EOS, loss_on="full")
     assert encoded.num_cut == 2
@@ -57,19 +57,19 @@ def test_the_first_token_is_never_a_label():
         assert collate(plain_text, [0], pad_id=EOS, loss_on=loss_on)["labels"][0, 0] == -100
 
 
-def test_completion_labels_are_the_answer_and_its_end():
+def test_completion_labels_cover_the_answer_and_its_eos():
     made = batch(tiny_tokenizer())
     kept = [ids[labels != -100] for ids, labels in zip(made["input_ids"], made["labels"])]
     assert [tiny_tokenizer().decode(ids) for ids in kept] == [f" {t}</s>" for t in TARGETS]
 
 
-def test_full_labels_are_all_but_the_first_token_and_padding():
+def test_full_labels_cover_all_tokens_except_the_first_and_padding():
     made = batch(tiny_tokenizer(), "full")
     assert torch.equal((made["labels"] != -100).sum(1), made["attention_mask"].sum(1) - 1)
 
 
 @pytest.mark.parametrize("bos", [True, False])
-def test_training_begins_with_the_ids_generation_starts_from(bos):
+def test_training_and_generation_use_the_same_prompt_token_ids(bos):
     tokenizer = tiny_tokenizer(bos=bos)
     encoded = encode(tokenizer, PROMPTS, TARGETS, separator=" ", max_length=1000)
     for i, prompt in enumerate(PROMPTS):
@@ -89,13 +89,13 @@ def merging_tokenizer(*, adds_eos=False):
     return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>")
 
 
-def test_the_space_before_an_answer_is_in_the_answers_token():
+def test_the_space_before_an_answer_merges_into_the_answer_token():
     encoded = encode(merging_tokenizer(), ["A:"], ["4"], separator=" ", max_length=99)
     assert encoded[0].tolist() == [2, 3, 6, 1]
     assert encoded.prompt_lengths.tolist() == [2]
 
 
-def test_a_prompt_that_ends_in_white_space_stays_a_prefix():
+def test_tokens_of_a_prompt_ending_in_whitespace_remain_a_prefix():
     tokenizer = merging_tokenizer()
     assert tokenizer("A: ")["input_ids"] == [2, 3, 4]
     assert tokenizer("A: 4")["input_ids"] == [2, 3, 6], "the joint text merges over the border"
@@ -103,7 +103,7 @@ def test_a_prompt_that_ends_in_white_space_stays_a_prefix():
     assert [encoded[i].tolist() for i in (0, 1)] == [[2, 3, 4, 5, 1], [2, 3, 4, 5, 2, 1]]
 
 
-def test_a_tokenizer_that_appends_eos_ends_no_prompt_and_labels_one_eos():
+def test_a_tokenizer_that_appends_eos_adds_only_one_after_the_answer():
     tokenizer = merging_tokenizer(adds_eos=True)
     assert prompt_token_ids(tokenizer, ["A:"]) == [[2, 3]]
     assert encode(tokenizer, ["A:"], ["4"], separator=" ", max_length=99)[0].tolist() == [2, 3, 6, 1]

@@ -62,7 +62,7 @@ class Shown:
         ]
 
 
-def test_a_terminal_shows_the_study_and_a_line_per_run_under_way() -> None:
+def test_a_terminal_shows_the_study_and_one_line_per_active_run() -> None:
     shown, runs = Shown(LiveProgress, width=100), [a_run("base"), a_run("lora"), a_run("oft"), a_run("dora")]
     display = shown.display
     display.planned(runs, [a_record(runs[0])], 2)
@@ -99,7 +99,7 @@ def test_ended_runs_are_printed_and_failures_are_red_with_reason() -> None:
     assert f"\x1b[33m{STOPPING}\x1b[0m" in shown.printed
 
 
-def test_runs_that_were_done_before_are_one_line() -> None:
+def test_runs_finished_earlier_are_summarised_in_one_line() -> None:
     runs = [a_run(seed=seed) for seed in range(7)]
     for kind in (LiveProgress, LogProgress):
         shown = Shown(kind)
@@ -112,7 +112,7 @@ def test_runs_that_were_done_before_are_one_line() -> None:
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
 @pytest.mark.parametrize("kind", [LiveProgress, LogProgress])
-def test_hostile_labels_and_narrow_terminals_break_nothing(
+def test_hostile_labels_and_narrow_terminals_do_not_break_the_display(
     kind: type[LiveProgress] | type[LogProgress], width: int
 ) -> None:
     shown, runs = Shown(kind, width=width), [a_run(label=HOSTILE), a_run(label="模型" * 20, seed=1)]
@@ -132,7 +132,7 @@ def test_hostile_labels_and_narrow_terminals_break_nothing(
     assert "\x1b[2J" not in shown.printed  # a label does not drive the terminal
 
 
-def test_a_narrow_terminal_keeps_what_tells_runs_apart() -> None:
+def test_a_narrow_terminal_still_shows_distinguishable_runs() -> None:
     states = [a_state(a_run("lora", seed=seed), **TRAINING, valid_score=0.5) for seed in (0, 11)]
     for width in (44, 60, 80, 120):
         lines = [line.plain for line in run_lines(states, width, ACCURACY)]
@@ -140,7 +140,7 @@ def test_a_narrow_terminal_keeps_what_tells_runs_apart() -> None:
         assert all("12/32" in line for line in lines)
 
 
-def test_more_runs_than_lines_are_counted() -> None:
+def test_runs_beyond_the_terminal_height_are_counted() -> None:
     shown, runs = Shown(LiveProgress, height=8), [a_run(seed=seed) for seed in range(20)]
     shown.display.planned(runs, [], 20)
     for worker, run in enumerate(runs):
@@ -212,7 +212,7 @@ def test_json_lines_are_single_events_and_steps_are_throttled() -> None:
     assert lines[0]["runs"][1] == {"run_id": other.run_id, "title": other.title, "status": "ok"}
 
 
-def test_the_last_step_of_a_run_that_breaks_off_is_told() -> None:
+def test_the_last_step_of_an_aborted_run_is_reported() -> None:
     events, stream, clock = _events()
     run = a_run()
     events.started(run, a_state(run))
@@ -225,7 +225,7 @@ def test_the_last_step_of_a_run_that_breaks_off_is_told() -> None:
     ]  # fmt: skip
 
 
-def test_a_reader_that_has_left_does_not_end_the_study() -> None:
+def test_a_closed_output_pipe_does_not_end_the_study() -> None:
     class Gone(io.StringIO):
         def write(self, text: str) -> int:
             raise BrokenPipeError
