@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from peftscope.errors import PeftscopeError
-    from peftscope.study.functions import import_results, predict_memory, run_experiment
+    from peftscope.study.experiment import run_experiment
+    from peftscope.study.functions import predict_memory
+    from peftscope.study.import_export import import_results
     from peftscope.study.method_list import MethodList
     from peftscope.study.study import Study
 
@@ -36,7 +38,9 @@ __all__ = [
 _PLACES = {
     "PeftscopeError": "peftscope.errors",
     "Study": "peftscope.study.study",
-    **dict.fromkeys(("import_results", "predict_memory", "run_experiment"), "peftscope.study.functions"),
+    "import_results": "peftscope.study.import_export",
+    "predict_memory": "peftscope.study.functions",
+    "run_experiment": "peftscope.study.experiment",
 }
 
 

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import peftscope as ps
 from peftscope.errors import SpecError
-from peftscope.schema.run import RunSpec
-
-
-@pytest.fixture(scope="module")
-def fields(tmp_path_factory: pytest.TempPathFactory, make_run: Callable[..., RunSpec]) -> dict[str, object]:
-    """A study of two methods on a tiny model."""
-    run = make_run("lora", train={"max_steps": 2}).model_dump(mode="json")
-    return {
-        "name": "front",
-        "model": run["model"]["source"],
-        "task": {"name": run["task"]["name"], **run["task"]["options"], "general_tokens": 0},
-        "methods": ["lora", "ia3"],
-        "seeds": [0, 1],
-        "train": {"max_steps": 2},
-        "measure": {"latency": False},
-    }
 
 
 def test_importing_costs_milliseconds_and_loads_nothing_heavy() -> None:

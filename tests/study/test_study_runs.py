@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -15,25 +14,9 @@ import torch
 
 import peftscope as ps
 from peftscope.errors import SpecError
-from peftscope.schema.run import RunSpec
 from peftscope.study.study import Study
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def fields(tmp_path_factory: pytest.TempPathFactory, make_run: Callable[..., RunSpec]) -> dict[str, object]:
-    """A study of two methods on a tiny model."""
-    run = make_run("lora", train={"max_steps": 2}).model_dump(mode="json")
-    return {
-        "name": "front",
-        "model": run["model"]["source"],
-        "task": {"name": run["task"]["name"], **run["task"]["options"], "general_tokens": 0},
-        "methods": ["lora", "ia3"],
-        "seeds": [0, 1],
-        "train": {"max_steps": 2},
-        "measure": {"latency": False},
-    }
 
 
 @pytest.fixture(scope="module")

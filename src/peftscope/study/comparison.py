@@ -86,7 +86,7 @@ class Comparison(Shown):
 
     def _parts(self) -> Iterator[RenderableType]:
         metrics = known_metrics()
-        yield from comparison_parts(self.summary, self.finals, self.metric, metrics, title=self.title)
+        yield from comparison_parts(self.summary, self.metric, metrics, title=self.title)
         if self.conditions:
             how = "Ranked across different conditions, as asked" if self.across else "Not ranked together"
             for line in (f"{how}; what differs:", *(f"  {line}" for line in self.conditions)):

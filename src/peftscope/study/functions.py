@@ -1,4 +1,4 @@
-"""What can be asked without a study: what fits, which methods there are, what others published."""
+"""What can be asked without a study: what fits, and which methods there are."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 from peftscope.schema.request import Request
 
 if TYPE_CHECKING:
-    from peftscope.study.comparison import Comparison
     from peftscope.study.footprints import Footprints
-    from peftscope.study.import_export import ImportedResults
     from peftscope.study.method_list import MethodList
 
-__all__ = ["import_results", "methods", "predict_memory", "run_experiment"]
+__all__ = ["methods", "predict_memory"]
 
 
 def predict_memory(
@@ -103,49 +101,3 @@ def methods(name: str | None = None, *, family: str | None = None) -> MethodList
     from peftscope.study.method_list import methods_of
 
     return methods_of(name, Request("methods"), family=family)
-
-
-def import_results(folder: str | Path, out: str | Path | None = None) -> ImportedResults:
-    """Read result files of the public PEFT benchmark, or exported ones; a second import adds nothing.
-
-    Args:
-        folder: Of result files, or of such folders.
-        out: For the records; ``results/NAME`` of the folder where None.
-
-    Raises:
-        DataError: There are none.
-        StoreError: The folder is not writable.
-    """
-    from peftscope.study.import_export import import_results as read
-
-    return read(folder, out)
-
-
-def run_experiment(
-    folder: str | Path,
-    *,
-    model: str | None = None,
-    data: str | Path | None = None,
-    test_data: str | Path | None = None,
-    seed: int | None = None,
-    settings: Iterable[str] = (),
-    out: str | Path | None = None,
-) -> Comparison:
-    """Run one experiment folder of the public benchmark, on its own model and data or on yours.
-
-    Args:
-        folder: Holds adapter_config.json, training_params.json or both.
-        model: Base model instead of the experiment's own.
-        data: Training rows (JSONL, CSV, Parquet) instead of MetaMathQA.
-        test_data: Test rows; a part of ``data`` where None.
-        seed: Instead of the experiment's own.
-        settings: Any others, such as ``train.max_steps=10``.
-        out: Folder for record and adapter; ``results/NAME`` where None.
-
-    Raises:
-        SpecError: The folder or a setting is not as it should be.
-        PeftscopeError: Model or data are not as they should be.
-    """
-    from peftscope.study.experiment import run_experiment as run
-
-    return run(folder, model=model, data=data, test_data=test_data, seed=seed, settings=tuple(settings), out=out)

@@ -73,7 +73,7 @@ class Study:
         """
         path = Path(path)
         if path.is_dir():
-            return cls._opened(path, path)
+            return cls.find(path, needs_records=False)
         study = cls(read_study(path, vocabulary()), out=out)
         study.place = path if out is None else study.folder
         return study
@@ -89,14 +89,10 @@ class Study:
         Raises:
             SpecError: There is none; names the nearest.
         """
-        path = Path(path)
-        return cls._opened(path, study_folder(path, needs_records=needs_records))
-
-    @classmethod
-    def _opened(cls, place: Path, folder: Path) -> Study:
         study = cls.__new__(cls)
-        study.place, study.folder = place, study_folder(folder, needs_records=False)
-        study._spec = read_stored_study(folder, [])
+        study.place = Path(path)
+        study.folder = study_folder(study.place, needs_records=needs_records)
+        study._spec = read_stored_study(study.folder, [])
         return study
 
     @property

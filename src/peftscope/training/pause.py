@@ -1,4 +1,4 @@
-"""Stopping a training on its way and going on later as if it had not stopped: same schedule, same data, same dice.
+"""Stopping a training on its way and going on later as if it had not stopped: same schedule, same data, same RNG state.
 
 The model is built anew from its seed before its training goes on, so only what training changed is kept.
 """
@@ -71,7 +71,7 @@ class TrainingState:
             "schedule": self.schedule.state_dict(),
             "result": asdict(result),
             "memory": dict(memory),
-            "dice": _rng_state(next(self.model.parameters()).device),
+            "rng_state": _rng_state(next(self.model.parameters()).device),
         }
         with replacing(path) as temporary:
             try:
@@ -80,7 +80,7 @@ class TrainingState:
                 raise OSError(str(error)) from error
 
     def load(self, path: Path, conditions: str, result: FitResult) -> dict[str, float] | None:
-        """Bring model, optimizer, schedule, dice and result to where they were; gives the loop's figures.
+        """Bring model, optimizer, schedule, rng_state and result to where they were; gives the loop's figures.
 
         None, and nothing is changed, where the file is not there, cannot be read or is of other conditions: the
         training starts anew.
@@ -100,7 +100,7 @@ class TrainingState:
         for field in fields(result):
             setattr(result, field.name, kept["result"][field.name])
         result.curve = [CurvePoint(**point) for point in kept["result"]["curve"]]
-        _set_rng_state(kept["dice"], next(self.model.parameters()).device)
+        _set_rng_state(kept["rng_state"], next(self.model.parameters()).device)
         memory: dict[str, float] = kept["memory"]
         return memory
 
@@ -123,7 +123,7 @@ def _rng_state(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _set_rng_state(dice: Mapping[str, Any], device: torch.device) -> None:
-    torch.set_rng_state(dice["cpu"])
-    if dice["device"] is not None:
-        torch.get_device_module(device).set_rng_state(dice["device"])
+def _set_rng_state(rng_state: Mapping[str, Any], device: torch.device) -> None:
+    torch.set_rng_state(rng_state["cpu"])
+    if rng_state["device"] is not None:
+        torch.get_device_module(device).set_rng_state(rng_state["device"])

@@ -1,6 +1,6 @@
 """Which jobs of a study can be started now: all at once, or as its tuning unfolds.
 
-A scheduler is told of records and says what can be started now. Told of the same records in the same order of
+A scheduler is given records and says which jobs can be started now. Given the same records in the same order of
 offers it says the same, so that a study that was stopped goes on where it stood.
 """
 

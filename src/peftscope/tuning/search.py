@@ -74,7 +74,7 @@ class _Entry:
 
 
 class Search:
-    """The tuning of one method; told of records, it says what to start next.
+    """The tuning of one method; given records, it says which jobs come next.
 
     Args:
         method: Its title in the study.

@@ -18,18 +18,12 @@ __all__ = ["comparison_parts", "fairness_parts", "interval_text"]
 
 
 def comparison_parts(
-    summary: Sequence[Mapping[str, Any]],
-    records: Sequence[RunRecord],
-    metric: MetricSpec,
-    metrics: Sequence[MetricSpec],
-    *,
-    title: str,
+    summary: Sequence[Mapping[str, Any]], metric: MetricSpec, metrics: Sequence[MetricSpec], *, title: str
 ) -> Iterator[RenderableType]:
-    """Tables of quality and cost, failed runs, and what the intervals are over.
+    """Tables of quality and cost, and failed runs.
 
     Args:
         summary: From ``analysis.summary.summarise``.
-        records: The final runs.
         metric: The task's score.
         metrics: Everything else there may be a value of.
         title: Of the study.

@@ -20,7 +20,7 @@ from peftscope.views.report.quantities import more_seeds_text
 __all__ = ["recommendation_topics"]
 
 SHOWN = 8
-"""Methods told of one by one; the others are counted."""
+"""Methods listed one by one; the others are counted."""
 MOST_EXCLUDED = 10
 
 

@@ -168,7 +168,8 @@ def _examples(table: Table, options: OwnDataOptions) -> tuple[list[TextExample],
             f"({listed_rows(missing)}); fill them, take out the rows, or set empty_targets: drop"
         )
     examples = []
-    for i in sorted({*range(len(table.rows))} - {*missing}):
+    gaps = set(missing)
+    for i in (index for index in range(len(table.rows)) if index not in gaps):
         target = table.text(i, options.target)
         if options.metric == "numeric" and extract_number(target, options.answer) is None:
             raise DataError(
@@ -194,15 +195,16 @@ def _examples(table: Table, options: OwnDataOptions) -> tuple[list[TextExample],
 
 def _conflicts(examples: Sequence[TextExample]) -> Sequence[str]:
     """What to say of prompts that stand in the rows with several targets: no model can learn them all."""
+    prompts = [same_key(example.prompt) for example in examples]
     targets: dict[str, set[str]] = {}
-    for example in examples:
-        targets.setdefault(same_key(example.prompt), set()).add(same_key(example.target))
+    for prompt, example in zip(prompts, examples):
+        targets.setdefault(prompt, set()).add(same_key(example.target))
     torn = {prompt for prompt, found in targets.items() if prompt and len(found) > 1}
-    rows = [index for index, example in enumerate(examples) if same_key(example.prompt) in torn]
+    rows = [index for index, prompt in enumerate(prompts) if prompt in torn]
     if not rows:
         return ()
-    prompts = "1 prompt has" if len(torn) == 1 else f"{len(torn)} prompts have"
-    return [f"{prompts} several different targets, in {len(rows)} of {len(examples)} rows ({listed_rows(rows)})"]
+    count = "1 prompt has" if len(torn) == 1 else f"{len(torn)} prompts have"
+    return [f"{count} several different targets, in {len(rows)} of {len(examples)} rows ({listed_rows(rows)})"]
 
 
 def _shared_groups(given: dict[Split, list[TextExample]]) -> Sequence[str]:
