@@ -22,7 +22,7 @@ from peftscope.footprint.counter import LEARNING_RATE, MAX_STEPS
 from peftscope.footprint.estimate import footprint
 from peftscope.footprint.memory_peak import HEAP_SHARE
 from peftscope.footprint.query import FootprintQuery, Workload
-from peftscope.measures.memory import PeakMeter, anonymous_bytes
+from peftscope.measures.peak_meter import PeakMeter, anonymous_bytes
 from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, Built, build
 from peftscope.methods.optimizers import OptimizerSettings

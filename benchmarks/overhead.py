@@ -15,8 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from peftscope.execution.events import Listener
-from peftscope.execution.executors.local import LocalExecutor, inspect
-from peftscope.execution.executors.resources import divide_resources
+from peftscope.execution.executors.local import LocalExecutor
 from peftscope.execution.launcher import launch, study_lock
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
@@ -41,6 +40,7 @@ STUDY = {
         "test_size": 4,
         "max_new_tokens": 4,
         "max_length": 64,
+        "chat_template": "none",
         "general_tokens": 200,
     },
     "methods": [{"name": name, "label": f"{index} {name}"} for index, name in enumerate(METHODS)],
@@ -80,10 +80,11 @@ def main() -> None:
         folder = Path(place)
         watch = Stopwatch(folder)
         with study_lock(folder, lambda: None):
-            checked = inspect(runs, folder)
-            share = divide_resources(checked.machine)
+            executor = LocalExecutor(folder)
+            checked = executor.check(runs)
+            executor.share_out(checked.machine)
             scheduler = FixedScheduler(Job(run=run) for run in runs)
-            launch(scheduler, folder, checked=checked, executor=LocalExecutor(folder, share), listeners=[watch])
+            launch(scheduler, folder, checked=checked, executor=executor, listeners=[watch])
     stages = ("load", "data", "baseline", "build", "train")
     measured = [(n, row) for n, row in zip(watch.names, watch.rows) if "train" in row]
     lines = [

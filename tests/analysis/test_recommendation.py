@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from judged import LOSS, a_candidate, a_verdict, failures
-from peftscope.analysis.limits import Breach, Limits
 from peftscope.analysis.recommendation import Recommendation, Relative, recommend
 from peftscope.analysis.relatives import relatives
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.verdict import Candidate, MetricSummary, PairVerdict, Verdict
+from peftscope.analysis.within_limits import Breach, Limits
 from peftscope.schema.record import MethodFacts, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec

@@ -120,7 +120,7 @@ def test_methods_that_need_more_than_a_config_run_end_to_end(method: str, make_r
 
 
 def test_metering_changes_no_weight(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import peftscope.measures.peaks as module
+    import peftscope.measures.memory as module
 
     metered, seen = module.metered_training_bytes, []
 
@@ -219,7 +219,7 @@ def test_our_own_defects_are_recorded_as_errors(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr("peftscope.execution.execute.measure_result", broken)
+    monkeypatch.setattr("peftscope.execution.measure.Measurements.take_of_result", broken)
     record = execute(make_run(), tmp_path)
     assert record.status == "error"
     assert record.reason == "ZeroDivisionError: ours"
@@ -283,14 +283,14 @@ def test_reading_the_test_split_before_the_configuration_is_frozen_raises(
     make_run: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever part of a trial asks for it; here, what measures it is made to score the test split."""
-    from peftscope.execution import execute as room
+    from peftscope.execution.measure import Measurements
 
     run = make_run("lora", train={"max_steps": 2}).model_copy(update={"purpose": "trial"})
 
-    def scores_the_test_split(trained: Any, measured: Any, stage: Any) -> None:
+    def scores_the_test_split(self: Measurements, trained: Any, stage: Any) -> None:
         trained.task.score(trained.built.model, trained.predictor, "test")
 
-    monkeypatch.setattr(room, "measure_trial", scores_the_test_split)
+    monkeypatch.setattr(Measurements, "take_of_trial", scores_the_test_split)
     record = execute(run, tmp_path)
     assert record.status == "error"
     assert "before its method's configuration is frozen" in (record.reason or "")

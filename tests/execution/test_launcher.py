@@ -14,16 +14,15 @@ import pytest
 
 from peftscope.execution.events import Listener
 from peftscope.execution.executors.forking import warm_up
-from peftscope.execution.executors.local import LocalExecutor, inspect
+from peftscope.execution.executors.local import LocalExecutor
 from peftscope.execution.executors.resources import Resources, divide_resources
-from peftscope.execution.executors.worker import lock_path
 from peftscope.execution.launcher import launch, study_lock
 from peftscope.execution.recovery import recover
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord, timestamp
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import read_records
-from peftscope.store.run_states import file_lock, read_states, write_state
+from peftscope.store.run_states import read_states, run_lock, write_state
 from peftscope.tuning.check_result import Machine
 from peftscope.tuning.job import Job
 from peftscope.tuning.scheduler import FixedScheduler
@@ -64,7 +63,7 @@ def _do(runs: list[RunSpec], folder: Path, *listeners: Listener, workers: int = 
         return launch(
             scheduler,
             folder,
-            checked=inspect(runs[:1], folder),
+            checked=LocalExecutor(folder).check(runs[:1]),
             executor=LocalExecutor(folder, resources),
             listeners=listeners,
         )
@@ -220,7 +219,7 @@ def test_a_run_waits_for_an_earlier_process_of_the_same_run(make_run: MakeRun, t
     holding = threading.Event()
 
     def hold() -> None:
-        with file_lock(lock_path(tmp_path, run.run_id)):
+        with run_lock(tmp_path, run.run_id):
             holding.set()
             time.sleep(1.0)
 
@@ -277,12 +276,12 @@ def test_a_changed_model_config_changes_the_conditions(make_run: MakeRun, tmp_pa
     shutil.copytree(tiny_folder, model)
     run = make_run("base", rate=None)
     run = run.model_copy(update={"model": run.model.model_copy(update={"source": str(model)})})
-    before = inspect([run], tmp_path).quality_protocol
+    before = LocalExecutor(tmp_path).check([run]).quality_protocol
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "transformers_version": "0"}))
-    assert inspect([run], tmp_path).quality_protocol == before
+    assert LocalExecutor(tmp_path).check([run]).quality_protocol == before
     (model / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.1}))
-    assert inspect([run], tmp_path).quality_protocol != before
+    assert LocalExecutor(tmp_path).check([run]).quality_protocol != before
 
 
 def test_library_output_goes_to_the_log_of_the_run(make_run: MakeRun, tmp_path: Path, capfd: Any) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from peftscope.execution.events import Listener
-from peftscope.execution.executors.local import LocalExecutor, inspect
+from peftscope.execution.executors.local import LocalExecutor
 from peftscope.execution.executors.resources import Resources
 from peftscope.execution.launcher import launch
 from peftscope.execution.memory_budget import MemoryBudget, memory_budget_for
@@ -41,7 +41,7 @@ def _starts(runs: list[RunSpec]) -> FixedScheduler:
 
 def test_methods_predicted_not_to_fit_are_refused_with_advice(make_run: MakeRun, tmp_path: Path) -> None:
     runs = [make_run("lora"), make_run("full")]
-    checked = inspect(runs, tmp_path)
+    checked = LocalExecutor(tmp_path).check(runs)
     peaks = {f.footprint.method: f.footprint.peak_bytes for f in checked.forecasts}
     assert peaks["lora"] is not None
     assert peaks["full"] is not None
@@ -77,7 +77,7 @@ def test_runs_that_do_not_fit_in_memory_together_run_sequentially(make_run: Make
         launch(
             _starts(runs),
             tmp_path / str(memory),
-            checked=inspect(runs, tmp_path / str(memory)),
+            checked=LocalExecutor(tmp_path / str(memory)).check(runs),
             executor=LocalExecutor(tmp_path / str(memory), two),
             budget=MemoryBudget(memory_bytes=memory, needs=needs),
             listeners=[watcher],
@@ -86,7 +86,7 @@ def test_runs_that_do_not_fit_in_memory_together_run_sequentially(make_run: Make
 
 
 def test_each_device_gets_its_own_memory_budget(make_run: MakeRun) -> None:
-    budget = MemoryBudget(memory_bytes=100, num_devices=2, needs={"lora": 60})
+    budget = MemoryBudget(memory_bytes=100, resources=replace(ALONE, num_devices=2), needs={"lora": 60})
     lora = make_run("lora")
     assert budget.fits(lora, 1, {0: lora})
     assert not budget.fits(lora, 2, {0: lora})

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from peftscope.analysis.summary import summarise
-from peftscope.execution.executors.local import LocalExecutor, inspect
-from peftscope.execution.executors.resources import divide_resources
+from peftscope.execution.executors.local import LocalExecutor
 from peftscope.execution.launcher import launch, study_lock
 from peftscope.execution.repeat import compare_records
 from peftscope.methods.catalog import BASE
@@ -28,11 +27,10 @@ SUMS = Path(__file__).resolve().parents[2] / "studies" / "sums.yaml"
 
 def _do(runs: list[RunSpec], folder: Path) -> list[RunRecord]:
     with study_lock(folder, lambda: None):
-        checked = inspect(runs[:1], folder)
-        scheduler = FixedScheduler(Job(run=run) for run in runs)
-        return launch(
-            scheduler, folder, checked=checked, executor=LocalExecutor(folder, divide_resources(checked.machine))
-        )
+        executor = LocalExecutor(folder)
+        checked = executor.check(runs[:1])
+        executor.share_out(checked.machine)
+        return launch(FixedScheduler(Job(run=run) for run in runs), folder, checked=checked, executor=executor)
 
 
 @pytest.mark.slow

@@ -87,6 +87,7 @@ def test_a_plugin_metric_can_be_limited_preferred_and_shown(results: Path) -> No
         pytest.skip("the measurement is taken of regression nets")
     metrics = {r["run_id"]: r["metrics"]["movement"] for r in _records(results) if r["spec"]["purpose"] == "final"}
     assert any(value is not None for value in metrics.values())
+    assert {r["metrics"]["num_looks"] for r in _records(results) if r["metrics"]["movement"] is not None} == {1}
     assert "moved" in _call("export", results, "--markdown", "-").stdout
     assert "movement" in _call("export", results, "--csv", "-").stdout.splitlines()[0]
     shown = next(run for run, value in metrics.items() if value is not None)
@@ -108,6 +109,7 @@ def _records(results: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((results / "records").glob("*.json"))]
 
 
+@pytest.mark.slow
 def test_a_run_with_plugins_is_repeated_exactly(results: Path) -> None:
     final = next(
         record["run_id"]
@@ -118,6 +120,7 @@ def test_a_run_with_plugins_is_repeated_exactly(results: Path) -> None:
     assert again.returncode == 0, again.stdout + again.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_study_with_plugins_is_resumed(tmp_path: Path) -> None:
     study = _write(tmp_path, "denoising", train={"max_steps": 300, "batch_size": 8})
     command = _command("compare", study, "--out", tmp_path / "results", "--threads", 1, "--quiet")
@@ -134,6 +137,7 @@ def test_a_killed_study_with_plugins_is_resumed(tmp_path: Path) -> None:
     assert {record["status"] for record in records} == {"ok"}
 
 
+@pytest.mark.slow
 def test_a_plugin_executor_gives_the_same_scores(results: Path, tmp_path: Path) -> None:
     name = "denoising" if results.parent.name.startswith("denoising") else "regression"
     study = _write(tmp_path, name)

@@ -58,6 +58,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_5000_records_become_a_frame_in_under_3_seconds(many: Path) -> None:
     taken, plain = [], []
     for _ in range(4):  # the best of some, in this thread's processor time: others may be at work

@@ -39,6 +39,7 @@ def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
 
 
+@pytest.mark.slow
 def test_adaptive_seeds_are_priced_first_and_added_seeds_reported(study: Path) -> None:
     folder = study.parent / "results"
     done = _call("compare", str(study), "--out", str(folder), "--threads", "1")
@@ -55,6 +56,7 @@ def test_adaptive_seeds_are_priced_first_and_added_seeds_reported(study: Path) -
     assert len(read_records(folder)) == 8
 
 
+@pytest.mark.slow
 def test_confirming_uses_fresh_seeds_only_and_leaves_the_study_unchanged(study: Path) -> None:
     folder = study.parent / "results"
     before = {record.run_id for record in read_records(folder)}

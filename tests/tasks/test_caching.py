@@ -47,7 +47,7 @@ CASES = {
     "math files": ("math", {"source": "files", "train": "data.jsonl", "valid_size": 9}, {"batch_size": 3}),
     "all tokens, cut and dropped": (
         "math",
-        {"source": "files", "train": "data.jsonl", "long_prompts": "drop", "loss_on": "full", "max_length": 108},
+        {"source": "files", "train": "data.jsonl", "long_prompts": "drop", "train_on": "all", "max_length": 108},
         {},
     ),
     "numbers": ("math", {**PROCEDURAL, "dataset": "chain_sum"}, {}),
@@ -55,7 +55,7 @@ CASES = {
     "names that are no plain str": ("math", {**PROCEDURAL, "dataset": "knights_knaves"}, {}),
     "another draw each time": ("math", {**PROCEDURAL, "dataset": "list_functions"}, {}),
     "own rows": ("own-data", OWN, {}),
-    "own rows by loss": ("own-data", {**OWN, "metric": "loss", "loss_on": "full"}, {}),
+    "own rows by loss": ("own-data", {**OWN, "metric": "loss", "train_on": "all"}, {}),
 }
 
 

@@ -79,7 +79,7 @@ def test_a_run_carries_the_experiments_settings(tmp_path: Path) -> None:
     assert run.model == ModelSpec(source="meta-llama/Llama-3.2-3B", dtype="bfloat16")
     assert (run.learning_rate, run.train.weight_decay, run.method.peft_config) == (1e-4, 0.1, LORA)
     assert (run.train.max_steps, run.train.eval_every, run.task.options["max_length"]) == (20, 10, 768)
-    assert (run.task.options["loss_on"], run.train.schedule, run.train.warmup_fraction) == ("full", "cosine", 0.1)
+    assert (run.task.options["train_on"], run.train.schedule, run.train.warmup_fraction) == ("all", "cosine", 0.1)
     assert run.train.grad_norm_clip is None
     assert run.task.options["query_template"].startswith("Question: {query}")
     assert (run.task.options["max_new_tokens"], run.task.options["max_generation_length"]) == (300, 800)

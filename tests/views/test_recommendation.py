@@ -7,9 +7,9 @@ from typing import Any
 
 from judged import LOSS, a_candidate, a_verdict, failures
 from peftscope.analysis.estimates import Estimate
-from peftscope.analysis.limits import Limits
 from peftscope.analysis.recommendation import Recommendation, recommend
 from peftscope.analysis.verdict import Verdict
+from peftscope.analysis.within_limits import Limits
 from peftscope.study.metrics import known_metrics
 from peftscope.views.recommendation import recommendation_topics
 

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from peftscope.analysis.limits import (
+from peftscope.analysis.traits import Traits
+from peftscope.analysis.verdict import Candidate, FailedRun, Pair, Verdict
+from peftscope.analysis.within_limits import (
     SCORE,
     Excluded,
     Limits,
@@ -22,8 +24,6 @@ from peftscope.analysis.limits import (
     quantities_of,
     value_of,
 )
-from peftscope.analysis.traits import Traits
-from peftscope.analysis.verdict import Candidate, FailedRun, Pair, Verdict
 from peftscope.schema.metric import MetricSpec
 
 __all__ = ["Recommendation", "Relative", "Tie", "recommend"]

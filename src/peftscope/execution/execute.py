@@ -13,9 +13,9 @@ from peftscope.analysis.rate_source import known_source
 from peftscope.capture import capture
 from peftscope.execution.baseline import retention_baseline
 from peftscope.execution.environment import describe_environment
-from peftscope.execution.measure import measure_result, measure_trial
+from peftscope.execution.measure import Measurements
 from peftscope.measures.base import Measured, Trained
-from peftscope.measures.memory import PeakMeter, anonymous_bytes
+from peftscope.measures.peak_meter import anonymous_bytes
 from peftscope.measures.registry import metric_specs
 from peftscope.measures.score import mean_score, score_split
 from peftscope.measures.storage import LiveStorage, tensors_of
@@ -143,8 +143,9 @@ class _Run:
         stage("build")
         built = self.built = self._build(kind, loaded, task)
         predictor = kind.predictor(loaded, self._scored)
+        measurements = Measurements(self.measured)
         if built.card.trains:
-            self._train(built, task, predictor)
+            self._train(built, task, predictor, measurements)
         if self.is_paused:
             return
         trained = Trained(
@@ -157,9 +158,9 @@ class _Run:
             retention=(retention, baseline) if retention is not None and baseline is not None else None,
         )
         if spec.purpose == "trial":
-            measure_trial(trained, self.measured, stage=stage)
+            measurements.take_of_trial(trained, stage=stage)
             return
-        measure_result(trained, self.measured, stage=stage)
+        measurements.take_of_result(trained, stage=stage)
 
     def record(self, attempt: Attempt) -> RunRecord:
         """The record of everything found."""
@@ -264,23 +265,21 @@ class _Run:
         self.measured.put("num_total_params", built.num_total_params)
         return built
 
-    def _train(self, built: Built, task: Task, predictor: Predictor) -> None:
+    def _train(self, built: Built, task: Task, predictor: Predictor, measurements: Measurements) -> None:
         spec = self.spec
         assert spec.learning_rate is not None, "a method that trains has a learning rate"
-        device = next(built.model.parameters()).device
         optimizer = built.make_optimizer(settings_of(spec))
         self._stage("train")
         seed_everything(spec.seed)
 
         def validate() -> float:
-            meter.pause()
-            self._stage("validate")
-            outcomes = score_split(task, built.model, predictor, "valid")
-            self._stage("train")
-            meter.resume()
+            with measurements.paused():
+                self._stage("validate")
+                outcomes = score_split(task, built.model, predictor, "valid")
+                self._stage("train")
             return mean_score(outcomes)
 
-        with PeakMeter(device) as meter:
+        with measurements.watching(built):
             Fit(
                 built.model,
                 task,
@@ -293,7 +292,6 @@ class _Run:
                 pauses=self._pauses(built, task) if spec.purpose == "trial" else None,
                 on_progress=self._stepped,
             ).run()
-        self.measured.put_peaks("train", meter)
 
     def _pauses(self, built: Built, task: Task) -> Pauses:
         def measure() -> float:

@@ -82,7 +82,7 @@ def launch(
     Args:
         scheduler: What to do.
         folder: The study's folder.
-        checked: What ``inspect`` found; a record of other conditions is not taken for finished.
+        checked: What the executor's ``check`` found; a record of other conditions is not taken for finished.
         executor: Where runs are executed.
         budget: What fits, and what fits together; None where there is room for everything.
         listeners: Told how the runs get on.

@@ -19,7 +19,8 @@ class MemoryBudget:
 
     memory_bytes: int | None = None
     """Of a device; None where it does not tell, and then everything fits."""
-    num_devices: int = 1
+    resources: Resources = field(default=Resources(num_workers=1, num_threads=1))
+    """Which worker's runs go to which device."""
     needs: Mapping[str, int] = field(default_factory=dict)
     """Predicted bytes by a method's title; what is not in it is unknown and taken for nothing."""
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -39,7 +40,8 @@ class MemoryBudget:
             worker: Its place among the workers, from 0.
             running: Runs that go on, by their workers.
         """
-        here = [other for at, other in running.items() if at % self.num_devices == worker % self.num_devices]
+        device_of = self.resources.device_of
+        here = [other for at, other in running.items() if device_of(at) == device_of(worker)]
         if not here or self.memory_bytes is None or self.refusal(run) is not None:
             return True
         return sum(self.needs.get(each.method.title, 0) for each in (*here, run)) <= self.memory_bytes
@@ -50,7 +52,7 @@ def memory_budget_for(checked: CheckResult, resources: Resources, *, try_all: bo
 
     Args:
         checked: What the study's check found.
-        resources: How many devices its runs go to.
+        resources: Which devices its runs go to.
         try_all: Refuse nothing.
     """
     memory = checked.machine.memory_bytes
@@ -59,7 +61,7 @@ def memory_budget_for(checked: CheckResult, resources: Resources, *, try_all: bo
     what_then = "tried all the same" if try_all else "not tried; --try-all tries it"
     return MemoryBudget(
         memory_bytes=memory,
-        num_devices=max(1, resources.num_devices),
+        resources=resources,
         needs={title: need for title, need in known.items() if need is not None},
         reasons={} if try_all else too_large,
         warnings=tuple(f"{title}: {reason} ({what_then})" for title, reason in too_large.items()),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from peftscope.errors import StoreError
-from peftscope.execution.executors.worker import ORPHAN_PATIENCE_S, lock_path
 from peftscope.schema.live import RunState
 from peftscope.schema.record import Attempt, RunRecord, Status, timestamp
 from peftscope.store.files import existing_record, record_path, sweep, write_record
-from peftscope.store.run_states import clear_state, file_lock, read_states
+from peftscope.store.run_states import ORPHAN_PATIENCE_S, clear_state, read_states, run_lock
 
 __all__ = ["num_attempts", "record_lost_attempt", "recover"]
 
@@ -68,9 +67,8 @@ def recover(folder: Path) -> list[str]:
 
 
 def _wait_for(folder: Path, state: RunState) -> None:
-    path = lock_path(folder, state.run_id)
     try:
-        with file_lock(path, timeout_s=ORPHAN_PATIENCE_S):
+        with run_lock(folder, state.run_id):
             pass
     except TimeoutError:
         raise StoreError(

@@ -1,4 +1,4 @@
-"""The contract of a measurement: what it gives, and how it is taken of a trained model."""
+"""The contract of a measurement: what it gives, and how it is taken of a training and of a trained model."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from peftscope.schema.run import RunSpec
 from peftscope.tasks.base import Predictor, Retention, Task
 
 if TYPE_CHECKING:
-    from peftscope.measures.memory import PeakMeter
+    from peftscope.measures.peak_meter import PeakMeter
 
-__all__ = ["Measured", "Measurement", "Trained"]
+__all__ = ["Measured", "Measurement", "Trained", "Watch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +67,15 @@ class Measured:
         else:
             self.missing[f"peak_{phase}_reserved_bytes"] = "taken from an accelerator's counters"
 
-    def attempt(self, what: str, names: Iterable[str], action: Callable[[], None]) -> None:
-        """Measure something beside the result; its failure costs these metrics, not the run."""
+    def attempt(self, what: str, names: Iterable[str], action: Callable[[], None]) -> bool:
+        """Measure something beside the result; gives whether it did. A failure costs these metrics, not the run."""
         failure = capture(action)
         if failure is None:
-            return
+            return True
         self.missing |= {name: failure.reason for name in names if name not in self.metrics}
         if failure.status != "refused":
             self.warnings.append(f"{what} could not be measured: {failure.reason}")
+        return False
 
     def complete(self, names: Iterable[str], reason: str) -> tuple[dict[str, float | int | None], dict[str, str]]:
         """Every metric there is, None where it is missing, and the reasons."""
@@ -82,8 +83,32 @@ class Measured:
         return metrics, {n: self.missing.get(n, reason) for n, v in metrics.items() if v is None}
 
 
+class Watch(ABC):
+    """What a measurement sees of a training while it goes on. A failure costs the measurement's metrics alone."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """The first step is next."""
+
+    @abstractmethod
+    def pause(self) -> None:
+        """Training stops for a while: what follows, such as validation, does not count."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Training goes on."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """The last step is done, or the training was broken off."""
+
+    @abstractmethod
+    def put(self, measured: Measured) -> None:
+        """Put the metrics; after ``stop``, of a training that was not broken off."""
+
+
 class Measurement(ABC):
-    """Takes some metrics of a trained model, after the training.
+    """Takes some metrics: of a trained model, after the training, and of the training while it goes on.
 
     Made anew for every run, without arguments. The metrics are those of its registry entry.
     """
@@ -92,6 +117,10 @@ class Measurement(ABC):
     """What is told while it is taken: a word or two."""
     beside: ClassVar[bool] = True
     """Whether its failure costs its metrics alone; otherwise it costs the run."""
+
+    def watch(self, built: Built) -> Watch | None:
+        """What is to see the training of a model, which is about to begin; None for what needs the result alone."""
+        return None
 
     @abstractmethod
     def take(self, trained: Trained, measured: Measured) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from peftscope.measures.base import Measured, Measurement, Trained
-from peftscope.measures.metric_specs import FORGETTING
+from peftscope.measures.metrics_limits_columns import FORGETTING
 
 __all__ = ["Forgetting"]
 

@@ -1,93 +1,73 @@
-"""Memory peaks of a stretch of a run: the accelerator's own counters, or the process's memory, sampled."""
+"""Memory of training: an accelerator's counters or samples while it goes on, and live storage over metered steps."""
 
 from __future__ import annotations
 
-import threading
-from pathlib import Path
-from types import TracebackType
-from typing import Self
+from dataclasses import replace
+from typing import ClassVar
 
-import psutil
-import torch
+from peftscope.measures.base import Measured, Measurement, Trained, Watch
+from peftscope.measures.peak_meter import PeakMeter
+from peftscope.measures.storage import LiveStorage, tensors_of
+from peftscope.methods.build import Built
+from peftscope.methods.optimizers import settings_of
+from peftscope.training.loop import Hooks, train_step
 
-from peftscope.models.device import memory_peaks, reset_memory_peaks
-
-__all__ = ["PeakMeter", "anonymous_bytes"]
-
-
-def anonymous_bytes() -> int:
-    """Anonymous resident memory of this process, in bytes (all resident memory where the system has no such figure).
-
-    Anonymous memory leaves out mapped weight files, which the system may drop at any time.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii").splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-    return int(psutil.Process().memory_info().rss)
+__all__ = ["Memory", "metered_training_bytes"]
 
 
-class PeakMeter:
-    """Context that keeps the memory peaks of what runs inside it, stretches between pause and resume left out.
+class Memory(Measurement):
+    """What training takes; without counters it is metered after everything else, since the process's says too much."""
 
-    Args:
-        device: Where the model is. On an accelerator with counters these are read; elsewhere the process's
-            anonymous memory is sampled from a thread.
-        interval_s: Seconds between samples; peaks shorter than that can be missed.
+    stage: ClassVar[str] = "memory"
 
-    Attributes:
-        allocated_bytes: Held by live tensors on the accelerator; None without counters.
-        reserved_bytes: Held by the allocator on the accelerator; None without counters.
-        sampled_bytes: Largest sample; None with counters.
-    """
+    def watch(self, built: Built) -> Watch:
+        """Peaks of the training itself."""
+        return _TrainingPeaks(built)
 
-    def __init__(self, device: torch.device, interval_s: float = 0.05) -> None:
-        self.device = device
-        self.interval_s = interval_s
-        self.allocated_bytes: int | None = None
-        self.reserved_bytes: int | None = None
-        self.sampled_bytes: int | None = None
-        self._running = False
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+    def take(self, trained: Trained, measured: Measured) -> None:
+        """``peak_train_memory_bytes``, where no counter gave it."""
+        name = "peak_train_memory_bytes"
+        if name in measured.metrics or not trained.built.card.trains:
+            return
+        if trained.spec.measure.metered_steps == 0:
+            measured.missing[name] = "measure.metered_steps is 0"
+        else:
+            measured.put(name, metered_training_bytes(trained))
 
-    def __enter__(self) -> Self:
-        self.resume()
-        if memory_peaks(self.device) is None:
-            self._thread = threading.Thread(target=self._sample, daemon=True)
-            self._thread.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.pause()
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+class _TrainingPeaks(Watch):
+    def __init__(self, built: Built) -> None:
+        self.meter = PeakMeter(next(built.model.parameters()).device)
 
-    def resume(self) -> None:
-        """Begin a stretch that counts."""
-        reset_memory_peaks(self.device)
-        self._running = True
-        self._take()
+    def start(self) -> None:
+        self.meter.__enter__()
 
     def pause(self) -> None:
-        """End the stretch; what follows does not count."""
-        if self._running:
-            self._take()
-        self._running = False
+        self.meter.pause()
 
-    def _take(self) -> None:
-        peaks = memory_peaks(self.device)
-        if peaks is None:
-            self.sampled_bytes = max(self.sampled_bytes or 0, anonymous_bytes())
-        else:
-            self.allocated_bytes = max(self.allocated_bytes or 0, peaks.allocated_bytes)
-            self.reserved_bytes = max(self.reserved_bytes or 0, peaks.reserved_bytes)
+    def resume(self) -> None:
+        self.meter.resume()
 
-    def _sample(self) -> None:
-        while not self._stop.wait(self.interval_s):
-            if self._running:
-                self._take()
+    def stop(self) -> None:
+        self.meter.__exit__(None, None, None)
+
+    def put(self, measured: Measured) -> None:
+        measured.put_peaks("train", self.meter)
+
+
+def metered_training_bytes(trained: Trained) -> int:
+    """Peak of live storage, in bytes, over a few real steps at the longest batch; changes the weights.
+
+    The learning rate is zero, so that the weights stay what they are: memory does not depend on it. The
+    method's hook after the step is left out, since it counts the steps of the real training; what the hook
+    keeps is counted.
+    """
+    built, task, spec = trained.built, trained.task, trained.spec
+    settings = replace(settings_of(spec), learning_rate=0.0, weight_decay=0.0)
+    batches = [task.longest_batch() for _ in range(spec.train.accumulation)]
+    built.model.train()
+    with LiveStorage([*tensors_of(built.model), *built.hook_tensors()]) as storage:
+        optimizer = built.make_optimizer(settings)
+        for step in range(1, spec.measure.metered_steps + 1):
+            train_step(built.model, task, batches, optimizer, spec.train, step=step, hooks=Hooks(penalty=built.penalty))
+    return int(storage.peak_bytes)

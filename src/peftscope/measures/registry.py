@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from peftscope.measures import metric_specs as own
+from peftscope.measures import metrics_limits_columns as own
 from peftscope.models.kinds.registry import KINDS
 from peftscope.plugins import Registry, load_target
 from peftscope.schema.metric import MetricSpec
@@ -48,7 +48,8 @@ MEASUREMENTS = Registry(
         "checkpoint": _entry("checkpoint:Checkpoint", *own.CHECKPOINT),
         "forgetting": _entry("forgetting:Forgetting", *own.FORGETTING),
         "losses": _entry("losses:Losses", *own.LOSSES),
-        "memory": _entry("peaks:Peaks", *own.MEMORY),
+        "validation": _entry("validation:Validation", *own.VALIDATION),
+        "memory": _entry("memory:Memory", *own.MEMORY),
         "inference": _entry("inference:InferenceCost"),
     },
 )
@@ -82,7 +83,14 @@ def metric_specs(kind: str | None = None) -> Mapping[str, MetricSpec]:
         kind: A kind of model, to have its alone; None gives those of all kinds.
     """
     # sizes and costs of training are noted while a run builds and trains, by no measurement; the tables' order
-    found: list[MetricSpec] = [*own.SCORES, *own.SIZES, *own.MEMORY, *own.CHECKPOINT, *own.TRAINING]
+    found: list[MetricSpec] = [
+        *own.SCORES,
+        *own.SIZES,
+        *own.MEMORY,
+        *own.VALIDATION,
+        *own.CHECKPOINT,
+        *own.TRAINING,
+    ]
     for name in (*MEASUREMENTS.built_in, *MEASUREMENTS.names()):
         found += MEASUREMENTS.get(name).metrics
     for name in KINDS.names():

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from peftscope.measures.base import Measured, Measurement, Trained
-from peftscope.measures.memory import PeakMeter
+from peftscope.measures.peak_meter import PeakMeter
 from peftscope.models.evaluating import evaluating
 from peftscope.schema.record import ExampleOutcome
 from peftscope.tasks.base import ExampleScore, Predictor, Split, Task
@@ -25,7 +25,7 @@ class Score(Measurement):
     beside: ClassVar[bool] = False
 
     def take(self, trained: Trained, measured: Measured) -> None:
-        """``test_score``, ``truncated_share``, ``eval_time_s``, peaks of memory, and every example's score."""
+        """``test_score``, ``truncated_share``, ``eval_time_s``, peaks of memory in scoring, every example's score."""
         model = trained.built.model
         started = time.perf_counter()
         with PeakMeter(next(model.parameters()).device) as meter:

@@ -13,7 +13,19 @@ from peftscope.errors import StoreError
 from peftscope.schema.live import RunState
 from peftscope.store.files import ensure_folder, write_text
 
-__all__ = ["clear_state", "file_lock", "paused_folder", "read_states", "state_path", "write_state"]
+__all__ = [
+    "ORPHAN_PATIENCE_S",
+    "clear_state",
+    "file_lock",
+    "paused_folder",
+    "read_states",
+    "run_lock",
+    "state_path",
+    "write_state",
+]
+
+ORPHAN_PATIENCE_S = 60.0
+"""How long to wait for an earlier process of the same run to end, which it does as soon as it sees it is alone."""
 
 
 def state_path(folder: Path, run_id: str) -> Path:
@@ -80,3 +92,15 @@ def file_lock(path: Path, *, timeout_s: float = -1) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def run_lock(folder: Path, run_id: str) -> Iterator[None]:
+    """Hold a run's lock, as the process that does it has to for as long as it lives; waits for an earlier one.
+
+    Raises:
+        TimeoutError: The earlier process does not end.
+        StoreError: The folder is not writable.
+    """
+    with file_lock(state_path(folder, run_id).with_suffix(".lock"), timeout_s=ORPHAN_PATIENCE_S):
+        yield

@@ -13,10 +13,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from peftscope.analysis.front import Front, front_of
-from peftscope.analysis.limits import Limits, metric_for, quantities_of
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.recommendation import recommend as decide
 from peftscope.analysis.relatives import relatives
+from peftscope.analysis.within_limits import Limits, metric_for, quantities_of
 from peftscope.errors import SpecError
 from peftscope.schema.amounts import number_of
 from peftscope.schema.request import Request

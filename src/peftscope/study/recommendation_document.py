@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from peftscope.analysis.fairness import Fairness
 from peftscope.analysis.front import Front
-from peftscope.analysis.limits import quantities_of
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.verdict import Candidate, Pair
+from peftscope.analysis.within_limits import quantities_of
 from peftscope.study.metrics import known_metrics
 from peftscope.views.report.content import Topic
 

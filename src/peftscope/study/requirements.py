@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from peftscope.analysis.limits import Limits, quantities_of
+from peftscope.analysis.within_limits import Limits, quantities_of
 from peftscope.methods.catalog import cards
 from peftscope.schema.amounts import bytes_of, number_of, seconds_of
 from peftscope.schema.metric import MetricSpec

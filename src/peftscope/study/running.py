@@ -11,8 +11,7 @@ from rich.text import Text
 
 from peftscope.execution.events import Listener
 from peftscope.execution.executors import registry as executors
-from peftscope.execution.executors.local import inspect
-from peftscope.execution.executors.resources import Resources, divide_resources
+from peftscope.execution.executors.base import Executor
 from peftscope.execution.history import changes_of_study, known_runs, outdated, remember_study
 from peftscope.execution.launcher import launch, study_lock
 from peftscope.execution.memory_budget import MemoryBudget, memory_budget_for
@@ -55,7 +54,7 @@ class Prepared:
     """What is known before anything is trained."""
 
     checked: CheckResult
-    resources: Resources
+    executor: Executor
     budget: MemoryBudget
     notices: tuple[str, ...]
     """What the user should know first."""
@@ -84,9 +83,8 @@ def do_runs(
         else:
             scheduler = FixedScheduler(what)
         listeners[:0] = reporter.listeners(title, checked.metric)  # a tracker may take its time to close
-        executor = executors.make(options.executor, folder, found.resources)
         records = launch(
-            scheduler, folder, checked=checked, executor=executor, budget=found.budget, listeners=listeners
+            scheduler, folder, checked=checked, executor=found.executor, budget=found.budget, listeners=listeners
         )
         return records, checked.metric
 
@@ -98,7 +96,7 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
     Raises:
         PeftscopeError: The data, the model or the folder is not as it should be.
     """
-    executors.EXECUTORS.get(options.executor)  # whether there is one
+    executor = executors.make(options.executor, folder)
     notices: list[str] = []
 
     def note(lines: Sequence[str]) -> None:
@@ -112,8 +110,8 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
         study = what if isinstance(what, StudySpec) else None
         note(changes_of_study(folder, study) if study is not None else [])
         with reporter.status("reading model and data"):
-            checked = inspect(one_of_each(_runs_of(what)), folder)
-        resources = divide_resources(checked.machine, workers=options.workers, threads=options.threads)
+            checked = executor.check(one_of_each(_runs_of(what)))
+        resources = executor.share_out(checked.machine, workers=options.workers, threads=options.threads)
         budget = memory_budget_for(checked, resources, try_all=options.try_all)
         if study is not None:
             if checked.forecasts:
@@ -122,7 +120,7 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
             note([*tuning_lines(study), *seed_lines(study)])
         note(budget.warnings)
         note(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))
-        yield Prepared(checked=checked, resources=resources, budget=budget, notices=tuple(notices))
+        yield Prepared(checked=checked, executor=executor, budget=budget, notices=tuple(notices))
 
 
 def _runs_of(what: What) -> list[RunSpec]:

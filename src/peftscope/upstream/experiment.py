@@ -313,7 +313,8 @@ def _task_spec(params: _CommonParams, given: TaskSpec | None, name: str, warn: C
         warn(f"{name}: generation_kwargs.{key} is not used; answers are decoded greedily")
     options: dict[str, Any] = {
         "max_length": params.max_seq_length,
-        "loss_on": "full",
+        "train_on": "all",
+        "chat_template": "none",
         "query_template": params.query_template,
         "max_generation_length": total,
         "eval_batch_size": params.batch_size_eval,

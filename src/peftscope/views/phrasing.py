@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from peftscope.analysis.estimates import Estimate
-from peftscope.analysis.limits import SCORE
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.verdict import Candidate, Pair, Verdict
+from peftscope.analysis.within_limits import SCORE
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.report.quantities import difference_text, reading
 from peftscope.views.units import metric_text

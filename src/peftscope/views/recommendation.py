@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from peftscope.analysis.front import Front
-from peftscope.analysis.limits import SCORE, Breach
 from peftscope.analysis.power import POWER
 from peftscope.analysis.recommendation import Recommendation, Relative, Tie
 from peftscope.analysis.verdict import Pair, Verdict
+from peftscope.analysis.within_limits import SCORE, Breach
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.choice import gone_wrong, optimism_lines, risk_of, standing_lines
 from peftscope.views.front import front_topic

@@ -49,6 +49,7 @@ MOVEMENT = MeasurementEntry(
             heading="moved",
             limit="movement",
         ),
+        MetricSpec(name="num_looks", unit="count", direction="neutral", window="validations during the training"),
     ),
 )
 IN_TURN = ExecutorEntry(executor="plain_models.executor:InTurn")

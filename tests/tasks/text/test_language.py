@@ -48,7 +48,7 @@ def examples(texts=TEXTS):
 
 def make(tokenizer, cls=EchoTask, *, texts=TEXTS, options=None, **context):
     splits = {"train": examples(texts), "valid": examples(texts), "test": examples(texts)}
-    own = {"max_length": 200} | {name: context.pop(name) for name in ("max_length", "loss_on") if name in context}
+    own = {"max_length": 200} | {name: context.pop(name) for name in ("max_length", "train_on") if name in context}
     options = (options or LanguageOptions()).model_copy(update=own)
     return cls(options, TaskContext(processor=tokenizer, **context), Prepared(splits=splits))
 
@@ -66,7 +66,7 @@ def prefix_tuned(model):
 
 
 KINDS = pytest.mark.parametrize("kind", [plain, prompt_tuned, prefix_tuned])
-LOSS_ON = pytest.mark.parametrize("loss_on", ["completion", "full"])
+TRAIN_ON = pytest.mark.parametrize("train_on", ["assistant", "all"])
 
 
 def single_labels(task, index):
@@ -76,15 +76,15 @@ def single_labels(task, index):
     prompt = tokenizer(shown.prompt)["input_ids"]
     ids = torch.tensor([[*prompt, *tokenizer(" " + shown.target, add_special_tokens=False)["input_ids"], 1]])
     labels = ids.clone()
-    labels[:, : len(prompt) if task.options.loss_on == "completion" else 1] = -100
+    labels[:, : len(prompt) if task.options.train_on == "assistant" else 1] = -100
     return ids, labels
 
 
-@LOSS_ON
+@TRAIN_ON
 @KINDS
-def test_a_padded_batch_loss_sums_single_sample_losses(tiny_tokenizer, tiny_llama, kind, loss_on):
+def test_a_padded_batch_loss_sums_single_sample_losses(tiny_tokenizer, tiny_llama, kind, train_on):
     model = kind(tiny_llama()).eval()
-    task = make(tiny_tokenizer, loss_on=loss_on)
+    task = make(tiny_tokenizer, train_on=train_on)
     (batch,) = task.eval_batches("test")
     total, count = task.loss(model, batch)
     singles, labels_in_all = 0.0, 0
@@ -97,10 +97,10 @@ def test_a_padded_batch_loss_sums_single_sample_losses(tiny_tokenizer, tiny_llam
     assert total.item() == pytest.approx(singles, rel=1e-5)
 
 
-@LOSS_ON
-def test_every_method_is_trained_on_the_same_number_of_labels(tiny_tokenizer, tiny_llama, loss_on):
+@TRAIN_ON
+def test_every_method_is_trained_on_the_same_number_of_labels(tiny_tokenizer, tiny_llama, train_on):
     """Virtual tokens come before the first token and would make it predictable; it is no label for anyone."""
-    task = make(tiny_tokenizer, loss_on=loss_on)
+    task = make(tiny_tokenizer, train_on=train_on)
     batch = next(task.batches(0))
     losses = {}
     for kind in (plain, prompt_tuned, prefix_tuned):
@@ -117,11 +117,11 @@ def test_every_method_is_trained_on_the_same_number_of_labels(tiny_tokenizer, ti
     assert len(set(losses.values())) == 1
 
 
-@LOSS_ON
+@TRAIN_ON
 @KINDS
-def test_the_held_out_loss_of_an_example_equals_the_models_loss(tiny_tokenizer, tiny_llama, kind, loss_on):
+def test_the_held_out_loss_of_an_example_equals_the_models_loss(tiny_tokenizer, tiny_llama, kind, train_on):
     model = kind(tiny_llama()).eval()
-    task = make(tiny_tokenizer, LossTask, loss_on=loss_on, batch_size=3)
+    task = make(tiny_tokenizer, LossTask, train_on=train_on, batch_size=3)
     outcomes = task.score(model, None, "test")
     assert [o.example_id for o in outcomes] == ["0", "1", "2", "3"]
     for index, outcome in enumerate(outcomes):
@@ -233,8 +233,8 @@ def test_cut_sequences_are_counted_in_a_warning(tiny_tokenizer):
 
 
 def test_every_batch_contains_a_label(tiny_tokenizer):
-    for loss_on in ("completion", "full"):
-        task = make(tiny_tokenizer, max_length=41, loss_on=loss_on, batch_size=1)
+    for train_on in ("assistant", "all"):
+        task = make(tiny_tokenizer, max_length=41, train_on=train_on, batch_size=1)
         assert all((b["labels"] != -100).any() for b in task.eval_batches("train"))
 
 
@@ -246,7 +246,7 @@ def test_an_empty_split_is_refused(tiny_tokenizer):
 def test_the_fingerprint_changes_with_data_limits_and_loss(tiny_tokenizer):
     prints = [
         make(tiny_tokenizer),
-        make(tiny_tokenizer, loss_on="full"),
+        make(tiny_tokenizer, train_on="all"),
         make(tiny_tokenizer, max_length=199),
         make(tiny_tokenizer, texts=[*TEXTS[:3], ("3+4=", "8")]),
         make(tiny_tokenizer, options=LanguageOptions(max_new_tokens=3)),

@@ -135,7 +135,7 @@ def test_plain_text_can_be_learned_without_a_prompt(tiny_tokenizer, tmp_path):
         ({"train": "missing.jsonl"}, "missing.jsonl: no such file"),
         ({"valid_size": 39, "test_size": 1}, "the train split would be empty"),
         ({"max_length": 30}, "train prompts leave no room for an answer within 30 tokens"),
-        ({"metric": "numeric", "target": "topic"}, "row 1: column 'topic' has no number"),
+        ({"metric": "numeric", "target": "topic"}, "row 1: the answer has no number"),
     ],
 )
 def test_bad_data_is_refused_before_training(tiny_tokenizer, train, options, message):
@@ -148,7 +148,9 @@ def test_bad_data_is_refused_before_training(tiny_tokenizer, train, options, mes
     [
         ({}, "needs 'train', the path of a file, or 'dataset'"),
         ({"train": "x", "prompt": "city"}, "put column names in braces"),
-        ({"train": "x", "prompt": "{city!r}"}, "name of a column alone"),
+        ({"train": "x", "prompt": "{}"}, "name of a column"),
+        ({"train": "x", "target": None}, "prompt without target"),
+        ({"train": "x", "turns": "messages"}, "leave prompt and target out"),
         ({"train": "x", "metric": "regex"}, "metric 'regex' needs 'pattern'"),
         ({"train": "x", "metric": "regex", "pattern": "("}, "not a regular expression"),
         ({"train": "x", "metric": "exact-match"}, "did you mean 'exact_match'"),
@@ -204,3 +206,75 @@ def test_prompts_with_several_different_targets_are_counted(tiny_tokenizer, tmp_
     rows = [{"city": f"c{i % 20}", "topic": "t", "country": f"x{i % 20 if i % 20 > 1 else i}"} for i in range(40)]
     task = own_data(tiny_tokenizer, train=write(tmp_path / "d.jsonl", rows))
     assert "2 prompts have several different targets, in 4 of 40 rows (rows 1, 2, 21, …)" in task.warnings()
+
+
+CHATS = [
+    {"messages": [
+        {"role": "user", "content": f"Name {i}?"}, {"role": "assistant", "content": "A"},
+        {"role": "user", "content": "Sure?"}, {"role": "assistant", "content": f"B{i % 3}"},
+    ]}
+    for i in range(40)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"prompt": None, "target": None},
+        {"prompt": None, "target": None, "turns": "messages"},
+        {"prompt": "{messages}", "target": "messages"},
+    ],
+)
+def test_conversations_are_learned_through_a_template(tiny_tokenizer, tmp_path, options):
+    task = own_data(tiny_tokenizer, train=write(tmp_path / "chat.jsonl", CHATS), **options)
+    shown = task.show("test", 0)
+    assert shown.prompt.startswith("<s>User: Name ")
+    assert shown.prompt.endswith("\nAssistant: A</s>\nUser: Sure?\nAssistant:")
+    assert shown.target in ("B0", "B1", "B2")
+    batch = next(task.eval_batches("test"))
+    learned = tiny_tokenizer.decode(batch["input_ids"][0][batch["labels"][0] != -100].tolist())
+    assert learned.startswith(" A</s> B")
+    assert task.fingerprint()["chat_template"]
+
+
+def test_every_answer_of_a_conversation_can_be_scored(tiny_tokenizer, tmp_path):
+    path = write(tmp_path / "chat.jsonl", CHATS)
+    both = own_data(tiny_tokenizer, train=path, prompt=None, target=None, score_turns="every", test_size=5)
+    assert both.size("test") == 10
+    assert both.show("test", 0).target == "A"
+    outcomes = both.score(None, lambda model, prompts, **_: [Said("A")] * len(prompts), "test")
+    assert [o.score for o in outcomes] == [1.0, 0.0] * 5
+    assert len({o.group for o in outcomes}) == 5, "answers of one conversation hang together"
+
+
+def test_generation_starts_from_the_tokens_training_starts_from(tiny_tokenizer, tmp_path):
+    seen = {}
+
+    def predictor(model, prompts, **settings):
+        seen.update(prompts=prompts, settings=settings)
+        return [Said("A")] * len(prompts)
+
+    task = own_data(tiny_tokenizer, train=write(tmp_path / "chat.jsonl", CHATS), prompt=None, target=None)
+    task.score(None, predictor, "test")
+    assert tiny_tokenizer.decode(seen["prompts"][0].tolist()) == task.show("test", 0).prompt
+    assert seen["settings"]["end_ids"] == (tiny_tokenizer.eos_token_id,)
+
+
+def test_a_system_prompt_is_put_before_conversations_without_one(tiny_tokenizer, tmp_path):
+    path = write(tmp_path / "chat.jsonl", CHATS)
+    task = own_data(tiny_tokenizer, train=path, prompt=None, target=None, system="Be brief.")
+    assert task.show("test", 0).prompt.startswith("<s>Be brief.\n\nUser:")
+
+
+def test_prompts_go_through_the_template_of_a_model_for_chat(tiny_tokenizer, train):
+    plain = own_data(tiny_tokenizer, train=train)
+    template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}"
+    template += "{% if add_generation_prompt %}[assistant]{% endif %}"
+    tiny_tokenizer.chat_template = template
+    chat = own_data(tiny_tokenizer, train=train)
+    assert chat.show("test", 0).prompt == f"[user]{plain.show('test', 0).prompt}</s>[assistant]"
+    assert chat.fingerprint() != plain.fingerprint()
+    off = own_data(tiny_tokenizer, train=train, chat_template="none")
+    assert off.show("test", 0).prompt == plain.show("test", 0).prompt
+    assert "its answers through its chat template" in " ".join(off.warnings())
+    assert own_data(tiny_tokenizer, train=train, chat_template=template).show("test", 0) == chat.show("test", 0)

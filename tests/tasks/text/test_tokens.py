@@ -17,25 +17,25 @@ TARGETS = ["7", "a somewhat longer answer", "x"]
 EOS = 1
 
 
-def batch(tokenizer, loss_on="completion", max_length=1000):
+def batch(tokenizer, train_on="assistant", max_length=1000):
     encoded = encode(tokenizer, PROMPTS, TARGETS, separator=" ", max_length=max_length)
-    return collate(encoded, range(3), pad_id=EOS, loss_on=loss_on)
+    return collate(encoded, range(3), pad_id=EOS, train_on=train_on)
 
 
-@pytest.mark.parametrize("loss_on", ["completion", "full"])
-def test_identical_batches_whatever_the_pad_setting(loss_on):
+@pytest.mark.parametrize("train_on", ["assistant", "all"])
+def test_identical_batches_whatever_the_pad_setting(train_on):
     """The tokenizer's pad token and side change neither labels nor inputs, not even a pad equal to EOS."""
     settings = product(["none", "eos", "own"], ["left", "right"])
-    batches = [batch(tiny_tokenizer(pad=pad, padding_side=side), loss_on) for pad, side in settings]
+    batches = [batch(tiny_tokenizer(pad=pad, padding_side=side), train_on) for pad, side in settings]
     for other in batches[1:]:
         for key, value in batches[0].items():
             assert torch.equal(value, other[key]), key
 
 
-@pytest.mark.parametrize("loss_on", ["completion", "full"])
+@pytest.mark.parametrize("train_on", ["assistant", "all"])
 @pytest.mark.parametrize("pad", ["none", "eos", "own"])
-def test_every_sample_that_is_not_cut_ends_in_a_labelled_eos(pad, loss_on):
-    made = batch(tiny_tokenizer(pad=pad), loss_on)
+def test_every_sample_that_is_not_cut_ends_in_a_labelled_eos(pad, train_on):
+    made = batch(tiny_tokenizer(pad=pad), train_on)
     for ids, mask, labels in zip(made["input_ids"], made["attention_mask"], made["labels"]):
         last = int(mask.sum()) - 1
         assert ids[last] == labels[last] == EOS
@@ -44,17 +44,17 @@ def test_every_sample_that_is_not_cut_ends_in_a_labelled_eos(pad, loss_on):
 
 def test_a_truncated_sample_gets_no_eos_label():
     encoded = encode(tiny_tokenizer(), PROMPTS, TARGETS, separator=" ", max_length=20)
-    made = collate(encoded, range(3), pad_id=EOS, loss_on="full")
+    made = collate(encoded, range(3), pad_id=EOS, train_on="all")
     assert encoded.num_cut == 2
     assert [bool((labels == EOS).any()) for labels in made["labels"]] == [True, False, False]
     assert made["input_ids"].shape[1] == 20
 
 
 def test_the_first_token_is_never_a_label():
-    for tokenizer, loss_on in product([tiny_tokenizer(), tiny_tokenizer(bos=False)], ["completion", "full"]):
-        assert (batch(tokenizer, loss_on)["labels"][:, 0] == -100).all()
+    for tokenizer, train_on in product([tiny_tokenizer(), tiny_tokenizer(bos=False)], ["assistant", "all"]):
+        assert (batch(tokenizer, train_on)["labels"][:, 0] == -100).all()
         plain_text = encode(tokenizer, [""], ["words"], separator=" ", max_length=99)
-        assert collate(plain_text, [0], pad_id=EOS, loss_on=loss_on)["labels"][0, 0] == -100
+        assert collate(plain_text, [0], pad_id=EOS, train_on=train_on)["labels"][0, 0] == -100
 
 
 def test_completion_labels_cover_the_answer_and_its_eos():
@@ -64,7 +64,7 @@ def test_completion_labels_cover_the_answer_and_its_eos():
 
 
 def test_full_labels_cover_all_tokens_except_the_first_and_padding():
-    made = batch(tiny_tokenizer(), "full")
+    made = batch(tiny_tokenizer(), "all")
     assert torch.equal((made["labels"] != -100).sum(1), made["attention_mask"].sum(1) - 1)
 
 

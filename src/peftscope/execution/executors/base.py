@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from peftscope.errors import StoreError
-from peftscope.execution.executors.resources import Resources
+from peftscope.execution.executors.resources import Resources, divide_resources
 from peftscope.schema.live import RunState
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
+from peftscope.tuning.check_result import CheckResult, Machine
 
 __all__ = ["AssignedJob", "Ended", "Event", "Executor", "Failed", "Moved"]
 
@@ -57,19 +58,42 @@ Event = Moved | Ended | Failed
 
 
 class Executor(ABC):
-    """Executes the jobs of one study.
+    """Executes the jobs of one study, on this machine or on others that see the study's folder.
 
-    Made with the study's folder, where records and the states of runs under way lie, and with what its workers may
-    use. Every start is accounted for: its state lies in the folder before the job begins, and goes when the record is
-    written.
+    Every start is accounted for: its state lies in the folder before the job begins, and goes when the record is
+    written. The process that does a run holds the run's lock (``store.run_states.run_lock``) for as long as it lives,
+    so that a later start knows whether it has ended.
 
     Args:
-        folder: The study's folder.
-        resources: Workers, and what each may use.
+        folder: The study's folder, where records and the states of runs under way lie.
+        resources: Workers, and what each may use; ``share_out`` finds them.
     """
 
-    def __init__(self, folder: Path, resources: Resources) -> None:
-        self.folder, self.resources = folder, resources
+    def __init__(self, folder: Path, resources: Resources | None = None) -> None:
+        self.folder = folder
+        self.resources = resources or Resources(num_workers=1, num_threads=1)
+
+    @abstractmethod
+    def check(self, runs: Sequence[RunSpec]) -> CheckResult:
+        """Check model and data by one run of each method, where runs are executed, and prepare them for all.
+
+        Raises:
+            PeftscopeError: What is wrong with them; nothing was trained.
+        """
+
+    def share_out(self, machine: Machine, *, workers: int | None = None, threads: int | None = None) -> Resources:
+        """Decide how many runs go on at once and what each may use: of one machine, unless a class says otherwise.
+
+        Args:
+            machine: What ``check`` found.
+            workers: Runs at once; None takes the default.
+            threads: Threads of each worker; None takes the default.
+
+        Raises:
+            SpecError: There is less than is asked for.
+        """
+        self.resources = divide_resources(machine, workers=workers, threads=threads)
+        return self.resources
 
     @abstractmethod
     def submit(self, job: AssignedJob) -> RunState:

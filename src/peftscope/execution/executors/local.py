@@ -23,15 +23,36 @@ from peftscope.schema.run import RunSpec
 from peftscope.store.files import ensure_folder
 from peftscope.tuning.check_result import CheckResult
 
-__all__ = ["LocalExecutor", "inspect"]
+__all__ = ["LocalExecutor"]
 
 
 class LocalExecutor(Executor):
     """Each job in a process of its own, with threads and an accelerator of its own where there are several."""
 
-    def __init__(self, folder: Path, resources: Resources) -> None:
+    def __init__(self, folder: Path, resources: Resources | None = None) -> None:
         super().__init__(folder, resources)
         self._children: list[tuple[AssignedJob, Child]] = []
+
+    def check(self, runs: Sequence[RunSpec]) -> CheckResult:
+        """Check them in a child process: the one the user started imports no torch."""
+        context = warm_up()
+        ours, theirs = context.Pipe()
+        order = ([run.model_dump_json() for run in runs], self.folder / "cache", theirs)
+        child = context.Process(target=check_study, args=order, daemon=True)
+        child.start()
+        theirs.close()
+        try:
+            answer = ours.recv()
+        except EOFError:
+            child.join()
+            raise PeftscopeError(
+                f"the check of model and data ended with code {child.exitcode}; what it said last stands above"
+            ) from None
+        child.join()
+        if isinstance(answer, PeftscopeError):
+            raise answer
+        assert isinstance(answer, CheckResult)
+        return answer
 
     def submit(self, job: AssignedJob) -> RunState:
         """Fork a process for a job."""
@@ -77,29 +98,3 @@ class LocalExecutor(Executor):
         for _, child in self._children:
             with suppress(OSError):  # its state stays on disk, and a later start makes it an attempt
                 child.end_now(reason)
-
-
-def inspect(runs: Sequence[RunSpec], folder: Path) -> CheckResult:
-    """Check model and data of a study by one run of each method, and prepare them for all, in a child process.
-
-    Raises:
-        PeftscopeError: What is wrong with them; nothing was trained.
-    """
-    context = warm_up()
-    ours, theirs = context.Pipe()
-    order = ([run.model_dump_json() for run in runs], folder / "cache", theirs)
-    child = context.Process(target=check_study, args=order, daemon=True)
-    child.start()
-    theirs.close()
-    try:
-        answer = ours.recv()
-    except EOFError:
-        child.join()
-        raise PeftscopeError(
-            f"the check of model and data ended with code {child.exitcode}; what it said last stands above"
-        ) from None
-    child.join()
-    if isinstance(answer, PeftscopeError):
-        raise answer
-    assert isinstance(answer, CheckResult)
-    return answer

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peftscope.execution.executors.resources import Resources
 from peftscope.plugins import Registry
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ EXECUTORS = Registry(
 )
 
 
-def make(name: str, folder: Path, resources: Resources) -> Executor:
+def make(name: str, folder: Path) -> Executor:
     """The executor of a name, for one study.
 
     Raises:
@@ -48,5 +47,5 @@ def make(name: str, folder: Path, resources: Resources) -> Executor:
     """
     from peftscope.execution.executors.base import Executor
 
-    found: Executor = EXECUTORS.load(name, EXECUTORS.get(name).executor, Executor)(folder, resources)
+    found: Executor = EXECUTORS.load(name, EXECUTORS.get(name).executor, Executor)(folder)
     return found

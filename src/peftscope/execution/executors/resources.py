@@ -24,6 +24,10 @@ class Resources:
     """Environment variable that gives a worker its accelerator; None on the CPU."""
     num_devices: int = 0
 
+    def device_of(self, worker: int) -> int:
+        """The device a worker's runs go to, from 0; those on the CPU share one."""
+        return worker % max(1, self.num_devices)
+
     def environment(self, worker: int, visible: str | None) -> dict[str, str]:
         """What a worker's environment is to hold.
 
@@ -39,7 +43,7 @@ class Resources:
         if self.variable is None or self.num_devices == 0:
             return own
         devices = visible.split(",") if visible else [str(index) for index in range(self.num_devices)]
-        return {**own, self.variable: devices[worker % len(devices)]}
+        return {**own, self.variable: devices[self.device_of(worker) % len(devices)]}
 
 
 def divide_resources(machine: Machine, *, workers: int | None = None, threads: int | None = None) -> Resources:

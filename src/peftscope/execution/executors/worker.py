@@ -21,12 +21,10 @@ from typing import Any
 from peftscope.errors import PeftscopeError, Stopped, StoreError
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import write_record
-from peftscope.store.run_states import file_lock, state_path
+from peftscope.store.run_states import run_lock
 
-__all__ = ["Order", "check_study", "do_run", "lock_path"]
+__all__ = ["Order", "check_study", "do_run"]
 
-ORPHAN_PATIENCE_S = 60.0
-"""How long to wait for an earlier process of the same run to end, which it does as soon as it sees it is alone."""
 ALONE = 3
 """Exit code of a child whose parent has ended."""
 FIRST_TO_GO = "500"
@@ -50,11 +48,6 @@ class Order:
     """Rung at which a trial is to pause; None goes to the end."""
 
 
-def lock_path(folder: Path, run_id: str) -> Path:
-    """The file a run's process holds locked for as long as it lives."""
-    return state_path(folder, run_id).with_suffix(".lock")
-
-
 def do_run(order: Order, connection: Connection) -> None:
     """Do a run and write its record; output of libraries goes to the run's log."""
     stop = _live_with_parent(connection)
@@ -69,7 +62,7 @@ def do_run(order: Order, connection: Connection) -> None:
             os._exit(ALONE)
 
     try:
-        with file_lock(lock_path(order.folder, run.run_id), timeout_s=ORPHAN_PATIENCE_S):
+        with run_lock(order.folder, run.run_id):
             _set_up(order)
             from peftscope.execution.execute import execute
 
@@ -84,8 +77,8 @@ def do_run(order: Order, connection: Connection) -> None:
             write_record(order.folder, record)
     except StoreError as error:
         connection.send(("store-error", {"message": str(error)}))
-    except TimeoutError:
-        message = f"{lock_path(order.folder, run.run_id)}: an earlier process of this run does not end; end it"
+    except TimeoutError as error:
+        message = f"{error}: an earlier process of this run does not end; end it"
         connection.send(("store-error", {"message": message}))
 
 

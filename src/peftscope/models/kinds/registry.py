@@ -10,7 +10,8 @@ A plug-in is an entry point whose object is a ``KindEntry``, in a module that im
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -85,10 +86,10 @@ def choose(spec: ModelSpec, names: Sequence[str]) -> ModelKind:
         return kind(spec.kind or names[0])
     import torch
 
-    for name in names:
-        if kind(name).profile(spec, torch.float32) is not None:
-            return kind(name)
-    raise ModelError(f"model.source: {spec.source!r} is of none of the kinds {', '.join(names)}; set model.kind")
+    found = _recognised(spec, torch.float32, names)
+    if found is None:
+        raise ModelError(f"model.source: {spec.source!r} is of none of the kinds {', '.join(names)}; set model.kind")
+    return kind(found[0])
 
 
 def profile_of(spec: ModelSpec, dtype: torch.dtype) -> ModelProfile:
@@ -103,14 +104,20 @@ def profile_of(spec: ModelSpec, dtype: torch.dtype) -> ModelProfile:
             predicted with such a quantization.
         StoreError: The hub's cache cannot be written.
     """
-    for name in _asked_in_order() if spec.kind is None else [spec.kind]:
-        found = kind(name).profile(spec, dtype)
-        if found is not None:
-            return found
+    found = _recognised(spec, dtype, KINDS.names() if spec.kind is None else [spec.kind])
+    if found is not None:
+        return found[1]
     of_kind = f", a {spec.kind}," if spec.kind else ""
     raise ModelError(f"model.source: sizes of {spec.source!r}{of_kind} are not predicted with these settings")
 
 
-def _asked_in_order() -> Iterator[str]:
-    yield from (name for name in KINDS.names() if name != FALLBACK)
-    yield FALLBACK
+def _recognised(spec: ModelSpec, dtype: torch.dtype, names: Iterable[str]) -> tuple[str, ModelProfile] | None:
+    """The first of some kinds that knows a base, with its shapes; what the last one says is wrong with it is raised."""
+    *others, last = sorted(names, key=lambda name: name == FALLBACK)
+    for name in others:
+        with suppress(ModelError):
+            found = kind(name).profile(spec, dtype)
+            if found is not None:
+                return name, found
+    found = kind(last).profile(spec, dtype)
+    return None if found is None else (last, found)

@@ -11,13 +11,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from peftscope.errors import StoreError
 from peftscope.schema.base import content_hash
 from peftscope.tasks.base import Split
 from peftscope.tasks.text.examples import SPLITS, TextExample
 from peftscope.tasks.text.tokens import Encoded
+from peftscope.tasks.text.turns import Turn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["CachedSplits", "Digests", "digests_of", "read_splits", "write_splits"]
 
 ABOUT = "splits.json"
-_TEXTS = ("example_id", "prompt", "target", "solution", "group", "extra")
+_TEXTS = ("example_id", "prompt", "target", "solution", "group")
+_JSON = ("turns", "extra")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +56,15 @@ class CachedSplits:
 def digests_of(examples: Sequence[TextExample], encoded: Encoded) -> Digests:
     """Hashes of a split's texts, token ids and names."""
     return Digests(
-        texts=content_hash([[e.prompt, e.target, e.solution] for e in examples]),
+        texts=content_hash([_text_of(e) for e in examples]),
         token_ids=encoded.sha256(),
         shown=content_hash([[e.example_id, e.group, repr(e.extra)] for e in examples]),
     )
+
+
+def _text_of(example: TextExample) -> list[Any]:
+    turns = [[turn.role, turn.content] for turn in example.turns]
+    return [example.prompt, example.target, example.solution, *([turns] if turns else [])]
 
 
 def write_splits(splits: CachedSplits) -> None:
@@ -97,7 +104,7 @@ def read_splits(folder: Path) -> CachedSplits | None:
             folder=folder,
             settings=about["settings"],
             notes=tuple(about["notes"]),
-            examples={split: _Texts(table.select(_TEXTS)) for split, table in tables.items()},
+            examples={split: _Texts(table.select([*_TEXTS, *_JSON])) for split, table in tables.items()},
             encoded={split: _encoded(table) for split, table in tables.items()},
             digests={split: Digests(**about["digests"][split]) for split in SPLITS},
         )
@@ -126,7 +133,8 @@ class _Texts(Sequence[TextExample]):
     def __iter__(self) -> Iterator[TextExample]:
         for batch in self._table.to_batches(max_chunksize=1000):
             for row in batch.to_pylist():
-                yield TextExample(**{**row, "extra": json.loads(row["extra"])})
+                turns = tuple(Turn(*turn) for turn in json.loads(row["turns"]))
+                yield TextExample(**{**row, "turns": turns, "extra": json.loads(row["extra"])})
 
 
 def _path(folder: Path, split: Split) -> Path:
@@ -137,12 +145,15 @@ def _table(examples: Sequence[TextExample], encoded: Encoded) -> pa.Table:
     """A row per example: its texts, its token ids and how many there were."""
     import pyarrow as pa
 
-    extras = [json.dumps(example.extra) for example in examples]
-    texts = {name: [getattr(example, name) for example in examples] for name in _TEXTS[:-1]}
+    texts = {name: [getattr(example, name) for example in examples] for name in _TEXTS}
+    texts["turns"] = [json.dumps([(turn.role, turn.content) for turn in example.turns]) for example in examples]
+    texts["extra"] = [json.dumps(example.extra) for example in examples]
+    masks = {} if encoded.learned is None else {"learned": encoded.learned}
     return pa.table(
         {
-            **{name: pa.array(values, pa.large_string()) for name, values in {**texts, "extra": extras}.items()},
+            **{name: pa.array(values, pa.large_string()) for name, values in texts.items()},
             "ids": pa.LargeListArray.from_arrays(encoded.offsets, encoded.ids),
+            **{name: pa.LargeListArray.from_arrays(encoded.offsets, mask) for name, mask in masks.items()},
             "prompt_length": encoded.prompt_lengths,
             "full_length": encoded.full_lengths,
         }
@@ -152,9 +163,11 @@ def _table(examples: Sequence[TextExample], encoded: Encoded) -> pa.Table:
 def _encoded(table: pa.Table) -> Encoded:
     """The table's token ids, without a copy: it was written in one piece."""
     ids, prompt_lengths, full_lengths = (table[name].chunk(0) for name in ("ids", "prompt_length", "full_length"))
+    learned = table["learned"].chunk(0).values if "learned" in table.column_names else None
     return Encoded(
         ids=ids.values.to_numpy(),
         offsets=ids.offsets.to_numpy(),
         prompt_lengths=prompt_lengths.to_numpy(),
         full_lengths=full_lengths.to_numpy(),
+        learned=None if learned is None else learned.to_numpy(zero_copy_only=False),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from peftscope.tasks.base import Split
+from peftscope.tasks.text.turns import Turn
 
 __all__ = ["SPLITS", "Prepared", "TextExample"]
 
@@ -24,6 +25,8 @@ class TextExample:
     """What a generated answer is compared with; the target itself where nothing else is."""
     group: str | None = None
     """What it shares with other examples, such as a document; None where it stands for itself."""
+    turns: tuple[Turn, ...] = ()
+    """The conversation it is a part of, up to the answer to learn; empty where prompt and target are all."""
     extra: dict[str, Any] = field(default_factory=dict)
     """More to show; JSON values where the task is to be kept."""
 

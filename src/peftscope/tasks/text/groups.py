@@ -11,7 +11,7 @@ from peftscope.tasks.base import Split
 from peftscope.tasks.splits import same_key
 from peftscope.tasks.text.examples import Prepared, TextExample
 
-__all__ = ["grouped", "near_duplicates_note", "together_key"]
+__all__ = ["HELD_OUT", "grouped", "near_duplicates_note", "together_key"]
 
 HELD_OUT: tuple[Split, ...] = ("valid", "test")
 WORTH_SAYING = 0.02

@@ -31,11 +31,14 @@ from peftscope.tasks.base import (
 from peftscope.tasks.order import epoch_batches
 from peftscope.tasks.splits import seeded_split
 from peftscope.tasks.text.cached_splits import CachedSplits, Digests, digests_of, write_splits
+from peftscope.tasks.text.chat_template import chat_template_for, how_written
+from peftscope.tasks.text.chat_tokens import encode_chats, end_ids
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.groups import together_key
 from peftscope.tasks.text.options import LanguageOptions
 from peftscope.tasks.text.special_tokens import without_doubled_tokens
 from peftscope.tasks.text.tokens import Encoded, collate, encode
+from peftscope.tasks.text.turns import Turn
 
 __all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample"]
 
@@ -72,6 +75,9 @@ class LanguageTask(Task):
         self._encoded: dict[Split, Encoded] = {}
         self._digests: dict[Split, Digests] = {}
         self._folder: Path | None = None
+        kept = prepared.examples if isinstance(prepared, CachedSplits) else prepared.splits
+        has_turns = any(example.turns for example in kept["train"][:1])
+        self._template = chat_template_for(options.chat_template, context.processor, has_turns=has_turns)
         if isinstance(prepared, CachedSplits):
             assert prepared.settings == content_hash(self._settings()), "kept with other options or limits"
             self._examples.update(prepared.examples)
@@ -79,6 +85,7 @@ class LanguageTask(Task):
             self._digests.update(prepared.digests)
             self._folder = prepared.folder
             return
+        self._notes += how_written(options.chat_template, self._template, context.processor)
         for split in SPLITS:
             examples, notes = without_doubled_tokens(prepared.splits[split], context.processor, split=split)
             self._notes += notes
@@ -140,10 +147,11 @@ class LanguageTask(Task):
         examples = self._examples[split]
         outputs = predictor(
             model,
-            [example.prompt for example in examples],
+            self._prompts(split),
             max_new_tokens=self.options.max_new_tokens,
             max_length=self.options.max_generation_length,
             batch_size=self.options.eval_batch_size,
+            **({} if self._template is None else {"end_ids": end_ids(self._template)}),
         )
         assert len(outputs) == len(examples), f"{len(outputs)} answers to {len(examples)} prompts"
         outcomes = []
@@ -164,9 +172,12 @@ class LanguageTask(Task):
     def show(self, split: Split, index: int) -> ShownExample:
         """Prompt and target of an example."""
         example = self._examples[split][index]
+        prompt = example.prompt
+        if self._template is not None:
+            prompt = self._template.render(self._turns(example)[:-1], opened=True)
         return ShownExample(
             example_id=example.example_id,
-            prompt=example.prompt,
+            prompt=prompt,
             target=example.target,
             extra={"solution": example.solution, **example.extra},
         )
@@ -181,6 +192,8 @@ class LanguageTask(Task):
         }
         if self.generates:
             print_["answer_tokens_allowed"] = self._answers_allowed
+        if self._template is not None:
+            print_["chat_template"] = self._template.fingerprint
         return print_
 
     def resplit(self, seed: int) -> None:
@@ -314,7 +327,28 @@ class LanguageTask(Task):
             )
         self._notes.append(f"dropped: {problem}")
 
+    def _prompts(self, split: Split) -> Sequence[str] | Sequence[np.ndarray]:
+        """What generation starts from; through a template the very ids that training starts from."""
+        if self._template is None:
+            return [example.prompt for example in self._examples[split]]
+        encoded = self._encoded[split]
+        return [encoded[i][: encoded.prompt_lengths[i]] for i in range(len(encoded))]
+
+    def _turns(self, example: TextExample) -> Sequence[Turn]:
+        """An example as a conversation."""
+        turns = example.turns or (Turn("user", example.prompt), Turn("assistant", example.target))
+        if self.options.system is None or turns[0].role == "system":
+            return turns
+        return (Turn("system", self.options.system), *turns)
+
     def _encode(self, examples: Sequence[TextExample]) -> Encoded:
+        if self._template is not None:
+            return encode_chats(
+                self._template,
+                {example.example_id: self._turns(example) for example in examples},
+                train_on=self.options.train_on,
+                max_length=self.options.max_length,
+            )
         return encode(
             self.context.processor,
             [example.prompt for example in examples],
@@ -326,7 +360,7 @@ class LanguageTask(Task):
     def _batch(self, split: Split, indices: Sequence[int]) -> Batch:
         # Padded with EOS: the one token that is there for certain and surely has an embedding.
         pad_id = self.context.processor.eos_token_id
-        return collate(self._encoded[split], indices, pad_id=pad_id, loss_on=self.options.loss_on)
+        return collate(self._encoded[split], indices, pad_id=pad_id, train_on=self.options.train_on)
 
     def _eval_order(self, split: Split) -> list[list[int]]:
         order = np.argsort(-self._encoded[split].lengths, kind="stable").tolist()

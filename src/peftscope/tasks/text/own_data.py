@@ -16,15 +16,14 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.tasks.base import ExampleScore, Predictor, Retention, Split, TaskContext
 from peftscope.tasks.splits import default_part, num_wanted, same_key, sample, seeded_split
 from peftscope.tasks.text import text_metrics
-from peftscope.tasks.text.answers import extract_number
 from peftscope.tasks.text.cached_splits import CachedSplits, read_splits
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
-from peftscope.tasks.text.groups import grouped, near_duplicates_note, together_key
+from peftscope.tasks.text.groups import HELD_OUT, grouped, near_duplicates_note, together_key
 from peftscope.tasks.text.language import LanguageTask
 from peftscope.tasks.text.macro_f1 import macro_f1_parts
 from peftscope.tasks.text.options import OwnDataOptions
-from peftscope.tasks.text.rows import Table, listed_rows, read_file, read_hub
-from peftscope.tasks.text.template import fill_template, template_fields
+from peftscope.tasks.text.own_rows import each_answer, read_examples
+from peftscope.tasks.text.rows import listed_rows
 
 __all__ = ["OwnDataTask", "grader"]
 
@@ -116,7 +115,7 @@ def _no_grade(output: str, target: str) -> float:
 
 def _prepared(options: OwnDataOptions) -> Prepared:
     """Examples of all splits, cut off the training rows where no own file is given."""
-    train, notes = _examples(_read(options, options.train or "train"), options)
+    train, notes = read_examples(options, options.train or "train")
     notes += _conflicts(train)
     num_rows = len(train)
     given: dict[Split, list[TextExample]] = {}
@@ -129,7 +128,7 @@ def _prepared(options: OwnDataOptions) -> Prepared:
         if place is None:
             wanted[split] = num_wanted(size, num_rows, default=default_part(num_rows))
         else:
-            found, more = _examples(_read(options, place), options)
+            found, more = read_examples(options, place)
             notes += more
             chosen = sample(len(found), num_wanted(size, len(found), default=len(found)), options.split_seed)
             given[split] = [found[i] for i in chosen]
@@ -142,55 +141,11 @@ def _prepared(options: OwnDataOptions) -> Prepared:
     num_train = num_wanted(options.train_size, num_rows, default=len(rest))
     given["train"] = [train[rest[i]] for i in sample(len(rest), num_train, options.split_seed)]
     _require_rows(given, options, num_rows)
+    if options.score_turns == "every":
+        given |= {split: each_answer(given[split]) for split in HELD_OUT}
     notes += [*_overlaps(given, options), *_shared_groups(given)]
     prepared = grouped(Prepared(splits=given, notes=tuple(notes)))
     return replace(prepared, notes=(*prepared.notes, *near_duplicates_note(prepared.splits["test"])))
-
-
-def _read(options: OwnDataOptions, place: str) -> Table:
-    if options.dataset is None:
-        return read_file(place)
-    return read_hub(options.dataset, split=place, config=options.config, revision=options.revision)
-
-
-def _examples(table: Table, options: OwnDataOptions) -> tuple[list[TextExample], list[str]]:
-    """One example per row, and what was guessed or left out.
-
-    Raises:
-        DataError: A column is missing, a target is empty, or has no number where one is compared.
-    """
-    columns = template_fields(options.prompt)
-    table.require([*columns, options.target, *([] if options.group is None else [options.group])])
-    missing = table.missing(options.target)
-    if missing and options.empty_targets == "refuse":
-        raise DataError(
-            f"{table.source}: column {options.target!r} is empty in {len(missing)} of {len(table.rows)} rows "
-            f"({listed_rows(missing)}); fill them, take out the rows, or set empty_targets: drop"
-        )
-    examples = []
-    gaps = set(missing)
-    for i in (index for index in range(len(table.rows)) if index not in gaps):
-        target = table.text(i, options.target)
-        if options.metric == "numeric" and extract_number(target, options.answer) is None:
-            raise DataError(
-                f"{table.source}: row {i + 1}: column {options.target!r} has no number, which metric "
-                f"'numeric' compares: {target[:60]!r}"
-            )
-        examples.append(
-            TextExample(
-                example_id=f"{table.label}:{i}",
-                prompt=fill_template(options.prompt, {c: table.cell(i, c) or "" for c in columns}),
-                target=target,
-                solution=target,
-                group=None if options.group is None else table.text(i, options.group),
-            )
-        )
-    if not examples:
-        raise DataError(f"{table.source}: column {options.target!r} is empty in every row")
-    notes = list(table.notes)
-    if missing:
-        notes.append(f"{table.source}: {len(missing)} rows without a target were dropped ({listed_rows(missing)})")
-    return examples, notes
 
 
 def _conflicts(examples: Sequence[TextExample]) -> Sequence[str]:

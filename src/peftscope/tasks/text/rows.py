@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.errors import DataError, unknown_name
+from peftscope.tasks.text.paths import column_of, value_at
 from peftscope.tasks.text.row_files import read_rows
+from peftscope.tasks.text.turns import holds_turns
 
 __all__ = ["Table", "listed_rows", "read_file", "read_hub"]
 
@@ -41,7 +43,7 @@ class Table:
         """
         value = self.cell(index, column)
         if value is None:
-            raise DataError(f"{self.source}: row {index + 1}: column {column!r} is empty; fill it or take out the row")
+            raise DataError(f"{self.where(index, column)} is empty; fill it or take out the row")
         return value
 
     def cell(self, index: int, column: str) -> str | None:
@@ -50,14 +52,18 @@ class Table:
         Raises:
             DataError: It is neither text nor a number.
         """
-        value = self.rows[index].get(column)
+        value = value_at(self.rows[index], column)
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return None
         if not isinstance(value, PLAIN):
             raise DataError(
-                f"{self.source}: row {index + 1}: column {column!r} holds a {type(value).__name__}, text is needed"
+                f"{self.where(index, column)} holds a {type(value).__name__}, text is needed{_advice(value, column)}"
             )
         return str(value) if str(value).strip() else None
+
+    def where(self, index: int, column: str) -> str:
+        """What messages call a cell."""
+        return f"{self.source}: row {index + 1}: column {column!r}"
 
     def missing(self, column: str) -> list[int]:
         """Positions of the rows in which a column is empty."""
@@ -70,7 +76,8 @@ class Table:
             DataError: One is missing; names the file, the columns it has and the nearest match.
         """
         there = list(dict.fromkeys(name for row in self.rows[:100] for name in row))
-        missing = [unknown_name("column", name, there) for name in columns if name not in there]
+        all_of = dict.fromkeys(there)
+        missing = [unknown_name("column", name, there) for name in columns if column_of(all_of, name) is None]
         if missing:
             raise DataError(f"{self.source}: {'; '.join(missing)}")
 
@@ -114,6 +121,17 @@ def read_hub(dataset: str, *, split: str, config: str | None = None, revision: s
     if len(loaded) == 0:
         raise DataError(f"{shown}: no rows")
     return Table(source=shown, label=f"{dataset.rstrip('/').rsplit('/', 1)[-1]}-{split}", rows=loaded.to_list())
+
+
+def _advice(value: Any, column: str) -> str:
+    """How to name what is in a value that is no text."""
+    if holds_turns(value):
+        return f"; it is a conversation: set turns: {column}, without prompt and target"
+    if isinstance(value, list) and value:
+        return f"; name what is in it, such as '{column}[0]'"
+    if isinstance(value, dict) and value:
+        return f"; name what is in it, such as '{column}.{next(iter(value))}'"
+    return ""
 
 
 def listed_rows(indices: Sequence[int]) -> str:

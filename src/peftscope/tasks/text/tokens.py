@@ -11,7 +11,7 @@ after a token it never saw there.
 
 Labels: -100 at the first token of every sequence, which nothing predicts (with virtual tokens before it
 something would, and prompt learning would count other labels than the rest), on padding, and on the prompt
-when the loss is on the completion. Padding is told by length, never by comparing ids with a pad id.
+unless everything is learned. Padding is told by length, never by comparing ids with a pad id.
 
 Shapes: N sequences, B batch, T tokens.
 """
@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,8 +30,9 @@ from peftscope.errors import DataError
 from peftscope.models.kinds.causal_lm.loss import IGNORED
 from peftscope.models.kinds.causal_lm.prompts import prompt_token_ids
 from peftscope.tasks.base import Batch
+from peftscope.tasks.text.turns import TrainOn
 
-__all__ = ["Encoded", "collate", "encode", "join"]
+__all__ = ["Encoded", "collate", "encode", "join", "packed"]
 
 _CHUNK = 1000
 
@@ -48,12 +49,20 @@ class Encoded:
     """Tokens of each prompt: N."""
     full_lengths: np.ndarray
     """Tokens of each sequence with its EOS before it was cut off: N."""
+    learned: np.ndarray | None = None
+    """Of each id in ``ids`` whether it is learned; None where it is all that follows the prompt."""
 
     def __len__(self) -> int:
         return len(self.prompt_lengths)
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def mask(self, index: int) -> np.ndarray:
+        """Which tokens of a sequence are learned: T."""
+        start, end = self.offsets[index], self.offsets[index + 1]
+        answers: np.ndarray = np.arange(end - start) >= self.prompt_lengths[index]
+        return answers if self.learned is None else self.learned[start:end]
 
     @property
     def lengths(self) -> np.ndarray:
@@ -74,6 +83,7 @@ class Encoded:
             offsets=np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64),
             prompt_lengths=self.prompt_lengths[chosen],
             full_lengths=self.full_lengths[chosen],
+            learned=None if self.learned is None else np.concatenate([self.learned[:0], *map(self.mask, chosen)]),
         )
 
     def followed_by(self, other: Encoded) -> Encoded:
@@ -83,6 +93,9 @@ class Encoded:
             offsets=np.concatenate([self.offsets, self.offsets[-1] + other.offsets[1:]]),
             prompt_lengths=np.concatenate([self.prompt_lengths, other.prompt_lengths]),
             full_lengths=np.concatenate([self.full_lengths, other.full_lengths]),
+            learned=None
+            if self.learned is None or other.learned is None
+            else np.concatenate([self.learned, other.learned]),
         )
 
     def sha256(self) -> str:
@@ -90,6 +103,8 @@ class Encoded:
         digest = hashlib.sha256(np.ascontiguousarray(self.ids).data)
         digest.update(np.ascontiguousarray(self.offsets).data)
         digest.update(np.ascontiguousarray(self.prompt_lengths).data)
+        if self.learned is not None:
+            digest.update(np.packbits(self.learned).data)
         return digest.hexdigest()[:16]
 
 
@@ -136,12 +151,26 @@ def encode(
             sequences.append(np.asarray(full[:max_length], dtype=np.int32))
             prompt_lengths.append(len(head))
             full_lengths.append(len(full))
-    offsets = np.cumsum([0, *(len(s) for s in sequences)], dtype=np.int64)
-    ids = np.concatenate(sequences) if sequences else np.zeros(0, dtype=np.int32)
-    return Encoded(ids, offsets, np.asarray(prompt_lengths), np.asarray(full_lengths))
+    return packed(sequences, prompt_lengths, full_lengths)
 
 
-def collate(encoded: Encoded, indices: Sequence[int], *, pad_id: int, loss_on: Literal["completion", "full"]) -> Batch:
+def packed(
+    sequences: Sequence[np.ndarray],
+    prompt_lengths: Sequence[int],
+    full_lengths: Sequence[int],
+    masks: Sequence[np.ndarray] | None = None,
+) -> Encoded:
+    """Sequences end to end; each with the mask of what is learned, unless that is what follows the prompt."""
+    return Encoded(
+        ids=np.concatenate(sequences) if sequences else np.zeros(0, dtype=np.int32),
+        offsets=np.cumsum([0, *(len(s) for s in sequences)], dtype=np.int64),
+        prompt_lengths=np.asarray(prompt_lengths),
+        full_lengths=np.asarray(full_lengths),
+        learned=None if masks is None else np.concatenate([np.zeros(0, dtype=bool), *masks]),
+    )
+
+
+def collate(encoded: Encoded, indices: Sequence[int], *, pad_id: int, train_on: TrainOn) -> Batch:
     """Sequences as ``input_ids``, ``attention_mask`` and ``labels``, each (B, T), padded on the right.
 
     The side is safe for training (padding after the last label is never attended to) and the tokenizer's own
@@ -153,8 +182,9 @@ def collate(encoded: Encoded, indices: Sequence[int], *, pad_id: int, loss_on: L
     labels_BT = torch.full((len(indices), width), IGNORED, dtype=torch.long)
     for row, index in enumerate(indices):
         ids = torch.from_numpy(encoded[index].astype(np.int64))
-        first = max(1, int(encoded.prompt_lengths[index])) if loss_on == "completion" else 1
+        learned = torch.from_numpy(encoded.mask(index).copy())
         input_ids_BT[row, : len(ids)] = ids
         mask_BT[row, : len(ids)] = 1
-        labels_BT[row, first : len(ids)] = ids[first:]
+        labels_BT[row, : len(ids)] = ids if train_on == "all" else ids.where(learned, IGNORED)
+        labels_BT[row, 0] = IGNORED
     return {"input_ids": input_ids_BT, "attention_mask": mask_BT, "labels": labels_BT}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,29 +55,32 @@ class TextGenerator:
     def __call__(
         self,
         model: nn.Module,
-        prompts: Sequence[str],
+        prompts: Sequence[str] | Sequence[Sequence[int]],
         *,
         max_new_tokens: int,
         max_length: int | None,
         batch_size: int,
+        end_ids: Collection[int] = (),
     ) -> list[Generated]:
         """Decode one answer per prompt.
 
         Args:
             model: The plain model or a ``PeftModel``; left in the mode it was in.
-            prompts: Texts to go on from.
+            prompts: Texts to go on from, or their token ids.
             max_new_tokens: Most tokens in an answer.
             max_length: Most tokens in prompt and answer together, virtual tokens not counted, so that
                 every method has the same room; None sets no such limit.
             batch_size: Prompts decoded together. Keep it the same within a comparison: padding moves
                 floating-point sums by a last bit, and a near tie can then fall the other way.
+            end_ids: Tokens that end an answer, beside the tokenizer's EOS and those the model's author lists.
 
         Raises:
             DataError: A prompt is empty, or leaves no room for an answer.
         """
         if not prompts:
             return []
-        ids = prompt_token_ids(self.tokenizer, prompts)
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        ids = prompt_token_ids(self.tokenizer, texts) if texts else [list(map(int, prompt)) for prompt in prompts]
         limits = [_limit(index, len(row), max_new_tokens, max_length) for index, row in enumerate(ids)]
         # Longest first: similar lengths waste no padding, and what does not fit into memory fails at once.
         order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
@@ -85,13 +88,15 @@ class TextGenerator:
         with evaluating(model):
             for start in range(0, len(order), batch_size):
                 batch = order[start : start + batch_size]
-                rows = self._decode(model, [ids[i] for i in batch], [limits[i] for i in batch])
+                rows = self._decode(model, [ids[i] for i in batch], [limits[i] for i in batch], end_ids)
                 answers.update(zip(batch, rows, strict=True))
                 self.on_progress(len(answers), len(order))
         return [answers[index] for index in range(len(ids))]
 
-    def _decode(self, model: nn.Module, prompts: list[list[int]], limits: list[int]) -> list[Generated]:
-        ends = _end_ids(model, self.tokenizer)
+    def _decode(
+        self, model: nn.Module, prompts: list[list[int]], limits: list[int], end_ids: Collection[int]
+    ) -> list[Generated]:
+        ends = {*_end_ids(model, self.tokenizer), *end_ids}
         room = torch.tensor(limits, device=self.device)
         tokens = greedy_tokens(
             model,

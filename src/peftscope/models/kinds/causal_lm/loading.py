@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
@@ -76,6 +77,8 @@ def load(spec: ModelSpec, *, for_training: bool = True) -> LoadedModel:
 def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     """The tokenizer of a base model alone; a model that is not on this machine yet is fetched whole.
 
+    Its ``listed_ends`` are the ids with which the model's author ends an answer.
+
     Raises:
         ModelError: The model cannot be found or reached, or has no tokenizer.
         StoreError: The cache cannot be written.
@@ -122,7 +125,17 @@ def _read_tokenizer(located: Located) -> PreTrainedTokenizerBase:
     except LOADING_ERRORS as error:
         raise ModelError(f"model {located.source!r} has no tokenizer that can be loaded: {error}") from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    tokenizer.listed_ends = _listed_ends(located)
     return tokenizer
+
+
+def _listed_ends(located: Located) -> tuple[int, ...]:
+    """Ids that the model's author lists as ends of an answer; none where there is no list, or an unreadable one."""
+    try:
+        listed = json.loads((located.folder / "generation_config.json").read_text(encoding="utf-8")).get("eos_token_id")
+    except (OSError, ValueError, AttributeError):
+        return ()
+    return tuple(int(token) for token in (listed if isinstance(listed, list) else [listed]) if token is not None)
 
 
 def _forget_sampling(model: PreTrainedModel) -> None:

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from peftscope.measures.memory import PeakMeter, anonymous_bytes
+from peftscope.measures.peak_meter import PeakMeter, anonymous_bytes
 
 CPU = torch.device("cpu")
 NUM_BYTES = 200_000_000

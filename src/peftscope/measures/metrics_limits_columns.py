@@ -6,7 +6,7 @@ from functools import partial
 
 from peftscope.schema.metric import MetricSpec
 
-__all__ = ["CHECKPOINT", "FORGETTING", "LOSSES", "MEMORY", "SCORES", "SIZES", "TRAINING"]
+__all__ = ["CHECKPOINT", "FORGETTING", "LOSSES", "MEMORY", "SCORES", "SIZES", "TRAINING", "VALIDATION"]
 
 STEPS = "training steps alone: no loading, data preparation, validation, scoring or metering"
 METERED = "metered steps at the longest batch, run after everything else was measured"
@@ -19,11 +19,25 @@ _count = partial(MetricSpec, unit="count", direction="neutral", group="cost")
 
 SCORES = (
     MetricSpec(name="test_score", unit="task", direction="higher", window="mean over the test split"),
-    MetricSpec(name="valid_score", unit="task", direction="higher", window="mean over the validation split"),
     MetricSpec(
         name="truncated_share", unit="share", direction="lower", window="test outputs that hit the length limit"
     ),
     _seconds(name="eval_time_s", window="scoring the test split once"),
+    _bytes(name="peak_eval_reserved_bytes", repeats=False, window="accelerator: reserved over scoring"),
+    _bytes(
+        name="sampled_eval_memory_bytes",
+        repeats=False,
+        window="CPU: the process's anonymous memory, sampled over scoring; holds sampled_base_memory_bytes",
+    ),
+)
+
+VALIDATION = (
+    MetricSpec(name="valid_score", unit="task", direction="higher", window="mean over the validation split"),
+    _bytes(
+        name="peak_eval_memory_bytes",
+        window="CPU: live storage over a metered scoring of validation; accelerator: allocated over scoring",
+        heading="eval mem",
+    ),
 )
 
 LOSSES = (
@@ -34,6 +48,13 @@ LOSSES = (
 SIZES = (
     _count(name="num_trainable_params", window="what the optimizer trains", heading="trained", direction="lower"),
     _count(name="num_total_params", window="base and adapter"),
+    _bytes(name="base_memory_bytes", window="the base's parameters and buffers"),
+    _bytes(
+        name="sampled_base_memory_bytes",
+        direction="neutral",
+        repeats=False,
+        window="CPU: rise of the process's anonymous memory by loading the base; mapped weight files are not in it",
+    ),
 )
 
 TRAINING = (
@@ -81,13 +102,6 @@ CHECKPOINT = (
 )
 
 MEMORY = (
-    _bytes(name="base_memory_bytes", window="the base's parameters and buffers"),
-    _bytes(
-        name="sampled_base_memory_bytes",
-        direction="neutral",
-        repeats=False,
-        window="CPU: rise of the process's anonymous memory by loading the base; mapped weight files are not in it",
-    ),
     _bytes(
         name="peak_train_memory_bytes",
         window=f"CPU: live storage over {METERED}; accelerator: allocated over the training",
@@ -95,11 +109,6 @@ MEMORY = (
         heading="train mem",
         limit="memory",
         needs_training=True,
-    ),
-    _bytes(
-        name="peak_eval_memory_bytes",
-        window="CPU: live storage over a metered scoring of validation; accelerator: allocated over scoring",
-        heading="eval mem",
     ),
     _bytes(
         name="peak_train_reserved_bytes",
@@ -110,17 +119,11 @@ MEMORY = (
         limit="memory",
         needs_training=True,
     ),
-    _bytes(name="peak_eval_reserved_bytes", repeats=False, window="accelerator: reserved over scoring"),
     _bytes(
         name="sampled_train_memory_bytes",
         repeats=False,
         window="CPU: the process's anonymous memory, sampled over the training; holds sampled_base_memory_bytes",
         needs_training=True,
-    ),
-    _bytes(
-        name="sampled_eval_memory_bytes",
-        repeats=False,
-        window="CPU: the process's anonymous memory, sampled over scoring; holds sampled_base_memory_bytes",
     ),
 )
 

@@ -1,7 +1,7 @@
 """Limits on a choice, and by how much a method breaks them.
 
-A quantity that can be limited is declared by the ``limit`` of its ``MetricSpec`` (``measures/metric_specs.py``, or a
-plug-in's entry); nothing here has to be edited for a new one.
+A quantity that can be limited is declared by the ``limit`` of its ``MetricSpec``, in
+``measures/metrics_limits_columns.py`` or a plug-in's entry; nothing here has to be edited for a new one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,28 @@
+"""The validation score of a trained result, and where no device counts it the storage that scoring needs."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import ClassVar
+
+from peftscope.measures.base import Measured, Measurement, Trained
+from peftscope.measures.score import mean_score, score_split
+from peftscope.measures.storage import LiveStorage, tensors_of
+
+__all__ = ["Validation"]
+
+
+class Validation(Measurement):
+    """Scores on the validation split, metered where there are no counters."""
+
+    stage: ClassVar[str] = "validate"
+    beside: ClassVar[bool] = False
+
+    def take(self, trained: Trained, measured: Measured) -> None:
+        """``valid_score``; ``peak_eval_memory_bytes`` where scoring the test split could not count it."""
+        model = trained.built.model
+        counted = "peak_eval_memory_bytes" in measured.metrics
+        with nullcontext() if counted else LiveStorage(tensors_of(model)) as storage:
+            measured.put("valid_score", mean_score(score_split(trained.task, model, trained.predictor, "valid")))
+        if storage is not None:
+            measured.put("peak_eval_memory_bytes", storage.peak_bytes)
