@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
+
 from peftscope.errors import StoreError
 from peftscope.schema.base import content_hash
 from peftscope.tasks.base import Split
@@ -148,7 +150,7 @@ def _table(examples: Sequence[TextExample], encoded: Encoded) -> pa.Table:
     texts = {name: [getattr(example, name) for example in examples] for name in _TEXTS}
     texts["turns"] = [json.dumps([(turn.role, turn.content) for turn in example.turns]) for example in examples]
     texts["extra"] = [json.dumps(example.extra) for example in examples]
-    masks = {} if encoded.learned is None else {"learned": encoded.learned}
+    masks = {} if encoded.learned is None else {"learned": encoded.learned.view(np.uint8)}
     return pa.table(
         {
             **{name: pa.array(values, pa.large_string()) for name, values in texts.items()},
@@ -162,12 +164,13 @@ def _table(examples: Sequence[TextExample], encoded: Encoded) -> pa.Table:
 
 def _encoded(table: pa.Table) -> Encoded:
     """The table's token ids, without a copy: it was written in one piece."""
+    from_dlpack = np.from_dlpack  # pyarrow's own ``to_numpy`` imports pandas, a third of a second in every run
     ids, prompt_lengths, full_lengths = (table[name].chunk(0) for name in ("ids", "prompt_length", "full_length"))
     learned = table["learned"].chunk(0).values if "learned" in table.column_names else None
     return Encoded(
-        ids=ids.values.to_numpy(),
-        offsets=ids.offsets.to_numpy(),
-        prompt_lengths=prompt_lengths.to_numpy(),
-        full_lengths=full_lengths.to_numpy(),
-        learned=None if learned is None else learned.to_numpy(zero_copy_only=False),
+        ids=from_dlpack(ids.values),
+        offsets=from_dlpack(ids.offsets),
+        prompt_lengths=from_dlpack(prompt_lengths),
+        full_lengths=from_dlpack(full_lengths),
+        learned=None if learned is None else from_dlpack(learned).view(bool),
     )
