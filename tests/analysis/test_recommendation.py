@@ -17,6 +17,7 @@ from peftscope.schema.record import MethodFacts, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec
 from peftscope.study.metrics import known_metrics
+from peftscope.views.recommendation import recommendation_topics
 from pretend import a_record
 
 TRAITS = {
@@ -172,6 +173,19 @@ def test_an_unbeaten_base_is_the_choice() -> None:
     assert found.leading.method == "plain"
     assert found.base_pair is not None
     assert (found.base_pair.first, found.base_pair.more_seeds.seeds) == ("plain", 4)
+
+
+def test_a_method_not_above_the_majority_share_is_not_praised() -> None:
+    """19 of 20 rows have one label: always giving it scores 95 %, and so does a method that learned nothing else."""
+    told = {"majority_score": 0.95, "same_answer_share": 1.0}
+    base, lora = a_candidate("base", 0.0, is_base=True), a_candidate("lora", 0.95, metrics=told)
+    found = _recommend(a_verdict(base, lora))
+    assert (_choice(found), found.base_unbeaten, found.majority_unbeaten) == ("base", True, True)
+    said = "\n".join(line for t in recommendation_topics(found, None, ()) for line in t.lines)
+    assert "Nothing here is detectably better than always giving the commonest answer of the training rows" in said
+    assert "+95" not in said
+    better = a_candidate("oft", 0.99, metrics=told)
+    assert _choice(_recommend(a_verdict(base, lora, better))) == "oft"
 
 
 def test_a_base_below_min_score_is_never_recommended() -> None:

@@ -29,7 +29,7 @@ def test_a_run_records_every_metric_or_why_it_is_missing(make_run: MakeRun, tmp_
     assert record.status == "ok", record.attempts[0].traceback
     assert set(metric_specs("causal-lm")) <= set(record.metrics)
     missing = {name for name, value in record.metrics.items() if value is None}
-    assert missing == {"peak_train_reserved_bytes", "peak_eval_reserved_bytes"}
+    assert missing == {"peak_train_reserved_bytes", "peak_eval_reserved_bytes", "unreachable_share"}
     assert set(record.missing) == missing
     assert len(record.examples) == 6
     assert record.metrics["test_score"] == sum(e.score for e in record.examples) / 6

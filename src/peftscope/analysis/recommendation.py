@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from peftscope.analysis.suspicions import Suspicion, is_above, majority_of, suspicions
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.verdict import Candidate, FailedRun, Pair, Verdict
 from peftscope.analysis.within_limits import (
@@ -92,10 +93,20 @@ class Recommendation:
     standard_error: float | None = None
     """Of the choice's score, where it is a single run and the number of its answers is known."""
     failures: Mapping[str, tuple[FailedRun, ...]] = field(default_factory=dict)
+    majority: float | None = None
+    """What always giving the commonest answer would score: a second zero line beside the base."""
+    suspicions: tuple[Suspicion, ...] = ()
+    """What speaks against taking the scores for learning."""
+
+    @property
+    def majority_unbeaten(self) -> bool:
+        """Whether the best estimate is not detectably above always giving one answer."""
+        return self.leading is not None and not is_above(self.leading, self.majority)
 
     @property
     def base_unbeaten(self) -> bool:
-        """Whether nothing that satisfies the limits is detectably better than leaving the model alone."""
+        """Whether nothing that satisfies the limits is detectably better than leaving the model alone, or than always
+        giving one answer."""
         return self.choice is not None and self.choice.is_base
 
     def is_sound(self, candidate: Candidate) -> bool:
@@ -105,7 +116,8 @@ class Recommendation:
         was measured.
         """
         pair = self.verdict.pair(candidate.method, self.base.method) if self.base is not None else None
-        return not candidate.num_wrong and (pair is None or pair.verdict == "better")
+        beats_base = pair is None or pair.verdict == "better"
+        return not candidate.num_wrong and beats_base and is_above(candidate, self.majority)
 
 
 def recommend(
@@ -142,7 +154,12 @@ def recommend(
     trained = [c for c in eligible if not c.is_base]
     leading = _best(trained, verdict)
     base = bases[0] if bases else None
-    choice = _choose(trained, eligible, base, verdict, tuple(prefer), measured_by)
+    majority = majority_of(scored) if verdict.metric.direction == "higher" else None
+    above = [c for c in trained if is_above(c, majority)]
+    if above or base is None or base not in eligible:
+        choice = _choose(above or trained, eligible, base, verdict, tuple(prefer), measured_by)
+    else:
+        choice = base
     answer = Recommendation(
         verdict=verdict,
         limits=limits,
@@ -154,6 +171,8 @@ def recommend(
         excluded=excluded,
         base=base,
         failures={c.method: c.failures for c in verdict.candidates if c.failures},
+        majority=majority,
+        suspicions=suspicions(verdict.candidates, verdict.metric),
     )
     return answer if choice is None else _told(answer, choice, eligible)
 

@@ -15,6 +15,7 @@ GENERAL = "tokens of general text, each predicted from those before it in its pa
 _of_machine = partial(MetricSpec, group="cost", protocol="cost")
 _seconds = partial(_of_machine, unit="s", direction="lower", repeats=False)
 _bytes = partial(_of_machine, unit="bytes", direction="lower")
+_share_of_answers = partial(MetricSpec, unit="share", direction="neutral")
 _count = partial(MetricSpec, unit="count", direction="neutral", group="cost")
 
 SCORES = (
@@ -22,6 +23,11 @@ SCORES = (
     MetricSpec(
         name="truncated_share", unit="share", direction="lower", window="test outputs that hit the length limit"
     ),
+    _share_of_answers(name="majority_score", window="what always giving the commonest training answer would score"),
+    _share_of_answers(name="same_answer_share", window="test outputs that are the commonest of them"),
+    _share_of_answers(name="unreachable_share", window="test targets with more tokens than an answer may have"),
+    _share_of_answers(name="target_in_prompt_share", window="test prompts in which the target stands"),
+    _share_of_answers(name="run_on_share", window="test outputs that go on after their end into a next prompt"),
     _seconds(name="eval_time_s", window="scoring the test split once"),
     _bytes(name="peak_eval_reserved_bytes", repeats=False, window="accelerator: reserved over scoring"),
     _bytes(

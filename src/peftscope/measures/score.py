@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 
 from peftscope.measures.base import Measured, Measurement, Trained
+from peftscope.measures.metrics_limits_columns import SCORES
 from peftscope.measures.peak_meter import PeakMeter
 from peftscope.models.evaluating import evaluating
 from peftscope.schema.record import ExampleOutcome
@@ -38,17 +40,50 @@ class Score(Measurement):
             measured.put("truncated_share", sum(cut) / len(cut))
         else:
             measured.missing["truncated_share"] = "nothing is generated"
-        measured.examples = [
+        outputs = Counter(o.output for o in outcomes if o.output is not None)
+        if outputs:
+            measured.put("same_answer_share", max(outputs.values()) / outputs.total())
+        for name, value in trained.task.answer_facts("test", outcomes).items():
+            measured.put(name, value)
+        for spec in SCORES:
+            measured.missing.setdefault(spec.name, "the task's answers do not tell")
+        measured.warnings += _warnings(outputs, measured.metrics)
+        measured.examples = _kept(outcomes, trained.task, trained.spec.measure.keep_outputs)
+
+
+def _warnings(outputs: Counter[str], metrics: Mapping[str, float]) -> list[str]:
+    """What a run notices of its answers by itself."""
+    notes = []
+    if len(outputs) == 1 and outputs.total() > 1:
+        notes.append(f"every test row got the same answer: {next(iter(outputs))[:60]!r}")
+    if metrics["test_score"] == metrics.get("majority_score"):
+        notes.append("the score is what always giving the commonest training answer would give")
+    return notes
+
+
+def _kept(outcomes: Sequence[ExampleScore], task: Task, num_outputs: int) -> list[ExampleOutcome]:
+    """Outcomes for the record; some with prompt, target and output: half of these the first, half the worst."""
+    sign = -1.0 if task.metric.direction == "lower" else 1.0
+    first = range(min((num_outputs + 1) // 2, len(outcomes)))
+    worst = sorted((i for i in range(len(outcomes)) if i not in first), key=lambda i: (sign * outcomes[i].score, i))
+    shown = {*first, *worst[: num_outputs // 2]}
+    kept = []
+    for index, outcome in enumerate(outcomes):
+        texts: dict[str, str | None] = {}
+        if index in shown and outcome.output is not None:
+            asked = task.show("test", index)
+            texts = {"output": outcome.output, "prompt": asked.prompt, "target": asked.target}
+        kept.append(
             ExampleOutcome(
-                example_id=o.example_id,
-                score=o.score,
-                draw=o.draw,
-                truncated=o.truncated,
-                group=o.group,
-                output=o.output if index < trained.spec.measure.keep_outputs else None,
+                example_id=outcome.example_id,
+                score=outcome.score,
+                draw=outcome.draw,
+                truncated=outcome.truncated,
+                group=outcome.group,
+                **texts,
             )
-            for index, o in enumerate(outcomes)
-        ]
+        )
+    return kept
 
 
 def score_split(task: Task, model: torch.nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:

@@ -89,9 +89,12 @@ class ExampleOutcome:
     score: float
     draw: int = 0
     output: str | None = None
+    """What was given; kept of some examples, with their prompts and targets."""
     truncated: bool | None = None
     group: str | None = None
     """What it shares with other examples, such as a document; None where it stands for itself."""
+    prompt: str | None = None
+    target: str | None = None
 
 
 class RunRecord(Frozen):

@@ -40,6 +40,8 @@ def document_of(
         "measured_by": dict(answer.metrics),
         "choice": _candidate(answer.choice),
         "leave_alone": answer.base_unbeaten,
+        "majority_score": answer.majority,
+        "suspicions": [asdict(suspicion) for suspicion in answer.suspicions],
         "leading": _candidate(answer.leading),
         "beaten": [_pair(pair) for pair in answer.beaten],
         "better": [_pair(pair) for pair in answer.beats_choice],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +118,7 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
                 table = footprint_table(checked.forecasts, limit=checked.machine.memory_bytes, brief=True)
                 reporter.show(Text("Predicted, before anything runs:", style="bold"), table)
             note([*tuning_lines(study), *seed_lines(study)])
+        note([data_line(checked.sizes), *checked.notes])
         note(budget.warnings)
         note(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))
         yield Prepared(checked=checked, executor=executor, budget=budget, notices=tuple(notices))
@@ -125,6 +126,16 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
 
 def _runs_of(what: What) -> list[RunSpec]:
     return expand(what) if isinstance(what, StudySpec) else [job.run for job in what]
+
+
+def data_line(sizes: Mapping[str, int]) -> str:
+    """How many examples there are.
+
+    >>> data_line({"train": 1000, "valid": 50, "test": 100})
+    'data: 1,000 examples to train on, 50 to validate, 100 to test'
+    """
+    train, valid, test = (f"{sizes.get(split, 0):,}" for split in ("train", "valid", "test"))
+    return f"data: {train} examples to train on, {valid} to validate, {test} to test"
 
 
 def tuning_lines(study: StudySpec) -> list[str]:

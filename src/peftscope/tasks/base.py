@@ -7,7 +7,7 @@ Padding, labels, cross-entropy, decoding and answer parsing live behind this con
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -153,6 +153,10 @@ class Task(ABC):
     @abstractmethod
     def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
         """One outcome per example (and draw) of the split, in the split's order."""
+
+    def answer_facts(self, split: Split, outcomes: Sequence[ExampleScore]) -> Mapping[str, float]:
+        """What answers tell beside their scores, by names of metrics of the measurement ``score``; none by default."""
+        return {}
 
     @abstractmethod
     def show(self, split: Split, index: int) -> ShownExample:

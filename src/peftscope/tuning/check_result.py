@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ class CheckResult:
     machine: Machine
     width: int | None = None
     """Hidden size of the base; None where its config has none."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Examples in each split."""
+    notes: tuple[str, ...] = ()
+    """What the task has to say of its data."""
     forecasts: tuple[Forecast, ...] = ()
     """What each method would take there; empty where it was not asked for."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -16,7 +17,7 @@ from peftscope.models.device import choose_device, memory_bytes
 from peftscope.models.kinds.base import BaseFacts, ModelKind
 from peftscope.schema.run import RunSpec
 from peftscope.tasks import registry
-from peftscope.tasks.base import Task, TaskContext
+from peftscope.tasks.base import Split, Task, TaskContext
 from peftscope.tuning.check_result import CheckResult, Machine
 from peftscope.tuning.conditions import quality_conditions
 
@@ -56,6 +57,8 @@ def check(runs: Sequence[RunSpec], cache: Path) -> CheckResult:
         cached=cached,
         machine=machine,
         width=base.width,
+        sizes={split: task.size(split) for split in get_args(Split)},
+        notes=tuple(task.warnings()),
         forecasts=_predictions(runs, task, kind, base, machine),
     )
 

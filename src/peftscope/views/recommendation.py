@@ -16,6 +16,7 @@ from peftscope.views.front import front_topic
 from peftscope.views.phrasing import Phrasing
 from peftscope.views.report.content import Topic
 from peftscope.views.report.quantities import more_seeds_text
+from peftscope.views.suspicions import suspicion_lines
 
 __all__ = ["recommendation_topics"]
 
@@ -35,6 +36,7 @@ def recommendation_topics(found: Recommendation, front: Front | None, metrics: S
     phrasing = Phrasing(found=found, specs={metric.name: metric for metric in metrics})
     topics = [
         _answer(phrasing),
+        _suspicions(found),
         _beaten(phrasing),
         _ties(phrasing),
         _excluded(phrasing),
@@ -52,9 +54,13 @@ def _answer(phrasing: Phrasing) -> Topic:
     if found.choice is None:
         return Topic(title="Nothing here satisfies the limits", lines=[_nearest(phrasing)])
     if found.base_unbeaten:
-        lines = ["Nothing here is detectably better than leaving the model alone."]
+        than = "leaving the model alone"
+        if found.majority_unbeaten and found.majority is not None:
+            than = f"always giving the commonest answer of the training rows ({phrasing.amount(SCORE, found.majority)})"
+        lines = [f"Nothing here is detectably better than {than}."]
         if found.leading is not None and found.base is not None:
-            gain = f", {phrasing.difference(found.base_pair)} over it" if found.base_pair else ""
+            pair = None if found.majority_unbeaten else found.base_pair
+            gain = f", {phrasing.difference(pair)} over it" if pair else ""
             lines.append(
                 f"The untouched base: {phrasing.score(found.base)}. The best estimate is {found.leading.method}: "
                 f"{phrasing.score(found.leading)}{gain}."
@@ -69,6 +75,11 @@ def _answer(phrasing: Phrasing) -> Topic:
             *_cautions(phrasing),
         ],
     )
+
+
+def _suspicions(found: Recommendation) -> Topic | None:
+    lines = suspicion_lines(found.suspicions)
+    return Topic(title="Look at the answers first", lines=lines) if lines else None
 
 
 def _why(phrasing: Phrasing) -> str:
@@ -169,7 +180,7 @@ def _beaten(phrasing: Phrasing) -> Topic | None:
     found = phrasing.found
     pairs = [p for p in found.beaten if not found.verdict.candidate(p.second).is_base]
     lines = []
-    if found.beats_choice:
+    if found.beats_choice and not found.majority_unbeaten:
         shown = ", ".join(f"{p.second} ({phrasing.difference(p)})" for p in found.beats_choice[:SHOWN])
         lines.append(f"Detectably better than it, and not chosen for what you prefer or for the limits: {shown}.")
     if not pairs:

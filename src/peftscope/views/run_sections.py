@@ -171,16 +171,24 @@ def _curve(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def _outputs(record: RunRecord) -> list[tuple[str, str]]:
-    kept = [example for example in record.examples if example.output is not None]
-    lines = [
-        (
-            f"scored {example.score:g}" + (", cut off" if example.truncated else ""),
-            one_line(f"{example.example_id}: {shorten(json.dumps(example.output, ensure_ascii=False), OUTPUT_CHARS)}"),
-        )
-        for example in kept[:OUTPUTS]
-    ]
-    more = len(kept) - len(lines)
+    """Prompt, target and output of some examples, the worst first."""
+    sign = -1.0 if record.metric is not None and record.metric.direction == "lower" else 1.0
+    kept = sorted((e for e in record.examples if e.output is not None), key=lambda e: sign * e.score)
+    lines = []
+    for example in kept[:OUTPUTS]:
+        scored = f"scored {example.score:g}" + (", cut off" if example.truncated else "")
+        lines.append((scored, one_line(example.example_id)))
+        texts = (("prompt", example.prompt), ("target", example.target), ("output", example.output))
+        lines += [(f"  {name}", _quoted(text, from_end=name == "prompt")) for name, text in texts if text is not None]
+    more = len(kept) - OUTPUTS
     return [*lines, ("", f"{more} more in the record")] if more > 0 else lines
+
+
+def _quoted(text: str, *, from_end: bool) -> str:
+    """A text with its line breaks written out, shortened; of a prompt the end, next to the answer."""
+    if from_end and len(text) > OUTPUT_CHARS:
+        text = "…" + text[-OUTPUT_CHARS:]
+    return one_line(shorten(json.dumps(text, ensure_ascii=False), OUTPUT_CHARS + 10))
 
 
 def _conditions(record: RunRecord) -> list[tuple[str, str]]:

@@ -227,11 +227,20 @@ def test_a_worked_answer_scores_1_and_a_wrong_one_0(tiny_tokenizer):
 
 def test_a_setting_selects_the_first_or_last_answer(tiny_tokenizer):
     def goes_on(shown):
-        return f"{shown.target}\nQuestion: What is 2 + 2?\nAnswer: 4444"
+        return f"{shown.target}\nAnd what is 2 + 2?\nAnswer: 4444"
 
     options = {"dataset": "chain_sum", "chain_of_thought": False}
     assert scores(procedural(tiny_tokenizer, **options, answer="first"), goes_on) == [1.0] * 10
     assert scores(procedural(tiny_tokenizer, **options, answer="last"), goes_on) == [0.0] * 10
+
+
+def test_an_answer_ends_at_a_stop_and_where_the_next_prompt_begins(tiny_tokenizer):
+    options = {"dataset": "chain_sum", "chain_of_thought": False}
+    task = procedural(tiny_tokenizer, **options)
+    assert scores(task, lambda shown: f"{shown.target}\nQuestion: What is 2 + 2?\nAnswer: 4444") == [1.0] * 10
+    assert scores(task, lambda shown: f"{shown.target} or 4444") == [0.0] * 10
+    stopping = procedural(tiny_tokenizer, **options, stop=[" or "])
+    assert scores(stopping, lambda shown: f"{shown.target} or 4444") == [1.0] * 10
 
 
 def test_text_answers_are_scored_by_the_checker_of_the_dataset(tiny_tokenizer):

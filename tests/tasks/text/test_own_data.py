@@ -135,7 +135,7 @@ def test_plain_text_can_be_learned_without_a_prompt(tiny_tokenizer, tmp_path):
         ({"train": "missing.jsonl"}, "missing.jsonl: no such file"),
         ({"valid_size": 39, "test_size": 1}, "the train split would be empty"),
         ({"max_length": 30}, "train prompts leave no room for an answer within 30 tokens"),
-        ({"metric": "numeric", "target": "topic"}, "row 1: the answer has no number"),
+        ({"metric": "numeric", "target": "topic", "prompt": "{city}?"}, "row 1: the answer has no number"),
     ],
 )
 def test_bad_data_is_refused_before_training(tiny_tokenizer, train, options, message):
@@ -150,6 +150,7 @@ def test_bad_data_is_refused_before_training(tiny_tokenizer, train, options, mes
         ({"train": "x", "prompt": "city"}, "put column names in braces"),
         ({"train": "x", "prompt": "{}"}, "name of a column"),
         ({"train": "x", "target": None}, "prompt without target"),
+        ({"train": "x", "prompt": "{country}: {city}"}, "prompt holds the target column"),
         ({"train": "x", "turns": "messages"}, "leave prompt and target out"),
         ({"train": "x", "metric": "regex"}, "metric 'regex' needs 'pattern'"),
         ({"train": "x", "metric": "regex", "pattern": "("}, "not a regular expression"),
@@ -266,11 +267,11 @@ def test_a_system_prompt_is_put_before_conversations_without_one(tiny_tokenizer,
     assert task.show("test", 0).prompt.startswith("<s>Be brief.\n\nUser:")
 
 
-def test_prompts_go_through_the_template_of_a_model_for_chat(tiny_tokenizer, train):
+def test_prompts_go_through_the_template_of_a_model_for_chat(tiny_tokenizer, train, monkeypatch):
     plain = own_data(tiny_tokenizer, train=train)
     template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ eos_token }}{% endfor %}"
     template += "{% if add_generation_prompt %}[assistant]{% endif %}"
-    tiny_tokenizer.chat_template = template
+    monkeypatch.setattr(tiny_tokenizer, "chat_template", template)
     chat = own_data(tiny_tokenizer, train=train)
     assert chat.show("test", 0).prompt == f"[user]{plain.show('test', 0).prompt}</s>[assistant]"
     assert chat.fingerprint() != plain.fingerprint()
@@ -278,3 +279,31 @@ def test_prompts_go_through_the_template_of_a_model_for_chat(tiny_tokenizer, tra
     assert off.show("test", 0).prompt == plain.show("test", 0).prompt
     assert "its answers through its chat template" in " ".join(off.warnings())
     assert own_data(tiny_tokenizer, train=train, chat_template=template).show("test", 0) == chat.show("test", 0)
+
+
+def test_targets_that_no_answer_can_have_are_told_before_training(tiny_tokenizer, train):
+    task = own_data(tiny_tokenizer, train=train, max_new_tokens=6)
+    assert "targets have more tokens than an answer may have (6)" in " ".join(task.warnings())
+    assert task.answer_facts("test", [])["unreachable_share"] > 0.5
+    assert not [n for n in own_data(tiny_tokenizer, train=train, max_new_tokens=20).warnings() if "more tokens" in n]
+
+
+def test_always_giving_the_commonest_answer_is_a_zero_line(tiny_tokenizer, tmp_path):
+    rows = [{"city": f"City {i}", "topic": "t", "country": "Mali" if i % 4 else f"Chad {i % 3}"} for i in range(80)]
+    for metric, low, high in (("exact_match", 0.5, 0.95), ("macro_f1", 0.05, 0.5)):
+        task = own_data(tiny_tokenizer, train=write(tmp_path / "d.jsonl", rows), test_size=40, metric=metric)
+        shown = [task.show("test", i).target for i in range(40)]
+        facts = task.answer_facts("test", [])
+        assert low < facts["majority_score"] < high
+        if metric == "exact_match":
+            assert facts["majority_score"] == shown.count("Mali") / 40
+
+
+def test_a_target_that_stands_in_every_prompt_is_counted(tiny_tokenizer, tmp_path):
+    rows = [{"city": f"Land {i % 7}", "topic": str(i), "country": f"land {i % 7}"} for i in range(40)]
+    assert own_data(tiny_tokenizer, train=write(tmp_path / "d.jsonl", rows)).answer_facts("test", []) == {
+        "target_in_prompt_share": 1.0,
+        "run_on_share": 0.0,
+        "unreachable_share": 0.0,
+        "majority_score": pytest.approx(1 / 7, abs=0.3),
+    }

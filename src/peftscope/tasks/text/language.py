@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,12 +40,15 @@ from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.groups import together_key
 from peftscope.tasks.text.options import LanguageOptions
 from peftscope.tasks.text.special_tokens import without_doubled_tokens
+from peftscope.tasks.text.text_metrics import cut_at, next_prompt_of
 from peftscope.tasks.text.tokens import Encoded, collate, encode
 from peftscope.tasks.text.turns import Turn
 
 __all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample"]
 
 GENERAL = "general.json"
+MOST_COUNTED = 20_000
+"""Training rows of which the commonest answer is counted."""
 OF_RETENTION = ("general_tokens", "general_text")
 """Options that decide nothing but what forgetting and drift are measured on, which has a fingerprint of its own."""
 
@@ -65,6 +71,10 @@ class LanguageTask(Task):
     unit: ClassVar[str] = "tokens"
     generates: bool = True
     """Whether scoring generates text; otherwise the score is the held-out loss."""
+    form: str = ""
+    """Template of the prompts; answers that run on into a next one end there."""
+    needs_whole_target: bool = False
+    """Whether an answer is right only where it has all of the target."""
 
     def __init__(self, options: LanguageOptions, context: TaskContext, prepared: Prepared | CachedSplits) -> None:
         assert context.processor is not None, "a language task needs the base model's tokenizer"
@@ -75,6 +85,7 @@ class LanguageTask(Task):
         self._encoded: dict[Split, Encoded] = {}
         self._digests: dict[Split, Digests] = {}
         self._folder: Path | None = None
+        self._next_prompt = next_prompt_of(self.form)
         kept = prepared.examples if isinstance(prepared, CachedSplits) else prepared.splits
         has_turns = any(example.turns for example in kept["train"][:1])
         self._template = chat_template_for(options.chat_template, context.processor, has_turns=has_turns)
@@ -157,7 +168,7 @@ class LanguageTask(Task):
         outcomes = []
         for example, output, limit in zip(examples, outputs, self._answer_limits(split).tolist()):
             assert output.num_tokens <= limit, f"{output.num_tokens} tokens generated, the limit is {limit}"
-            score = self.grade(example, output.text)
+            score = self.grade(example, self._ended(output.text))
             outcomes.append(
                 ExampleScore(
                     example_id=example.example_id,
@@ -168,6 +179,46 @@ class LanguageTask(Task):
                 )
             )
         return outcomes
+
+    def scores_of(self, split: Split, texts: Sequence[str]) -> Sequence[float]:
+        """What given texts would score as the answers of a split."""
+        examples = self._examples[split]
+        return [self.grade(example, self._ended(text)) for example, text in zip(examples, texts, strict=True)]
+
+    def _ended(self, text: str) -> str:
+        """An answer up to the first stop."""
+        return cut_at(text, (*self.options.stop, *self._next_prompt))
+
+    def answer_facts(self, split: Split, outcomes: Sequence[ExampleScore]) -> Mapping[str, float]:
+        """What one constant answer would score, and which targets cannot be given or stand in their prompts."""
+        if not self.generates:
+            return {}
+        examples = self._examples[split]
+        facts = {"target_in_prompt_share": float(np.mean([_stands_in(e.solution, e.prompt) for e in examples]))}
+        if self._next_prompt and self._template is None:
+            run_on = [
+                cut_at(o.output, self._next_prompt) != o.output.lstrip() for o in outcomes if o.output is not None
+            ]
+            facts["run_on_share"] = sum(run_on) / max(1, len(run_on))
+        if self.needs_whole_target:
+            facts["unreachable_share"] = float(self._unreachable(split).mean())
+        if self._commonest_solution is not None:
+            scores = self.scores_of(split, [self._commonest_solution] * len(examples))
+            facts["majority_score"] = sum(scores) / len(scores)
+        return facts
+
+    @cached_property
+    def _commonest_solution(self) -> str | None:
+        """Of the training rows; None where no two have the same."""
+        found = Counter(example.solution for example in islice(self._examples["train"], MOST_COUNTED))
+        ((solution, count),) = found.most_common(1)
+        return solution if count > 1 else None
+
+    def _unreachable(self, split: Split) -> np.ndarray:
+        """Of each example, whether its target has more tokens than its answer may have."""
+        encoded = self._encoded[split]
+        unreachable: np.ndarray = encoded.full_lengths - encoded.prompt_lengths - 1 > self._answer_limits(split)
+        return unreachable
 
     def show(self, split: Split, index: int) -> ShownExample:
         """Prompt and target of an example."""
@@ -398,3 +449,8 @@ def _mean_losses(logits: Tensor, labels_BT: Tensor) -> Tensor:
     next_BT = labels_BT[:, 1:]
     nll_BT = F.cross_entropy(logits_BTV.transpose(1, 2), next_BT, ignore_index=IGNORED, reduction="none")
     return nll_BT.sum(1) / (next_BT != IGNORED).sum(1)
+
+
+def _stands_in(target: str, prompt: str) -> bool:
+    """Whether a text has a target in it as words of its own."""
+    return re.search(rf"(?<!\w){re.escape(target.strip())}(?!\w)", prompt, re.IGNORECASE) is not None

@@ -36,10 +36,11 @@ class MathTask(LanguageTask):
     """Word problems with worked answers."""
 
     name: ClassVar[str] = "math"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, options: MathOptions, context: TaskContext, kept: CachedSplits | None = None) -> None:
         self._which = options.answer
+        self.form = "" if options.upstream else options.query_template
         if kept is None:
             prepared, self._checks = _prepared(options)
             super().__init__(options, context, prepared)

@@ -64,6 +64,9 @@ class LanguageOptions(TaskOptions):
     """Longest prompt plus answer in tokens; where both limits are given the smaller one holds."""
     eval_batch_size: int = Field(default=50, gt=0)
     """Prompts answered at once; part of the protocol, since it can change greedy answers."""
+    stop: tuple[str, ...] = ()
+    """Texts at which an answer ends when it is scored, such as a line break. What a next prompt would begin with (a
+    line that starts as the prompt's template does) always is one."""
     answer: Literal["first", "last"] = "last"
     """Which answer counts where a text holds several: a stated one ("#### 4") goes before a bare number."""
     split_seed: int = Field(default=0, ge=0)
@@ -228,8 +231,6 @@ class OwnDataOptions(LanguageOptions):
     """metric regex: what it captures in the answer has to be what it captures in the target."""
     ignore_case: bool = True
     """Whether upper and lower case are the same."""
-    stop: tuple[str, ...] = ()
-    """Texts at which an answer ends when it is scored, such as a line break."""
 
     train_size: Size | Share | None = None
     """Training rows, or their share; None takes all."""
@@ -254,7 +255,10 @@ class OwnDataOptions(LanguageOptions):
             raise ValueError(f"{there} without {gone}: give both, or neither where the columns tell")
         if self.turns is not None and self.prompt is not None:
             raise ValueError("turns holds prompts and answers; leave prompt and target out")
-        if self.prompt is not None and not template_fields(self.prompt) and (self.prompt or self.metric != "loss"):
+        fields = template_fields(self.prompt or "")
+        if self.target in fields and len(fields) > 1:
+            raise ValueError(f"prompt holds the target column {{{self.target}}}: the question would give the answer")
+        if self.prompt is not None and not fields and (self.prompt or self.metric != "loss"):
             raise ValueError(
                 f"prompt: has no column; put column names in braces: '{{question}}'; given {self.prompt!r}"
             )

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 
+import numpy as np
 from torch import nn
 
 from peftscope.errors import DataError
@@ -34,15 +35,18 @@ class OwnDataTask(LanguageTask):
     """The user's own rows."""
 
     name: ClassVar[str] = "own-data"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def __init__(self, options: OwnDataOptions, context: TaskContext, kept: CachedSplits | None = None) -> None:
         self.generates = options.metric != "loss"
+        self.needs_whole_target = options.metric in ("exact_match", "macro_f1", "contains")
         self._metric_name = options.metric
-        self._stop = options.stop
+        self.form = options.prompt or ""
         self._ignore_case = options.ignore_case
         self._grader = grader(options)
         super().__init__(options, context, kept or _prepared(options))
+        if kept is None:
+            self._notes += self._never_given()
 
     def save_cache(self, folder: Path, retention: Retention | None = None) -> None:
         """Write the splits."""
@@ -69,17 +73,40 @@ class OwnDataTask(LanguageTask):
         outcomes = super().score(model, predictor, split)
         if self._metric_name != "macro_f1":
             return outcomes
-        answers = [text_metrics.cut_at(outcome.output or "", self._stop) for outcome in outcomes]
+        parts = self.scores_of(split, [outcome.output or "" for outcome in outcomes])
+        return [replace(outcome, score=part) for outcome, part in zip(outcomes, parts)]
+
+    def scores_of(self, split: Split, texts: Sequence[str]) -> Sequence[float]:
+        """What given texts would score as the answers of a split; of macro-F1 what each brings to it."""
+        if self._metric_name != "macro_f1":
+            return super().scores_of(split, texts)
+        answers = [self._ended(text) for text in texts]
         targets = [example.solution for example in self._examples[split]]
         told, truth = (
-            [text_metrics.normalised(text, ignore_case=self._ignore_case) for text in texts]
-            for texts in (answers, targets)
+            [text_metrics.normalised(text, ignore_case=self._ignore_case) for text in some]
+            for some in (answers, targets)
         )
-        return [replace(outcome, score=part) for outcome, part in zip(outcomes, macro_f1_parts(truth, told))]
+        return macro_f1_parts(truth, told)
+
+    def _never_given(self) -> list[str]:
+        """What to say of targets that no answer can have, for want of tokens."""
+        if not (self.generates and self.needs_whole_target):
+            return []
+        notes = []
+        for split in HELD_OUT:
+            never = np.flatnonzero(self._unreachable(split)).tolist()
+            if never:
+                example = self._examples[split][never[0]]
+                notes.append(
+                    f"{split}: {len(never)} of {self.size(split)} targets have more tokens than an answer may have "
+                    f"({self.options.max_new_tokens}) and can never be given, such as {example.target[:40]!r}; raise "
+                    "task.max_new_tokens"
+                )
+        return notes
 
     def grade(self, example: TextExample, output: str) -> float:
-        """Score of an answer, cut at the user's stops."""
-        return self._grader(text_metrics.cut_at(output, self._stop), example.solution)
+        """Score of an answer."""
+        return self._grader(output, example.solution)
 
 
 def grader(options: OwnDataOptions) -> Grader:

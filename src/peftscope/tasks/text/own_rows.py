@@ -57,8 +57,14 @@ def layout_of(table: Table, options: OwnDataOptions) -> Layout:
         return turns_layout(options.turns)
     if options.prompt is None or options.target is None:
         return recognise(table)
-    if is_conversation(table, options.target) and set(template_fields(options.prompt)) <= {options.target}:
+    fields = template_fields(options.prompt)
+    if is_conversation(table, options.target) and set(fields) <= {options.target}:
         return turns_layout(options.target)
+    if options.target in fields:
+        raise DataError(
+            f"{table.source}: the prompt holds the target column {{{options.target}}}: the question would give the "
+            "answer"
+        )
     return written_layout(options.prompt, options.target)
 
 

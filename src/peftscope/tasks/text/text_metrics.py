@@ -9,7 +9,20 @@ from typing import Any
 from peftscope.errors import MissingExtra
 from peftscope.tasks.text.answers import Which, extract_number
 
-__all__ = ["contains", "cut_at", "exact_match", "normalised", "numeric", "regex_match", "rouge_l_scorer"]
+__all__ = [
+    "contains",
+    "cut_at",
+    "exact_match",
+    "next_prompt_of",
+    "normalised",
+    "numeric",
+    "regex_match",
+    "rouge_l_scorer",
+]
+
+
+FEWEST_LETTERS = 2
+"""Letters that a beginning needs to be told from what any answer may hold."""
 
 
 def normalised(text: str, *, ignore_case: bool) -> str:
@@ -30,6 +43,16 @@ def cut_at(text: str, stops: tuple[str, ...]) -> str:
     """
     text = text.lstrip()
     return text[: min((at for stop in stops if stop and (at := text.find(stop)) >= 0), default=len(text))]
+
+
+def next_prompt_of(template: str) -> tuple[str, ...]:
+    """What a model that goes on with the next prompt would write: a new line that begins as the template does.
+
+    >>> next_prompt_of("Question: {query}\\nAnswer:"), next_prompt_of("{text}\\nTeam:")
+    (('\\nQuestion:',), ())
+    """
+    start = template.partition("{")[0].strip().partition("\n")[0]
+    return (f"\n{start}",) if sum(map(str.isalnum, start)) >= FEWEST_LETTERS else ()
 
 
 def exact_match(output: str, target: str, *, ignore_case: bool) -> float:
