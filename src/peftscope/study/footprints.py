@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from joblib import cpu_count
 from rich.console import Console, RenderableType
 from rich.text import Text
 
@@ -185,6 +184,8 @@ def _count(
 
     found = []
     with Console(stderr=True, quiet=quiet).status("counting") as status:
+        from joblib import cpu_count  # importing it sets an environment variable
+
         answers = forecasts(queries, limit=limit, workers=min(cpu_count(), len(queries)), context=warm_up())
         for query, forecast in zip(queries, answers, strict=True):
             found.append((query, forecast))

@@ -16,6 +16,7 @@ from peftscope.study.vocabulary import vocabulary
 if TYPE_CHECKING:
     from peftscope.study.check import StudyCheck
     from peftscope.study.comparison import Comparison
+    from peftscope.study.draft import Draft
     from peftscope.study.import_export import Exported
     from peftscope.study.recommendation import StudyRecommendation
     from peftscope.study.repetition import Repetition
@@ -94,6 +95,22 @@ class Study:
         study.folder = study_folder(study.place, needs_records=needs_records)
         study._spec = read_stored_study(study.folder, [])
         return study
+
+    @staticmethod
+    def draft(data: str | Path, *, model: str | None = None) -> Draft:
+        """Look at data, say what is odd in them, and draft a study that runs as it is.
+
+        Args:
+            data: A file, a folder of files, or the id of a data set of the hub.
+            model: The base; ``builtin:smollm2-135m`` where None.
+
+        Raises:
+            DataError: There are no such data, they cannot be read, or their columns do not tell prompt and answer.
+            ModelError: The model cannot be found.
+        """
+        from peftscope.study.draft import DEFAULT_MODEL, draft
+
+        return draft(data, model=model or DEFAULT_MODEL)
 
     @property
     def spec(self) -> StudySpec:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # torch comes with the contract, and names must be listed wit
     from peftscope.tasks.base import Task, TaskContext
 
 __all__ = [
+    "ROWS_TASK",
     "TASKS",
     "TaskEntry",
     "cache_task",
@@ -67,6 +68,10 @@ TASKS = Registry(
         ),
     },
 )
+
+
+ROWS_TASK = "own-data"
+"""The task that a user's own rows are learned by."""
 
 
 def task_names() -> tuple[str, ...]:

@@ -307,3 +307,21 @@ def test_a_target_that_stands_in_every_prompt_is_counted(tiny_tokenizer, tmp_pat
         "unreachable_share": 0.0,
         "majority_score": pytest.approx(1 / 7, abs=0.3),
     }
+
+
+def test_a_metric_of_the_users_own_is_a_function_of_output_and_target(tiny_tokenizer, train, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "house_metric.py").write_text(
+        "def half(output, target):\n    return 0.5 * (output.strip() == target)\n"
+        "def broken(output, target):\n    1 / 0\n"
+    )
+    task = own_data(tiny_tokenizer, train=train, metric="house_metric:half")
+    assert score(task, " {target}") == 0.5
+    assert (task.metric.name, task.metric.direction) == ("half", "higher")
+    assert task.fingerprint()["metric_source"]
+    with pytest.raises(DataError, match=r"metric house_metric:broken: ZeroDivisionError"):
+        own_data(tiny_tokenizer, train=train, metric="house_metric:broken")
+    with pytest.raises(SpecError, match="'no_such:one' cannot be loaded: ModuleNotFoundError"):
+        own_data(tiny_tokenizer, train=train, metric="no_such:one")
+    with pytest.raises(SpecError, match="did you mean 'token_f1'"):
+        own_data(tiny_tokenizer, train=train, metric="tokenf1")

@@ -76,7 +76,7 @@ def test_a_file_is_read_by_its_content(tmp_path, name, content, note):
 def test_a_guessed_encoding_is_named(tmp_path):
     (tmp_path / "d.csv").write_bytes("q,a\nWie groß?,schön\n".encode("cp1252"))
     table = read_file(str(tmp_path / "d.csv"))
-    assert table.rows == [{"q": "Wie groß?", "a": "schön"}]
+    assert list(table.rows) == [{"q": "Wie groß?", "a": "schön"}]
     assert "read as cp1252, which is a guess" in table.notes[0]
     text = "вопрос,ответ\n" + "".join(f"Как пройти в библиотеку номер {i}?,Прямо и налево\n" for i in range(40))
     (tmp_path / "r.csv").write_bytes(text.encode("cp1251"))

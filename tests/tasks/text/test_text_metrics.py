@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from peftscope.errors import MissingExtra
+from peftscope.tasks.text import text_metrics
 from peftscope.tasks.text.text_metrics import contains, cut_at, exact_match, numeric, regex_match, rouge_l_scorer
 
 
@@ -51,3 +52,38 @@ def test_a_missing_rouge_package_names_the_extra_to_install(monkeypatch):
 def test_an_answer_is_cut_at_the_first_stop():
     assert cut_at("\n yes\nQuestion: b", ("Question", "\n")) == "yes"
     assert cut_at("yes", ()) == "yes"
+
+
+@pytest.mark.parametrize(
+    ("function", "output", "target", "score"),
+    [
+        (text_metrics.normalized_match, "The answer, here!", "answer here", 1.0),
+        (text_metrics.normalized_match, "answers here", "answer here", 0.0),
+        (text_metrics.token_f1, "a red big house", "the red house", 0.8),
+        (text_metrics.token_f1, "", "house", 0.0),
+        (text_metrics.token_f1, "", "", 1.0),
+        (text_metrics.json_fields, '```json\n{"b": [1, 2], "a": "x "}\n```', '{"a": "x", "b": [1, 2]}', 1.0),
+        (text_metrics.json_fields, '{"a": "x"}', '{"a": "x", "b": null}', 0.5),
+        (text_metrics.json_fields, '{"a": "x", "b": 1, "c": 2, "d": 3}', '{"a": "x"}', 0.25),
+        (text_metrics.json_fields, '{"a": "x"', '{"a": "x"}', 0.0),
+        (text_metrics.json_fields, '{"a": {}}', '{"a": []}', 0.0),
+        (text_metrics.json_fields, "Words", "words", 1.0),
+    ],
+)
+def test_scores_of_words_and_fields(function, output, target, score):
+    assert function(output, target) == pytest.approx(score)
+
+
+@pytest.mark.parametrize("name", ["chrf", "bleu"])
+def test_translations_are_scored_by_sacrebleu_from_0_to_1(name):
+    pytest.importorskip("sacrebleu", reason="the extra 'translation' is not installed")
+    scorer = text_metrics.sacrebleu_scorer(name)
+    text = "the quick brown fox jumps over the lazy dog"
+    assert scorer(text, text) == pytest.approx(1.0)
+    assert scorer("nothing alike", text) < 0.2 < scorer("the quick brown cat jumps over the dog", text) < 0.9
+
+
+def test_the_form_of_a_prompt_tells_where_a_next_one_begins():
+    assert text_metrics.next_prompt_of("Ticket: {text}\nTeam:") == ("\nTicket:",)
+    assert text_metrics.next_prompt_of("Read this.\n{text}") == ("\nRead this.",)
+    assert not any(map(text_metrics.next_prompt_of, ("{text}", "", "- {text}", "x {text}")))

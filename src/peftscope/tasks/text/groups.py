@@ -11,7 +11,7 @@ from peftscope.tasks.base import Split
 from peftscope.tasks.splits import same_key
 from peftscope.tasks.text.examples import Prepared, TextExample
 
-__all__ = ["HELD_OUT", "grouped", "near_duplicates_note", "together_key"]
+__all__ = ["HELD_OUT", "bare_key", "grouped", "near_duplicates_note", "together_key"]
 
 HELD_OUT: tuple[Split, ...] = ("valid", "test")
 WORTH_SAYING = 0.02
@@ -46,7 +46,7 @@ def grouped(prepared: Prepared) -> Prepared:
 
 def near_duplicates_note(examples: Sequence[TextExample]) -> list[str]:
     """What to say of prompts that differ from another in numbers, signs or white space alone."""
-    keys = Counter(_bare(e.prompt or e.target) for e in examples if e.group is None)
+    keys = Counter(bare_key(e.prompt or e.target) for e in examples if e.group is None)
     near = sum(count for count in keys.values() if count > 1)
     if near < max(2, WORTH_SAYING * len(examples)):
         return []
@@ -56,10 +56,10 @@ def near_duplicates_note(examples: Sequence[TextExample]) -> list[str]:
     ]
 
 
-def _bare(text: str) -> str:
+def bare_key(text: str) -> str:
     """A text without what near duplicates differ in.
 
-    >>> _bare("Order 17, please!") == _bare("order 205 please")
+    >>> bare_key("Order 17, please!") == bare_key("order 205 please")
     True
     """
     return " ".join(re.sub(r"[^\w\s]|_", " ", re.sub(r"\d+", "0", same_key(text))).split())

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from peftscope.errors import DataError
 from peftscope.models.evaluating import evaluating
-from peftscope.models.kinds.causal_lm.loss import IGNORED, causal_lm_loss
+from peftscope.models.kinds.causal_lm.loss import causal_lm_loss, mean_losses
 from peftscope.schema.base import content_hash
 from peftscope.tasks.base import (
     Batch,
@@ -33,11 +29,13 @@ from peftscope.tasks.base import (
 )
 from peftscope.tasks.order import epoch_batches
 from peftscope.tasks.splits import seeded_split
+from peftscope.tasks.text.answer_facts import commonest_solution, run_on_share, target_in_prompt_share
 from peftscope.tasks.text.cached_splits import CachedSplits, Digests, digests_of, write_splits
 from peftscope.tasks.text.chat_template import chat_template_for, how_written
 from peftscope.tasks.text.chat_tokens import encode_chats, end_ids
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.groups import together_key
+from peftscope.tasks.text.lengths import check_positions, cut_notes, no_room_problem
 from peftscope.tasks.text.options import LanguageOptions
 from peftscope.tasks.text.special_tokens import without_doubled_tokens
 from peftscope.tasks.text.text_metrics import cut_at, next_prompt_of
@@ -47,8 +45,6 @@ from peftscope.tasks.text.turns import Turn
 __all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample"]
 
 GENERAL = "general.json"
-MOST_COUNTED = 20_000
-"""Training rows of which the commonest answer is counted."""
 OF_RETENTION = ("general_tokens", "general_text")
 """Options that decide nothing but what forgetting and drift are measured on, which has a fingerprint of its own."""
 
@@ -113,13 +109,11 @@ class LanguageTask(Task):
     def batches(self, seed: int) -> Iterator[Batch]:
         """Training batches without end, bucketed by length; ``order.epoch_batches`` says how."""
         lengths = self._encoded["train"].lengths.tolist()
-        for indices in epoch_batches(lengths, self.context.batch_size, seed):
-            yield self._batch("train", indices)
+        return (self._batch("train", indices) for indices in epoch_batches(lengths, self.context.batch_size, seed))
 
     def eval_batches(self, split: Split) -> Iterator[Batch]:
         """A split once, longest sequences first, in batches of the training's size."""
-        for indices in self._eval_order(split):
-            yield self._batch(split, indices)
+        return (self._batch(split, indices) for indices in self._eval_order(split))
 
     def num_samples(self, batch: Batch) -> int:
         """Number of sequences."""
@@ -165,20 +159,18 @@ class LanguageTask(Task):
             **({} if self._template is None else {"end_ids": end_ids(self._template)}),
         )
         assert len(outputs) == len(examples), f"{len(outputs)} answers to {len(examples)} prompts"
-        outcomes = []
-        for example, output, limit in zip(examples, outputs, self._answer_limits(split).tolist()):
+        for output, limit in zip(outputs, self._answer_limits(split).tolist()):
             assert output.num_tokens <= limit, f"{output.num_tokens} tokens generated, the limit is {limit}"
-            score = self.grade(example, self._ended(output.text))
-            outcomes.append(
-                ExampleScore(
-                    example_id=example.example_id,
-                    score=score,
-                    output=output.text,
-                    truncated=output.truncated,
-                    group=example.group,
-                )
+        return [
+            ExampleScore(
+                example_id=example.example_id,
+                score=self.grade(example, self._ended(output.text)),
+                output=output.text,
+                truncated=output.truncated,
+                group=example.group,
             )
-        return outcomes
+            for example, output in zip(examples, outputs)
+        ]
 
     def scores_of(self, split: Split, texts: Sequence[str]) -> Sequence[float]:
         """What given texts would score as the answers of a split."""
@@ -194,25 +186,16 @@ class LanguageTask(Task):
         if not self.generates:
             return {}
         examples = self._examples[split]
-        facts = {"target_in_prompt_share": float(np.mean([_stands_in(e.solution, e.prompt) for e in examples]))}
+        facts = {"target_in_prompt_share": target_in_prompt_share(examples)}
         if self._next_prompt and self._template is None:
-            run_on = [
-                cut_at(o.output, self._next_prompt) != o.output.lstrip() for o in outcomes if o.output is not None
-            ]
-            facts["run_on_share"] = sum(run_on) / max(1, len(run_on))
+            facts["run_on_share"] = run_on_share(outcomes, self._next_prompt)
         if self.needs_whole_target:
             facts["unreachable_share"] = float(self._unreachable(split).mean())
-        if self._commonest_solution is not None:
-            scores = self.scores_of(split, [self._commonest_solution] * len(examples))
+        commonest = commonest_solution(self._examples["train"])
+        if commonest is not None:
+            scores = self.scores_of(split, [commonest] * len(examples))
             facts["majority_score"] = sum(scores) / len(scores)
         return facts
-
-    @cached_property
-    def _commonest_solution(self) -> str | None:
-        """Of the training rows; None where no two have the same."""
-        found = Counter(example.solution for example in islice(self._examples["train"], MOST_COUNTED))
-        ((solution, count),) = found.most_common(1)
-        return solution if count > 1 else None
 
     def _unreachable(self, split: Split) -> np.ndarray:
         """Of each example, whether its target has more tokens than its answer may have."""
@@ -336,26 +319,18 @@ class LanguageTask(Task):
         encoded = self._encode(examples)
         fits = encoded.prompt_lengths < self._room(split)
         if not fits.all():
-            self._complain(split, examples, encoded)
+            problem = no_room_problem(split, examples, encoded, self._room(split))
+            if self.options.long_prompts == "refuse":
+                raise DataError(
+                    f"task {self.name}: {problem}; raise task.max_length (and max_generation_length), "
+                    "or set long_prompts: drop"
+                )
+            self._notes.append(f"dropped: {problem}")
             self._prepare(split, [example for example, fit in zip(examples, fits) if fit])
             return
-        self._check_model_limit(split, encoded)
-        if encoded.num_cut:
-            self._notes.append(
-                f"{encoded.num_cut} of {len(examples)} {split} sequences are longer than "
-                f"{self.options.max_length} tokens and were cut off; they have no end-of-sequence label"
-            )
+        check_positions(self.name, split, encoded, self.context.processor)
+        self._notes += cut_notes(split, encoded, self.options.max_length)
         self._examples[split], self._encoded[split] = examples, encoded
-
-    def _check_model_limit(self, split: Split, encoded: Encoded) -> None:
-        """Refuse sequences the model has no positions for; the tokenizer knows its model's limit."""
-        limit = self.context.processor.model_max_length
-        longest = int(encoded.lengths.max())
-        if longest > limit:
-            raise DataError(
-                f"task {self.name}: the longest {split} sequence has {longest} tokens, the model takes {limit}; "
-                f"set task.max_length: {limit}"
-            )
 
     def _room(self, split: Split) -> int:
         """Tokens a prompt must stay below so that one is left for the answer."""
@@ -363,20 +338,6 @@ class LanguageTask(Task):
         if total is None or split == "train" or not self.generates:
             return self.options.max_length
         return min(self.options.max_length, total)
-
-    def _complain(self, split: Split, examples: Sequence[TextExample], encoded: Encoded) -> None:
-        lengths, room = encoded.prompt_lengths, self._room(split)
-        longest = int(np.argmax(lengths))
-        problem = (
-            f"{int((lengths >= room).sum())} of {len(examples)} {split} prompts leave no room for an answer "
-            f"within {room} tokens (longest: {examples[longest].example_id} with {lengths[longest]})"
-        )
-        if self.options.long_prompts == "refuse":
-            raise DataError(
-                f"task {self.name}: {problem}; raise task.max_length (and max_generation_length), "
-                "or set long_prompts: drop"
-            )
-        self._notes.append(f"dropped: {problem}")
 
     def _prompts(self, split: Split) -> Sequence[str] | Sequence[np.ndarray]:
         """What generation starts from; through a template the very ids that training starts from."""
@@ -434,23 +395,6 @@ class LanguageTask(Task):
         with evaluating(model):
             for indices in self._eval_order(split):
                 batch = to_device(self._batch(split, indices), device)
-                logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-                for index, mean in zip(indices, _mean_losses(logits, batch["labels"]).tolist()):
+                for index, mean in zip(indices, mean_losses(model, batch).tolist()):
                     losses[index] = mean
         return [ExampleScore(example_id=e.example_id, score=loss, group=e.group) for e, loss in zip(examples, losses)]
-
-
-def _mean_losses(logits: Tensor, labels_BT: Tensor) -> Tensor:
-    """Mean loss per label of each sequence: (B,).
-
-    Virtual tokens of prompt learning come first and have logits too; the last T are the text's.
-    """
-    logits_BTV = logits[:, -labels_BT.shape[1] : -1].float()
-    next_BT = labels_BT[:, 1:]
-    nll_BT = F.cross_entropy(logits_BTV.transpose(1, 2), next_BT, ignore_index=IGNORED, reduction="none")
-    return nll_BT.sum(1) / (next_BT != IGNORED).sum(1)
-
-
-def _stands_in(target: str, prompt: str) -> bool:
-    """Whether a text has a target in it as words of its own."""
-    return re.search(rf"(?<!\w){re.escape(target.strip())}(?!\w)", prompt, re.IGNORECASE) is not None

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from peftscope.errors import unknown_name
 from peftscope.schema.base import Frozen
 from peftscope.tasks.options import TaskOptions
 from peftscope.tasks.text.template import template_fields
@@ -31,6 +32,29 @@ def _one_template_field(template: str) -> str:
 def _readable_template(template: str) -> str:
     template_fields(template)
     return template
+
+
+METRICS = (
+    "exact_match",
+    "normalized_match",
+    "contains",
+    "numeric",
+    "regex",
+    "macro_f1",
+    "token_f1",
+    "json",
+    "rouge_l",
+    "chrf",
+    "bleu",
+    "loss",
+)
+"""Metrics of answers, by name."""
+
+
+def _known_metric(name: str) -> str:
+    if name not in METRICS and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) is None:
+        raise ValueError(f"{unknown_name('metric', name, METRICS)}; or a function of your own, as module:function")
+    return name
 
 
 Size = Annotated[int, Field(gt=0)]
@@ -224,9 +248,12 @@ class OwnDataOptions(LanguageOptions):
     group: str | None = None
     """Column that tells which rows are related, such as a document, a patient or a template: rows of equal value stay
     in one split, and intervals and verdicts count groups, not rows."""
-    metric: Literal["exact_match", "macro_f1", "contains", "numeric", "regex", "rouge_l", "loss"] = "exact_match"
-    """How an answer is scored; ``macro_f1`` takes targets for classes, each counting as much however rare it is;
-    ``loss`` generates nothing and takes the held-out loss per token."""
+    metric: Annotated[str, AfterValidator(_known_metric)] = "exact_match"
+    """How an answer is scored: ``exact_match``, ``normalized_match`` (signs and articles left out), ``contains``,
+    ``numeric``, ``regex``, ``macro_f1`` (targets are classes, each counting as much however rare it is), ``token_f1``
+    (words in common), ``json`` (share of the target's fields that are right), ``rouge_l``, ``chrf`` and ``bleu`` (with
+    the extras ``rouge`` and ``translation``); ``loss`` generates nothing and takes the held-out loss per token;
+    ``module:function`` is a function of your own that takes output and target and gives a number, more being better."""
     pattern: str | None = None
     """metric regex: what it captures in the answer has to be what it captures in the target."""
     ignore_case: bool = True

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from torch import nn
@@ -19,6 +17,7 @@ from peftscope.tasks.splits import default_part, num_wanted, same_key, sample, s
 from peftscope.tasks.text import text_metrics
 from peftscope.tasks.text.cached_splits import CachedSplits, read_splits
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
+from peftscope.tasks.text.graders import grader, source_hash
 from peftscope.tasks.text.groups import HELD_OUT, grouped, near_duplicates_note, together_key
 from peftscope.tasks.text.language import LanguageTask
 from peftscope.tasks.text.macro_f1 import macro_f1_parts
@@ -26,9 +25,7 @@ from peftscope.tasks.text.options import OwnDataOptions
 from peftscope.tasks.text.own_rows import each_answer, read_examples
 from peftscope.tasks.text.rows import listed_rows
 
-__all__ = ["OwnDataTask", "grader"]
-
-Grader = Callable[[str, str], float]
+__all__ = ["OwnDataTask"]
 
 
 class OwnDataTask(LanguageTask):
@@ -39,7 +36,7 @@ class OwnDataTask(LanguageTask):
 
     def __init__(self, options: OwnDataOptions, context: TaskContext, kept: CachedSplits | None = None) -> None:
         self.generates = options.metric != "loss"
-        self.needs_whole_target = options.metric in ("exact_match", "macro_f1", "contains")
+        self.needs_whole_target = options.metric in ("exact_match", "macro_f1", "contains", "normalized_match")
         self._metric_name = options.metric
         self.form = options.prompt or ""
         self._ignore_case = options.ignore_case
@@ -47,6 +44,8 @@ class OwnDataTask(LanguageTask):
         super().__init__(options, context, kept or _prepared(options))
         if kept is None:
             self._notes += self._never_given()
+            if ":" in options.metric:  # a function of the user's own should fail now and not after the training
+                self.grade(self._examples["test"][0], self._examples["test"][0].target)
 
     def save_cache(self, folder: Path, retention: Retention | None = None) -> None:
         """Write the splits."""
@@ -66,7 +65,17 @@ class OwnDataTask(LanguageTask):
         window = "all examples of the split"
         if self._metric_name == "macro_f1":
             window = "mean of each class's F1 over the classes among the targets of the split"
-        return MetricSpec(name=self._metric_name, unit="share", direction="higher", window=window)
+        name = self._metric_name
+        if ":" in name:
+            return MetricSpec(
+                name=name.rpartition(":")[2], unit="score", direction="higher", window=f"{window}, by {name}"
+            )
+        return MetricSpec(name=name, unit="share", direction="higher", window=window)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What every language task tells, and of a metric of the user's own the hash of its source."""
+        own = source_hash(self._metric_name)
+        return {**super().fingerprint(), **({} if own is None else {"metric_source": own})}
 
     def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
         """One outcome per example; of macro-F1 what the example brings to it."""
@@ -107,37 +116,6 @@ class OwnDataTask(LanguageTask):
     def grade(self, example: TextExample, output: str) -> float:
         """Score of an answer."""
         return self._grader(output, example.solution)
-
-
-def grader(options: OwnDataOptions) -> Grader:
-    """The function that scores an output against a target.
-
-    Raises:
-        MissingExtra: ROUGE-L is asked for and not installed.
-    """
-    match options.metric:
-        case "exact_match" | "macro_f1":
-            return partial(text_metrics.exact_match, ignore_case=options.ignore_case)
-        case "contains":
-            return partial(text_metrics.contains, ignore_case=options.ignore_case)
-        case "numeric":
-            return partial(text_metrics.numeric, which=options.answer)
-        case "rouge_l":
-            return text_metrics.rouge_l_scorer()
-        case "regex":
-            assert options.pattern is not None, "the options see to it"
-            return partial(
-                text_metrics.regex_match,
-                pattern=re.compile(options.pattern),
-                which=options.answer,
-                ignore_case=options.ignore_case,
-            )
-        case "loss":
-            return _no_grade
-
-
-def _no_grade(output: str, target: str) -> float:
-    raise AssertionError("the held-out loss grades no text")
 
 
 def _prepared(options: OwnDataOptions) -> Prepared:

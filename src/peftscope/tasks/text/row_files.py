@@ -5,13 +5,16 @@ What is guessed (an encoding, a delimiter, the key) is noted.
 
 from __future__ import annotations
 
+import ast
 import csv
-import io
 import json
 import sys
+from abc import abstractmethod
+from array import array
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from charset_normalizer import from_bytes
 
@@ -24,13 +27,15 @@ Row = dict[str, Any]
 PARQUET, ARROW, ZIP = b"PAR1", b"ARROW1", b"PK\x03\x04"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+MOST_BLANK = 1000
+"""Blank lines that may stand before a second object."""
 SAMPLE_ROWS = 50
 SAMPLE_BYTES = 1_000_000
 FEW_ODD_BYTES = 40
 """Bytes outside ASCII below which an encoding cannot be guessed from how often they occur."""
 
 
-def read_rows(file: Path) -> tuple[list[Row], list[str]]:
+def read_rows(file: Path) -> tuple[Sequence[Row], list[str]]:
     """Rows, and what was guessed in reading them.
 
     Raises:
@@ -44,6 +49,7 @@ def read_rows(file: Path) -> tuple[list[Row], list[str]]:
         return _arrow_rows(file, is_parquet=False), []
     notes: list[str] = []
     text = _decoded(raw, file, notes)
+    del raw  # of a large file it would be there twice
     start = text.lstrip()[:1]
     if start == "{":
         return _objects(text, file, notes), notes
@@ -85,19 +91,79 @@ def _guessed(raw: bytes) -> str:
     return best.encoding
 
 
-def _objects(text: str, file: Path, notes: list[str]) -> list[Row]:
+class _Rows(Sequence[Row]):
+    """Rows that are made when they are asked for: a million of them as objects would take gigabytes."""
+
+    @abstractmethod
+    def row(self, index: int) -> Row:
+        """The row at a place from 0."""
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        places = range(len(self))[index]
+        return self.row(places) if isinstance(places, int) else [self.row(place) for place in places]
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self.row, range(len(self)))
+
+
+class _JsonLines(_Rows):
+    """Lines of objects, checked when they are read."""
+
+    def __init__(self, text: str, file: Path) -> None:
+        self._text, self._places = text, array("q")
+        start = 0
+        for number, line in enumerate(_lines(text), start=1):
+            if line.strip():
+                _as_row(_parsed(line, f"{file}: line {number}"), f"{file}: line {number}")
+                self._places.extend((start, start + len(line)))
+            start += len(line)
+
+    def __len__(self) -> int:
+        return len(self._places) // 2
+
+    def row(self, index: int) -> Row:
+        start, end = self._places[2 * index : 2 * index + 2]
+        row: Row = json.loads(self._text[start:end])
+        return row
+
+
+class _Cells(_Rows):
+    """Cells under a header."""
+
+    def __init__(self, header: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+        self._header, self._cells = header, cells
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def row(self, index: int) -> Row:
+        return dict(zip(self._header, self._cells[index]))
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Lines with their ends, one at a time."""
+    end = "\n" if "\n" in text else "\r"
+    start = 0
+    while start < len(text):
+        stop = text.find(end, start) + 1 or len(text)
+        yield text[start:stop]
+        start = stop
+
+
+def _objects(text: str, file: Path, notes: list[str]) -> Sequence[Row]:
     """Rows of a text that begins with an object: one a line, or one object with a list of rows in it."""
-    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    lines = [(n, line) for n, line in zip(range(1, MOST_BLANK), _lines(text)) if line.strip()][:2]
     try:
         first = json.loads(lines[0][1])
     except ValueError:
         if len(lines) > 1 and lines[1][1].lstrip().startswith("{"):  # lines of objects, of which the first is broken
             _parsed(lines[0][1], f"{file}: line {lines[0][0]}")
-        first = _parsed(text, str(file))
-        lines = lines[:1]
-    if len(lines) == 1:
-        return _under_a_key(first, file, notes)
-    return [_as_row(_parsed(line, f"{file}: line {n}"), f"{file}: line {n}") for n, line in lines]
+        return _under_a_key(_parsed(text, str(file)), file, notes)
+    return _under_a_key(first, file, notes) if len(lines) == 1 else _JsonLines(text, file)
 
 
 def _under_a_key(whole: Row, file: Path, notes: list[str]) -> list[Row]:
@@ -118,7 +184,7 @@ def _is_rows(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
-def _csv_rows(text: str, file: Path, notes: list[str]) -> list[Row]:
+def _csv_rows(text: str, file: Path, notes: list[str]) -> Sequence[Row]:
     csv.field_size_limit(sys.maxsize)
     delimiter = "\t" if file.suffix.lower() == ".tsv" else _delimiter(text)
     if delimiter != "," and file.suffix.lower() != ".tsv":
@@ -127,15 +193,16 @@ def _csv_rows(text: str, file: Path, notes: list[str]) -> list[Row]:
     if escaped:
         notes.append('quotes in cells are written as \\"')
     options: dict[str, Any] = {"escapechar": "\\", "doublequote": False} if escaped else {}
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, **options)
+    reader = csv.reader(_lines(text), delimiter=delimiter, strict=True, **options)
     try:
-        return list(_dicts(reader, file))
+        return _cells(reader, file)
     except csv.Error as error:
         raise DataError(f"{file}: line {reader.line_num}: {error}") from None
 
 
-def _dicts(reader: Any, file: Path) -> Iterator[Row]:
+def _cells(reader: Any, file: Path) -> Sequence[Row]:
     header: list[str] | None = None
+    rows: list[tuple[str, ...]] = []
     for cells in reader:
         if not cells:
             continue
@@ -150,7 +217,8 @@ def _dicts(reader: Any, file: Path) -> Iterator[Row]:
                 f"{file}: line {reader.line_num}: {len(cells)} cells, {len(header)} columns ({names}); "
                 "text with the delimiter in it goes in quotes"
             )
-        yield dict(zip(header, cells))
+        rows.append(tuple(cells))
+    return _Cells(header or [], rows)
 
 
 def _header(cells: Sequence[str], file: Path) -> list[str]:
@@ -165,11 +233,11 @@ def _header(cells: Sequence[str], file: Path) -> list[str]:
 
 def _delimiter(text: str) -> str:
     """That which parts most of the first lines into the same number of cells, two at least; a comma where none does."""
-    sample = "\n".join(text.split("\n", SAMPLE_ROWS * 4)[: SAMPLE_ROWS * 4])
+    sample = "".join(islice(_lines(text), SAMPLE_ROWS * 4))
     best, most = ",", (0, 0)
     for delimiter in DELIMITERS:
         widths = []
-        reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+        reader = csv.reader(_lines(sample), delimiter=delimiter)
         for cells in reader:
             widths.append(len(cells))
             if len(widths) == SAMPLE_ROWS:
@@ -183,7 +251,7 @@ def _delimiter(text: str) -> str:
 
 def _fails(text: str, delimiter: str) -> bool:
     try:
-        for _ in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+        for _ in csv.reader(_lines(text), delimiter=delimiter, strict=True):
             pass
     except csv.Error:
         return True
@@ -208,7 +276,18 @@ def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise DataError(f"{where}: not JSON: {error}") from None
+        hint = "; it is written as Python writes it, with single quotes: use json.dumps" if _is_python(text) else ""
+        raise DataError(f"{where}: not JSON: {error}{hint}") from None
+
+
+def _is_python(text: str) -> bool:
+    """Whether a text is what Python prints of a dict or list, which is no JSON."""
+    if len(text) > SAMPLE_BYTES:
+        return False
+    try:
+        return isinstance(ast.literal_eval(text.strip()), (dict, list))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
 
 
 def _as_row(value: Any, where: str) -> Row:

@@ -13,6 +13,7 @@ from typing import Any
 
 from peftscope.errors import DataError, unknown_name
 from peftscope.tasks.text.paths import column_of, value_at
+from peftscope.tasks.text.places import DATA_SUFFIXES, data_files
 from peftscope.tasks.text.row_files import read_rows
 from peftscope.tasks.text.turns import holds_turns
 
@@ -85,10 +86,14 @@ class Table:
 def read_file(path: str) -> Table:
     """Rows of a JSON, JSON Lines, CSV, TSV, Parquet or Arrow file; what it is, its content says and not its name.
 
+    Of a folder the rows of all its files, in the order of their names.
+
     Raises:
         DataError: It is missing, of another kind, unreadable or without rows.
     """
     file = Path(path).expanduser()
+    if file.is_dir():
+        return _read_folder(path, file)
     if not file.is_file():
         folder = file.parent
         names = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
@@ -102,6 +107,15 @@ def read_file(path: str) -> Table:
     if not rows:
         raise DataError(f"{path}: no rows")
     return Table(source=path, label=file.stem, rows=rows, notes=tuple(f"{path}: {note}" for note in notes))
+
+
+def _read_folder(path: str, folder: Path) -> Table:
+    tables = [read_file(str(file)) for file in data_files(folder)]
+    if not tables:
+        raise DataError(f"{path}: a folder without a file of rows; allowed are {', '.join(DATA_SUFFIXES)}")
+    rows = [row for table in tables for row in table.rows]
+    notes = tuple(note for table in tables for note in table.notes)
+    return Table(source=path, label=folder.resolve().name, rows=rows, notes=notes)
 
 
 def read_hub(dataset: str, *, split: str, config: str | None = None, revision: str | None = None) -> Table:

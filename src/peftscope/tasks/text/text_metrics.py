@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,14 +16,19 @@ __all__ = [
     "contains",
     "cut_at",
     "exact_match",
+    "json_fields",
     "next_prompt_of",
     "normalised",
+    "normalized_match",
     "numeric",
     "regex_match",
     "rouge_l_scorer",
+    "sacrebleu_scorer",
+    "token_f1",
 ]
 
 
+_NOTHING = object()
 FEWEST_LETTERS = 2
 """Letters that a beginning needs to be told from what any answer may hold."""
 
@@ -65,6 +73,47 @@ def contains(output: str, target: str, *, ignore_case: bool) -> float:
     return float(normalised(target, ignore_case=ignore_case) in normalised(output, ignore_case=ignore_case))
 
 
+def normalized_match(output: str, target: str) -> float:
+    """1 if both are the same words, signs and articles left out.
+
+    >>> normalized_match("The Eiffel-Tower!", "eiffel tower")
+    1.0
+    """
+    return float(_words(output) == _words(target))
+
+
+def token_f1(output: str, target: str) -> float:
+    """F1 of the words of both, signs and articles left out: Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250.
+
+    >>> token_f1("in the old town", "the town")
+    0.5
+    """
+    given, wanted = Counter(_words(output)), Counter(_words(target))
+    if not given or not wanted:
+        return float(given == wanted)
+    common = sum((given & wanted).values())
+    total = sum(given.values()) + sum(wanted.values())
+    return 2.0 * common / total
+
+
+def json_fields(output: str, target: str) -> float:
+    """Share of the target's fields that the output has right; 0 where it holds no JSON, or more fields than that.
+
+    Fields are told by their paths; numbers are equal by value, texts but for white space around them. The output may
+    stand in a fence or between other text.
+
+    >>> json_fields('Sure: {"a": 1.0, "b": {"c": "x"}}', '{"a": 1, "b": {"c": "y"}}')
+    0.5
+    """
+    wanted, given = _fields(_json_in(target)), _fields(_json_in(output))
+    if wanted is None:
+        return normalized_match(output, target)
+    if given is None:
+        return 0.0
+    right = sum(1 for path, value in wanted.items() if path in given and given[path] == value)
+    return right / max(len(wanted), len(given), 1)
+
+
 def numeric(output: str, target: str, *, which: Which) -> float:
     """1 if both give the same number as their answer.
 
@@ -97,6 +146,53 @@ def rouge_l_scorer() -> Callable[[str, str], float]:
         raise MissingExtra("rouge_score", "rouge", "the metric rouge_l") from None
     scorer: Any = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=False)
     return lambda output, target: float(scorer.score(target, output)["rougeL"].fmeasure)
+
+
+def sacrebleu_scorer(name: str) -> Callable[[str, str], float]:
+    """chrF (Popović 2015) or sentence BLEU (Papineni et al. 2002, smoothed) of an output against a target, from 0 to 1.
+
+    Raises:
+        MissingExtra: ``sacrebleu`` is not installed.
+    """
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
+    except ImportError:
+        raise MissingExtra("sacrebleu", "translation", f"the metric {name}") from None
+    scorer: Any = CHRF() if name == "chrf" else BLEU(effective_order=True)
+    return lambda output, target: float(scorer.sentence_score(output, [target]).score) / 100.0
+
+
+def _words(text: str) -> list[str]:
+    """Words in one case and form, without signs and English articles."""
+    plain = re.sub(r"[^\w\s]|_", " ", unicodedata.normalize("NFKC", text).casefold())
+    return [word for word in plain.split() if word not in ("a", "an", "the")]
+
+
+def _json_in(text: str) -> Any:
+    """The first JSON object or list in a text; ``_NOTHING`` where there is none."""
+    decoder = json.JSONDecoder()
+    for match in re.finditer(r"[{\[]", text):
+        try:
+            return decoder.raw_decode(text, match.start())[0]
+        except ValueError:
+            continue
+    return _NOTHING
+
+
+def _fields(value: Any, path: str = "") -> dict[str, Any] | None:
+    """Leaves by their paths; None of no JSON."""
+    if value is _NOTHING:
+        return None
+    if isinstance(value, dict):
+        parts = [(f"{path}.{key}", inner) for key, inner in value.items()]
+    elif isinstance(value, list):
+        parts = [(f"{path}[{index}]", inner) for index, inner in enumerate(value)]
+    else:
+        return {path: value.strip() if isinstance(value, str) else value}
+    if not parts:
+        return {path: type(value).__name__}
+    return {name: leaf for place, inner in parts for name, leaf in (_fields(inner, place) or {}).items()}
 
 
 def _captured(pattern: re.Pattern[str], text: str, which: Which) -> str | None:

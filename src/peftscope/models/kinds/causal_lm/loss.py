@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from peftscope.models.kinds.base import Batch
 
-__all__ = ["IGNORED", "causal_lm_loss"]
+__all__ = ["IGNORED", "causal_lm_loss", "mean_losses"]
 
 IGNORED = -100
 """Label of positions without a loss, as in torch and transformers."""
@@ -17,3 +18,16 @@ def causal_lm_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     out = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"])
     num_labels = int((batch["labels"][:, 1:] != IGNORED).sum())
     return out.loss * num_labels, num_labels
+
+
+def mean_losses(model: nn.Module, batch: Batch) -> Tensor:
+    """Mean loss per label of each sequence: (B,).
+
+    Virtual tokens of prompt learning come first and have logits too; the last T are the text's.
+    """
+    labels_BT = batch["labels"]
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    logits_BTV, next_BT = logits[:, -labels_BT.shape[1] : -1].float(), labels_BT[:, 1:]
+    nll_BT: Tensor = F.cross_entropy(logits_BTV.transpose(1, 2), next_BT, ignore_index=IGNORED, reduction="none")
+    means_B: Tensor = nll_BT.sum(1) / (next_BT != IGNORED).sum(1)
+    return means_B

@@ -1,0 +1,164 @@
+"""A study drafted from data: looked at by its content, with what is odd in it, written so that it runs as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from peftscope.errors import DataError, SpecError
+from peftscope.methods.catalog import FIRST_TO_TRY
+from peftscope.schema.study import ModelSpec, TaskSpec
+from peftscope.store.files import ensure_folder, write_text
+from peftscope.study.draft_text import study_text
+from peftscope.study.study import Study
+from peftscope.tasks.registry import ROWS_TASK, kind_of
+from peftscope.tasks.text.drafting import draft_task
+from peftscope.tasks.text.findings import label_lines, look_at, near_keys_of, shared_rows
+from peftscope.tasks.text.layouts import Layout, recognise
+from peftscope.tasks.text.places import Places, find_places
+from peftscope.tasks.text.rows import Table, read_file, read_hub
+from peftscope.views.shown import Shown
+
+__all__ = ["Draft", "draft"]
+
+DEFAULT_MODEL = "builtin:smollm2-135m"
+BATCH_SIZE = 8
+EPOCHS = 3
+TRAINED_SHARE = 0.8
+"""Of the rows, where validation and test are cut off them."""
+FEWEST_STEPS, MOST_STEPS = 30, 300
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Draft(Shown):
+    """A study for some data, and what was found in them."""
+
+    data: str
+    spec: Mapping[str, Any]
+    """The study, with the keys of a study.yaml."""
+    yaml: str
+    """The same as a commented file."""
+    found: tuple[str, ...]
+    """What the data are, how they are read and scored, and why."""
+    oddities: tuple[str, ...]
+    """What is odd in them, with counts and rows."""
+    path: Path | None = None
+    """Where it was written; None where it was not."""
+
+    schema: ClassVar[str] = "draft"
+
+    @property
+    def study(self) -> Study:
+        """The study, ready to run."""
+        return Study(self.spec)
+
+    def write(self, path: str | Path | None = None, *, force: bool = False) -> Draft:
+        """Write it as a study.yaml.
+
+        Args:
+            path: The file; named after the data where None.
+            force: Write over a file that is there.
+
+        Raises:
+            SpecError: It is there already.
+            StoreError: It cannot be written.
+        """
+        file = Path(path) if path is not None else Path(f"{self.spec['name']}.yaml")
+        if file.exists() and not force:
+            raise SpecError(str(file), ["is there already; give another name or --force"])
+        ensure_folder(file.parent)
+        write_text(file, self.yaml)
+        return Draft(**{**vars(self), "path": file})
+
+    def _content(self) -> Mapping[str, Any]:
+        return {
+            "data": self.data,
+            "study": dict(self.spec),
+            "found": list(self.found),
+            "oddities": list(self.oddities),
+            "path": None if self.path is None else str(self.path),
+        }
+
+    def _parts(self) -> Iterator[RenderableType]:
+        yield Text(self.data, style="bold")
+        yield from (Text(f"  {line}") for line in self.found)
+        yield Text(
+            "\nOdd in it" if self.oddities else "\nNothing odd in it", style="bold yellow" if self.oddities else ""
+        )
+        yield from (Text(f"  {line}") for line in self.oddities)
+        if self.path is not None:
+            yield Text(f"\nwrote {self.path}; look it over, then: peftscope compare {self.path}")
+
+
+def draft(data: str | Path, *, model: str = DEFAULT_MODEL) -> Draft:
+    """Look at data and draft a study for them.
+
+    Args:
+        data: A file, a folder of files, or the id of a data set of the hub.
+        model: The base: a hub id, a folder, a GGUF file or a built-in one; lengths are counted in its tokens.
+
+    Raises:
+        DataError: There are no such data, they cannot be read, or their columns do not tell prompt and answer.
+        ModelError: The model cannot be found, or cannot be read.
+    """
+    places = find_places(str(data))
+    table = _read(places, places.train)
+    layout = recognise(table)
+    seen = look_at(table, layout)
+    if seen.num_targets == 0:
+        raise DataError(f"{table.source}: {layout.name}: no row has an answer")
+    task = draft_task(table, layout, seen, _processor(model))
+    oddities = [*table.notes, *(finding.text(seen.num_rows) for finding in seen.findings), *task.oddities]
+    sizes = [f"{seen.num_rows:,} rows to train on"]
+    cut = [split for split, place in (("validation", places.valid), ("test", places.test)) if place is None]
+    if cut:
+        sizes.append(f"{' and '.join(cut)} rows are cut off them by a seed")
+    for split, place in (("validation", places.valid), ("test", places.test)):
+        if place is None:
+            continue
+        held_out = _read(places, place)
+        sizes.append(f"{len(held_out.rows):,} {split} rows")
+        oddities += _leaks(held_out, layout, split, seen.keys, near_keys_of(table, layout))
+    options = {**places.options, **task.options}
+    if any("ask what a training row asks (" in line and line.startswith("test") for line in oddities):
+        options["overlap"] = "allow"
+    spec: dict[str, Any] = {
+        "name": places.name,
+        "model": model,
+        "task": {"name": ROWS_TASK, **options},
+        "methods": list(FIRST_TO_TRY),
+        "tuning": {"effort": "quick"},
+        "seeds": [0, 1, 2],
+        "train": {"max_steps": _steps(seen.num_targets), "batch_size": BATCH_SIZE},
+    }
+    steps = spec["train"]["max_steps"]
+    epochs = steps * BATCH_SIZE / (TRAINED_SHARE * seen.num_targets)
+    comments = {**task.comments, "max_steps": f"{epochs:.1f} times through the rows, within what a first look takes"}
+    found = (f"{layout.name}; {'; '.join(sizes)}", *label_lines(seen), *task.reasons)
+    return Draft(
+        data=str(data), spec=spec, yaml=study_text(spec, comments, found), found=found, oddities=tuple(oddities)
+    )
+
+
+def _read(places: Places, place: str) -> Table:
+    return read_file(place) if places.dataset is None else read_hub(places.dataset, split=place)
+
+
+def _processor(model: str) -> Any:
+    """That of a base model, which is fetched where it is not here yet."""
+    spec = ModelSpec(source=model)
+    return kind_of(spec, TaskSpec(name=ROWS_TASK)).inspect(spec).processor
+
+
+def _leaks(table: Table, layout: Layout, split: str, keys: frozenset[int], near: frozenset[int]) -> Sequence[str]:
+    return [f"{split}: {finding.text(len(table.rows))}" for finding in shared_rows(table, layout, keys, near)]
+
+
+def _steps(num_rows: int) -> int:
+    """Steps of about three epochs, within what a first comparison takes."""
+    return min(MOST_STEPS, max(FEWEST_STEPS, round(EPOCHS * TRAINED_SHARE * num_rows / BATCH_SIZE)))
