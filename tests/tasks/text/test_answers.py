@@ -127,3 +127,28 @@ def test_a_worked_answer_ends_in_its_solution():
     assert extract_solution("We get $x+1$.\nThe answer is: $x+1$") == "x+1"
     assert extract_solution("They are 8 in all.") == "8"
     assert extract_solution("Nobody knows.") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("It costs USD25.", 25),
+        ("EUR 1,250.50 in all", Fraction("1250.5")),
+        ("合計は２５円です", 25),
+        ("共25元", 25),
+        ("一共3万人", 30_000),
+        ("1.5億", 150_000_000),
+        ("कुल १२,३४५ रुपये", 12_345),
+        ("₹1,00,000", 100_000),
+        ("المجموع ٢٥٫٥", Fraction("25.5")),
+        ("١٬٢٥٠", 1250),
+        ("12\u202f345 Fr.", 12_345),
+        ("－７", -7),
+        ("so there are42", 42),
+        ("take A4 paper", None),
+        ("water is H2O", None),
+        ("x2", None),
+    ],
+)
+def test_numbers_are_read_in_any_script_and_next_to_letters(text: str, number: object) -> None:
+    assert extract_number(text) == number

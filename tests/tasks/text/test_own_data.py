@@ -325,3 +325,32 @@ def test_a_metric_of_the_users_own_is_a_function_of_output_and_target(tiny_token
         own_data(tiny_tokenizer, train=train, metric="no_such:one")
     with pytest.raises(SpecError, match="did you mean 'token_f1'"):
         own_data(tiny_tokenizer, train=train, metric="tokenf1")
+
+
+def test_targets_are_compared_as_the_tokenizer_gives_them_back(tiny_tokenizer, tmp_path):
+    """An uncased tokenizer answers in small letters: a target in capitals would never be equalled."""
+    from tokenizers import normalizers
+
+    from tiny import tiny_tokenizer as make
+
+    rows = [{"city": f"City {i}", "topic": "t", "country": f"MALI {i % 3}"} for i in range(40)]
+    path = write(tmp_path / "d.jsonl", rows)
+    uncased = make()
+    uncased.backend_tokenizer.normalizer = normalizers.Lowercase()
+    task = own_data(uncased, train=path, ignore_case=False)
+    said = [Said(" " + task.show("test", i).target.lower()) for i in range(task.size("test"))]
+    assert {o.score for o in task.score(None, lambda model, prompts, **_: said, "test")} == {1.0}
+    cased = own_data(tiny_tokenizer, train=path, ignore_case=False)
+    assert {o.score for o in cased.score(None, lambda model, prompts, **_: said, "test")} == {0.0}
+
+
+def test_targets_that_the_tokenizer_cannot_write_are_told(tmp_path):
+    from tokenizers import normalizers
+
+    from tiny import tiny_tokenizer as make
+
+    rows = [{"city": f"City {i}", "topic": "t", "country": f"Ω{i % 3}"} for i in range(40)]
+    losing = make()
+    losing.backend_tokenizer.normalizer = normalizers.Replace("Ω", "")
+    task = own_data(losing, train=write(tmp_path / "d.jsonl", rows))
+    assert "4 of 4 targets hold characters that the tokenizer cannot give back, such as 'Ω" in " ".join(task.warnings())

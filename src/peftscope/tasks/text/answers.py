@@ -2,12 +2,14 @@
 
 A *stated* answer (``#### 4``, ``The answer is: 4``, ``\\boxed{4}``) goes before a bare number. Units,
 currency and per cent signs are read over ("50%" is 50, as GSM8K has it), "2,125" is 2125, "1/2" is 0.5,
-"3 1/2" is 3.5. Numbers are compared exactly, as fractions.
+"3 1/2" is 3.5. Digits may be of any script, stand next to letters ("USD25", "共25元") and be multiplied by a
+word ("3万"). Numbers are compared exactly, as fractions.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from fractions import Fraction
 from typing import Literal
 
@@ -23,19 +25,25 @@ __all__ = [
 
 Which = Literal["first", "last"]
 
-_DIGITS = r"(?:(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
+_GROUPED = r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9])"
+_DIGITS = rf"(?:(?:{_GROUPED}|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
 _UNSIGNED = rf"{_DIGITS}(?:[eE][+-]?[0-9]{{1,2}}(?!\w))?"
 _NUMBER = re.compile(
-    # A hyphen after a word, number or bracket joins or subtracts ("10-5", "x-3"); elsewhere it is a sign.
-    r"(?:(?P<sign>(?<![\w)\]}%.])-)?[$€£¥]\s?(?P<sign2>-)?|(?P<sign3>(?<![\w)\]}%.])-)|(?<![\w.]))"
+    # A hyphen after a word, number or bracket joins or subtracts ("10-5", "x-3"); elsewhere it is a sign. A digit
+    # stands at a word's start, after two letters at least ("USD25", not "x2") or after one of another script.
+    r"(?:(?P<sign>(?<![\w)\]}%.])-)?[$€£¥]\s?(?P<sign2>-)?|(?P<sign3>(?<![\w)\]}%.])-)"
+    r"|(?<![\w.])|(?<=[^\W\d_]{2})|(?<=[^\W\d_a-zA-Z]))"
     rf"(?:(?P<whole>[0-9]+)\s(?P<part>[0-9]+)/(?P<of>[0-9]+)(?![\d./])"
-    rf"|(?P<number>{_UNSIGNED})(?:\s?/\s?(?P<divisor>{_DIGITS}))?)"
+    rf"|(?P<number>{_UNSIGNED})(?:\s?(?P<times>[百千万萬億亿兆]+))?(?:\s?/\s?(?P<divisor>{_DIGITS}))?)"
 )
 _MARKER = re.compile(
     r"####|\b(?:(?:the|my|our)\s+(?:final\s+|correct\s+)?|final\s+)answer(?:\s+to\s[^.\n]{0,80}?)?\s*(?:is|:|=)\s*:?",
     re.IGNORECASE,
 )
 _SUM_SO_FAR = re.compile(r"[\s$€£(]*[-+*/×÷xX^0-9.,()$€£ ]+=")
+_UNITS = {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "億": 10**8, "亿": 10**8, "兆": 10**12}
+"""What Chinese, Japanese and Korean write after a number to multiply it."""
+_SEPARATORS = {"٫": ".", "٬": ",", "．": ".", "，": ",", "﹒": ".", "﹐": ","}
 _LONGEST_NUMBER = 300
 """Digits beyond which a run of digits is a model stuck in a loop, not a number."""
 
@@ -164,6 +172,8 @@ def _value(match: re.Match[str]) -> Fraction | None:
         value = int(match["whole"]) + Fraction(part, of)
     else:
         value = Fraction(match["number"].replace(",", ""))
+        for unit in match["times"] or "":
+            value *= _UNITS[unit]
         if match["divisor"] is not None:
             divisor = Fraction(match["divisor"].replace(",", ""))
             if divisor == 0:
@@ -173,7 +183,12 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def _plain(text: str) -> str:
-    """The text with LaTeX and typographic signs written plainly."""
+    """The text with LaTeX, typographic signs and digits of other scripts written plainly."""
+    if not text.isascii():
+        text = "".join(str(unicodedata.digit(c)) if c.isdecimal() else c for c in text)
+        text = re.sub(r"(?<=[0-9])[٫٬．，﹒﹐](?=[0-9])", lambda match: _SEPARATORS[match[0]], text)
+        text = re.sub(r"(?<=[0-9])[\u00a0\u202f\u2009](?=[0-9]{3}(?![0-9]))", "", text)
+        text = text.replace("－", "-").replace("％", "%").replace("￥", "¥").replace("＄", "$")
     text = text.replace("−", "-").replace("{,}", ",")
     text = re.sub(r"\\[!,;: ]", "", text)
     text = re.sub(r"\\([$%])", r"\1", text)

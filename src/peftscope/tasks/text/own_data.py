@@ -16,6 +16,7 @@ from peftscope.tasks.base import ExampleScore, Predictor, Retention, Split, Task
 from peftscope.tasks.splits import default_part, num_wanted, same_key, sample, seeded_split
 from peftscope.tasks.text import text_metrics
 from peftscope.tasks.text.cached_splits import CachedSplits, read_splits
+from peftscope.tasks.text.decoded import as_decoded
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.graders import grader, source_hash
 from peftscope.tasks.text.groups import HELD_OUT, grouped, near_duplicates_note, together_key
@@ -43,6 +44,11 @@ class OwnDataTask(LanguageTask):
         self._grader = grader(options)
         super().__init__(options, context, kept or _prepared(options))
         if kept is None:
+            for split in HELD_OUT if self.needs_whole_target else ():
+                self._examples[split], notes = as_decoded(
+                    self._examples[split], self._encoded[split], context.processor, split=split
+                )
+                self._notes += notes
             self._notes += self._never_given()
             if ":" in options.metric:  # a function of the user's own should fail now and not after the training
                 self.grade(self._examples["test"][0], self._examples["test"][0].target)
