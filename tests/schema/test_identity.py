@@ -25,8 +25,9 @@ CHANGED: dict[str, Any] = {
     "model.source": "n", "model.kind": "causal-lm", "model.revision": "main", "model.dtype": "float32",
     "model.quantization": "nf4", "model.device": "cpu", "model.attn_implementation": "eager", "task": "own-data",
     "method": "oft", "learning_rate": 1e-3, "seed": 1, "vary_split": True, "purpose": "trial", "rungs": (4,),
-    "train.max_steps": 7, "train.batch_size": 7, "train.accumulation": 7, "train.weight_decay": 0.5,
-    "train.warmup_fraction": 0.5, "train.schedule": "linear", "train.grad_norm_clip": None, "train.eval_every": 7,
+    "train.max_steps": 7, "train.epochs": 2.0, "train.batch_size": 7, "train.accumulation": 7,
+    "train.weight_decay": 0.5, "train.warmup_fraction": 0.5, "train.schedule": "linear",
+    "train.grad_norm_clip": None, "train.eval_every": 7,
     "train.checkpointing": True, "train.autocast": True, "train.autocast_adapter_dtype": False,
     "measure.latency": False, "measure.metered_steps": 0, "measure.keep_outputs": 0,
 }  # fmt: skip

@@ -126,6 +126,8 @@ class TrainSpec(Frozen):
 
     max_steps: Annotated[int, QUALITY] = Field(default=500, gt=0)
     """Optimizer steps."""
+    epochs: Annotated[float | None, QUALITY] = Field(default=None, gt=0)
+    """Passes over the training samples, instead of ``max_steps``: counted when the data are read."""
     batch_size: Annotated[int, QUALITY] = Field(default=4, gt=0)
     """Samples in a micro-batch."""
     accumulation: Annotated[int, QUALITY] = Field(default=1, gt=0)
@@ -148,6 +150,23 @@ class TrainSpec(Frozen):
     """Keep the adapter's weights in float32 when the base is in a half type (``peft``'s default)."""
     memory: Annotated[Literal["plain"], COST] = "plain"
     """Memory setting; ``plain`` is the model's own loss on all of its outputs, the reference."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.epochs is not None and self.max_steps != type(self).model_fields["max_steps"].default:
+            raise ValueError("epochs and max_steps: both say how long to train; take one of the two away")
+        return self
+
+    def with_steps(self, num_samples: int) -> TrainSpec:
+        """The same with its epochs counted as steps.
+
+        >>> TrainSpec(epochs=2, batch_size=4).with_steps(50).max_steps
+        25
+        """
+        if self.epochs is None:
+            return self
+        steps = max(1, round(self.epochs * num_samples / (self.batch_size * self.accumulation)))
+        return self.model_copy(update={"epochs": None, "max_steps": steps})
 
 
 class MeasureSpec(Frozen):

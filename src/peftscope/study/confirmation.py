@@ -62,7 +62,8 @@ def confirm(found: StudyResults, choice: Candidate, count: int, reporter: Report
     jobs = [Job(run=spec.model_copy(update={"seed": seed})) for seed in seeds]
     folder = found.folder / FOLDER
     title = f"{found.name}, {choice.method} with fresh seeds"
-    records, metric = do_runs(jobs, folder, title=title, options=RunOptions(), reporter=reporter)
+    done = do_runs(jobs, folder, title=title, options=RunOptions(), reporter=reporter)
+    records, metric = done.records, done.metric
     known = {record.quality_protocol for record in records}
     base = [r for r in found.records if r.spec.method.name == BASE and r.quality_protocol in known]
     together: list[RunRecord] = [*base, *records]

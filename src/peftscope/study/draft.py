@@ -134,14 +134,11 @@ def draft(data: str | Path, *, model: str = DEFAULT_MODEL) -> Draft:
         "methods": list(FIRST_TO_TRY),
         "tuning": {"effort": "quick"},
         "seeds": [0, 1, 2],
-        "train": {"max_steps": _steps(seen.num_targets), "batch_size": BATCH_SIZE},
+        "train": {**_length(seen.num_targets), "batch_size": BATCH_SIZE},
     }
-    steps = spec["train"]["max_steps"]
-    epochs = steps * BATCH_SIZE / (TRAINED_SHARE * seen.num_targets)
-    comments = {**task.comments, "max_steps": f"{epochs:.1f} times through the rows, within what a first look takes"}
     found = (f"{layout.name}; {'; '.join(sizes)}", *label_lines(seen), *task.reasons)
     return Draft(
-        data=str(data), spec=spec, yaml=study_text(spec, comments, found), found=found, oddities=tuple(oddities)
+        data=str(data), spec=spec, yaml=study_text(spec, task.comments, found), found=found, oddities=tuple(oddities)
     )
 
 
@@ -159,6 +156,9 @@ def _leaks(table: Table, layout: Layout, split: str, keys: frozenset[int], near:
     return [f"{split}: {finding.text(len(table.rows))}" for finding in shared_rows(table, layout, keys, near)]
 
 
-def _steps(num_rows: int) -> int:
-    """Steps of about three epochs, within what a first comparison takes."""
-    return min(MOST_STEPS, max(FEWEST_STEPS, round(EPOCHS * TRAINED_SHARE * num_rows / BATCH_SIZE)))
+def _length(num_rows: int) -> dict[str, Any]:
+    """How long to train: some epochs, or as many steps as a first comparison should take."""
+    steps = round(EPOCHS * TRAINED_SHARE * num_rows / BATCH_SIZE)
+    if FEWEST_STEPS <= steps <= MOST_STEPS:
+        return {"epochs": EPOCHS}
+    return {"max_steps": min(MOST_STEPS, max(FEWEST_STEPS, steps))}

@@ -10,6 +10,8 @@ from typing import Any
 __all__ = ["study_text"]
 
 COMMENTS = {
+    "epochs": "passes over the training rows",
+    "max_steps": "within what a first comparison should take; or epochs: 1",
     "model": "a hub id, a folder, a GGUF file or a built-in model",
     "methods": "'peftscope methods' lists them all",
     "effort": "searches each method's learning rate until it is bracketed; standard and thorough search longer",

@@ -66,10 +66,8 @@ def run_experiment(
     reporter.notice(f"note: {line}" for line in dict.fromkeys(notes))
     name = experiment.name.replace("/", "--")
     place = Path(out) if out is not None else RESULTS / name
-    records, metric = do_runs(
-        [Job(run=spec)], place, title=name, options=options or RunOptions(workers=1), reporter=reporter
-    )
-    return comparison_of(records, metric, folder=place, title=name)
+    done = do_runs([Job(run=spec)], place, title=name, options=options or RunOptions(workers=1), reporter=reporter)
+    return comparison_of(done.records, done.metric, folder=place, title=name)
 
 
 def _task(data: str | Path, test_data: str | Path | None) -> TaskSpec:

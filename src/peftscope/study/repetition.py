@@ -94,9 +94,8 @@ def repeat(record: RunRecord, folder: Path, *, threads: int | None = None, repor
     options = RunOptions(workers=1, threads=threads or _threads_of(record))
     at_home = record_path(folder, record.run_id).is_file()  # else a loose copy, with no study around it
     with tempfile.TemporaryDirectory(dir=ensure_folder(folder) if at_home else None, prefix=".rerun-") as place:
-        (second,), _ = do_runs(
-            [Job.of(record)], Path(place), title=record.spec.title, options=options, reporter=reporter
-        )
+        done = do_runs([Job.of(record)], Path(place), title=record.spec.title, options=options, reporter=reporter)
+        (second,) = done.records
     found = compare_records(record, second)
     again = second.attempts[-1].model_copy(update={"kind": "rerun", "agrees": found.agrees})
     noted = False

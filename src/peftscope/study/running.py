@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.text import Text
@@ -53,6 +53,8 @@ class RunOptions:
 class Prepared:
     """What is known before anything is trained."""
 
+    what: What
+    """What was asked for, its epochs counted as steps."""
     checked: CheckResult
     executor: Executor
     budget: MemoryBudget
@@ -60,10 +62,19 @@ class Prepared:
     """What the user should know first."""
 
 
-def do_runs(
-    what: What, folder: Path, *, title: str, options: RunOptions, reporter: Reporter
-) -> tuple[list[RunRecord], MetricSpec]:
-    """Check model and data, then do a study or some runs with progress shown; gives the records and the task's metric.
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What runs came to."""
+
+    records: list[RunRecord]
+    metric: MetricSpec
+    """The task's."""
+    study: StudySpec | None
+    """As it was done; None for runs without one."""
+
+
+def do_runs(what: What, folder: Path, *, title: str, options: RunOptions, reporter: Reporter) -> Done:
+    """Check model and data, then do a study or some runs with progress shown.
 
     Raises:
         PeftscopeError: The data, the model or the folder is not as it should be; nothing was trained.
@@ -75,7 +86,7 @@ def do_runs(
 
         listeners.append(tracker_for(options.track, project=title))
     with prepared(what, folder, options=options, reporter=reporter) as found:
-        checked = found.checked
+        what, checked = found.what, found.checked
         if isinstance(what, StudySpec):
             remember_study(folder, what)
             higher = checked.metric.direction != "lower"
@@ -86,7 +97,7 @@ def do_runs(
         records = launch(
             scheduler, folder, checked=checked, executor=found.executor, budget=found.budget, listeners=listeners
         )
-        return records, checked.metric
+        return Done(records=records, metric=checked.metric, study=what if isinstance(what, StudySpec) else None)
 
 
 @contextmanager
@@ -107,10 +118,11 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
         note(["another process runs this study; this one waits until that has ended ('peftscope status' shows it)"])
 
     with study_lock(folder, wait):
-        study = what if isinstance(what, StudySpec) else None
-        note(changes_of_study(folder, study) if study is not None else [])
         with reporter.status("reading model and data"):
             checked = executor.check(one_of_each(_runs_of(what)))
+        what = _with_steps(what, checked.sizes["train"])
+        study = what if isinstance(what, StudySpec) else None
+        note(changes_of_study(folder, study) if study is not None else [])
         resources = executor.share_out(checked.machine, workers=options.workers, threads=options.threads)
         budget = memory_budget_for(checked, resources, try_all=options.try_all)
         if study is not None:
@@ -118,14 +130,34 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
                 table = footprint_table(checked.forecasts, limit=checked.machine.memory_bytes, brief=True)
                 reporter.show(Text("Predicted, before anything runs:", style="bold"), table)
             note([*tuning_lines(study), *seed_lines(study)])
-        note([data_line(checked.sizes), *checked.notes])
+        note([data_line(checked.sizes), *_training_lines(what, checked.sizes["train"]), *checked.notes])
         note(budget.warnings)
         note(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))
-        yield Prepared(checked=checked, executor=executor, budget=budget, notices=tuple(notices))
+        yield Prepared(what=what, checked=checked, executor=executor, budget=budget, notices=tuple(notices))
 
 
 def _runs_of(what: What) -> list[RunSpec]:
     return expand(what) if isinstance(what, StudySpec) else [job.run for job in what]
+
+
+def _with_steps(what: What, num_samples: int) -> What:
+    """The same with epochs counted as steps."""
+    if isinstance(what, StudySpec):
+        return what.model_copy(update={"train": what.train.with_steps(num_samples)})
+    runs = [job.run.model_copy(update={"train": job.run.train.with_steps(num_samples)}) for job in what]
+    return [replace(job, run=run) for job, run in zip(what, runs)]
+
+
+def _training_lines(what: What, num_samples: int) -> list[str]:
+    """How long a training is; nothing of runs of their own, which may differ."""
+    if not isinstance(what, StudySpec):
+        return []
+    train = what.train
+    samples = train.max_steps * train.batch_size * train.accumulation
+    return [
+        f"training: {train.max_steps:,} steps of {train.batch_size * train.accumulation} samples are {samples:,}, "
+        f"{samples / num_samples:.2g} times through the data"
+    ]
 
 
 def data_line(sizes: Mapping[str, int]) -> str:

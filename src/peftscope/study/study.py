@@ -187,8 +187,10 @@ class Study:
         from peftscope.study.comparison import comparison_of
         from peftscope.study.running import do_runs
 
-        records, metric = do_runs(self.spec, self.folder, title=self.name, options=options, reporter=reporter)
-        return comparison_of(records, metric, folder=self.folder, title=self.name, study=self.spec, across=across)
+        done = do_runs(self.spec, self.folder, title=self.name, options=options, reporter=reporter)
+        return comparison_of(
+            done.records, done.metric, folder=self.folder, title=self.name, study=done.study, across=across
+        )
 
     def status(self, *, height: int | None = None) -> StudyStatus:
         """What is done, under way, failed and still to do, and when it ends; also from another process.

@@ -354,3 +354,12 @@ def test_targets_that_the_tokenizer_cannot_write_are_told(tmp_path):
     losing.backend_tokenizer.normalizer = normalizers.Replace("Ω", "")
     task = own_data(losing, train=write(tmp_path / "d.jsonl", rows))
     assert "4 of 4 targets hold characters that the tokenizer cannot give back, such as 'Ω" in " ".join(task.warnings())
+
+
+def test_long_rows_are_left_out_of_training_on_request(tiny_tokenizer, tmp_path):
+    rows = [{"city": f"City {i}", "topic": "t", "country": "x" * (1 if i % 4 else 80)} for i in range(40)]
+    path = write(tmp_path / "d.jsonl", rows)
+    cut, left_out = (own_data(tiny_tokenizer, train=path, max_length=60, long_rows=way) for way in ("cut", "drop"))
+    assert cut.size("train") > left_out.size("train")
+    assert cut.size("test") == left_out.size("test")
+    assert "train sequences are longer than 60 tokens and were left out" in " ".join(left_out.warnings())

@@ -34,7 +34,7 @@ from peftscope.tasks.text.cached_splits import CachedSplits, Digests, digests_of
 from peftscope.tasks.text.chat_template import chat_template_for, how_written
 from peftscope.tasks.text.chat_tokens import encode_chats, end_ids
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
-from peftscope.tasks.text.groups import together_key
+from peftscope.tasks.text.groups import HELD_OUT, together_key
 from peftscope.tasks.text.lengths import check_positions, cut_notes, no_room_problem
 from peftscope.tasks.text.options import LanguageOptions
 from peftscope.tasks.text.special_tokens import without_doubled_tokens
@@ -218,14 +218,19 @@ class LanguageTask(Task):
 
     def fingerprint(self) -> dict[str, Any]:
         """Version, options, limits, sizes, and per split a hash of the texts and one of the token ids."""
+        return dict(self._fingerprint)
+
+    @cached_property
+    def _fingerprint(self) -> dict[str, Any]:
         print_: dict[str, Any] = {
             **self._settings(),
-            "sizes": self._sizes,
+            "sizes": {split: self.size(split) for split in SPLITS},
             "texts": {split: self._digest(split).texts for split in SPLITS},
             "token_ids": {split: self._digest(split).token_ids for split in SPLITS},
         }
         if self.generates:
-            print_["answer_tokens_allowed"] = self._answers_allowed
+            limits = {split: self._answer_limits(split) for split in HELD_OUT}
+            print_["answer_tokens_allowed"] = {s: [int(v.min()), int(v.max())] for s, v in limits.items()}
         if self._template is not None:
             print_["chat_template"] = self._template.fingerprint
         return print_
@@ -297,16 +302,6 @@ class LanguageTask(Task):
             "options": self.options.model_dump(mode="json", exclude={*self.options.places, *OF_RETENTION}),
         }
 
-    @cached_property
-    def _sizes(self) -> dict[Split, int]:
-        return {split: self.size(split) for split in SPLITS}
-
-    @cached_property
-    def _answers_allowed(self) -> dict[str, list[int]]:
-        """Fewest and most tokens an answer may have."""
-        limits = {split: self._answer_limits(split) for split in ("valid", "test")}
-        return {split: [int(v.min()), int(v.max())] for split, v in limits.items()}
-
     def _digest(self, split: Split) -> Digests:
         if split not in self._digests:
             self._digests[split] = digests_of(self._examples[split], self._encoded[split])
@@ -329,6 +324,10 @@ class LanguageTask(Task):
             self._prepare(split, [example for example, fit in zip(examples, fits) if fit])
             return
         check_positions(self.name, split, encoded, self.context.processor)
+        if encoded.num_cut and split == "train" and self.options.long_rows == "drop":
+            self._notes += cut_notes(split, encoded, self.options.max_length, "were left out")
+            self._prepare(split, [e for e, fits in zip(examples, encoded.full_lengths == encoded.lengths) if fits])
+            return
         self._notes += cut_notes(split, encoded, self.options.max_length)
         self._examples[split], self._encoded[split] = examples, encoded
 
@@ -375,8 +374,7 @@ class LanguageTask(Task):
         return collate(self._encoded[split], indices, pad_id=pad_id, train_on=self.options.train_on)
 
     def _eval_order(self, split: Split) -> list[list[int]]:
-        order = np.argsort(-self._encoded[split].lengths, kind="stable").tolist()
-        size = self.context.batch_size
+        order, size = np.argsort(-self._encoded[split].lengths, kind="stable").tolist(), self.context.batch_size
         return [order[i : i + size] for i in range(0, len(order), size)]
 
     def _answer_limits(self, split: Split) -> np.ndarray:

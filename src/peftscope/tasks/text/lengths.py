@@ -39,11 +39,10 @@ def no_room_problem(split: Split, examples: Sequence[TextExample], encoded: Enco
     )
 
 
-def cut_notes(split: Split, encoded: Encoded, limit: int) -> list[str]:
-    """What to say of sequences that were cut off."""
+def cut_notes(
+    split: Split, encoded: Encoded, limit: int, what: str = "were cut off; they have no end-of-sequence label"
+) -> list[str]:
+    """What to say of sequences that are longer than they may be."""
     if not encoded.num_cut:
         return []
-    return [
-        f"{encoded.num_cut} of {len(encoded)} {split} sequences are longer than {limit} tokens and were cut off; they "
-        "have no end-of-sequence label"
-    ]
+    return [f"{encoded.num_cut} of {len(encoded)} {split} sequences are longer than {limit} tokens and {what}"]

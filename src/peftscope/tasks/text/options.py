@@ -65,7 +65,10 @@ class LanguageOptions(TaskOptions):
     """What all language tasks share."""
 
     max_length: int = Field(default=768, gt=1)
-    """Longest training sequence in tokens; longer ones are cut off and get no end-of-sequence label."""
+    """Longest training sequence in tokens; ``long_rows`` says what becomes of longer ones."""
+    long_rows: Literal["cut", "drop"] = "cut"
+    """What becomes of sequences that are longer than ``max_length``: cut off, without an end-of-sequence label, or
+    left out of training. Rows whose losses are scored are cut off either way."""
     train_on: TrainOn = "assistant"
     """Tokens that are learned: the ``assistant``'s, which is the answer of a prompt and every answer of a
     conversation; the ``last`` answer alone; or ``all``, prompts and questions too."""
