@@ -12,6 +12,7 @@ import sys
 from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, overload
@@ -236,12 +237,10 @@ def _delimiter(text: str) -> str:
     sample = "".join(islice(_lines(text), SAMPLE_ROWS * 4))
     best, most = ",", (0, 0)
     for delimiter in DELIMITERS:
-        widths = []
+        widths: list[int] = []
         reader = csv.reader(_lines(sample), delimiter=delimiter)
-        for cells in reader:
-            widths.append(len(cells))
-            if len(widths) == SAMPLE_ROWS:
-                break
+        with suppress(csv.Error):  # quotes do not part such cells: it is another delimiter, or the reading says why
+            widths += [len(cells) for cells in islice(reader, SAMPLE_ROWS)]
         width = widths[0] if widths else 0
         found = (sum(each == width for each in widths) if width > 1 else 0, width)
         if found > most and (delimiter == "," or found[0] > most[0]):
