@@ -18,7 +18,7 @@ from peftscope.study.draft_text import study_text
 from peftscope.study.study import Study
 from peftscope.tasks.registry import ROWS_TASK, kind_of
 from peftscope.tasks.text.drafting import draft_task
-from peftscope.tasks.text.findings import label_lines, look_at, near_keys_of, shared_rows
+from peftscope.tasks.text.findings import look_at, near_keys_of, shared_rows
 from peftscope.tasks.text.layouts import Layout, recognise
 from peftscope.tasks.text.places import Places, find_places
 from peftscope.tasks.text.rows import Table, read_file, read_hub
@@ -136,7 +136,9 @@ def draft(data: str | Path, *, model: str = DEFAULT_MODEL) -> Draft:
         "seeds": [0, 1, 2],
         "train": {**_length(seen.num_targets), "batch_size": BATCH_SIZE},
     }
-    found = (f"{layout.name}; {'; '.join(sizes)}", *label_lines(seen), *task.reasons)
+    labels = seen.labels()
+    head = f"{layout.name}; {'; '.join(sizes)}"
+    found = (head, *([] if labels is None else [labels]), *task.reasons)
     return Draft(
         data=str(data), spec=spec, yaml=study_text(spec, task.comments, found), found=found, oddities=tuple(oddities)
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from peftscope.tasks.splits import same_key
@@ -16,7 +16,7 @@ from peftscope.tasks.text.groups import bare_key
 from peftscope.tasks.text.layouts import Layout, Text
 from peftscope.tasks.text.rows import Table, listed_rows
 
-__all__ = ["Finding", "Seen", "label_lines", "look_at", "near_keys_of", "shared_rows"]
+__all__ = ["Finding", "Seen", "look_at", "near_keys_of", "shared_rows"]
 
 GAP_WORDS = frozenset({"nan", "null", "none", "n/a", "na", "<na>", "undefined", "#n/a"})
 """Words that programs write for what is missing."""
@@ -24,6 +24,7 @@ SPECIAL = re.compile(r"<\|[A-Za-z_]+\|>|<｜[^｜]{1,40}｜>|\[/?INST\]|</?s>|<(
 """Marks of models' formats."""
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
 OTHER_DIGITS = re.compile(r"[^\W\D]")
+NO_TARGET = "have no target"
 MOST_LABELS = 50
 MOST_KEPT = 1000
 """Different targets of which the texts are kept and counted."""
@@ -81,6 +82,21 @@ class Seen:
         ((target, count),) = self.targets.most_common(1)
         return target, count / self.num_targets
 
+    def labels(self, shown: int = 8) -> str | None:
+        """Labels and how often they stand; None where targets are no labels."""
+        majority = self.majority
+        if majority is None:
+            return None
+        counts = [f"{target!r} {count:,}" for target, count in self.targets.most_common(shown)]
+        more = len(self.targets) - shown
+        told = ", ".join(counts) + (f" and {more} more" if more > 0 else "")
+        return f"{len(self.targets)} labels: {told}; always giving the commonest is right in {100 * majority[1]:.1f} %"
+
+    def lines(self, source: str) -> list[str]:
+        """What a run says of its data: labels, and what is odd but for gaps, which are refused or counted anyway."""
+        odd = [finding.text(self.num_rows) for finding in self.findings if finding.what != NO_TARGET]
+        return [f"{source}: {line}" for line in (*([] if self.labels() is None else [self.labels()]), *odd)]
+
 
 class _Odd:
     """Rows gathered under what is odd with them."""
@@ -116,7 +132,7 @@ def look_at(table: Table, layout: Layout) -> Seen:
             odd.note("have an empty prompt", index)
         _look_for_marks(text, index, odd)
         if text.target is None:
-            odd.note("have no target", index)
+            odd.note(NO_TARGET, index)
             continue
         _count_target(text, index, seen, odd)
         answer = hash(same_key(text.target))
@@ -207,15 +223,3 @@ def _contradictions(torn: set[int], twice: dict[int, list[int]], table: Table, l
     yield Finding(
         what="have a prompt that stands with several different targets", count=len(rows), rows=tuple(rows[:3])
     )
-
-
-def label_lines(seen: Seen, shown: int = 8) -> Sequence[str]:
-    """Labels and how often they stand."""
-    if not seen.has_labels:
-        return ()
-    counts = [f"{target!r} {count:,}" for target, count in seen.targets.most_common(shown)]
-    more = len(seen.targets) - shown
-    majority = seen.majority
-    assert majority is not None
-    told = ", ".join(counts) + (f" and {more} more" if more > 0 else "")
-    return (f"{len(seen.targets)} labels: {told}; always giving the commonest is right in {100 * majority[1]:.1f} %",)

@@ -19,7 +19,7 @@ from peftscope.tasks.text.cached_splits import CachedSplits, read_splits
 from peftscope.tasks.text.decoded import as_decoded
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.graders import grader, source_hash
-from peftscope.tasks.text.groups import HELD_OUT, grouped, near_duplicates_note, together_key
+from peftscope.tasks.text.groups import HELD_OUT, bare_key, grouped, near_duplicates_note, together_key
 from peftscope.tasks.text.language import LanguageTask
 from peftscope.tasks.text.macro_f1 import macro_f1_parts
 from peftscope.tasks.text.options import OwnDataOptions
@@ -127,7 +127,6 @@ class OwnDataTask(LanguageTask):
 def _prepared(options: OwnDataOptions) -> Prepared:
     """Examples of all splits, cut off the training rows where no own file is given."""
     train, notes = read_examples(options, options.train or "train")
-    notes += _conflicts(train)
     num_rows = len(train)
     given: dict[Split, list[TextExample]] = {}
     wanted: dict[Split, int] = {}
@@ -157,20 +156,6 @@ def _prepared(options: OwnDataOptions) -> Prepared:
     notes += [*_overlaps(given, options), *_shared_groups(given)]
     prepared = grouped(Prepared(splits=given, notes=tuple(notes)))
     return replace(prepared, notes=(*prepared.notes, *near_duplicates_note(prepared.splits["test"])))
-
-
-def _conflicts(examples: Sequence[TextExample]) -> Sequence[str]:
-    """What to say of prompts that stand in the rows with several targets: no model can learn them all."""
-    prompts = [same_key(example.prompt) for example in examples]
-    targets: dict[str, set[str]] = {}
-    for prompt, example in zip(prompts, examples):
-        targets.setdefault(prompt, set()).add(same_key(example.target))
-    torn = {prompt for prompt, found in targets.items() if prompt and len(found) > 1}
-    rows = [index for index, prompt in enumerate(prompts) if prompt in torn]
-    if not rows:
-        return ()
-    count = "1 prompt has" if len(torn) == 1 else f"{len(torn)} prompts have"
-    return [f"{count} several different targets, in {len(rows)} of {len(examples)} rows ({listed_rows(rows)})"]
 
 
 def _shared_groups(given: dict[Split, list[TextExample]]) -> Sequence[str]:
@@ -212,7 +197,15 @@ def _overlaps(given: dict[Split, list[TextExample]], options: OwnDataOptions) ->
             f"{options.test or 'test'}: {count} ({listed_rows(leaked)} of those drawn): their score would measure "
             "memory; take them out of one of the files, or set overlap: allow"
         )
+    near = {bare_key(e.prompt or e.target) for e in given["train"]}
+    nearly = [index for index, e in enumerate(given["test"]) if bare_key(e.prompt or e.target) in near]
     notes = []
+    if len(nearly) > len(leaked):
+        num_near, num_test = len(nearly) - len(leaked), len(given["test"])
+        notes.append(
+            f"{num_near} of {num_test} test rows ({100 * num_near / num_test:.0f} %) ask what a training row asks but "
+            "for numbers or signs: where that is not the task, their score measures memory"
+        )
     pairs: tuple[tuple[Split, Split], ...] = (("train", "valid"), ("train", "test"), ("valid", "test"))
     for first, second in pairs:
         if shared := len(keys[first] & keys[second]):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from peftscope.errors import DataError
 from peftscope.tasks.text.answers import extract_number
 from peftscope.tasks.text.examples import TextExample
+from peftscope.tasks.text.findings import look_at
 from peftscope.tasks.text.layouts import Layout, Text, is_conversation, recognise, turns_layout, written_layout
 from peftscope.tasks.text.options import OwnDataOptions
 from peftscope.tasks.text.rows import Table, listed_rows, read_file, read_hub
@@ -39,6 +40,7 @@ def examples_of(table: Table, options: OwnDataOptions) -> tuple[list[TextExample
         notes.append(f"{table.source}: read as {layout.name}")
     if layout.is_plain_text and options.metric != "loss":
         raise DataError(f"{table.source}: {layout.name}: no answers to score; set metric: loss")
+    notes += look_at(table, layout).lines(table.source)
     rows = [layout.text(table, index) for index in range(len(table.rows))]
     missing = [index for index, row in enumerate(rows) if row.target is None]
     if missing:
