@@ -144,6 +144,8 @@ MESSY: dict[str, tuple[list[dict[str, Any]], str]] = {
               "1 of 91 rows hold marks of a model's format, such as <|im_start|> (row 91)"),
     "control": ([*ROWS, {"text": "a\x00b", "team": "post"}],
                 "1 of 91 rows hold control characters or signs that could not be decoded (row 91)"),
+    "open ends": ([*TURNS, {"messages": TURNS[0]["messages"] + [{"role": "user", "content": "And?"}]}],
+                  "1 of 91 rows end in turns without an answer, which are left out (row 91)"),
     "digits": ([*ROWS, {"text": "१२ late", "team": "post"}],
                "1 of 91 rows hold digits of another script (devanagari) (row 91)"),
 }  # fmt: skip

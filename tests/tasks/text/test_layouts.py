@@ -45,6 +45,7 @@ def _table(row: dict[str, Any]) -> Table:
         ({"prompt": "Why?", "chosen": ANSWERED, "rejected": ANSWERED}, "Why?", "So.", (Q, A)),
         ({"chosen": "\n\nHuman: Why?\n\nAssistant: So.", "rejected": "\n\nHuman: Why?\n\nAssistant: No."},
          "Why?", "So.", (Q, A)),
+        ({"nr": 1, "frage": "Why?", "antwort": "So."}, "Why?\nAntwort:", "So.", ()),
         ({"text": "Once upon a time."}, "", "Once upon a time.", ()),
     ],
 )  # fmt: skip

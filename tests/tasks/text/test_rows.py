@@ -129,3 +129,22 @@ def test_an_empty_or_unusable_cell_is_refused_with_its_row(tmp_path):
 def test_a_hub_data_set_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"nowhere, split train: cannot be loaded"):
         read_hub(str(tmp_path / "nowhere"), split="train")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Größe {i};groß", "cp1252"),
+        ("L'élève a déjà mangé à l'école, ça va {i};très", "cp1252"),
+        ("Zażółć gęślą jaźń, już późno {i};źle", "cp1250"),
+        ("Это простой русский текст {i};счёт", "cp1251"),
+        ("これは簡単な日本語の文章です {i};配送", "cp932"),
+        ("这是一个关于快递的简单句子 {i};发票", "gb18030"),
+    ],
+)
+def test_code_pages_are_told_from_one_another_by_their_letters(tmp_path, text, encoding):
+    lines = ["frage;antwort", *(text.replace("{i}", str(i)) for i in range(40))]
+    (tmp_path / "d.csv").write_bytes("\n".join(lines).encode(encoding))
+    table = read_file(str(tmp_path / "d.csv"))
+    assert ";".join(table.rows[3].values()) == lines[4]
+    assert f"read as {encoding}" in table.notes[0]

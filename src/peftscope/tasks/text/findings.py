@@ -130,6 +130,8 @@ def look_at(table: Table, layout: Layout) -> Seen:
         key = _asked(text)
         if not layout.is_plain_text and not text.prompt.strip() and not text.turns:
             odd.note("have an empty prompt", index)
+        if text.num_left_out:
+            odd.note("end in turns without an answer, which are left out", index)
         _look_for_marks(text, index, odd)
         if text.target is None:
             odd.note(NO_TARGET, index)

@@ -41,6 +41,8 @@ PAIRS = (
 INPUTS = ("text", "sentence", "content", "message", "body", "review", "comment", "description", "title", "utterance")
 LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "topic", "team", "target", "tag", "type")
 """Columns of a text and of what it is sorted into."""
+NUMBERS = ("id", "idx", "index", "uid", "no", "nr", "row", "")
+"""Columns that only tell rows apart."""
 ALPACA_ANSWERS = ("output", "response", "answer", "completion")
 _HELD = re.compile(r"(?:^|\n\n)(Human|Assistant):[ \n]?")
 
@@ -53,6 +55,8 @@ class Text:
     target: str | None
     """None where the row has none."""
     turns: tuple[Turn, ...] = ()
+    num_left_out: int = 0
+    """Turns after the last answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +119,7 @@ def recognise(table: Table) -> Layout:
         DataError: They tell none; lists them.
     """
     columns = columns_of(table)
-    for recognised in (_of_turns, _of_preferences, _of_alpaca, _of_pairs, _of_labels, _of_plain_text):
+    for recognised in (_of_turns, _of_preferences, _of_alpaca, _of_pairs, _of_labels, _of_plain_text, _of_two):
         layout = recognised(table, columns)
         if layout is not None:
             return layout
@@ -221,12 +225,20 @@ def _of_labels(table: Table, columns: Sequence[str]) -> Layout | None:
     known = {name.lower(): name for name in columns}
     text = next((known[name] for name in INPUTS if name in known), None)
     label = next((known[name] for name in LABELS if name in known and known[name] != text), None)
-    others = [name for name in columns if name != text and name.lower() not in ("id", "idx", "index", "uid")]
+    others = [name for name in columns if name != text and name.lower() not in NUMBERS]
     if text is not None and label is None and len(others) == 1:
         label = others[0]
     if text is None or label is None:
         return None
     return written_layout(f"{{{text}}}\n{label.replace('_', ' ').capitalize()}:", label)
+
+
+def _of_two(table: Table, columns: Sequence[str]) -> Layout | None:
+    """Two columns of any names, numbers of rows aside: the first asks and the second answers."""
+    named = [name for name in columns if name.lower() not in NUMBERS]
+    if len(named) != 2:
+        return None
+    return written_layout(f"{{{named[0]}}}\n{named[1].replace('_', ' ').capitalize()}:", named[1])
 
 
 def _of_plain_text(table: Table, columns: Sequence[str]) -> Layout | None:
@@ -269,7 +281,8 @@ def _conversation(turns: Sequence[Turn]) -> Text:
     if last is None or not turns[last].content.strip():
         return Text(prompt=plain_text(turns), target=None)
     kept = tuple(turns[: last + 1])
-    return Text(prompt=plain_text(kept[:-1]), target=kept[-1].content, turns=kept)
+    left_out = len(turns) - len(kept)
+    return Text(prompt=plain_text(kept[:-1]), target=kept[-1].content, turns=kept, num_left_out=left_out)
 
 
 def _held_turns(text: str, where: str) -> list[Turn]:

@@ -32,6 +32,14 @@ MOST_BLANK = 1000
 """Blank lines that may stand before a second object."""
 SAMPLE_ROWS = 50
 SAMPLE_BYTES = 1_000_000
+WESTERN = "cp1252"
+OTHER_PAGES = (
+    "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "cp874", "cp932", "gb18030", "big5",
+    "cp949", "koi8_r",
+)  # fmt: skip
+"""Code pages that spreadsheets and older systems write."""
+NEAR = 0.1
+"""Difference of marks within which the commonest page is taken."""
 FEW_ODD_BYTES = 40
 """Bytes outside ASCII below which an encoding cannot be guessed from how often they occur."""
 
@@ -84,12 +92,16 @@ def _decoded(raw: bytes, file: Path, notes: list[str]) -> str:
 
 
 def _guessed(raw: bytes) -> str:
-    """Windows' Western code page, or what the letters' frequencies speak for where there are enough of them."""
+    """Windows' Western code page, or the one that the letters' frequencies clearly speak for where there are enough."""
     sample = raw[:SAMPLE_BYTES]
-    best = from_bytes(sample).best() if sum(byte > 127 for byte in sample) >= FEW_ODD_BYTES else None
-    if best is None or sample.decode("cp1252", "replace") == str(best):  # several pages write these letters alike
-        return "cp1252"
-    return best.encoding
+    if sum(byte > 127 for byte in sample) < FEW_ODD_BYTES:
+        return WESTERN
+    matches = list(from_bytes(sample, cp_isolation=[WESTERN, *OTHER_PAGES]))
+    if not matches or sample.decode(WESTERN, "replace") == str(matches[0]):  # several pages write these letters alike
+        return WESTERN
+    best, western = matches[0], next((match for match in matches if match.encoding == WESTERN), None)
+    near = western is not None and western.chaos <= best.chaos + NEAR and western.coherence >= best.coherence - NEAR
+    return WESTERN if near else best.encoding
 
 
 class _Rows(Sequence[Row]):
