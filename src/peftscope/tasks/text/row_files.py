@@ -38,7 +38,7 @@ OTHER_PAGES = (
     "cp949", "koi8_r",
 )  # fmt: skip
 """Code pages that spreadsheets and older systems write."""
-NEAR = 0.1
+NEAR = 0.15
 """Difference of marks within which the commonest page is taken."""
 FEW_ODD_BYTES = 40
 """Bytes outside ASCII below which an encoding cannot be guessed from how often they occur."""
