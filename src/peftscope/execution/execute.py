@@ -181,7 +181,8 @@ class _Run:
         unmeasured = (
             "a trial sees training and validation data alone" if self.spec.purpose == "trial" else "not measured"
         )
-        metrics, missing = measured.complete(specs, attempt.reason or unmeasured)
+        asked = [name for name, metric in specs.items() if not metric.on_request or name in measured.metrics]
+        metrics, missing = measured.complete(asked, attempt.reason or unmeasured)
         protocol = None
         if self.quality is not None:
             protocol = Protocol(quality=self.quality, cost=cost_conditions(self.spec, attempt.environment))

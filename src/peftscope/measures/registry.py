@@ -18,6 +18,7 @@ from peftscope.measures import metrics_limits_columns as own
 from peftscope.models.kinds.registry import KINDS
 from peftscope.plugins import Registry, load_target
 from peftscope.schema.metric import MetricSpec
+from peftscope.tasks.registry import TASKS
 
 if TYPE_CHECKING:  # torch comes with the contract, and metrics must be listed without it
     from peftscope.measures.base import Measurement
@@ -96,4 +97,6 @@ def metric_specs(kind: str | None = None) -> Mapping[str, MetricSpec]:
     for name in KINDS.names():
         if kind is None or name == kind:
             found += KINDS.get(name).metrics
+    for name in TASKS.names():
+        found += TASKS.get(name).metrics
     return {spec.name: spec for spec in found if kind is None or not spec.kinds or kind in spec.kinds}

@@ -39,6 +39,8 @@ class MetricSpec(Frozen):
     """Whether the untouched base, which is not trained, has none."""
     kinds: tuple[str, ...] = ()
     """Kinds of models that have it; all where none is named."""
+    on_request: bool = False
+    """Whether it is taken only where it is asked for: a run without it need not say why."""
 
     @property
     def title(self) -> str:

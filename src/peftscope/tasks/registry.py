@@ -21,9 +21,11 @@ from pydantic import ValidationError
 from peftscope.errors import SpecError
 from peftscope.models.kinds import registry as kinds
 from peftscope.plugins import Registry, load_target
+from peftscope.schema.metric import MetricSpec
 from peftscope.schema.reader import problems_of
 from peftscope.schema.study import ModelSpec, TaskSpec
 from peftscope.tasks.options import TaskOptions
+from peftscope.tasks.text.metrics import ALSO
 
 if TYPE_CHECKING:  # torch comes with the contract, and names must be listed without it
     from peftscope.models.kinds.base import ModelKind
@@ -53,6 +55,8 @@ class TaskEntry:
     """``module:class`` of its options, a ``TaskOptions`` in a module that imports no torch."""
     kinds: tuple[str, ...] = ("causal-lm",)
     """Kinds of models it is learned on."""
+    metrics: tuple[MetricSpec, ...] = ()
+    """What its ``answer_facts`` give beside what every task's can."""
 
 
 TASKS = Registry(
@@ -64,7 +68,9 @@ TASKS = Registry(
             task="peftscope.tasks.text.math:MathTask", options="peftscope.tasks.text.options:MathOptions"
         ),
         "own-data": TaskEntry(
-            task="peftscope.tasks.text.own_data:OwnDataTask", options="peftscope.tasks.text.options:OwnDataOptions"
+            task="peftscope.tasks.text.own_data:OwnDataTask",
+            options="peftscope.tasks.text.options:OwnDataOptions",
+            metrics=ALSO,
         ),
     },
 )

@@ -364,3 +364,15 @@ def test_long_rows_are_left_out_of_training_on_request(tiny_tokenizer, tmp_path)
     assert cut.size("train") > left_out.size("train")
     assert cut.size("test") == left_out.size("test")
     assert "train sequences are longer than 60 tokens and were left out" in " ".join(left_out.warnings())
+
+
+def test_several_metrics_are_recorded_and_one_decides(tiny_tokenizer, train):
+    task = own_data(tiny_tokenizer, train=train, also=["token_f1", "macro_f1", "contains"])
+    said = [Said(f"It is {task.show('test', i).target}") for i in range(task.size("test"))]
+    outcomes = task.score(None, lambda model, prompts, **_: said, "test")
+    assert {o.score for o in outcomes} == {0.0}
+    facts = task.answer_facts("test", outcomes)
+    assert (facts["test_contains"], facts["test_macro_f1"]) == (1.0, 0.0)
+    assert facts["test_token_f1"] == pytest.approx(2 / 3)
+    with pytest.raises(SpecError, match="did you mean 'token_f1'"):
+        own_data(tiny_tokenizer, train=train, also=["token_f"])

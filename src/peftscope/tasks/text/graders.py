@@ -23,14 +23,19 @@ __all__ = ["Grader", "grader", "source_hash"]
 Grader = Callable[[str, str], float]
 
 
-def grader(options: OwnDataOptions) -> Grader:
+def grader(options: OwnDataOptions, metric: str | None = None) -> Grader:
     """The function that scores an output against a target.
+
+    Args:
+        options: The task's.
+        metric: Another than the task's own.
 
     Raises:
         MissingExtra: The metric's library is not installed.
         SpecError: The user's own function cannot be found.
     """
-    match options.metric:
+    metric = metric or options.metric
+    match metric:
         case "exact_match" | "macro_f1":
             return partial(text_metrics.exact_match, ignore_case=options.ignore_case)
         case "contains":
@@ -46,7 +51,7 @@ def grader(options: OwnDataOptions) -> Grader:
         case "rouge_l":
             return text_metrics.rouge_l_scorer()
         case "chrf" | "bleu":
-            return text_metrics.sacrebleu_scorer(options.metric)
+            return text_metrics.sacrebleu_scorer(metric)
         case "regex":
             assert options.pattern is not None, "the options see to it"
             return partial(

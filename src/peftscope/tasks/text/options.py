@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from peftscope.errors import unknown_name
 from peftscope.schema.base import Frozen
 from peftscope.tasks.options import TaskOptions
+from peftscope.tasks.text.metrics import METRICS
 from peftscope.tasks.text.template import template_fields
 from peftscope.tasks.text.turns import TrainOn
 
@@ -34,27 +35,18 @@ def _readable_template(template: str) -> str:
     return template
 
 
-METRICS = (
-    "exact_match",
-    "normalized_match",
-    "contains",
-    "numeric",
-    "regex",
-    "macro_f1",
-    "token_f1",
-    "json",
-    "rouge_l",
-    "chrf",
-    "bleu",
-    "loss",
-)
-"""Metrics of answers, by name."""
-
-
 def _known_metric(name: str) -> str:
     if name not in METRICS and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) is None:
         raise ValueError(f"{unknown_name('metric', name, METRICS)}; or a function of your own, as module:function")
     return name
+
+
+def _known_also(names: tuple[str, ...]) -> tuple[str, ...]:
+    allowed = [name for name in METRICS if name != "loss"]
+    problems = [unknown_name("metric", name, allowed) for name in names if name not in allowed]
+    if problems:
+        raise ValueError("; ".join(problems))
+    return names
 
 
 Size = Annotated[int, Field(gt=0)]
@@ -257,6 +249,8 @@ class OwnDataOptions(LanguageOptions):
     (words in common), ``json`` (share of the target's fields that are right), ``rouge_l``, ``chrf`` and ``bleu`` (with
     the extras ``rouge`` and ``translation``); ``loss`` generates nothing and takes the held-out loss per token;
     ``module:function`` is a function of your own that takes output and target and gives a number, more being better."""
+    also: Annotated[tuple[str, ...], AfterValidator(_known_also)] = ()
+    """Further metrics of the test split's answers, recorded beside ``metric``, which alone decides."""
     pattern: str | None = None
     """metric regex: what it captures in the answer has to be what it captures in the target."""
     ignore_case: bool = True
@@ -292,8 +286,10 @@ class OwnDataOptions(LanguageOptions):
             raise ValueError(
                 f"prompt: has no column; put column names in braces: '{{question}}'; given {self.prompt!r}"
             )
-        if (self.metric == "regex") != (self.pattern is not None):
+        if ("regex" in (self.metric, *self.also)) != (self.pattern is not None):
             raise ValueError("metric 'regex' needs 'pattern', and 'pattern' is only used with it")
+        if self.also and self.metric == "loss":
+            raise ValueError("also: with metric 'loss' nothing is answered that could be scored")
         if self.pattern is not None:
             try:
                 re.compile(self.pattern)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -22,6 +22,7 @@ from peftscope.tasks.text.graders import grader, source_hash
 from peftscope.tasks.text.groups import HELD_OUT, bare_key, grouped, near_duplicates_note, together_key
 from peftscope.tasks.text.language import LanguageTask
 from peftscope.tasks.text.macro_f1 import macro_f1_parts
+from peftscope.tasks.text.metrics import also_name
 from peftscope.tasks.text.options import OwnDataOptions
 from peftscope.tasks.text.own_rows import each_answer, read_examples
 from peftscope.tasks.text.rows import listed_rows
@@ -42,6 +43,7 @@ class OwnDataTask(LanguageTask):
         self.form = options.prompt or ""
         self._ignore_case = options.ignore_case
         self._grader = grader(options)
+        self._also = {name: grader(options, name) for name in options.also}
         super().__init__(options, context, kept or _prepared(options))
         if kept is None:
             for split in HELD_OUT if self.needs_whole_target else ():
@@ -93,10 +95,22 @@ class OwnDataTask(LanguageTask):
 
     def scores_of(self, split: Split, texts: Sequence[str]) -> Sequence[float]:
         """What given texts would score as the answers of a split; of macro-F1 what each brings to it."""
-        if self._metric_name != "macro_f1":
-            return super().scores_of(split, texts)
+        return self._scores_by(self._metric_name, split, texts)
+
+    def answer_facts(self, split: Split, outcomes: Sequence[ExampleScore]) -> Mapping[str, float]:
+        """What every language task tells, and the further metrics that were asked for."""
+        outputs = [outcome.output or "" for outcome in outcomes]
+        also = {name: self._scores_by(name, split, outputs) for name in self._also if outputs}
+        means = {also_name(name): sum(scores) / len(scores) for name, scores in also.items()}
+        return {**super().answer_facts(split, outcomes), **means}
+
+    def _scores_by(self, metric: str, split: Split, texts: Sequence[str]) -> Sequence[float]:
+        """Scores of answers by one metric, cut at the stops."""
         answers = [self._ended(text) for text in texts]
         targets = [example.solution for example in self._examples[split]]
+        if metric != "macro_f1":
+            grade = self._grader if metric == self._metric_name else self._also[metric]
+            return [grade(answer, target) for answer, target in zip(answers, targets, strict=True)]
         told, truth = (
             [text_metrics.normalised(text, ignore_case=self._ignore_case) for text in some]
             for some in (answers, targets)
