@@ -11,9 +11,11 @@ A plug-in is an entry point whose object is a ``MeasurementEntry``, in a module 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from peftscope.errors import PlugInError
 from peftscope.measures import metrics_limits_columns as own
 from peftscope.models.kinds.registry import KINDS
 from peftscope.plugins import Registry, load_target
@@ -98,5 +100,6 @@ def metric_specs(kind: str | None = None) -> Mapping[str, MetricSpec]:
         if kind is None or name == kind:
             found += KINDS.get(name).metrics
     for name in TASKS.names():
-        found += TASKS.get(name).metrics
+        with suppress(PlugInError):  # a study of that task says what is wrong with it; others need not
+            found += TASKS.get(name).metrics
     return {spec.name: spec for spec in found if kind is None or not spec.kinds or kind in spec.kinds}
