@@ -25,7 +25,7 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.reader import problems_of
 from peftscope.schema.study import ModelSpec, TaskSpec
 from peftscope.tasks.options import TaskOptions
-from peftscope.tasks.text.metrics import ALSO
+from peftscope.tasks.text.metric_names import ALSO
 
 if TYPE_CHECKING:  # torch comes with the contract, and names must be listed without it
     from peftscope.models.kinds.base import ModelKind

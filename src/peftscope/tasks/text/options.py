@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from peftscope.errors import unknown_name
 from peftscope.schema.base import Frozen
 from peftscope.tasks.options import TaskOptions
-from peftscope.tasks.text.metrics import METRICS
+from peftscope.tasks.text.metric_names import METRICS
 from peftscope.tasks.text.template import template_fields
 from peftscope.tasks.text.turns import TrainOn
 

@@ -22,7 +22,7 @@ from peftscope.tasks.text.graders import grader, source_hash
 from peftscope.tasks.text.groups import HELD_OUT, bare_key, grouped, near_duplicates_note, together_key
 from peftscope.tasks.text.language import LanguageTask
 from peftscope.tasks.text.macro_f1 import macro_f1_parts
-from peftscope.tasks.text.metrics import also_name
+from peftscope.tasks.text.metric_names import also_name
 from peftscope.tasks.text.options import OwnDataOptions
 from peftscope.tasks.text.own_rows import each_answer, read_examples
 from peftscope.tasks.text.rows import listed_rows
