@@ -24,6 +24,8 @@ import worlds_judged  # noqa: E402
 
 sys.path.remove(str(BENCHMARKS))
 
+pytestmark = pytest.mark.slow  # minutes of simulation
+
 Cells = Mapping[tuple[float, float, int], simulated.Look]
 
 
