@@ -60,6 +60,7 @@ def test_a_difference_must_be_significant_under_every_partial_null_hypothesis(me
             assert adjusted[place] >= min(least, 1.0) - 1e-4
 
 
+@pytest.mark.slow
 def test_the_familywise_error_rate_among_equal_methods_is_as_promised() -> None:
     source, wrong = np.random.default_rng(1), 0
     first, second = np.triu_indices(8, k=1)

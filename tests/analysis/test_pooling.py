@@ -20,6 +20,7 @@ def _study(source: np.random.Generator, truths: np.ndarray, *, seed_sd: float = 
     return fit_crossed(scores)
 
 
+@pytest.mark.slow
 def test_the_selected_methods_interval_corrects_for_selection() -> None:
     source, plain, allowed = np.random.default_rng(0), [], []
     for _ in range(150):
@@ -41,6 +42,7 @@ def test_a_method_far_above_the_others_is_not_shrunk() -> None:
     assert found.best_chances(-1.0)["0"] < 0.01
 
 
+@pytest.mark.slow
 def test_probabilities_of_being_the_best_are_calibrated() -> None:
     source, said, true = np.random.default_rng(3), [], []
     for _ in range(150):

@@ -63,6 +63,7 @@ def test_a_rerun_is_bit_identical_and_noted_as_an_attempt(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir() if p.name.startswith(".rerun")) == []
 
 
+@pytest.mark.slow
 def test_deviations_from_the_record_are_reported_with_exit_code_1(folder: Path) -> None:
     record = _record(folder)
     path = record_path(folder, record.run_id)
@@ -77,6 +78,7 @@ def test_deviations_from_the_record_are_reported_with_exit_code_1(folder: Path) 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_shown_rerun_command_repeats_the_run(folder: Path) -> None:
     record = _record(folder)
     shown = _call("show", record.run_id, "--study", str(folder)).stdout

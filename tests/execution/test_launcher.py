@@ -110,6 +110,7 @@ def test_a_segfault_leaves_its_trace_in_the_record(make_run: MakeRun, tmp_path: 
     assert "Segmentation fault" in (record.attempts[0].traceback or "")
 
 
+@pytest.mark.slow
 def test_losing_the_fork_server_costs_one_run_only(make_run: MakeRun, tmp_path: Path) -> None:
     def kill_the_warm_process(run: RunSpec, state: RunState) -> None:
         parent = psutil.Process(state.pid).parent()

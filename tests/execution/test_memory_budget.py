@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from peftscope.execution.events import Listener
 from peftscope.execution.executors.local import LocalExecutor
 from peftscope.execution.executors.resources import Resources
@@ -68,6 +70,7 @@ def test_methods_predicted_not_to_fit_are_refused_with_advice(make_run: MakeRun,
     assert [record.status for record in again] == ["ok", "ok"]
 
 
+@pytest.mark.slow
 def test_runs_that_do_not_fit_in_memory_together_run_sequentially(make_run: MakeRun, tmp_path: Path) -> None:
     runs = [make_run("lora"), make_run("ia3")]
     two = Resources(num_workers=2, num_threads=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
 
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import ExampleOutcome, RunRecord
@@ -64,6 +65,7 @@ def test_extra_seeds_go_to_methods_not_yet_significantly_different() -> None:
     assert found["lora"] == found["ia3"] > 3
 
 
+@pytest.mark.slow
 def test_a_study_killed_at_any_point_resumes_with_the_same_seeds() -> None:
     study = StudySpec.model_validate(STUDY)
     whole = _work_off(study)
