@@ -76,7 +76,7 @@ def test_the_committed_page_matches_the_committed_results() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_all_parts_of_the_check_are_ok_on_a_cpu(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "accelerator.py"), "--device", "cpu", "--output", str(tmp_path)]
     done = subprocess.run(

@@ -96,5 +96,5 @@ CPU = Sizes(
     killed_methods=("lora", "ia3"),
     killed_steps=20,
     general_tokens=200,
-    limits_s=dict.fromkeys(("model", "demo", "memory", "quantized", "scoring", "recovery", "repeat", "cpu"), 90),
+    limits_s=dict.fromkeys(("model", "demo", "memory", "quantized", "scoring", "recovery", "repeat", "cpu"), 180),
 )
