@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from peftscope.errors import DataError, SpecError
+from peftscope.errors import DataError
 from peftscope.methods.catalog import FIRST_TO_TRY
 from peftscope.schema.study import ModelSpec, TaskSpec
-from peftscope.store.files import ensure_folder, write_text
 from peftscope.study.draft_text import study_text
 from peftscope.study.study import Study
+from peftscope.study.template import write_new
 from peftscope.tasks.registry import ROWS_TASK, kind_of
 from peftscope.tasks.text.drafting import draft_task
-from peftscope.tasks.text.findings import look_at, near_keys_of, shared_rows
-from peftscope.tasks.text.layouts import Layout, recognise
+from peftscope.tasks.text.findings import IN_TRAINING, look_at, near_keys_of, shared_rows
+from peftscope.tasks.text.layouts import Texts, recognise
 from peftscope.tasks.text.places import Places, find_places
 from peftscope.tasks.text.rows import Table, read_file, read_hub
 from peftscope.views.shown import Shown
@@ -69,11 +69,8 @@ class Draft(Shown):
             StoreError: It cannot be written.
         """
         file = Path(path) if path is not None else Path(f"{self.spec['name']}.yaml")
-        if file.exists() and not force:
-            raise SpecError(str(file), ["is there already; give another name or --force"])
-        ensure_folder(file.parent)
-        write_text(file, self.yaml)
-        return Draft(**{**vars(self), "path": file})
+        write_new(file, self.yaml, force=force)
+        return replace(self, path=file)
 
     def _content(self) -> Mapping[str, Any]:
         return {
@@ -109,24 +106,28 @@ def draft(data: str | Path, *, model: str = DEFAULT_MODEL) -> Draft:
     places = find_places(str(data))
     table = _read(places, places.train)
     layout = recognise(table)
-    seen = look_at(table, layout)
+    texts = Texts(table, layout)
+    seen = look_at(texts, is_plain_text=layout.is_plain_text)
     if seen.num_targets == 0:
         raise DataError(f"{table.source}: {layout.name}: no row has an answer")
-    task = draft_task(table, layout, seen, _processor(model))
+    task = draft_task(texts, layout, seen, _processor(model))
     oddities = [*table.notes, *(finding.text(seen.num_rows) for finding in seen.findings), *task.oddities]
     sizes = [f"{seen.num_rows:,} rows to train on"]
-    cut = [split for split, place in (("validation", places.valid), ("test", places.test)) if place is None]
+    given = {"validation": places.valid, "test": places.test}
+    cut = [split for split, place in given.items() if place is None]
     if cut:
         sizes.append(f"{' and '.join(cut)} rows are cut off them by a seed")
-    for split, place in (("validation", places.valid), ("test", places.test)):
+    options = {**places.options, **task.options}
+    near = near_keys_of(texts) if len(cut) < len(given) else frozenset()
+    for split, place in given.items():
         if place is None:
             continue
         held_out = _read(places, place)
         sizes.append(f"{len(held_out.rows):,} {split} rows")
-        oddities += _leaks(held_out, layout, split, seen.keys, near_keys_of(table, layout))
-    options = {**places.options, **task.options}
-    if any("ask what a training row asks (" in line and line.startswith("test") for line in oddities):
-        options["overlap"] = "allow"
+        shared = shared_rows(Texts(held_out, layout), seen.keys, near)
+        oddities += [f"{split}: {finding.text(len(held_out.rows))}" for finding in shared]
+        if split == "test" and any(finding.what == IN_TRAINING for finding in shared):
+            options["overlap"] = "allow"
     spec: dict[str, Any] = {
         "name": places.name,
         "model": model,
@@ -152,10 +153,6 @@ def _processor(model: str) -> Any:
     """That of a base model, which is fetched where it is not here yet."""
     spec = ModelSpec(source=model)
     return kind_of(spec, TaskSpec(name=ROWS_TASK)).inspect(spec).processor
-
-
-def _leaks(table: Table, layout: Layout, split: str, keys: frozenset[int], near: frozenset[int]) -> Sequence[str]:
-    return [f"{split}: {finding.text(len(table.rows))}" for finding in shared_rows(table, layout, keys, near)]
 
 
 def _length(num_rows: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from peftscope.errors import SpecError
 from peftscope.store.files import ensure_folder, write_text
 from peftscope.views.shown import Shown
 
-__all__ = ["Template", "write_template"]
+__all__ = ["Template", "write_new", "write_template"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -40,8 +40,18 @@ def write_template(path: Path, *, force: bool = False) -> Template:
         SpecError: It is there already, and not to be written over.
         StoreError: It cannot be written.
     """
+    write_new(path, (files("peftscope.study") / "study.yaml").read_text(encoding="utf-8"), force=force)
+    return Template(path=path)
+
+
+def write_new(path: Path, text: str, *, force: bool) -> None:
+    """Write a study file, and its folder.
+
+    Raises:
+        SpecError: It is there already, and not to be written over.
+        StoreError: It cannot be written.
+    """
     if path.exists() and not force:
         raise SpecError(str(path), ["is there already; give another name or --force"])
     ensure_folder(path.parent)
-    write_text(path, (files("peftscope.study") / "study.yaml").read_text(encoding="utf-8"))
-    return Template(path=path)
+    write_text(path, text)

@@ -100,7 +100,8 @@ def test_cells_of_every_kind_of_column_are_text_or_missing(tmp_path):
     table = read_file(str(tmp_path / "d.parquet"))
     assert [table.cell(0, name) for name in row] == ["2024-01-02", "1.50", "True", None]
     (tmp_path / "d.jsonl").write_text('{"a": NaN}\n{"a": null}\n{"a": ""}\n{"b": 1}\n{"a": "nan"}\n')
-    assert read_file(str(tmp_path / "d.jsonl")).missing("a") == [0, 1, 2, 3]
+    table = read_file(str(tmp_path / "d.jsonl"))
+    assert [i for i in range(len(table.rows)) if table.cell(i, "a") is None] == [0, 1, 2, 3]
 
 
 def test_a_missing_file_suggests_the_closest_filename(tmp_path):

@@ -20,7 +20,7 @@ from typing import Any
 from jinja2.exceptions import TemplateError
 
 from peftscope.errors import DataError
-from peftscope.models.kinds.causal_lm.prompts import prompt_token_ids
+from peftscope.models.kinds.causal_lm.prompts import adds_bos
 from peftscope.tasks.text.turns import TrainOn, Turn
 
 __all__ = ["ChatTemplate", "Rendered", "chat_template_for", "how_written"]
@@ -166,9 +166,7 @@ def chat_template_for(setting: str, tokenizer: Any, *, has_turns: bool) -> ChatT
     Raises:
         DataError: There is no such template, or the data need one.
     """
-    own = getattr(tokenizer, "chat_template", None)
-    if isinstance(own, dict):
-        own = own.get("default")
+    own = _own(tokenizer)
     if setting == "none":
         if has_turns:
             raise DataError("chat_template: none, but the rows are conversations, which need one")
@@ -188,8 +186,8 @@ def how_written(setting: str, chosen: ChatTemplate | None, tokenizer: Any) -> li
     """What to say of how prompts are written for a model; nothing of a base model's plain text."""
     if chosen is not None:
         return [f"prompts are written through a chat template: {chosen.name}"]
-    own = getattr(tokenizer, "chat_template", None)
-    if setting == "none" and isinstance(own, str) and is_for_chat(tokenizer, own):
+    own = _own(tokenizer)
+    if setting == "none" and own is not None and is_for_chat(tokenizer, own):
         return [
             "the model was trained to give its answers through its chat template, and chat_template: none trains and "
             "scores it without"
@@ -209,9 +207,13 @@ def is_for_chat(tokenizer: Any, source: str) -> bool:
 
 def plain_template(tokenizer: Any) -> str:
     """The template for a model without one; it begins with the BOS that the tokenizer adds to other text."""
-    bos = tokenizer.bos_token
-    adds = bos is not None and prompt_token_ids(tokenizer, ["x"])[0][:1] == [tokenizer.bos_token_id]
-    return ("{{ bos_token }}" if adds else "") + PLAIN
+    return ("{{ bos_token }}" if adds_bos(tokenizer) else "") + PLAIN
+
+
+def _own(tokenizer: Any) -> str | None:
+    """The tokenizer's chat template; of several the default one."""
+    own: Any = getattr(tokenizer, "chat_template", None)
+    return own.get("default") if isinstance(own, dict) else own
 
 
 def _after_common_start(text: str, other: str) -> str:

@@ -15,7 +15,6 @@ from peftscope.tasks.text.answers import extract_number, extract_solution
 from peftscope.tasks.text.chat_template import chat_template_for
 from peftscope.tasks.text.findings import Seen
 from peftscope.tasks.text.layouts import Layout, Text
-from peftscope.tasks.text.rows import Table
 
 __all__ = ["DraftedTask", "draft_task"]
 
@@ -42,16 +41,16 @@ class DraftedTask:
     oddities: tuple[str, ...]
 
 
-def draft_task(table: Table, layout: Layout, seen: Seen, tokenizer: Any) -> DraftedTask:
+def draft_task(texts: Sequence[Text], layout: Layout, seen: Seen, tokenizer: Any) -> DraftedTask:
     """The task's options for a table.
 
     Args:
-        table: The training rows.
+        texts: The training rows.
         layout: Theirs.
         seen: What a look at them found.
         tokenizer: The base model's.
     """
-    rows = [layout.text(table, index) for index in sample(len(table.rows), MEASURED, 0)]
+    rows = [texts[index] for index in sample(len(texts), MEASURED, 0)]
     rows = [row for row in rows if row.target is not None]
     template = chat_template_for("auto", tokenizer, has_turns=any(row.turns for row in rows))
     extra = TEMPLATE_TOKENS if template is not None else 2

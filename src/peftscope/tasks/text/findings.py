@@ -8,15 +8,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from peftscope.tasks.splits import same_key
 from peftscope.tasks.text.groups import bare_key
-from peftscope.tasks.text.layouts import Layout, Text
-from peftscope.tasks.text.rows import Table, listed_rows
+from peftscope.tasks.text.layouts import Text
+from peftscope.tasks.text.rows import listed_rows
 
-__all__ = ["Finding", "Seen", "look_at", "near_keys_of", "shared_rows"]
+__all__ = ["IN_TRAINING", "Finding", "Seen", "look_at", "near_keys_of", "shared_rows"]
 
 GAP_WORDS = frozenset({"nan", "null", "none", "n/a", "na", "<na>", "undefined", "#n/a"})
 """Words that programs write for what is missing."""
@@ -25,6 +25,7 @@ SPECIAL = re.compile(r"<\|[A-Za-z_]+\|>|<｜[^｜]{1,40}｜>|\[/?INST\]|</?s>|<(
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
 OTHER_DIGITS = re.compile(r"[^\W\D]")
 NO_TARGET = "have no target"
+IN_TRAINING = "ask what a training row asks"
 MOST_LABELS = 50
 MOST_KEPT = 1000
 """Different targets of which the texts are kept and counted."""
@@ -116,19 +117,19 @@ class _Odd:
             yield Finding(what=what, count=count, rows=tuple(self._rows[what]))
 
 
-def look_at(table: Table, layout: Layout) -> Seen:
-    """Look at every row of a table.
+def look_at(texts: Sequence[Text], *, is_plain_text: bool = False) -> Seen:
+    """Look at every row.
 
-    Raises:
-        DataError: A row cannot be read in that layout.
+    Args:
+        texts: The rows of a table, laid out.
+        is_plain_text: Whether there are no prompts.
     """
-    seen, odd = Seen(num_rows=len(table.rows)), _Odd()
+    seen, odd = Seen(num_rows=len(texts)), _Odd()
     targets_of: dict[int, int] = {}
-    twice: dict[int, list[int]] = {}
     torn: set[int] = set()
-    for index, text in enumerate(layout.text(table, index) for index in range(len(table.rows))):
+    for index, text in enumerate(texts):
         key = _asked(text)
-        if not layout.is_plain_text and not text.prompt.strip() and not text.turns:
+        if not is_plain_text and not text.prompt.strip() and not text.turns:
             odd.note("have an empty prompt", index)
         if text.num_left_out:
             odd.note("end in turns without an answer, which are left out", index)
@@ -138,41 +139,41 @@ def look_at(table: Table, layout: Layout) -> Seen:
             continue
         _count_target(text, index, seen, odd)
         answer = hash(same_key(text.target))
-        if key in targets_of:
-            if targets_of[key] == answer or layout.is_plain_text:
-                odd.note("repeat another row word for word", index)
-            else:
-                torn.add(key)
-            twice.setdefault(key, []).append(index)
-        else:
+        if key not in targets_of:
             targets_of[key] = answer
-    seen.findings = [*odd.findings(), *_contradictions(torn, twice, table, layout)]
+        elif targets_of[key] == answer or is_plain_text:
+            odd.note("repeat another row word for word", index)
+        else:
+            torn.add(key)
+    if torn:  # the first row of each such prompt is told from the others only now
+        for index, text in enumerate(texts):
+            if text.target is not None and _asked(text) in torn:
+                odd.note("have a prompt that stands with several different targets", index)
+    seen.findings = list(odd.findings())
     seen.keys = frozenset(targets_of)
     return seen
 
 
-def shared_rows(table: Table, layout: Layout, keys: frozenset[int], near: frozenset[int]) -> list[Finding]:
-    """Rows of a held-out table that stand in training, too.
+def shared_rows(texts: Sequence[Text], keys: frozenset[int], near: frozenset[int]) -> list[Finding]:
+    """Held-out rows that stand in training, too.
 
     Args:
-        table: The held-out rows.
-        layout: Theirs.
+        texts: The held-out rows.
         keys: Of the training rows (``Seen.keys``).
         near: Of the training rows (``near_keys_of``).
     """
     odd = _Odd()
-    for index in range(len(table.rows)):
-        text = layout.text(table, index)
+    for index, text in enumerate(texts):
         if _asked(text) in keys:
-            odd.note("ask what a training row asks", index)
+            odd.note(IN_TRAINING, index)
         elif _nearly_asked(text) in near:
             odd.note("ask what a training row asks but for numbers or signs", index)
     return list(odd.findings())
 
 
-def near_keys_of(table: Table, layout: Layout) -> frozenset[int]:
+def near_keys_of(texts: Sequence[Text]) -> frozenset[int]:
     """Hashes of what is asked, numbers and signs left out."""
-    return frozenset(_nearly_asked(layout.text(table, index)) for index in range(len(table.rows)))
+    return frozenset(map(_nearly_asked, texts))
 
 
 def _asked(text: Text) -> int:
@@ -211,17 +212,3 @@ def _look_for_marks(text: Text, index: int, odd: _Odd) -> None:
         if other is not None:
             script = unicodedata.name(other, "UNKNOWN").split(" DIGIT")[0].lower()
             odd.note(f"hold digits of another script ({script})", index)
-
-
-def _contradictions(torn: set[int], twice: dict[int, list[int]], table: Table, layout: Layout) -> Iterable[Finding]:
-    """Rows with the same prompt and different targets, the first of each prompt looked up again."""
-    if not torn:
-        return
-    rows: list[int] = []
-    for index in range(len(table.rows)):
-        text = layout.text(table, index)
-        if text.target is not None and _asked(text) in torn:
-            rows.append(index)
-    yield Finding(
-        what="have a prompt that stands with several different targets", count=len(rows), rows=tuple(rows[:3])
-    )

@@ -6,9 +6,9 @@ A study that names ``prompt`` and ``target``, or ``turns``, is taken by its word
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from peftscope.errors import DataError
 from peftscope.tasks.text.paths import value_at
@@ -16,7 +16,7 @@ from peftscope.tasks.text.rows import Table
 from peftscope.tasks.text.template import fill_template, template_fields
 from peftscope.tasks.text.turns import Turn, holds_turns, plain_text, turns_of
 
-__all__ = ["Layout", "Text", "is_conversation", "recognise", "turns_layout", "written_layout"]
+__all__ = ["Layout", "Text", "Texts", "is_conversation", "recognise", "turns_layout", "written_layout"]
 
 SAMPLE = 200
 """Rows that a convention is told from."""
@@ -81,6 +81,32 @@ class Layout:
     """Column of the conversation."""
     is_plain_text: bool = False
     """Whether there is no prompt: the text itself is learned."""
+
+
+class Texts(Sequence[Text]):
+    """The rows of a table in a layout, each made when it is asked for.
+
+    Raises:
+        DataError: A row that is asked for cannot be read.
+    """
+
+    def __init__(self, table: Table, layout: Layout) -> None:
+        self._table, self._layout = table, layout
+
+    def __len__(self) -> int:
+        return len(self._table.rows)
+
+    def __iter__(self) -> Iterator[Text]:
+        return (self._layout.text(self._table, index) for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Text: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Text]: ...
+    def __getitem__(self, index: int | slice) -> Text | Sequence[Text]:
+        places = range(len(self))[index]
+        make = self._layout.text
+        return make(self._table, places) if isinstance(places, int) else [make(self._table, i) for i in places]
 
 
 def written_layout(prompt: str, target: str) -> Layout:

@@ -9,7 +9,7 @@ from peftscope.errors import DataError
 from peftscope.tasks.text.answers import extract_number
 from peftscope.tasks.text.examples import TextExample
 from peftscope.tasks.text.findings import look_at
-from peftscope.tasks.text.layouts import Layout, Text, is_conversation, recognise, turns_layout, written_layout
+from peftscope.tasks.text.layouts import Layout, Text, Texts, is_conversation, recognise, turns_layout, written_layout
 from peftscope.tasks.text.options import OwnDataOptions
 from peftscope.tasks.text.rows import Table, listed_rows, read_file, read_hub
 from peftscope.tasks.text.template import template_fields
@@ -40,8 +40,8 @@ def examples_of(table: Table, options: OwnDataOptions) -> tuple[list[TextExample
         notes.append(f"{table.source}: read as {layout.name}")
     if layout.is_plain_text and options.metric != "loss":
         raise DataError(f"{table.source}: {layout.name}: no answers to score; set metric: loss")
-    notes += look_at(table, layout).lines(table.source)
-    rows = [layout.text(table, index) for index in range(len(table.rows))]
+    rows = list(Texts(table, layout))
+    notes += look_at(rows, is_plain_text=layout.is_plain_text).lines(table.source)
     missing = [index for index, row in enumerate(rows) if row.target is None]
     if missing:
         notes += _without_target(table, layout, missing, options)

@@ -35,7 +35,7 @@ class Places:
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """What a task is told of them."""
+        """Options of the task that name them."""
         named = {"dataset": self.dataset, "train": self.train, "valid": self.valid, "test": self.test}
         return {key: value for key, value in named.items() if value is not None}
 

@@ -66,10 +66,6 @@ class Table:
         """What messages call a cell."""
         return f"{self.source}: row {index + 1}: column {column!r}"
 
-    def missing(self, column: str) -> list[int]:
-        """Positions of the rows in which a column is empty."""
-        return [index for index in range(len(self.rows)) if self.cell(index, column) is None]
-
     def require(self, columns: Iterable[str]) -> None:
         """Check that columns are there.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from peftscope.models.kinds.causal_lm.prompts import prompt_token_ids
+from peftscope.models.kinds.causal_lm.prompts import adds_bos
 from peftscope.tasks.text.examples import TextExample
 
 __all__ = ["without_doubled_tokens"]
@@ -27,12 +27,12 @@ def without_doubled_tokens(
         split: Its name, for the notes.
     """
     bos, eos = tokenizer.bos_token, tokenizer.eos_token
-    adds_bos = bos is not None and tokenizer.bos_token_id in prompt_token_ids(tokenizer, ["x"])[0]
+    has_bos = adds_bos(tokenizer)
     counts: Counter[str] = Counter()
     found = []
     for example in examples:
         prompt, target, solution = example.prompt, example.target, example.solution
-        if adds_bos and prompt.startswith(bos):
+        if has_bos and prompt.startswith(bos):
             prompt = prompt.removeprefix(bos)
             counts[f"begin with {bos}"] += 1
         if eos is not None and target.rstrip().endswith(eos):
