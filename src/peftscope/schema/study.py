@@ -157,7 +157,7 @@ class TrainSpec(Frozen):
             raise ValueError("epochs and max_steps: both say how long to train; take one of the two away")
         return self
 
-    def with_steps(self, num_samples: int) -> TrainSpec:
+    def with_steps(self, epoch_size: int) -> TrainSpec:
         """The same with its epochs counted as steps.
 
         >>> TrainSpec(epochs=2, batch_size=4).with_steps(50).max_steps
@@ -165,7 +165,7 @@ class TrainSpec(Frozen):
         """
         if self.epochs is None:
             return self
-        steps = max(1, round(self.epochs * num_samples / (self.batch_size * self.accumulation)))
+        steps = max(1, round(self.epochs * epoch_size / (self.batch_size * self.accumulation)))
         return self.model_copy(update={"epochs": None, "max_steps": steps})
 
 

@@ -120,7 +120,7 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
     with study_lock(folder, wait):
         with reporter.status("reading model and data"):
             checked = executor.check(one_of_each(_runs_of(what)))
-        what = _with_steps(what, checked.sizes["train"])
+        what = _with_steps(what, checked.epoch_size)
         study = what if isinstance(what, StudySpec) else None
         note(changes_of_study(folder, study) if study is not None else [])
         resources = executor.share_out(checked.machine, workers=options.workers, threads=options.threads)
@@ -130,7 +130,7 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
                 table = footprint_table(checked.forecasts, limit=checked.machine.memory_bytes, brief=True)
                 reporter.show(Text("Predicted, before anything runs:", style="bold"), table)
             note([*tuning_lines(study), *seed_lines(study)])
-        note([data_line(checked.sizes), *_training_lines(what, checked.sizes["train"]), *checked.notes])
+        note([data_line(checked.sizes), *_training_lines(what, checked), *checked.notes])
         note(budget.warnings)
         note(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))
         yield Prepared(what=what, checked=checked, executor=executor, budget=budget, notices=tuple(notices))
@@ -140,23 +140,26 @@ def _runs_of(what: What) -> list[RunSpec]:
     return expand(what) if isinstance(what, StudySpec) else [job.run for job in what]
 
 
-def _with_steps(what: What, num_samples: int) -> What:
+def _with_steps(what: What, epoch_size: int) -> What:
     """The same with epochs counted as steps."""
     if isinstance(what, StudySpec):
-        return what.model_copy(update={"train": what.train.with_steps(num_samples)})
-    runs = [job.run.model_copy(update={"train": job.run.train.with_steps(num_samples)}) for job in what]
+        return what.model_copy(update={"train": what.train.with_steps(epoch_size)})
+    runs = [job.run.model_copy(update={"train": job.run.train.with_steps(epoch_size)}) for job in what]
     return [replace(job, run=run) for job, run in zip(what, runs)]
 
 
-def _training_lines(what: What, num_samples: int) -> list[str]:
+def _training_lines(what: What, checked: CheckResult) -> list[str]:
     """How long a training is; nothing of runs of their own, which may differ."""
     if not isinstance(what, StudySpec):
         return []
     train = what.train
-    samples = train.max_steps * train.batch_size * train.accumulation
+    drawn = train.max_steps * train.batch_size * train.accumulation
+    is_packed = checked.epoch_size != checked.sizes["train"]
+    shared = f" ({checked.sizes['train']:,} samples packed into {checked.epoch_size:,})" if is_packed else ""
     return [
-        f"training: {train.max_steps:,} steps of {train.batch_size * train.accumulation} samples are {samples:,}, "
-        f"{samples / num_samples:.2g} times through the data"
+        f"training: {train.max_steps:,} steps of {train.batch_size * train.accumulation} "
+        f"{'rows' if is_packed else 'samples'}{shared} are {drawn:,}, "
+        f"{drawn / checked.epoch_size:.2g} times through the data"
     ]
 
 

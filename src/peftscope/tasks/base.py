@@ -121,6 +121,10 @@ class Task(ABC):
     def batches(self, seed: int) -> Iterator[Batch]:
         """Training batches without end: epoch after epoch, each sample once an epoch, order from ``seed``."""
 
+    def epoch_size(self) -> int:
+        """What ``train.batch_size`` counts in an epoch: samples, or rows that several of them share."""
+        return self.size("train")
+
     @abstractmethod
     def eval_batches(self, split: Split) -> Iterator[Batch]:
         """A split once, in a fixed order, in the form ``loss`` takes; for the held-out loss."""

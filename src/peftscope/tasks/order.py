@@ -12,7 +12,7 @@ BATCHES_PER_BUCKET = 20
 """Batches that are sorted by length together; more saves little padding and makes batches more alike."""
 
 
-def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int) -> Iterator[list[int]]:
+def epoch_batches(lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int) -> Iterator[list[int]]:
     """Batches of sample indices without end, epoch after epoch; each sample exactly once an epoch.
 
     Samples are shuffled, cut into buckets of 20 batches, sorted by length within a bucket, and the batches of

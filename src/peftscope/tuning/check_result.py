@@ -45,6 +45,8 @@ class CheckResult:
     """Hidden size of the base; None where its config has none."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Examples in each split."""
+    epoch_size: int = 0
+    """What ``train.batch_size`` counts in an epoch."""
     notes: tuple[str, ...] = ()
     """What the task has to say of its data."""
     forecasts: tuple[Forecast, ...] = ()

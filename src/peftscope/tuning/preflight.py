@@ -46,7 +46,7 @@ def check(runs: Sequence[RunSpec], cache: Path) -> CheckResult:
     base = kind.inspect(run.model)
     context = TaskContext(processor=base.processor, kind=kind.name, batch_size=run.train.batch_size)
     task = registry.create(run.task, context)
-    run = run.model_copy(update={"train": run.train.with_steps(task.size("train"))})
+    run = run.model_copy(update={"train": run.train.with_steps(task.epoch_size())})
     quality = quality_conditions(run, kind, base, task, task.retention())
     cached = registry.cache_task(task, cache)
     if run.vary_split:
@@ -59,6 +59,7 @@ def check(runs: Sequence[RunSpec], cache: Path) -> CheckResult:
         machine=machine,
         width=base.width,
         sizes={split: task.size(split) for split in get_args(Split)},
+        epoch_size=task.epoch_size(),
         notes=tuple(task.warnings()),
         forecasts=_predictions(runs, task, kind, base, machine),
     )

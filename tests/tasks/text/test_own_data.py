@@ -376,3 +376,37 @@ def test_several_metrics_are_recorded_and_one_decides(tiny_tokenizer, train):
     assert facts["test_token_f1"] == pytest.approx(2 / 3)
     with pytest.raises(SpecError, match="did you mean 'token_f1'"):
         own_data(tiny_tokenizer, train=train, also=["token_f"])
+
+
+def test_answers_that_are_code_are_scored_by_running_them_with_their_tests(tiny_tokenizer, tmp_path):
+    rows = [
+        {"city": f"City {i}", "topic": "x", "country": f"def f():\n    return {i}", "tests": [f"assert f() == {i}"]}
+        for i in range(20)
+    ]
+    options = {"metric": "code", "run_code": True, "program": "{answer}\n{tests}"}
+    task = own_data(tiny_tokenizer, train=write(tmp_path / "d.jsonl", rows), test_size=4, **options)
+    targets = [task.show("test", i).target for i in range(4)]
+    assert task.scores_of("test", targets) == [1.0] * 4
+    assert task.scores_of("test", targets[1:] + targets[:1]) == [0.0] * 4
+    assert "assert f()" in task.show("test", 0).extra["solution"]
+
+
+def test_a_column_of_system_prompts_goes_before_each_conversation(tiny_tokenizer, tmp_path):
+    rows = [{**row, "persona": None if i % 2 else f"You are guide {i}."} for i, row in enumerate(ROWS)]
+    path = write(tmp_path / "d.jsonl", rows)
+    task = own_data(tiny_tokenizer, train=path, system_column="persona", test_size=10)
+    shown = [task.show("test", i) for i in range(10)]
+    assert all(("You are guide" in each.prompt) == (int(each.example_id.split(":")[1]) % 2 == 0) for each in shown)
+    with pytest.raises(DataError, match="unknown column 'persone'"):
+        own_data(tiny_tokenizer, train=path, system_column="persone")
+
+
+def test_a_system_prompt_is_recognised_by_the_name_of_its_column(tiny_tokenizer, tmp_path):
+    rows = [
+        {"system_prompt": "Answer in a word.", "question": f"What is {i}?", "response": f"Number {i}"}
+        for i in range(30)
+    ]
+    spec = TaskSpec(name="own-data", options={"train": write(tmp_path / "d.jsonl", rows)})
+    task = create(spec, TaskContext(processor=tiny_tokenizer))
+    assert "Answer in a word." in task.show("test", 0).prompt
+    assert any("system prompt 'system_prompt'" in note for note in task.warnings())

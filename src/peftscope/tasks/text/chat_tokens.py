@@ -23,7 +23,7 @@ __all__ = ["encode_chats", "end_ids"]
 
 
 def encode_chats(
-    template: ChatTemplate, chats: Mapping[str, Sequence[Turn]], *, train_on: TrainOn, max_length: int
+    template: ChatTemplate, chats: Mapping[str, Sequence[Turn]], *, train_on: TrainOn, max_length: int | None
 ) -> Encoded:
     """Token ids of N conversations, up to the end of the last answer, and which of them are learned.
 
@@ -31,7 +31,7 @@ def encode_chats(
         template: What they are written through.
         chats: Each ends in an answer; by what they are called in messages.
         train_on: ``assistant`` learns every answer, ``last`` the last one, ``all`` every token.
-        max_length: Longer sequences are cut off.
+        max_length: Longer sequences are cut off; None cuts nothing.
 
     Raises:
         DataError: One of them cannot be written, or not with exact borders; names it.

@@ -94,11 +94,12 @@ def draft_task(texts: Sequence[Text], layout: Layout, seen: Seen, tokenizer: Any
 
 def _columns(layout: Layout) -> dict[str, Any]:
     """What tells the columns; nothing where the task recognises them itself and no option could say it."""
+    columns: dict[str, Any] = {}
     if layout.turns is not None:
-        return {"turns": layout.turns}
-    if layout.prompt is not None:
-        return {"prompt": layout.prompt, "target": layout.target}
-    return {}
+        columns = {"turns": layout.turns}
+    elif layout.prompt is not None:
+        columns = {"prompt": layout.prompt, "target": layout.target}
+    return columns | ({} if layout.system is None else {"system_column": layout.system})
 
 
 def _metric(layout: Layout, seen: Seen, rows: Sequence[Text]) -> tuple[str, str]:

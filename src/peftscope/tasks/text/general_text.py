@@ -65,11 +65,13 @@ class GeneralText(Retention):
 
     @classmethod
     def from_cache(cls, path: Path, tokenizer: Any, *, source: str, num_tokens: int) -> Self | None:
-        """What ``save_cache`` wrote; None where it wrote another text or number of tokens.
+        """What ``save_cache`` wrote; None where it wrote nothing, or another text or number of tokens.
 
         Raises:
             StoreError: The file cannot be read.
         """
+        if not path.exists():
+            return None
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
             if (kept["source"], kept["num_tokens"]) != (source, num_tokens):

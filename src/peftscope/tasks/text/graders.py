@@ -16,6 +16,7 @@ from typing import Any
 from peftscope.capture import capture
 from peftscope.errors import DataError, SpecError
 from peftscope.tasks.text import text_metrics
+from peftscope.tasks.text.code_runs import passes
 from peftscope.tasks.text.options import OwnDataOptions
 
 __all__ = ["Grader", "grader", "source_hash"]
@@ -52,6 +53,8 @@ def grader(options: OwnDataOptions, metric: str | None = None) -> Grader:
             return text_metrics.rouge_l_scorer()
         case "chrf" | "bleu":
             return text_metrics.sacrebleu_scorer(metric)
+        case "code":
+            return passes
         case "regex":
             assert options.pattern is not None, "the options see to it"
             return partial(

@@ -35,8 +35,9 @@ from peftscope.tasks.text.chat_template import chat_template_for, how_written
 from peftscope.tasks.text.chat_tokens import encode_chats, end_ids
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.groups import HELD_OUT, together_key
-from peftscope.tasks.text.lengths import check_positions, cut_notes, no_room_problem
+from peftscope.tasks.text.lengths import check_positions, fit
 from peftscope.tasks.text.options import LanguageOptions
+from peftscope.tasks.text.packing import TrainingRows, num_sequences
 from peftscope.tasks.text.special_tokens import without_doubled_tokens
 from peftscope.tasks.text.text_metrics import cut_at, next_prompt_of
 from peftscope.tasks.text.tokens import Encoded, collate, encode
@@ -45,8 +46,6 @@ from peftscope.tasks.text.turns import Turn
 __all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample"]
 
 GENERAL = "general.json"
-OF_RETENTION = ("general_tokens", "general_text")
-"""Options that decide nothing but what forgetting and drift are measured on, which has a fingerprint of its own."""
 
 
 class LanguageTask(Task):
@@ -108,8 +107,11 @@ class LanguageTask(Task):
 
     def batches(self, seed: int) -> Iterator[Batch]:
         """Training batches without end, bucketed by length; ``order.epoch_batches`` says how."""
-        lengths = self._encoded["train"].lengths.tolist()
-        return (self._batch("train", indices) for indices in epoch_batches(lengths, self.context.batch_size, seed))
+        return map(self._rows.batch, epoch_batches(self._rows.lengths, self.context.batch_size, seed))
+
+    def epoch_size(self) -> int:
+        """Training sequences, or rows they are packed into."""
+        return len(self._rows.lengths)
 
     def eval_batches(self, split: Split) -> Iterator[Batch]:
         """A split once, longest sequences first, in batches of the training's size."""
@@ -117,21 +119,20 @@ class LanguageTask(Task):
 
     def num_samples(self, batch: Batch) -> int:
         """Number of sequences."""
-        return len(batch["input_ids"])
+        return num_sequences(batch) if "position_ids" in batch else len(batch["input_ids"])
 
     def num_units(self, batch: Batch) -> int:
         """Number of tokens, padding left out."""
         return int(batch["attention_mask"].sum())
 
     def longest_batch(self) -> Batch:
-        """The longest training sequences in one batch: ``batches`` can draw it, and none is larger."""
-        order = np.argsort(-self._encoded["train"].lengths, kind="stable")
-        return self._batch("train", order[: self.context.batch_size].tolist())
+        """The longest training rows in one batch: ``batches`` can draw it, and none is larger."""
+        order = np.argsort(-self._rows.lengths, kind="stable")
+        return self._rows.batch(order[: self.context.batch_size].tolist())
 
     def largest_training(self) -> tuple[int, int]:
-        """Sequences in a batch and tokens in the longest."""
-        length = int(self._encoded["train"].lengths.max())
-        return min(self.context.batch_size, self.size("train")), length
+        """Rows in a batch and tokens in the longest."""
+        return min(self.context.batch_size, self.epoch_size()), int(self._rows.lengths.max())
 
     def largest_scoring(self) -> tuple[int, int] | None:
         """Prompts answered at once, and the longest with an answer of the most tokens it may have."""
@@ -142,7 +143,13 @@ class LanguageTask(Task):
         return self.options.eval_batch_size, max(int(lengths.max()) for lengths in ends)
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
-        """The model's own loss: sum over the labels, and their number."""
+        """The model's own loss: sum over the labels, and their number.
+
+        Raises:
+            MethodRefused: Sequences packed into one row see one another with this model.
+        """
+        if "position_ids" in batch:
+            self._rows.require_apart(model, batch)
         return causal_lm_loss(model, batch)
 
     def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
@@ -249,9 +256,9 @@ class LanguageTask(Task):
         encoded = self._encoded["train"].followed_by(self._encoded["valid"])
         keys = [together_key(example) for example in examples]
         (valid,), train = seeded_split(keys, [self.size("valid")], seed)
-        parts: dict[Split, list[int]] = {"train": train, "valid": valid}
-        for split, rows in parts.items():
+        for split, rows in zip(SPLITS, (train, valid)):
             self._examples[split], self._encoded[split] = [examples[i] for i in rows], encoded.take(rows)
+        self.__dict__.pop("_rows", None)  # they were of the training rows before
 
     def warnings(self) -> Sequence[str]:
         """Rows dropped and sequences cut off."""
@@ -264,9 +271,8 @@ class LanguageTask(Task):
         if self.options.general_tokens == 0:
             return None
         tokenizer, source, num_tokens = self.context.processor, self.options.general_text, self.options.general_tokens
-        found = None
-        if self._folder is not None and (self._folder / GENERAL).exists():
-            found = GeneralText.from_cache(self._folder / GENERAL, tokenizer, source=source, num_tokens=num_tokens)
+        kept = None if self._folder is None else self._folder / GENERAL
+        found = kept and GeneralText.from_cache(kept, tokenizer, source=source, num_tokens=num_tokens)
         return found or GeneralText(tokenizer, source=source, num_tokens=num_tokens)
 
     def cache_key(self) -> dict[str, Any]:
@@ -296,40 +302,23 @@ class LanguageTask(Task):
 
     def _settings(self) -> dict[str, Any]:
         """What decides examples and token ids beside the data and the tokenizer."""
-        return {
-            "task": self.name,
-            "version": self.version,
-            "options": self.options.model_dump(mode="json", exclude={*self.options.places, *OF_RETENTION}),
-        }
+        return {"task": self.name, "version": self.version, "options": self.options.decisive()}
 
     def _digest(self, split: Split) -> Digests:
         if split not in self._digests:
             self._digests[split] = digests_of(self._examples[split], self._encoded[split])
         return self._digests[split]
 
-    def _prepare(self, split: Split, examples: list[TextExample]) -> None:
-        """Tokenise a split; refuse or drop prompts that are too long, and say what was cut off."""
-        if not examples:
-            raise DataError(f"task {self.name}: the {split} split is empty")
-        encoded = self._encode(examples)
-        fits = encoded.prompt_lengths < self._room(split)
-        if not fits.all():
-            problem = no_room_problem(split, examples, encoded, self._room(split))
-            if self.options.long_prompts == "refuse":
-                raise DataError(
-                    f"task {self.name}: {problem}; raise task.max_length (and max_generation_length), "
-                    "or set long_prompts: drop"
-                )
-            self._notes.append(f"dropped: {problem}")
-            self._prepare(split, [example for example, fit in zip(examples, fits) if fit])
-            return
-        check_positions(self.name, split, encoded, self.context.processor)
-        if encoded.num_cut and split == "train" and self.options.long_rows == "drop":
-            self._notes += cut_notes(split, encoded, self.options.max_length, "were left out")
-            self._prepare(split, [e for e, fits in zip(examples, encoded.full_lengths == encoded.lengths) if fits])
-            return
-        self._notes += cut_notes(split, encoded, self.options.max_length)
-        self._examples[split], self._encoded[split] = examples, encoded
+    def _prepare(self, split: Split, examples: Sequence[TextExample]) -> None:
+        """Tokenise a split; refuse, drop, part or cut off what is too long, and say so."""
+        room = self._room(split)
+        try:
+            fitted = fit(examples, self._encode, split=split, room=room, options=self.options)
+            check_positions(split, fitted[1], self.context.processor)
+        except DataError as error:
+            raise DataError(f"task {self.name}: {error}") from None
+        self._examples[split], self._encoded[split], notes = fitted
+        self._notes += notes
 
     def _room(self, split: Split) -> int:
         """Tokens a prompt must stay below so that one is left for the answer."""
@@ -352,26 +341,35 @@ class LanguageTask(Task):
             return turns
         return (Turn("system", self.options.system), *turns)
 
-    def _encode(self, examples: Sequence[TextExample]) -> Encoded:
+    def _encode(self, examples: Sequence[TextExample], max_length: int | None) -> Encoded:
         if self._template is not None:
             return encode_chats(
                 self._template,
                 {example.example_id: self._turns(example) for example in examples},
                 train_on=self.options.train_on,
-                max_length=self.options.max_length,
+                max_length=max_length,
             )
         return encode(
             self.context.processor,
             [example.prompt for example in examples],
             [example.target for example in examples],
             separator=self.options.separator,
-            max_length=self.options.max_length,
+            max_length=max_length,
         )
 
     def _batch(self, split: Split, indices: Sequence[int]) -> Batch:
         # Padded with EOS: the one token that is there for certain and surely has an embedding.
         pad_id = self.context.processor.eos_token_id
         return collate(self._encoded[split], indices, pad_id=pad_id, train_on=self.options.train_on)
+
+    @cached_property
+    def _rows(self) -> TrainingRows:
+        return TrainingRows(
+            self._encoded["train"],
+            room=self.options.max_length if self.options.packing else None,
+            pad_id=self.context.processor.eos_token_id,
+            train_on=self.options.train_on,
+        )
 
     def _eval_order(self, split: Split) -> list[list[int]]:
         order, size = np.argsort(-self._encoded[split].lengths, kind="stable").tolist(), self.context.batch_size
@@ -388,11 +386,11 @@ class LanguageTask(Task):
     def _held_out_losses(self, model: nn.Module, split: Split) -> list[ExampleScore]:
         """Mean loss per label of each example, by a forward pass."""
         device = next(model.parameters()).device
-        examples = self._examples[split]
-        losses = [0.0] * len(examples)
+        found: dict[int, float] = {}
         with evaluating(model):
             for indices in self._eval_order(split):
-                batch = to_device(self._batch(split, indices), device)
-                for index, mean in zip(indices, mean_losses(model, batch).tolist()):
-                    losses[index] = mean
-        return [ExampleScore(example_id=e.example_id, score=loss, group=e.group) for e, loss in zip(examples, losses)]
+                found |= zip(indices, mean_losses(model, to_device(self._batch(split, indices), device)).tolist())
+        return [
+            ExampleScore(example_id=example.example_id, score=found[index], group=example.group)
+            for index, example in enumerate(self._examples[split])
+        ]

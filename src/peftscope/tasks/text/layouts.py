@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, overload
 
 from peftscope.errors import DataError
@@ -16,31 +17,19 @@ from peftscope.tasks.text.rows import Table
 from peftscope.tasks.text.template import fill_template, template_fields
 from peftscope.tasks.text.turns import Turn, holds_turns, plain_text, turns_of
 
-__all__ = ["Layout", "Text", "Texts", "is_conversation", "recognise", "turns_layout", "written_layout"]
+__all__ = ["Layout", "Text", "Texts", "is_conversation", "recognise", "turns_layout", "with_system", "written_layout"]
 
 SAMPLE = 200
 """Rows that a convention is told from."""
 TURN_COLUMNS = ("messages", "conversations", "conversation", "chat", "dialogue", "dialog", "turns")
-PAIRS = (
-    ("prompt", "completion"),
-    ("prompt", "response"),
-    ("prompt", "output"),
-    ("prompt", "answer"),
-    ("prompt", "target"),
-    ("question", "answer"),
-    ("query", "response"),
-    ("query", "answer"),
-    ("problem", "solution"),
-    ("input", "output"),
-    ("input", "target"),
-    ("source", "target"),
-    ("document", "summary"),
-    ("article", "highlights"),
-)
+ASKING = ("prompt", "question", "query", "problem", "input")
+ANSWERING = ("completion", "response", "output", "answer", "target", "solution", "reply")
+PAIRS = (*product(ASKING, ANSWERING), ("source", "target"), ("document", "summary"), ("article", "highlights"))
 """Columns of question and answer, in the order they are looked for."""
 INPUTS = ("text", "sentence", "content", "message", "body", "review", "comment", "description", "title", "utterance")
 LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "topic", "team", "target", "tag", "type")
 """Columns of a text and of what it is sorted into."""
+SYSTEM = ("system", "system_prompt")
 NUMBERS = ("id", "idx", "index", "uid", "no", "nr", "row", "")
 """Columns that only tell rows apart."""
 ALPACA_ANSWERS = ("output", "response", "answer", "completion")
@@ -79,6 +68,8 @@ class Layout:
     """Column of the answer, likewise."""
     turns: str | None = None
     """Column of the conversation."""
+    system: str | None = None
+    """Column of a system prompt."""
     is_plain_text: bool = False
     """Whether there is no prompt: the text itself is learned."""
 
@@ -138,6 +129,22 @@ def turns_layout(*columns: str, name: str | None = None) -> Layout:
     return Layout(name=told, columns=columns, text=text, turns=columns[0] if len(columns) == 1 else None)
 
 
+def with_system(layout: Layout, column: str) -> Layout:
+    """A layout with the system prompt of another column; rows that have one of their own keep that."""
+
+    def text(table: Table, index: int) -> Text:
+        row, said = layout.text(table, index), table.cell(index, column)
+        if row.target is None:
+            return row
+        turns = row.turns or (Turn("user", row.prompt), Turn("assistant", row.target))
+        if said is not None and turns[0].role != "system":
+            turns = (Turn("system", said), *turns)
+        return replace(row, prompt=plain_text(turns[:-1]), turns=turns)
+
+    name, columns = f"{layout.name}, system prompt {column!r}", (*layout.columns, column)
+    return replace(layout, name=name, columns=columns, text=text, system=column)
+
+
 def recognise(table: Table) -> Layout:
     """The layout that a table's columns tell.
 
@@ -148,7 +155,8 @@ def recognise(table: Table) -> Layout:
     for recognised in (_of_turns, _of_preferences, _of_alpaca, _of_pairs, _of_labels, _of_plain_text, _of_two):
         layout = recognised(table, columns)
         if layout is not None:
-            return layout
+            system = next((name for name in columns if name.lower() in SYSTEM and name not in layout.columns), None)
+            return layout if system is None or layout.is_plain_text else with_system(layout, system)
     raise DataError(
         f"{table.source}: which column is the prompt and which the answer? It has {', '.join(columns)}; give 'prompt', "
         "a template such as 'Question: {question}\\nAnswer:', and 'target', or 'turns' for a column of conversations"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peftscope.schema.metric import MetricSpec
 
-__all__ = ["ALSO", "METRICS", "also_name"]
+__all__ = ["ALONE", "ALSO", "METRICS", "also_name"]
 
 METRICS = (
     "exact_match",
@@ -18,9 +18,12 @@ METRICS = (
     "rouge_l",
     "chrf",
     "bleu",
+    "code",
     "loss",
 )
 """Metrics of answers, by name."""
+ALONE = ("loss", "code")
+"""Metrics that go with no other: nothing is answered, or the answer is not compared with a target."""
 
 
 def also_name(metric: str) -> str:
@@ -42,6 +45,6 @@ ALSO = tuple(
         on_request=True,
     )
     for metric in METRICS
-    if metric != "loss"
+    if metric not in ALONE
 )
 """Metrics a task can take beside its own."""

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from peftscope.errors import unknown_name
 from peftscope.schema.base import Frozen
 from peftscope.tasks.options import TaskOptions
-from peftscope.tasks.text.metric_names import METRICS
+from peftscope.tasks.text.metric_names import ALONE, METRICS
 from peftscope.tasks.text.template import template_fields
 from peftscope.tasks.text.turns import TrainOn
 
@@ -42,7 +42,7 @@ def _known_metric(name: str) -> str:
 
 
 def _known_also(names: tuple[str, ...]) -> tuple[str, ...]:
-    allowed = [name for name in METRICS if name != "loss"]
+    allowed = [name for name in METRICS if name not in ALONE]
     problems = [unknown_name("metric", name, allowed) for name in names if name not in allowed]
     if problems:
         raise ValueError("; ".join(problems))
@@ -56,11 +56,18 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 class LanguageOptions(TaskOptions):
     """What all language tasks share."""
 
+    of_retention: ClassVar[frozenset[str]] = frozenset({"general_tokens", "general_text"})
+    """Options that decide nothing but what forgetting and drift are measured on, which has a fingerprint of its own."""
+
     max_length: int = Field(default=768, gt=1)
     """Longest training sequence in tokens; ``long_rows`` says what becomes of longer ones."""
-    long_rows: Literal["cut", "drop"] = "cut"
-    """What becomes of sequences that are longer than ``max_length``: cut off, without an end-of-sequence label, or
-    left out of training. Rows whose losses are scored are cut off either way."""
+    long_rows: Literal["cut", "drop", "split"] = "cut"
+    """What becomes of sequences that are longer than ``max_length``: cut off, without an end-of-sequence label; left
+    out of training (``drop``); or parted into several (``split``), of which those after the first are learned without
+    their prompt. Rows whose losses are scored are cut off either way."""
+    packing: bool = False
+    """Whether rows of a batch hold several sequences, end to end, up to ``max_length`` tokens, none of which sees
+    another; ``train.batch_size`` counts such rows. Methods and models that cannot keep them apart are refused."""
     train_on: TrainOn = "assistant"
     """Tokens that are learned: the ``assistant``'s, which is the answer of a prompt and every answer of a
     conversation; the ``last`` answer alone; or ``all``, prompts and questions too."""
@@ -93,6 +100,10 @@ class LanguageOptions(TaskOptions):
     long_prompts: Literal["refuse", "drop"] = "refuse"
     """A prompt that leaves no room for an answer within the length limits: refuse the data, or drop the row
     and say so. Unless given, the math task drops with source hub, whose rows are not the user's."""
+
+    def decisive(self) -> dict[str, Any]:
+        """Those that differ from the defaults, without places and what only retention needs."""
+        return self.model_dump(mode="json", exclude={*self.places, *self.of_retention}, exclude_defaults=True)
 
     @property
     def longest(self) -> int | None:
@@ -234,6 +245,8 @@ class OwnDataOptions(LanguageOptions):
     turns: str | None = None
     """Column of conversations: lists of ``role`` and ``content``, or of ``from`` and ``value``. Their last answer is
     scored; what is learned, ``train_on`` says."""
+    system_column: str | None = None
+    """Column with the system prompt of each row; rows with one are conversations and written as such."""
     score_turns: Literal["last", "every"] = "last"
     """Whether the last answer of a held-out conversation is scored, or every one, given what was said before it."""
     empty_targets: Literal["refuse", "drop"] = "refuse"
@@ -247,12 +260,19 @@ class OwnDataOptions(LanguageOptions):
     """How an answer is scored: ``exact_match``, ``normalized_match`` (signs and articles left out), ``contains``,
     ``numeric``, ``regex``, ``macro_f1`` (targets are classes, each counting as much however rare it is), ``token_f1``
     (words in common), ``json`` (share of the target's fields that are right), ``rouge_l``, ``chrf`` and ``bleu`` (with
-    the extras ``rouge`` and ``translation``); ``loss`` generates nothing and takes the held-out loss per token;
-    ``module:function`` is a function of your own that takes output and target and gives a number, more being better."""
+    the extras ``rouge`` and ``translation``); ``code`` runs ``program``; ``loss`` generates nothing and takes
+    the held-out loss per token; ``module:function`` is a function of your own that takes output and target and gives a
+    number, more being better."""
     also: Annotated[tuple[str, ...], AfterValidator(_known_also)] = ()
     """Further metrics of the test split's answers, recorded beside ``metric``, which alone decides."""
     pattern: str | None = None
     """metric regex: what it captures in the answer has to be what it captures in the target."""
+    program: str | None = None
+    """metric code: template of what is run, in which ``{answer}`` is the model's answer, or the code that is fenced in
+    it: ``'{answer}\\n{tests}'``. An answer is right if that runs to its end without an error, within ten seconds."""
+    run_code: bool = False
+    """metric code: allow it. What the model writes is run on this machine, in a process with limits of time, memory,
+    files and network; a container is safer."""
     ignore_case: bool = True
     """Whether upper and lower case are the same."""
 
@@ -288,8 +308,14 @@ class OwnDataOptions(LanguageOptions):
             )
         if ("regex" in (self.metric, *self.also)) != (self.pattern is not None):
             raise ValueError("metric 'regex' needs 'pattern', and 'pattern' is only used with it")
-        if self.also and self.metric == "loss":
-            raise ValueError("also: with metric 'loss' nothing is answered that could be scored")
+        if self.also and self.metric in ALONE:
+            raise ValueError(f"also: metric {self.metric!r} goes with no other")
+        if (self.metric == "code") != (self.program is not None):
+            raise ValueError("metric 'code' needs 'program', and 'program' is only used with it")
+        if self.program is not None and "answer" not in template_fields(self.program):
+            raise ValueError(f"program: the answer stands nowhere in it; put {{answer}} there; given {self.program!r}")
+        if self.metric == "code" and not self.run_code:
+            raise ValueError("metric 'code' runs what the model writes on this machine; allow it with run_code: true")
         if self.pattern is not None:
             try:
                 re.compile(self.pattern)

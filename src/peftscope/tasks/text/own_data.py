@@ -104,6 +104,12 @@ class OwnDataTask(LanguageTask):
         means = {also_name(name): sum(scores) / len(scores) for name, scores in also.items()}
         return {**super().answer_facts(split, outcomes), **means}
 
+    def _ended(self, text: str) -> str:
+        """An answer up to the first stop; of code with the white space it begins with, which counts there."""
+        ended = super()._ended(text)
+        indent = text[: len(text) - len(text.lstrip())] if self._metric_name == "code" else ""
+        return indent + ended
+
     def _scores_by(self, metric: str, split: Split, texts: Sequence[str]) -> Sequence[float]:
         """Scores of answers by one metric, cut at the stops."""
         answers = [self._ended(text) for text in texts]

@@ -7,12 +7,23 @@ from dataclasses import replace
 
 from peftscope.errors import DataError
 from peftscope.tasks.text.answers import extract_number
+from peftscope.tasks.text.code_runs import ANSWER
 from peftscope.tasks.text.examples import TextExample
 from peftscope.tasks.text.findings import look_at
-from peftscope.tasks.text.layouts import Layout, Text, Texts, is_conversation, recognise, turns_layout, written_layout
+from peftscope.tasks.text.layouts import (
+    Layout,
+    Text,
+    Texts,
+    is_conversation,
+    recognise,
+    turns_layout,
+    with_system,
+    written_layout,
+)
 from peftscope.tasks.text.options import OwnDataOptions
+from peftscope.tasks.text.paths import value_at
 from peftscope.tasks.text.rows import Table, listed_rows, read_file, read_hub
-from peftscope.tasks.text.template import template_fields
+from peftscope.tasks.text.template import fill_template, template_fields
 from peftscope.tasks.text.turns import plain_text
 
 __all__ = ["each_answer", "layout_of", "read_examples"]
@@ -55,10 +66,15 @@ def layout_of(table: Table, options: OwnDataOptions) -> Layout:
     Raises:
         DataError: Neither does.
     """
+    layout = _told_layout(table, options) or recognise(table)
+    return layout if options.system_column is None else with_system(layout, options.system_column)
+
+
+def _told_layout(table: Table, options: OwnDataOptions) -> Layout | None:
     if options.turns is not None:
         return turns_layout(options.turns)
     if options.prompt is None or options.target is None:
-        return recognise(table)
+        return None
     fields = template_fields(options.prompt)
     if is_conversation(table, options.target) and set(fields) <= {options.target}:
         return turns_layout(options.target)
@@ -116,7 +132,22 @@ def _example(table: Table, index: int, row: Text, target: str, options: OwnDataO
         example_id=f"{table.label}:{index}",
         prompt=row.prompt,
         target=target,
-        solution=target,
+        solution=target if options.program is None else _program(table, index, options.program),
         group=None if options.group is None else table.text(index, options.group),
         turns=row.turns,
     )
+
+
+def _program(table: Table, index: int, template: str) -> str:
+    """What is run to score an answer, with the place of the answer left open."""
+    columns = [name for name in template_fields(template) if name != "answer"]
+    table.require(columns)
+    return fill_template(template, {name: _lines(table, index, name) for name in columns} | {"answer": ANSWER})
+
+
+def _lines(table: Table, index: int, column: str) -> str:
+    """A cell as code; a list of statements a line each."""
+    value = value_at(table.rows[index], column)
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        return "\n".join(value)
+    return table.text(index, column)

@@ -119,7 +119,7 @@ def join(prompt: str, target: str, separator: str) -> str:
 
 
 def encode(
-    tokenizer: Any, prompts: Sequence[str], targets: Sequence[str], *, separator: str, max_length: int
+    tokenizer: Any, prompts: Sequence[str], targets: Sequence[str], *, separator: str, max_length: int | None
 ) -> Encoded:
     """Token ids of prompt, target and EOS.
 
@@ -128,7 +128,7 @@ def encode(
         prompts: N prompts.
         targets: N answers.
         separator: What stands between them.
-        max_length: Longer sequences are cut off.
+        max_length: Longer sequences are cut off; None cuts nothing.
 
     Raises:
         DataError: The tokenizer has no EOS token.
