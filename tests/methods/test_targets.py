@@ -91,7 +91,7 @@ def test_configured_targets_are_used_and_the_adapted_modules_reported(
 
 
 def test_targets_that_match_nothing_are_refused(make_base: Make, context: Make) -> None:
-    with pytest.raises(MethodRefused, match="not found in the base model"):
+    with pytest.raises(MethodRefused, match="unknown module of this model"):
         build(make_base(), MethodSpec(name="lora", targets=("nope",)), context())
 
 

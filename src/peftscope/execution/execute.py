@@ -19,7 +19,7 @@ from peftscope.measures.peak_meter import anonymous_bytes
 from peftscope.measures.registry import metric_specs
 from peftscope.measures.score import mean_score, score_split
 from peftscope.measures.storage import LiveStorage, tensors_of
-from peftscope.methods.build import BuildContext, Built, build
+from peftscope.methods.build import BuildContext, Built, build, refusing
 from peftscope.methods.optimizers import settings_of
 from peftscope.models.kinds.base import LoadedModel, ModelKind
 from peftscope.schema.base import content_hash
@@ -144,8 +144,11 @@ class _Run:
         built = self.built = self._build(kind, loaded, task)
         predictor = kind.predictor(loaded, self._scored)
         measurements = Measurements(self.measured)
-        if built.card.trains:
-            self._train(built, task, predictor, measurements)
+        with refusing(built.card, lambda: self.fit.steps_done == 0):
+            if built.card.reaches_past_layers:
+                kind.rehearse(built.model, predictor)
+            if built.card.trains:
+                self._train(built, task, predictor, measurements)
         if self.is_paused:
             return
         trained = Trained(
@@ -197,6 +200,8 @@ class _Run:
             else MethodFacts(
                 tuner_class=built.tuner_class,
                 adapted_modules=built.adapted_modules,
+                adapted_share=built.adapted_share,
+                left_out={left.what: left.share for left in built.left_out},
                 peft_config=built.peft_config,
                 learning_rate_source=_rate_source(self.spec, built),
             ),

@@ -5,6 +5,8 @@ the memory-efficient kernel where there is a mask, as in a padded batch, and the
 CPU the flash kernel takes both.
 
 Block diagonals: ``meta`` would pad and join block by block, where a kernel fills one matrix.
+
+Products of groups of rows, each with a matrix of its own (experts): ``meta`` takes bfloat16 alone and counts no work.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class MetaKernels:
         for owner, name, stand_in in (
             (F, "scaled_dot_product_attention", self._attention),
             (torch, "block_diag", _block_diagonal),
+            (F, "grouped_mm", self._grouped),
         ):
             on_meta = _only_on_meta(getattr(owner, name), stand_in)
             self._stack.enter_context(mock.patch.object(owner, name, on_meta))
@@ -65,6 +68,11 @@ class MetaKernels:
         """Shapes: query (B, H, Q, D), key and value (B, G, K, D) with G heads or a divisor of H."""
         bias = None if attn_mask is None else self._bias(attn_mask, query)
         out: Tensor = _Fused.apply(query, key, value, bias, self)  # type: ignore[no-untyped-call]
+        return out
+
+    def _grouped(self, rows: Tensor, weights: Tensor, *, offs: Tensor, **_: Any) -> Tensor:
+        """Shapes: rows (S, I), weights (E, I, O) of E experts, offs (E); gives (S, O)."""
+        out: Tensor = _GroupedProduct.apply(rows, weights, self)  # type: ignore[no-untyped-call]
         return out
 
     def _bias(self, mask: Tensor, query: Tensor) -> Tensor:
@@ -100,6 +108,24 @@ class _Fused(torch.autograd.Function):
             torch.empty(query.shape, dtype=torch.float32, device=query.device)
         del delta
         return (*grads, None, None)
+
+
+class _GroupedProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weights: Tensor, mode: MetaKernels) -> Tensor:
+        ctx.save_for_backward(rows, weights)
+        ctx.mode = mode
+        ctx.flops = 2 * rows.shape[0] * weights.shape[1] * weights.shape[2]
+        mode.add_flops(ctx.flops)
+        return rows.new_empty(rows.shape[0], weights.shape[2])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weights = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:2]
+        ctx.mode.add_flops(ctx.flops * sum(wanted))
+        grads = [torch.empty_like(each) if is_wanted else None for each, is_wanted in zip((rows, weights), wanted)]
+        return (*grads, None)
 
 
 class _BlockDiagonal(torch.autograd.Function):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +18,14 @@ from peftscope.methods import catalog
 from peftscope.methods.card import Card
 from peftscope.methods.configure import configure, plain_config
 from peftscope.methods.context import ADAPTER, BuildContext, device_of, quantization_of
+from peftscope.methods.coverage import LeftOut, coverage, module_sizes, share_of
 from peftscope.methods.hooks import PENALTIES, STEP_HOOKS, without_own_loss_terms
 from peftscope.methods.initialisation import attach
 from peftscope.methods.optimizers import OptimizerSettings, freeze_for, make_optimizer
 from peftscope.methods.targets import adapted_modules
 from peftscope.schema.study import MethodSpec
 
-__all__ = ["BuildContext", "Built", "build", "starts_from_data"]
+__all__ = ["BuildContext", "Built", "build", "refusing", "starts_from_data"]
 
 # What peft raises when a method does not fit a base; anything else is a defect and must show as one.
 _REFUSALS = (
@@ -50,6 +52,10 @@ class Built:
     """Full names of the base's modules that are adapted; empty for prompt learning and for the base."""
     peft_config: dict[str, Any] | None
     """The config as ``peft`` holds it, JSON-able."""
+    adapted_share: float
+    """Share of the base's weights that lie in these; of fused experts all that their module holds."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Where the targets follow the policy: what that leaves out of this base."""
     num_trainable_params: int
     num_total_params: int
     quantization: str | None = None
@@ -125,7 +131,11 @@ def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
         )
     if card.peft_type is None:
         return _without_peft(base, card, quantization)
+    follows_policy = method.peft_config is None and method.targets is None and card.follows_policy
+    left_out = coverage(base).left_out if follows_policy else ()
+    sizes, names = module_sizes(base), frozenset(name for name, _ in base.named_modules())
     model = _attach(base, method, card, context)
+    adapted = adapted_modules(model)
     _assert_own(model, card, exact=method.peft_config is None)
     freeze_for(card.optimizer, model)
     _freeze_bookkeeping(model)
@@ -137,8 +147,10 @@ def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
         model=model,
         card=card,
         tuner_class=_class_name(_tuner(model)),
-        adapted_modules=adapted_modules(model),
+        adapted_modules=adapted,
         peft_config=plain_config(model.peft_config[ADAPTER]),
+        adapted_share=share_of([name if name in names else name.rpartition(".")[0] for name in adapted], sizes),
+        left_out=left_out,
         num_trainable_params=int(trainable),
         num_total_params=int(total),
         quantization=quantization,
@@ -172,6 +184,30 @@ def _attach(base: nn.Module, method: MethodSpec, card: Card, context: BuildConte
         if not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning | FutureWarning):
             context.warn(f"{card.name}: {warning.message}")
     return model
+
+
+@contextmanager
+def refusing(card: Card, applies: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """What libraries raise inside becomes a refusal of a method: it does not fit this model.
+
+    Args:
+        card: The method's; what the base itself raises, without one, stays as it is.
+        applies: Whether it still can be the method's; asked when something was raised.
+
+    Raises:
+        MethodRefused: In place of what was raised.
+    """
+    try:
+        yield
+    except PeftscopeError:
+        raise
+    except _REFUSALS as error:
+        if card.peft_type is None or not applies() or is_out_of_memory(error) or _is_ours(error):
+            raise
+        other = "name other targets, or leave" if card.follows_policy else "leave"
+        raise MethodRefused(
+            f"{card.name} does not run on this model: {type(error).__name__}: {error}; {other} it out of the methods"
+        ) from error
 
 
 def _forget_graph(model: nn.Module) -> None:
@@ -219,6 +255,7 @@ def _without_peft(base: nn.Module, card: Card, quantization: str | None) -> Buil
         tuner_class=card.name,
         adapted_modules=tuple(owners) if trains else (),
         peft_config=None,
+        adapted_share=1.0 if trains else 0.0,
         num_trainable_params=sum(counts) if trains else 0,
         num_total_params=sum(counts),
         quantization=quantization,

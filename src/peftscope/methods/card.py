@@ -136,6 +136,16 @@ class Card:
         return self.step_hook is None and self.penalty is None
 
     @property
+    def follows_policy(self) -> bool:
+        """Whether it adapts what the one policy for targets names."""
+        return self.targets in ("linear", "feedforward-aware")
+
+    @property
+    def reaches_past_layers(self) -> bool:
+        """Whether it changes more than the weights of layers: inputs, caches or attention, which some models lack."""
+        return self.virtual_tokens or self.targets in ("own", "attention")
+
+    @property
     def trains(self) -> bool:
         """Whether there is anything to train."""
         return self.rate is not None and self.refused is None

@@ -19,7 +19,7 @@ from peftscope.methods.context import BuildContext
 from peftscope.methods.hooks import adalora_schedule
 from peftscope.schema.study import MethodSpec
 
-__all__ = ["INIT_KNOBS", "configure", "plain_config"]
+__all__ = ["INIT_KNOBS", "configure", "plain_config", "target_problems"]
 
 INIT_KNOBS = frozenset({"init_kv_cache_prefix"})
 """Knobs of an initialisation, which no ``peft`` config has a field for."""
@@ -37,6 +37,8 @@ def configure(base: nn.Module, method: MethodSpec, card: Card, context: BuildCon
         MethodRefused: The base has nothing to adapt, or lacks what the method needs.
         ValueError: ``peft`` refuses the values (and other errors of ``peft``'s).
     """
+    if problems := target_problems(base, method):
+        raise MethodRefused("; ".join(problems))
     if method.peft_config is not None:
         from peftscope.methods.adapter_config import config_from_published
 
@@ -67,6 +69,14 @@ def configure(base: nn.Module, method: MethodSpec, card: Card, context: BuildCon
     values.update(_target_fields(base, method, card, known))
     values.update(_layout_fields(base, method, card, values, context))
     return config_class(**deepcopy(values))
+
+
+def target_problems(base: nn.Module, method: MethodSpec) -> list[str]:
+    """What is wrong with the targets that a study or a published config names: those that nothing in the base bears."""
+    if method.peft_config is None:
+        return [] if method.targets is None else find.unmatched(base, method.targets)
+    modules, parameters = (method.peft_config.get(name) or () for name in ("target_modules", "target_parameters"))
+    return [*find.unmatched(base, modules), *find.unmatched(base, parameters)]
 
 
 def _stretch_schedule(config: Any, context: BuildContext) -> None:
@@ -128,21 +138,28 @@ def _seeds(known: set[str], method: MethodSpec, context: BuildContext) -> dict[s
 
 
 def _target_fields(base: nn.Module, method: MethodSpec, card: Card, known: set[str]) -> dict[str, Any]:
-    """Fields that say which modules are adapted."""
+    """Fields that say which weights are adapted."""
     if method.targets is not None:
         if "target_modules" not in known:
             raise SpecError(f"method {method.title}", [f"{card.name!r} has no target modules to set"])
-        chosen: Any = method.targets if isinstance(method.targets, str) else list(method.targets)
+        chosen = find.resolved(base, method.targets)
     elif card.targets in ("own", "none", "attention") or "target_modules" not in known:
         return {}
     else:
-        chosen = _by_policy(base, card)
-    values: dict[str, Any] = {"target_modules": chosen}
-    listed = _listed(base, chosen)
+        chosen = find.Resolved(modules=_by_policy(base, card))
+    values: dict[str, Any] = {"target_modules": chosen.modules}
+    if chosen.parameters and "target_parameters" not in known:
+        raise MethodRefused(
+            f"{card.name} cannot adapt experts whose weights are fused into one tensor; lora and most of its variants "
+            "can. Take 'experts' and their names out of its targets"
+        )
+    if chosen.parameters:
+        values["target_parameters"] = chosen.parameters
+    listed = _listed(base, chosen.modules)
     if "feedforward_modules" in known:
         everything, feedforward = find.feedforward_targets(base, listed)
         values["feedforward_modules"] = feedforward
-        if not isinstance(chosen, str):
+        if not isinstance(chosen.modules, str):
             values["target_modules"] = everything
     transposed = [m for name in listed for m in _modules(base, name) if isinstance(m, Conv1D)]
     if "fan_in_fan_out" in known and transposed and "fan_in_fan_out" not in method.knobs:
@@ -159,14 +176,8 @@ def _by_policy(base: nn.Module, card: Card) -> list[str]:
 
 
 def _listed(base: nn.Module, chosen: str | list[str]) -> list[str]:
-    """Names behind a choice of targets; a string is a pattern over full names, or peft's own shorthand."""
-    if isinstance(chosen, list):
-        return chosen
-    if chosen == "all-linear":
-        return find.linear_targets(base)
-    import re
-
-    return [name for name, _ in base.named_modules() if re.fullmatch(chosen, name)]
+    """Names behind a choice of modules; a string is a pattern over full names."""
+    return chosen if isinstance(chosen, list) else find.matching_modules(base, chosen)
 
 
 def _modules(base: nn.Module, target: str) -> Iterable[nn.Module]:

@@ -1,29 +1,37 @@
 """Which modules a method adapts: one policy for all, and what a built model really adapted.
 
-The policy is all linear layers of the transformer blocks, the head excluded. It is written out as an explicit
-list of names, so that two methods with the same policy adapt the same modules whatever ``peft``'s own
-defaults for the architecture are.
+The policy (``methods.coverage``) is written out as an explicit list of names, so that two methods with the same policy
+adapt the same modules whatever ``peft``'s own defaults for the architecture are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
-from peftscope.errors import MethodRefused
+from peftscope.errors import MethodRefused, unknown_name
+from peftscope.methods.coverage import coverage, fused_experts, reinterpreted
 
 __all__ = [
+    "Resolved",
     "adapted_modules",
     "embedding_targets",
     "feedforward_targets",
     "linear_targets",
     "matched_modules",
+    "matching_modules",
     "norm_targets",
     "residual_writers",
+    "resolved",
+    "unmatched",
 ]
+
+POLICY, EXPERTS = "all-linear", "experts"
+"""Words among targets: the policy, and the experts that it leaves out."""
 
 # Linear layers that write to the residual stream, by the names the architectures give them. A block-diagonal
 # adapter must know which way a layer is sharded when served, and no shape tells.
@@ -40,32 +48,84 @@ _RESIDUAL_WRITERS = (
 )
 
 
-def is_linear(module: nn.Module) -> bool:
-    """Whether a module is a linear layer: plain, quantized, or the transposed one of GPT-2."""
-    if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
-        return False  # nn.MultiheadAttention calls its weight directly, an adapter on it would do nothing
-    if isinstance(module, nn.Linear | Conv1D):
-        return True
-    # GPTQ, AWQ, HQQ, … bring layers of their own that share nothing but these attributes.
-    name = type(module).__name__
-    return "Linear" in name and hasattr(module, "in_features") and hasattr(module, "out_features")
-
-
 def linear_targets(base: nn.Module) -> list[str]:
-    """The policy: names of the linear layers inside the blocks, head excluded, as short as is unambiguous.
-
-    A model without blocks (no ``nn.ModuleList`` that holds linear layers) gives all its linear layers but the
-    head.
+    """The policy: names of the linear layers it adapts, as short as is unambiguous.
 
     Raises:
-        MethodRefused: The model has no linear layer.
+        MethodRefused: The model has none.
     """
-    head = getattr(base, "get_output_embeddings", None)
-    output = head() if callable(head) else None
-    stacks = tuple(f"{name}." for name, module in base.named_modules() if isinstance(module, nn.ModuleList))
-    linear = [name for name, module in base.named_modules() if is_linear(module) and module is not output]
-    inside = [name for name in linear if name.startswith(stacks)] if stacks else []
-    return _shortened(base, inside or linear, "linear layer")
+    return _shortened(base, list(coverage(base).modules), "linear layer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolved:
+    """What a choice of targets stands for on a base."""
+
+    modules: list[str] | str
+    """Names, or tails of names; a string is a pattern over full names."""
+    parameters: list[str] = field(default_factory=list)
+    """Tails of the names of fused expert weights."""
+
+
+def resolved(base: nn.Module, targets: Sequence[str] | str) -> Resolved:
+    """What targets stand for: names of modules or of fused expert weights, ``all-linear`` (the policy), ``experts``, or
+    one string that is a pattern over full names.
+
+    Raises:
+        MethodRefused: They ask for layers or experts that the model has not.
+    """
+    if isinstance(targets, str) and targets not in (POLICY, EXPERTS):
+        return Resolved(modules=targets)
+    modules: list[str] = []
+    parameters: list[str] = []
+    fused = fused_experts(base)
+    for target in [targets] if isinstance(targets, str) else targets:
+        if target == POLICY:
+            modules += linear_targets(base)
+        elif target == EXPERTS:
+            parameters += _expert_tails(fused)
+        elif any(_bears(name, target) for name in fused):
+            parameters.append(target)
+        else:
+            modules.append(target)
+    return Resolved(modules=list(dict.fromkeys(modules)), parameters=list(dict.fromkeys(parameters)))
+
+
+def unmatched(base: nn.Module, targets: Sequence[str] | str) -> list[str]:
+    """What to say of targets that nothing in a base bears, with the nearest name."""
+    names = [name for name, _ in base.named_modules()]
+    if isinstance(targets, str):
+        if targets.lower() in (POLICY, EXPERTS) or matching_modules(base, targets):
+            return []
+        return [f"targets: the pattern {targets!r} is the full name of no module of this model"]
+    bearing = [*names, *fused_experts(base)]
+    known = {*reinterpreted(base), POLICY, EXPERTS}
+    tails = {_tail(name) for name in bearing if name and not name.rpartition(".")[2].isdigit()}
+    return [
+        f"targets: {unknown_name('module of this model', target, tails)}"
+        for target in targets
+        if target.rpartition(".")[2] not in known and not any(_bears(name, target) for name in bearing)
+    ]
+
+
+def matching_modules(base: nn.Module, pattern: str) -> list[str]:
+    """Full names that a pattern is meant for; none where it is no regular expression."""
+    try:
+        return [name for name, _ in base.named_modules() if re.fullmatch(pattern, name)]
+    except re.error:
+        return []
+
+
+def _bears(name: str, target: str) -> bool:
+    return name == target or name.endswith(f".{target}")
+
+
+def _expert_tails(fused: Iterable[str]) -> list[str]:
+    """What comes after the number of the block in the names of fused weights."""
+    tails = list(dict.fromkeys(re.sub(r"^.*\.\d+\.", "", name) for name in fused))
+    if not tails:
+        raise MethodRefused("the model has no experts with fused weights; take 'experts' out of the targets")
+    return tails
 
 
 def norm_targets(base: nn.Module) -> list[str]:
@@ -133,6 +193,7 @@ def adapted_modules(model: nn.Module) -> tuple[str, ...]:
     Prompt learning touches no module of the base and gives an empty tuple.
     """
     from peft.tuners.adaption_prompt.layer import AdaptedAttention, AdaptedAttentionGPT
+    from peft.tuners.lora.layer import ParamWrapper
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
 
@@ -140,11 +201,15 @@ def adapted_modules(model: nn.Module) -> tuple[str, ...]:
     inner = getattr(model, "get_base_model", None)
     root = inner() if callable(inner) else model
     found: list[str] = []
+    outermost = ""
     for name, module in root.named_modules():
-        # A tuner layer may hold another; the base knows the outer one only.
-        inside_found = any(name.startswith(f"{outer}.") for outer in found[-1:])
-        if isinstance(module, kinds) and not inside_found:
-            found.append(name)
+        # A tuner layer may hold another; the base knows the outer one only, but each weight it wraps.
+        inside_found = bool(outermost) and name.startswith(f"{outermost}.")
+        if not isinstance(module, kinds) or (inside_found and not isinstance(module, ParamWrapper)):
+            continue
+        if not inside_found:
+            outermost = name
+        found.append(f"{outermost}.{module.parameter_name}" if isinstance(module, ParamWrapper) else name)
     return tuple(found)
 
 

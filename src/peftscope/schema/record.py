@@ -60,6 +60,10 @@ class MethodFacts(Frozen):
     """Class of the tuner, such as ``peft.tuners.lora.model.LoraModel``."""
     adapted_modules: tuple[str, ...]
     """Full names of the base's modules the method touches."""
+    adapted_share: float | None = None
+    """Share of the base's weights that lie in these."""
+    left_out: dict[str, float] = Field(default_factory=dict)
+    """What the policy for targets left out of this base, and its share of the weights."""
     peft_config: dict[str, Any] | None
     """The config as ``peft`` holds it."""
     learning_rate_source: str | None = None

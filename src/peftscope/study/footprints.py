@@ -109,6 +109,8 @@ class Footprints(Shown):
     """Bytes there are."""
     tflops: float | None = None
     """What the device does of 10¹² operations a second."""
+    left_out: tuple[str, ...] = ()
+    """What the policy for targets leaves out of the base."""
 
     schema: ClassVar[str] = "plan"
 
@@ -125,7 +127,9 @@ class Footprints(Shown):
     @property
     def warnings(self) -> list[str]:
         """What the predictions leave out, each once."""
-        return list(dict.fromkeys(note for forecast in self.forecasts for note in forecast.footprint.notes))
+        return list(
+            dict.fromkeys([*self.left_out, *(note for each in self.forecasts for note in each.footprint.notes)])
+        )
 
     def frame(self) -> pd.DataFrame:
         """One row per method; bytes, counts and seconds."""
@@ -163,6 +167,8 @@ def predict(asked: FootprintRequest, request: Request, *, quiet: bool = False) -
         SpecError: It cannot be read.
         ModelError: There is no such model, or it is none we can predict.
     """
+    from peftscope.methods.coverage import coverage
+
     names, given, limit = asked.read(request)
     if len(names) != 1:
         warm_up()  # imports what counting needs while this process imports what asking needs
@@ -173,7 +179,8 @@ def predict(asked: FootprintRequest, request: Request, *, quiet: bool = False) -
     else:
         queries = about_methods(names, given)
     found = _count(queries, limit, quiet=quiet)
-    return Footprints(answers=tuple(found), limit=limit, tflops=asked.tflops)
+    left_out = tuple(coverage(queries[0].profile.base()).lines())
+    return Footprints(answers=tuple(found), limit=limit, tflops=asked.tflops, left_out=left_out)
 
 
 def _count(

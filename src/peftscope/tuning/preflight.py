@@ -9,12 +9,15 @@ from typing import get_args
 import torch
 
 from peftscope.capture import capture
+from peftscope.errors import MissingExtra, ModelError, SpecError
 from peftscope.footprint.footprint import Forecast
 from peftscope.footprint.forecast import forecasts
 from peftscope.footprint.query import FootprintQuery, Workload
 from peftscope.measures.registry import measurements
+from peftscope.methods.configure import target_problems
+from peftscope.methods.coverage import coverage
 from peftscope.models.device import choose_device, memory_bytes
-from peftscope.models.kinds.base import BaseFacts, ModelKind
+from peftscope.models.kinds.base import BaseFacts, ModelKind, ModelProfile
 from peftscope.schema.run import RunSpec
 from peftscope.tasks import registry
 from peftscope.tasks.base import Split, Task, TaskContext
@@ -48,10 +51,13 @@ def check(runs: Sequence[RunSpec], cache: Path) -> CheckResult:
     task = registry.create(run.task, context)
     run = run.model_copy(update={"train": run.train.with_steps(task.epoch_size())})
     quality = quality_conditions(run, kind, base, task, task.retention())
+    profile = _profile(runs[0], kind, base)
+    said = [] if profile is None else _coverage_notes(runs, profile)
     cached = registry.cache_task(task, cache)
     if run.vary_split:
         task.resplit(run.seed)  # whether it can
     machine = _machine(device)
+    predicted, failed = _predictions(runs, task, profile, machine)
     return CheckResult(
         metric=task.metric,
         quality=quality,
@@ -60,29 +66,55 @@ def check(runs: Sequence[RunSpec], cache: Path) -> CheckResult:
         width=base.width,
         sizes={split: task.size(split) for split in get_args(Split)},
         epoch_size=task.epoch_size(),
-        notes=tuple(task.warnings()),
-        forecasts=_predictions(runs, task, kind, base, machine),
+        notes=(*task.warnings(), *said, *failed),
+        forecasts=predicted,
     )
 
 
-def _predictions(
-    runs: Sequence[RunSpec], task: Task, kind: ModelKind, base: BaseFacts, machine: Machine
-) -> tuple[Forecast, ...]:
-    """What each method would take; nothing where that cannot be told, which is no reason not to try."""
-    found: list[Forecast] = []
-    capture(lambda: found.extend(_forecasts(runs, task, kind, base, machine)))
-    return tuple(found)
-
-
-def _forecasts(
-    runs: Sequence[RunSpec], task: Task, kind: ModelKind, base: BaseFacts, machine: Machine
-) -> Iterator[Forecast]:
-    """From the shapes of the base that was found and the longest samples of the data."""
-    model, largest = runs[0].model, task.largest_training()
+def _profile(run: RunSpec, kind: ModelKind, base: BaseFacts) -> ModelProfile | None:
+    """The shapes of the base that was found; None where sizes are not predicted."""
+    model = run.model
     if base.folder is not None:  # what was found is there; nothing is to be fetched again
         model = model.model_copy(update={"source": str(base.folder), "revision": None})
-    profile = None if largest is None else kind.profile(model, base.dtype)
-    if largest is None or profile is None:
+    return kind.profile(model, base.dtype)
+
+
+def _coverage_notes(runs: Sequence[RunSpec], profile: ModelProfile) -> list[str]:
+    """What the policy for targets leaves out of the base.
+
+    Raises:
+        SpecError: A method names targets that the base has not.
+    """
+    try:
+        base = profile.base()
+    except (ModelError, MissingExtra):  # a prediction says so with its reason
+        return []
+    problems = [f"{run.method.title}: {line}" for run in runs for line in target_problems(base, run.method)]
+    if problems:
+        raise SpecError("methods", problems)
+    return coverage(base).lines()
+
+
+def _predictions(
+    runs: Sequence[RunSpec], task: Task, profile: ModelProfile | None, machine: Machine
+) -> tuple[tuple[Forecast, ...], list[str]]:
+    """What each method would take, and why it cannot be told where it cannot."""
+    found: list[Forecast] = []
+    if profile is not None:
+        failure = capture(lambda: found.extend(_forecasts(runs, task, profile, machine)))
+        if failure is not None:
+            return (), [f"memory and time are not predicted: {failure.reason}"]
+    reasons: dict[str, list[str]] = {}
+    for each in (forecast.footprint for forecast in found):
+        if each.reason is not None:
+            reasons.setdefault(each.reason.removeprefix(f"{each.method}: "), []).append(each.method)
+    return tuple(found), [f"not predicted for {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+
+
+def _forecasts(runs: Sequence[RunSpec], task: Task, profile: ModelProfile, machine: Machine) -> Iterator[Forecast]:
+    """From the base's shapes and the longest samples of the data."""
+    largest = task.largest_training()
+    if largest is None:
         return
     eval_batch_size, eval_length = task.largest_scoring() or (None, None)
     workload = Workload(

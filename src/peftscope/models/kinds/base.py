@@ -106,6 +106,15 @@ class ModelKind(ABC):
         """
         return None
 
+    def rehearse(self, model: nn.Module, predictor: Any) -> None:
+        """Do on the least input what scoring will do, so that a method that cannot is found out before it is trained.
+
+        Args:
+            model: With a method on it.
+            predictor: As ``predictor`` gave it.
+        """
+        return
+
     def inference_cost(self, model: nn.Module, form: Literal["adapter", "merged"]) -> Mapping[str, float]:
         """Those ``inference_metrics`` that are of a form, measured on a trained model."""
         return {}

@@ -58,6 +58,10 @@ BUILTIN_SETTINGS: dict[str, dict[str, Any]] = {
 """Configs of the built-in models that are downloaded, so that planning for one downloads nothing."""
 
 
+MOST = {"num_hidden_layers": 2_000, "hidden_size": 10**6, "intermediate_size": 10**7, "vocab_size": 10**8}
+"""Sizes beyond which a config is taken for a mistake."""
+
+
 def read_config(source: str, revision: str | None = None) -> PreTrainedConfig:
     """The config of a causal language model. No weights are read or downloaded.
 
@@ -147,10 +151,11 @@ def _read_gguf(source: str, path: Path) -> PreTrainedConfig:
 def _read_json(source: str, path: Path) -> PreTrainedConfig:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        if not isinstance(settings, dict):
+            raise ModelError(f"model.source: {source!r} holds a JSON {type(settings).__name__}, not a model's config")
+        settings, _ = PreTrainedConfig.get_config_dict(str(path))  # decodes what JSON has no word for, such as infinity
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"model.source: {source!r} is not a JSON file that can be read: {error}") from error
-    if not isinstance(settings, dict):
-        raise ModelError(f"model.source: {source!r} holds a JSON {type(settings).__name__}, not a model's config")
     return _make_config(source, settings)
 
 
@@ -181,8 +186,19 @@ def _make_config(source: str, settings: dict[str, Any]) -> PreTrainedConfig:
     assert isinstance(config, PreTrainedConfig)
     if not _is_causal(config):
         made_for = ", ".join(config.architectures or ()) or name
-        raise ModelError(f"model.source: {source!r} ({made_for}) is not a causal language model")
+        what = ", an encoder–decoder," if config.is_encoder_decoder else ""
+        raise ModelError(f"model.source: {source!r} ({made_for}){what} is not a causal language model")
+    _refuse_absurd(source, config)
     return config
+
+
+def _refuse_absurd(source: str, config: PreTrainedConfig) -> None:
+    """Refuse sizes that no model has, which would take hours to lay out."""
+    text = config.get_text_config()
+    for name, most in MOST.items():
+        value = getattr(text, name, None)
+        if isinstance(value, int) and not 0 <= value <= most:
+            raise ModelError(f"model.source: {source!r}: {name} is {value:,}; no model has more than {most:,}")
 
 
 def _unknown_type(name: str) -> str:
@@ -201,10 +217,13 @@ def _is_causal(config: PreTrainedConfig) -> bool:
     made_for = config.architectures or []
     if any(name == head or name.endswith(("ForCausalLM", "LMHeadModel")) for name in made_for):
         return True
+    if config.is_encoder_decoder:
+        return False
+    if any(name.endswith("ForConditionalGeneration") for name in made_for):
+        return True  # of which transformers loads what continues a text
     if not all(name.endswith("Model") for name in made_for):
         return False  # a classifier, an encoder, …
-    encoder = config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
-    return not encoder and not config.is_encoder_decoder
+    return config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or bool(getattr(config, "is_decoder", False))
 
 
 def _refuse_quantized(config: PreTrainedConfig) -> None:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import nn
 
-from peftscope.capture import capture
 from peftscope.methods.context import Inputs
 from peftscope.models.device import choose_device, choose_dtype
 from peftscope.models.kinds.base import BaseFacts, LoadedModel, ModelKind, ModelProfile, Scored
@@ -25,6 +24,9 @@ from peftscope.schema.study import ModelSpec
 
 __all__ = ["CausalLM"]
 
+REHEARSED = 3
+"""Tokens: the first from the prompt, the next from the cache."""
+
 
 class CausalLM(ModelKind):
     """Causal language models of ``transformers``, decoded greedily."""
@@ -36,15 +38,15 @@ class CausalLM(ModelKind):
 
     def inspect(self, spec: ModelSpec) -> BaseFacts:
         """Tokenizer and hashes; a model that is not on this machine yet is fetched whole."""
-        tokenizer, located = load_tokenizer(spec), locate(spec)
-        widths: list[int] = []
-        capture(lambda: widths.append(int(read_config(str(located.folder)).get_text_config().hidden_size)))
+        located = locate(spec)
+        config = read_config(str(located.folder))  # says what is no causal language model before anything is loaded
+        tokenizer = load_tokenizer(spec)
         return BaseFacts(
             processor=tokenizer,
             weights_sha256=located.weights_sha256,
             settings_sha256=located.settings_sha256,
             dtype=choose_dtype(spec.dtype, choose_device(spec.device)),
-            width=widths[0] if widths else None,
+            width=getattr(config.get_text_config(), "hidden_size", None),
             folder=located.folder,
         )
 
@@ -55,6 +57,11 @@ class CausalLM(ModelKind):
     def predictor(self, loaded: LoadedModel, scored: Scored) -> TextGenerator:
         """Greedy decoding."""
         return TextGenerator(loaded.processor, loaded.device, scored)
+
+    def rehearse(self, model: nn.Module, predictor: TextGenerator) -> None:
+        """Answer two prompts of unlike length with a few tokens."""
+        quiet = TextGenerator(predictor.tokenizer, predictor.device)
+        quiet(model, ["1", "1 2 3"], max_new_tokens=REHEARSED, max_length=None, batch_size=2)
 
     def inference_cost(self, model: nn.Module, form: Literal["adapter", "merged"]) -> Mapping[str, float]:
         """Seconds of a decode step."""
