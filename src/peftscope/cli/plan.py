@@ -53,7 +53,9 @@ def plan(
     tflops: Annotated[
         float | None, typer.Option(min=0.001, help="What the device does of 10¹² operations a second; gives times.")
     ] = None,
-    max_memory: Annotated[str | None, typer.Option(help="What there is, such as 12GB.")] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="What there is: 12GB, 24GiB, or a card such as rtx-4090.")
+    ] = None,
     json_output: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from peftscope.analysis.rate_source import known_source
 from peftscope.capture import capture
+from peftscope.errors import MethodRefused
 from peftscope.execution.baseline import retention_baseline
 from peftscope.execution.environment import describe_environment
 from peftscope.execution.measure import Measurements
@@ -97,6 +98,23 @@ def _rate_source(spec: RunSpec, built: Built) -> str | None:
     return None if rate is None else known_source(spec, rate.default, f"{rate.source.kind}: {rate.source.where}")
 
 
+def _require_positions(built: Built, loaded: LoadedModel, task: Task) -> None:
+    """Refuse virtual tokens that there are no positions for beside the longest sequence.
+
+    Raises:
+        MethodRefused: They are too many.
+    """
+    virtual = int((built.peft_config or {}).get("num_virtual_tokens") or 0) if built.card.virtual_tokens else 0
+    sizes = [size for size in (task.largest_training(), task.largest_scoring()) if size is not None]
+    longest = max((length for _, length in sizes), default=0)
+    if virtual and loaded.num_positions is not None and longest + virtual > loaded.num_positions:
+        raise MethodRefused(
+            f"{built.card.name}: {virtual} virtual tokens beside the longest sequence of {longest} are more than the "
+            f"model's {loaded.num_positions} positions; lower num_virtual_tokens, or shorten sequences and answers to "
+            f"{loaded.num_positions - virtual}"
+        )
+
+
 class _Run:
     """A run on its way; what it has found so far is kept for the record whenever it stops."""
 
@@ -144,6 +162,7 @@ class _Run:
         built = self.built = self._build(kind, loaded, task)
         predictor = kind.predictor(loaded, self._scored)
         measurements = Measurements(self.measured)
+        _require_positions(built, loaded, task)
         with refusing(built.card, lambda: self.fit.steps_done == 0):
             if built.card.reaches_past_layers:
                 kind.rehearse(built.model, predictor)

@@ -96,3 +96,9 @@ class Forecast:
     """Where it does not fit: the largest length that does, with the same batch; 0 where none does."""
     checkpointed_bytes: int | None = None
     """Where it does not fit: the peak with activation checkpointing; None where that was on or is not there."""
+    nf4_bytes: int | None = None
+    """Where it does not fit: the peak on a base packed as nf4; None where it is packed, or cannot be."""
+    both_bytes: int | None = None
+    """Where neither helps: the peak with both, or with the one there is."""
+    both_batch: int | None = None
+    """Where both do not help at this batch: the largest one that fits with both; 0 where none does."""

@@ -65,12 +65,23 @@ def _forecast(query: FootprintQuery, limit: int | None) -> Forecast:
     if peak <= limit:
         return Forecast(footprint=found, fits=True)
     batch, length = _what_would_fit(query, limit, peak)
+    packed, recomputing = _packed(query), _recomputing(query)
+    checkpointed, nf4 = _peak(recomputing), _peak(packed)
+    helps = [peak is not None and peak <= limit for peak in (checkpointed, nf4)]
+    smallest = None if any(helps) else _recomputing(packed or query) or packed
+    both = _peak(smallest)
+    both_batch = None
+    if smallest is not None and both is not None and both > limit:
+        both_batch, _ = _what_would_fit(smallest, limit, both)
     return Forecast(
         footprint=found,
         fits=False,
         largest_batch=batch,
         largest_length=length,
-        checkpointed_bytes=_checkpointed(query, found.peak_eval_bytes or 0),
+        checkpointed_bytes=checkpointed,
+        nf4_bytes=nf4,
+        both_bytes=both,
+        both_batch=both_batch,
     )
 
 
@@ -111,10 +122,20 @@ def _largest(peak: Callable[[int], int], high: int, high_peak: int, limit: int) 
     return low
 
 
-def _checkpointed(query: FootprintQuery, scoring: int) -> int | None:
-    workload = query.workload
-    if workload.train.checkpointing:
+def _recomputing(query: FootprintQuery) -> FootprintQuery | None:
+    """The same with activation checkpointing; None where it is on."""
+    load = query.workload
+    if load.train.checkpointing:
         return None
-    train = workload.train.model_copy(update={"checkpointing": True})
-    found = footprint(replace(query, workload=replace(workload, train=train, scoring=False))).peak_train_bytes
-    return None if found is None else max(found, scoring)
+    return replace(query, workload=replace(load, train=load.train.model_copy(update={"checkpointing": True})))
+
+
+def _packed(query: FootprintQuery) -> FootprintQuery | None:
+    """The same on a base packed as nf4, where the accelerator has such a base and the method trains on it."""
+    profile = query.profile.quantized("nf4") if query.workload.target == "accelerator" else None
+    return None if profile is None else replace(query, profile=profile)
+
+
+def _peak(query: FootprintQuery | None) -> int | None:
+    found = None if query is None else footprint(query)
+    return None if found is None or found.reason is not None else found.peak_bytes

@@ -139,6 +139,8 @@ def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
     _assert_own(model, card, exact=method.peft_config is None)
     freeze_for(card.optimizer, model)
     _freeze_bookkeeping(model)
+    if quantization is not None:
+        _keep_types(model)
     trainable, total = model.get_nb_trainable_parameters()
     step_hook = STEP_HOOKS[card.step_hook] if card.step_hook else None
     penalty = PENALTIES[card.penalty](model) if card.penalty else None
@@ -179,7 +181,7 @@ def _attach(base: nn.Module, method: MethodSpec, card: Card, context: BuildConte
         if is_out_of_memory(error) or _is_ours(error):
             raise
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise MethodRefused(f"{card.name} does not fit this model: {reason}") from error
+        raise MethodRefused(f"{card.name} does not fit this model: {reason}{_what_to_do(card)}") from error
     for warning in caught:
         if not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning | FutureWarning):
             context.warn(f"{card.name}: {warning.message}")
@@ -204,10 +206,13 @@ def refusing(card: Card, applies: Callable[[], bool] = lambda: True) -> Iterator
     except _REFUSALS as error:
         if card.peft_type is None or not applies() or is_out_of_memory(error) or _is_ours(error):
             raise
-        other = "name other targets, or leave" if card.follows_policy else "leave"
-        raise MethodRefused(
-            f"{card.name} does not run on this model: {type(error).__name__}: {error}; {other} it out of the methods"
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise MethodRefused(f"{card.name} does not run on this model: {reason}{_what_to_do(card)}") from error
+
+
+def _what_to_do(card: Card) -> str:
+    other = "name other targets, or leave" if card.follows_policy else "leave"
+    return f"; {other} it out of the methods"
 
 
 def _forget_graph(model: nn.Module) -> None:
@@ -231,6 +236,23 @@ def _freeze_bookkeeping(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if ".ranknum." in name:
             parameter.requires_grad_(False)
+
+
+def _keep_types(model: nn.Module) -> None:
+    """Have layers on a quantized base give what they were given: IA3's there compute in float32 and leave it so, which
+    the head of a model in half precision does not take.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in model.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.register_forward_hook(_as_given)
+
+
+def _as_given(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    """An output in the type of the input."""
+    given = next((value for value in args if isinstance(value, Tensor) and value.is_floating_point()), None)
+    return output.to(given.dtype) if given is not None and isinstance(output, Tensor) else output
 
 
 def _check_quantization(card: Card, quantization: str | None) -> None:

@@ -75,6 +75,10 @@ class Circumstances:
         own = own.model_copy(update={"source": source, "quantization": quantization})
         own = own.model_copy(update={"revision": None}) if self.model else own
         profile = profile_of(own, getattr(torch, dtype))
+        if self.length is not None and profile.max_length is not None and self.length > profile.max_length:
+            raise SpecError(
+                "plan", [f"sequences of {self.length:,} {profile.unit}; this model takes {profile.max_length:,}"]
+            )
         profile.base()  # a config no model can be built from is said once, not for every method
         return profile
 

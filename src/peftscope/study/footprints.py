@@ -12,8 +12,8 @@ from rich.text import Text
 
 from peftscope.execution.executors.forking import warm_up
 from peftscope.footprint.footprint import Forecast
+from peftscope.footprint.gpus import memory_note, memory_of
 from peftscope.methods.catalog import BASE, cards
-from peftscope.schema.amounts import bytes_of
 from peftscope.schema.request import Request
 from peftscope.schema.study import TrainSpec
 from peftscope.study.footprint_queries import Circumstances, about_experiments, about_methods, about_study
@@ -61,7 +61,7 @@ class FootprintRequest:
         """
         from peftscope.methods.optimizers import GENERAL
 
-        limit = request.amount("max_memory", self.max_memory, bytes_of)
+        limit = request.amount("max_memory", self.max_memory, memory_of)
         dtype = None if self.dtype is None else SHORT.get(self.dtype, self.dtype)
         memory_settings = get_args(TrainSpec.model_fields["memory"].annotation)
         request.check("device", "device", self.device, ("accelerator", "cpu"))
@@ -109,8 +109,8 @@ class Footprints(Shown):
     """Bytes there are."""
     tflops: float | None = None
     """What the device does of 10¹² operations a second."""
-    left_out: tuple[str, ...] = ()
-    """What the policy for targets leaves out of the base."""
+    notes: tuple[str, ...] = ()
+    """What is to be known of the base: how it is packed, and what the policy for targets leaves out of it."""
 
     schema: ClassVar[str] = "plan"
 
@@ -127,9 +127,7 @@ class Footprints(Shown):
     @property
     def warnings(self) -> list[str]:
         """What the predictions leave out, each once."""
-        return list(
-            dict.fromkeys([*self.left_out, *(note for each in self.forecasts for note in each.footprint.notes)])
-        )
+        return list(dict.fromkeys([*self.notes, *(note for each in self.forecasts for note in each.footprint.notes)]))
 
     def frame(self) -> pd.DataFrame:
         """One row per method; bytes, counts and seconds."""
@@ -179,8 +177,10 @@ def predict(asked: FootprintRequest, request: Request, *, quiet: bool = False) -
     else:
         queries = about_methods(names, given)
     found = _count(queries, limit, quiet=quiet)
-    left_out = tuple(coverage(queries[0].profile.base()).lines())
-    return Footprints(answers=tuple(found), limit=limit, tflops=asked.tflops, left_out=left_out)
+    profile = queries[0].profile
+    told = memory_note(asked.max_memory) if isinstance(asked.max_memory, str) else None
+    notes = (*profile.notes(), *coverage(profile.base()).lines(), *([] if told is None else [told]))
+    return Footprints(answers=tuple(found), limit=limit, tflops=asked.tflops, notes=notes)
 
 
 def _count(
@@ -230,6 +230,9 @@ def _entry(query: FootprintQuery, forecast: Forecast, tflops: float | None) -> d
         "largest_batch": forecast.largest_batch,
         "largest_seq_len": forecast.largest_length,
         "peak_with_checkpointing_bytes": forecast.checkpointed_bytes,
+        "peak_with_nf4_bytes": forecast.nf4_bytes,
+        "peak_with_both_bytes": forecast.both_bytes,
+        "largest_batch_with_both": forecast.both_batch,
         "layers_counted": found.layers_counted,
         "notes": list(found.notes),
         "reason": found.reason,

@@ -92,7 +92,7 @@ def _coverage_notes(runs: Sequence[RunSpec], profile: ModelProfile) -> list[str]
     problems = [f"{run.method.title}: {line}" for run in runs for line in target_problems(base, run.method)]
     if problems:
         raise SpecError("methods", problems)
-    return coverage(base).lines()
+    return [*profile.notes(), *coverage(base).lines()]
 
 
 def _predictions(

@@ -67,6 +67,12 @@ def _verdict(forecast: Forecast, limit: float) -> str:
         ways.append(f"batch {forecast.largest_batch}")
     if forecast.largest_length:
         ways.append(f"length {forecast.largest_length}")
-    if forecast.checkpointed_bytes is not None and forecast.checkpointed_bytes <= limit:
-        ways.append("checkpointing")
+    others = {
+        "checkpointing": forecast.checkpointed_bytes,
+        "nf4": forecast.nf4_bytes,
+        "checkpointing and nf4": forecast.both_bytes,
+    }
+    ways += [name for name, peak in others.items() if peak is not None and peak <= limit]
+    if not ways and forecast.both_batch:
+        ways = [f"batch {forecast.both_batch}, checkpointing and nf4"]
     return f"no; with {' or '.join(ways)}" if ways else "no"

@@ -59,6 +59,8 @@ class LoadedModel:
     """Commit of the hub repository; None for other sources."""
     weight_files: tuple[str, ...] = ()
     """Names of the files the weights were read from."""
+    num_positions: int | None = None
+    """Longest sequence there are positions for; None where a longer one runs."""
     num_params: int = 0
     """Parameters, shared ones counted once, quantized ones unpacked."""
 
@@ -172,6 +174,17 @@ class ModelProfile(ABC):
     @abstractmethod
     def described(self) -> str:
         """What the base is, in a few words."""
+
+    max_length: int | None = None
+    """Longest sequence the base is made for; None where it has no limit."""
+
+    def quantized(self, kind: Literal["nf4", "int8"]) -> ModelProfile | None:
+        """The same base quantized; None where it is, or cannot be."""
+        return None
+
+    def notes(self) -> list[str]:
+        """What a user should know of the figures that are counted on it."""
+        return []
 
     @abstractmethod
     def base(self) -> nn.Module:

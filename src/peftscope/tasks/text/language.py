@@ -35,7 +35,7 @@ from peftscope.tasks.text.chat_template import chat_template_for, how_written
 from peftscope.tasks.text.chat_tokens import encode_chats, end_ids
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
 from peftscope.tasks.text.groups import HELD_OUT, together_key
-from peftscope.tasks.text.lengths import check_positions, fit
+from peftscope.tasks.text.lengths import check_fits_model, fit
 from peftscope.tasks.text.options import LanguageOptions
 from peftscope.tasks.text.packing import TrainingRows, num_sequences
 from peftscope.tasks.text.special_tokens import without_doubled_tokens
@@ -314,10 +314,12 @@ class LanguageTask(Task):
         room = self._room(split)
         try:
             fitted = fit(examples, self._encode, split=split, room=room, options=self.options)
-            check_positions(split, fitted[1], self.context.processor)
+            self._examples[split], self._encoded[split], notes = fitted
+            ends = self._encoded[split].prompt_lengths + self._answer_limits(split)
+            answered = int(ends.max()) if self.generates and split != "train" else None
+            check_fits_model(split, self._encoded[split], self.context.processor, answered)
         except DataError as error:
             raise DataError(f"task {self.name}: {error}") from None
-        self._examples[split], self._encoded[split], notes = fitted
         self._notes += notes
 
     def _room(self, split: Split) -> int:

@@ -14,7 +14,7 @@ from peftscope.tasks.text.examples import TextExample
 from peftscope.tasks.text.options import LanguageOptions
 from peftscope.tasks.text.tokens import Encoded, packed
 
-__all__ = ["check_positions", "cut_notes", "fit", "in_pieces", "no_room_problem"]
+__all__ = ["check_fits_model", "cut_notes", "fit", "in_pieces", "no_room_problem"]
 
 Encode = Callable[[Sequence[TextExample], int | None], Encoded]
 """Examples as token ids, cut off at a number of tokens, if any."""
@@ -90,16 +90,34 @@ def in_pieces(examples: Sequence[TextExample], encoded: Encoded, max_length: int
     return parted, packed(ids, prompt_lengths, [len(piece) for piece in ids], masks)
 
 
-def check_positions(split: Split, encoded: Encoded, tokenizer: Any) -> None:
-    """Refuse sequences the model has no positions for; the tokenizer knows its model's limit.
+def check_fits_model(split: Split, encoded: Encoded, tokenizer: Any, longest_answered: int | None) -> None:
+    """Refuse sequences the model has no positions for, and token ids it has no embedding for.
+
+    Args:
+        split: Which it is.
+        encoded: Its sequences.
+        tokenizer: Knows its model's limits.
+        longest_answered: Tokens of the longest prompt with its answer; None where nothing is answered.
 
     Raises:
-        DataError: One is longer.
+        DataError: A sequence is too long, or tokenizer and model do not belong together.
     """
     limit, longest = tokenizer.model_max_length, int(encoded.lengths.max())
     if longest > limit:
         raise DataError(
             f"the longest {split} sequence has {longest} tokens, the model takes {limit}; set task.max_length: {limit}"
+        )
+    places = getattr(tokenizer, "num_positions", None)
+    if places is not None and longest_answered is not None and longest_answered > places:
+        raise DataError(
+            f"the longest {split} prompt and its answer may have {longest_answered} tokens, and the model has "
+            f"{places} positions; set task.max_generation_length: {places}"
+        )
+    rows, highest = getattr(tokenizer, "num_embeddings", None), int(encoded.ids.max())
+    if rows is not None and highest >= rows:
+        raise DataError(
+            f"the {split} split has token id {highest}, and the model's embedding has {rows} rows: tokenizer and model "
+            "do not belong together"
         )
 
 

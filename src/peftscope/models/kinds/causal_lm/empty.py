@@ -112,11 +112,11 @@ def empty_model(
         quantization: What its linear layers are packed as; ``dtype`` is then that of all else.
 
     Raises:
-        ModelError: ``transformers`` cannot build it, or the checkpoint is quantized in a way of its own.
+        ModelError: ``transformers`` cannot build it.
         MissingExtra: Quantization needs a package that is not installed.
     """
     config = copy.deepcopy(config)
-    _refuse_quantized(config)
+    config.__dict__.pop("quantization_config", None)  # what was packed when published is counted unpacked
     options = {} if attn_implementation is None else {"attn_implementation": attn_implementation}
     try:
         with torch.device("meta"):
@@ -224,16 +224,6 @@ def _is_causal(config: PreTrainedConfig) -> bool:
     if not all(name.endswith("Model") for name in made_for):
         return False  # a classifier, an encoder, …
     return config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or bool(getattr(config, "is_decoder", False))
-
-
-def _refuse_quantized(config: PreTrainedConfig) -> None:
-    settings = getattr(config, "quantization_config", None)
-    if settings:
-        values = settings if isinstance(settings, dict) else settings.to_dict()
-        raise ModelError(
-            f"this config is of weights quantized with {values.get('quant_method')}, whose sizes it does not tell; "
-            "take the config of the model they were made from, with model.quantization where that fits"
-        )
 
 
 def _keep_float32(model: PreTrainedModel, dtype: torch.dtype) -> None:

@@ -19,6 +19,7 @@ from peftscope.capture import is_out_of_memory
 from peftscope.errors import ModelError
 from peftscope.models.device import choose_device, choose_dtype
 from peftscope.models.kinds.base import LoadedModel
+from peftscope.models.kinds.causal_lm.empty import read_config
 from peftscope.models.quantization import hush_casts, quantization_config, quantization_kind
 from peftscope.models.quiet import no_progress_bars
 from peftscope.models.source import Located, locate
@@ -59,9 +60,11 @@ def load(spec: ModelSpec, *, for_training: bool = True) -> LoadedModel:
         model.requires_grad_(False)
     model.config.use_cache = not for_training
     _forget_sampling(model)
+    tokenizer = _read_tokenizer(located)
     return LoadedModel(
         model=model,
-        processor=_read_tokenizer(located),
+        processor=tokenizer,
+        num_positions=tokenizer.num_positions,
         revision=located.revision,
         weight_files=tuple(path.name for path in located.files),
         weights_sha256=located.weights_sha256,
@@ -77,7 +80,8 @@ def load(spec: ModelSpec, *, for_training: bool = True) -> LoadedModel:
 def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
     """The tokenizer of a base model alone; a model that is not on this machine yet is fetched whole.
 
-    Its ``listed_ends`` are the ids with which the model's author ends an answer.
+    Its ``listed_ends`` are the ids with which the model's author ends an answer, ``model_max_length`` and
+    ``num_positions`` (None where there is no hard limit) the model's, and ``num_embeddings`` the rows of its embedding.
 
     Raises:
         ModelError: The model cannot be found or reached, or has no tokenizer.
@@ -126,7 +130,21 @@ def _read_tokenizer(located: Located) -> PreTrainedTokenizerBase:
         raise ModelError(f"model {located.source!r} has no tokenizer that can be loaded: {error}") from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     tokenizer.listed_ends = _listed_ends(located)
+    _tell_limits(tokenizer, read_config(str(located.folder)).get_text_config())
     return tokenizer
+
+
+def _tell_limits(tokenizer: PreTrainedTokenizerBase, config: Any) -> None:
+    """Put the model's limits on its tokenizer: rows of the embedding, and positions.
+
+    Beyond its positions a model with rotary ones still runs, if badly; one that learned them (``num_positions``) fails.
+    """
+    positions = getattr(config, "max_position_embeddings", None)
+    if isinstance(positions, int):
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions)
+    is_rotary = any(getattr(config, name, None) is not None for name in ("rope_parameters", "rope_theta"))
+    tokenizer.num_positions = None if is_rotary or not isinstance(positions, int) else positions
+    tokenizer.num_embeddings = getattr(config, "vocab_size", None)
 
 
 def _listed_ends(located: Located) -> tuple[int, ...]:

@@ -9,9 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from peftscope.methods.coverage import fused_experts
 from peftscope.models.kinds.base import Batch, ModelProfile
 from peftscope.models.kinds.causal_lm.empty import empty_model
 from peftscope.models.kinds.causal_lm.loss import causal_lm_loss
+from peftscope.models.published import published_format
 
 __all__ = ["CausalLMProfile"]
 
@@ -60,6 +62,40 @@ class CausalLMProfile(ModelProfile):
         dtype = str(self.dtype).removeprefix("torch.")
         packed = "" if self.quantization is None else f"{self.quantization}, "
         return f"{self.config.model_type}, {packed}{dtype}"
+
+    @property
+    def max_length(self) -> int | None:  # type: ignore[override]
+        """Positions."""
+        positions = getattr(self.config.get_text_config(), "max_position_embeddings", None)
+        return positions if isinstance(positions, int) else None
+
+    def quantized(self, kind: Literal["nf4", "int8"]) -> CausalLMProfile | None:
+        """Packed by bitsandbytes."""
+        is_packed = self.quantization is not None or published_format(self.config) is not None
+        return None if is_packed else replace(self, quantization=kind)
+
+    def notes(self) -> list[str]:
+        """Of a checkpoint that is published quantized, what its weights take packed and unpacked; of one that
+        bitsandbytes packs, what it leaves as it is.
+        """
+        form = published_format(self.config)
+        if self.quantization is not None:
+            base = replace(self, quantization=None).base()
+            sizes = dict(base.named_parameters())
+            left = sum(sizes[name].numel() * sizes[name].element_size() for name in fused_experts(base))
+            told = f"{self.quantization}: bitsandbytes packs no experts whose weights are fused; {left / 1e9:.1f} GB"
+            return [f"{told} of them stay as they are"] if left else []
+        if form is None:
+            return []
+        model = replace(self, quantization=None).base()
+        unpacked = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+        packed = form.packed_bytes(model)
+        dtype = str(self.dtype).removeprefix("torch.")
+        told = f"published in {form.name}: counted with weights unpacked to {dtype}, {unpacked / 1e9:.1f} GB"
+        if packed is None:
+            return [f"{told}; what they take packed, its config does not tell"]
+        less = (unpacked - packed) / 1e9
+        return [f"{told}; packed as published they take {packed / 1e9:.1f} GB, and peaks are about {less:.1f} GB lower"]
 
     def base(self) -> nn.Module:
         """The model of the config, as ``models.kinds`` would prepare it."""

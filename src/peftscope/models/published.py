@@ -1,0 +1,132 @@
+"""Checkpoints that are published quantized: what their configs tell of the sizes of packed weights.
+
+mxfp4 packs experts alone, into 4 bits with a scale of 8 bits to 32 weights; the others pack the linear layers and the
+experts of the blocks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+__all__ = ["PublishedFormat", "published_format"]
+
+MXFP4_BITS = 4 + 8 / 32
+SCALE_BITS = 16
+"""Of a scale, and in GPTQ and AWQ beside it a zero point as wide as a weight."""
+DEFAULT_GROUP = 128
+SKIPPED = ("modules_to_not_convert", "ignored_layers", "ignore")
+"""Names under which formats list what they leave as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedFormat:
+    """How a checkpoint's weights are packed."""
+
+    name: str
+    """Of the format: ``mxfp4``, ``fp8``, …"""
+    bits: float | None
+    """A packed weight takes with its share of scales; None where the config does not tell."""
+    skipped: tuple[str, ...] = ()
+    """What is not packed: names, parts of names, or after ``re:`` patterns."""
+    only_experts: bool = False
+
+    def packed_bytes(self, model: nn.Module) -> int | None:
+        """Bytes of all of a model's weights, packed as published.
+
+        Args:
+            model: In full, with or without values; what is not packed has the type it has there.
+        """
+        if self.bits is None:
+            return None
+        get_head = getattr(model, "get_output_embeddings", None)
+        head = get_head() if callable(get_head) else None
+        total = 0.0
+        for name, module in model.named_modules():
+            for own, parameter in module.named_parameters(recurse=False):
+                is_expert = parameter.ndim == 3 and not isinstance(module, nn.modules.conv._ConvNd)
+                is_layer = isinstance(module, nn.Linear) and own == "weight" and not self.only_experts
+                is_packed = (is_expert or is_layer) and module is not head and not self._skips(name)
+                total += parameter.numel() * (self.bits / 8 if is_packed else parameter.element_size())
+        return int(total)
+
+    def _skips(self, name: str) -> bool:
+        return any(_matches(name, pattern) for pattern in self.skipped)
+
+
+def published_format(config: Any) -> PublishedFormat | None:
+    """The format of a config's checkpoint; None where it is not quantized.
+
+    Args:
+        config: As transformers holds it.
+    """
+    settings = getattr(config, "quantization_config", None)
+    if not settings:
+        return None
+    values: Mapping[str, Any] = settings if isinstance(settings, Mapping) else settings.to_dict()
+    method = values.get("quant_method")
+    name = str(getattr(method, "value", method))
+    listed = [pattern for key in SKIPPED for pattern in values.get(key) or ()]
+    bits_of = BITS.get(name)
+    bits = None if bits_of is None else bits_of(values)
+    return PublishedFormat(name=name, bits=bits, skipped=tuple(listed), only_experts=name == "mxfp4")
+
+
+def _matches(name: str, pattern: str) -> bool:
+    if pattern.startswith("re:"):
+        return re.search(pattern[3:], name) is not None
+    return (
+        name == pattern
+        or name.endswith(f".{pattern}")
+        or fnmatchcase(name, pattern)
+        or fnmatchcase(name, f"{pattern}.*")
+    )
+
+
+def _grouped(bits: str, group: str) -> Callable[[Mapping[str, Any]], float | None]:
+    """Bits of formats with a scale and a zero point to a group of weights."""
+
+    def of(values: Mapping[str, Any]) -> float | None:
+        width = values.get(bits)
+        size = values.get(group) or DEFAULT_GROUP
+        return None if width is None else width + ((SCALE_BITS + width) / size if size > 0 else 0.0)
+
+    return of
+
+
+def _fp8(values: Mapping[str, Any]) -> float:
+    block = values.get("weight_block_size")
+    return 8 + (32 / (block[0] * block[1]) if block else 0.0)
+
+
+def _compressed(values: Mapping[str, Any]) -> float | None:
+    """compressed-tensors lists groups of layers; those of the first one are meant for all."""
+    groups = list((values.get("config_groups") or {}).values())
+    weights = (groups[0].get("weights") or {}) if groups else {}
+    width, size = weights.get("num_bits"), weights.get("group_size")
+    return None if width is None else width + (SCALE_BITS / size if size and size > 0 else 0.0)
+
+
+def _bitsandbytes(values: Mapping[str, Any]) -> float | None:
+    if values.get("load_in_8bit"):
+        return 8.0
+    scales = 8 / 64 + 32 / (64 * 256) if values.get("bnb_4bit_use_double_quant") else 32 / 64
+    return 4 + scales if values.get("load_in_4bit") else None
+
+
+BITS: dict[str, Callable[[Mapping[str, Any]], float | None]] = {
+    "mxfp4": lambda values: MXFP4_BITS,
+    "fp8": _fp8,
+    "fbgemm_fp8": lambda values: 8.0,
+    "modelopt": lambda values: 4 + 8 / 16 if "4" in str(values.get("quant_algo")) else 8.0,
+    "compressed-tensors": _compressed,
+    "gptq": _grouped("bits", "group_size"),
+    "awq": _grouped("bits", "group_size"),
+    "bitsandbytes": _bitsandbytes,
+}
+"""Bits of a packed weight by the name of the format."""
