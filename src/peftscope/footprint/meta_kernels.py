@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any, Literal, Self
 from unittest import mock
 
@@ -54,6 +54,7 @@ class MetaKernels:
         ):
             on_meta = _only_on_meta(getattr(owner, name), stand_in)
             self._stack.enter_context(mock.patch.object(owner, name, on_meta))
+        self._stack.enter_context(mock.patch.object(torch, "autocast", _autocast(torch.autocast)))
         packed = sys.modules.get("bitsandbytes.autograd._functions")
         if packed is not None and self.target == "cpu":  # where it multiplies 8-bit weights after unpacking them
             self._stack.enter_context(mock.patch.object(packed, "MatMul8bitLt", packed.MatMul8bitFp))
@@ -140,6 +141,15 @@ class _BlockDiagonal(torch.autograd.Function):
         # Where each block lies makes no difference without values; there may be a hundred thousand of them.
         views = {shape: grad[: shape[0], : shape[1]] for shape in set(ctx.shapes)}
         return tuple(views[shape] for shape in ctx.shapes)
+
+
+def _autocast(real: Callable[..., Any]) -> Callable[..., Any]:
+    """Autocast that is nothing on ``meta``, which knows none; layers switch it off by the device's name."""
+
+    def autocast(device_type: str, *args: Any, **kwargs: Any) -> Any:
+        return nullcontext() if device_type == "meta" else real(device_type, *args, **kwargs)
+
+    return autocast
 
 
 def _only_on_meta(real: Callable[..., Any], stand_in: Callable[..., Any]) -> Callable[..., Any]:
