@@ -16,7 +16,7 @@ from peftscope.footprint.trace import StepTrace
 from peftscope.measures.storage import tensors_of
 from peftscope.methods.build import BuildContext, build
 from peftscope.methods.optimizers import OptimizerSettings, make_optimizer
-from peftscope.methods.shapes import left_on_host, steps_on_shapes
+from peftscope.methods.shapes import left_on_host, offloaded, steps_on_shapes
 from peftscope.models.evaluating import evaluating
 from peftscope.training.loop import Hooks, train_step
 from peftscope.training.memory_settings import prepare
@@ -67,13 +67,15 @@ class MemoryCounter:
         self._blocks = _blocks_of(base, profile.num_layers)
         of_base = tensors_of(base)
         self.built = build(base, self.method, context)
-        aside: set[int] = set()
         if profile.moves:
             self.built.model._apply(torch.empty_like)  # type: ignore[no-untyped-call]
-        elif workload.target == "accelerator":
-            aside = {id(tensor) for tensor in left_on_host(self.built.model)}
-        base_sizes = storage_sizes(of_base)
+        aside: set[int] = set()
+        if workload.target == "accelerator":
+            host = [*offloaded(self.built.model), *([] if profile.moves else left_on_host(self.built.model))]
+            aside = {id(tensor) for tensor in host}
+        of_base = [tensor for tensor in of_base if id(tensor) not in aside]
         of_model = [tensor for tensor in tensors_of(self.built.model) if id(tensor) not in aside]
+        base_sizes = storage_sizes(of_base)
         everything = storage_sizes([*of_base, *of_model])
         self.model = ModelSizes(
             base_sizes=base_sizes,

@@ -174,6 +174,8 @@ def _attach(base: nn.Module, method: MethodSpec, card: Card, context: BuildConte
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("default")
             config = configure(base, method, card, context)
+            if hasattr(config, "progressbar"):
+                config.progressbar = False  # the run has its own
             model = attach(base, config, card, method, context)
     except PeftscopeError:
         raise

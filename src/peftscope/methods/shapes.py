@@ -22,7 +22,7 @@ from torch.utils._device import _device_constructors
 
 from peftscope.methods.sparse_shapes import frod_product, frod_tensors, shira_update
 
-__all__ = ["left_on_host", "shapes_only", "steps_on_shapes"]
+__all__ = ["left_on_host", "offloaded", "shapes_only", "steps_on_shapes"]
 
 META, CPU = torch.device("meta"), torch.device("cpu")
 
@@ -170,6 +170,14 @@ def left_on_host(model: nn.Module) -> list[Tensor]:
 
     layers = (module for module in model.modules() if isinstance(module, BaseTunerLayer))
     return [buffer for layer in layers for buffer in layer._buffers.values() if buffer is not None]
+
+
+def offloaded(model: nn.Module) -> list[Tensor]:
+    """Weights of the base that a method moves to the host while it trains: FRoD's, which computes with its factors."""
+    from peft.tuners.frod.layer import FrodLayer
+
+    layers = (module for module in model.modules() if isinstance(module, FrodLayer))
+    return [layer.get_base_layer().weight for layer in layers if any(layer.runtime_offload_base_weight.values())]
 
 
 def _fakes() -> list[tuple[Any, str, Any]]:
