@@ -97,7 +97,9 @@ class MethodSpec(Frozen):
     knobs: dict[str, Any] = Field(default_factory=dict)
     """Settings that differ from the card's, by the field names of the method's ``peft`` config."""
     targets: tuple[str, ...] | str | None = None
-    """Module names to adapt; None takes the one policy for all (linear layers of the blocks)."""
+    """What to adapt: names, or tails of names, of modules and of fused expert weights; ``all-linear``, the one policy
+    for all (linear layers of the blocks), which None takes; ``experts``, what that leaves out; or one string that is a
+    pattern over full names."""
     peft_config: dict[str, Any] | None = None
     """A whole ``adapter_config.json``, taken as it is; set by ``peftscope run DIR``."""
     optimizer: dict[str, Any] = Field(default_factory=dict)

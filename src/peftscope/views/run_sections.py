@@ -12,7 +12,7 @@ from typing import Any
 from peftscope.execution.eta import wall_time
 from peftscope.measures.registry import metric_specs
 from peftscope.schema.metric import MetricSpec
-from peftscope.schema.record import Attempt, RunRecord
+from peftscope.schema.record import Attempt, MethodFacts, RunRecord
 from peftscope.upstream.metrics import UPSTREAM_METRICS
 from peftscope.views.line import one_line, shorten, span_text, sparkline, value_text
 from peftscope.views.units import bytes_text, seconds_text
@@ -78,7 +78,8 @@ def _what(record: RunRecord) -> list[tuple[str, str]]:
         ("knobs", _pairs(method.knobs)),
         ("its peft config", _pairs({k: v for k, v in (method.peft_config or {}).items() if v not in (None, {}, [])})),
         ("targets", _value(method.targets)),
-        ("adapts", _adapted(facts.adapted_modules) if facts else ""),
+        ("adapts", _adapted(facts) if facts else ""),
+        ("leaves out", _left_out(facts.left_out) if facts else ""),
         ("learning rate", rate),
         ("optimizer", _pairs(method.optimizer)),
         ("model", ", ".join(name for name in names if name) + weights),
@@ -91,10 +92,16 @@ def _what(record: RunRecord) -> list[tuple[str, str]]:
     return [(name, one_line(text)) for name, text in lines if text]
 
 
-def _adapted(names: Sequence[str]) -> str:
+def _adapted(facts: MethodFacts) -> str:
+    names, share = facts.adapted_modules, facts.adapted_share
     if not names:
         return ""
-    return f"{len(names)} module{'s' if len(names) > 1 else ''}: {', '.join(module_patterns(names))}"
+    weights = "" if share is None else f", {100 * share:.1f} % of the weights"
+    return f"{len(names)} module{'s' if len(names) > 1 else ''}{weights}: {', '.join(module_patterns(names))}"
+
+
+def _left_out(shares: Mapping[str, float]) -> str:
+    return "; ".join(f"{what}, {100 * share:.1f} % of the weights" for what, share in shares.items())
 
 
 def _attempts(record: RunRecord) -> list[tuple[str, str]]:
