@@ -191,10 +191,3 @@ def test_only_the_config_is_downloaded_from_the_hub(saved: Path, monkeypatch: py
     assert read_config("someone/tiny", revision="v1").num_hidden_layers == 2
     assert (asked["source"], asked["revision"]) == ("someone/tiny", "v1")
     assert all(name.endswith(".json") and "safetensors" not in name for name in asked["allow_patterns"])
-
-
-def test_a_checkpoint_with_an_unsupported_quantization_is_rejected() -> None:
-    config = read_config(LLAMA_3B)
-    config.quantization_config = {"quant_method": "gptq", "bits": 4}
-    with pytest.raises(ModelError, match="gptq"):
-        empty_model(config, dtype=torch.bfloat16)

@@ -53,13 +53,14 @@ def test_a_classifier_is_refused_before_anything_starts(study: Any, tmp_path: Pa
         study(folder).check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen3.5", "llama4", "gemma3"])
 def test_a_multimodal_model_is_planned_and_trained_alike(study: Any, tmp_path: Path, name: str) -> None:
     checked = study(save_tiny(name, tmp_path / name)).check()
     text = str(checked)
     assert "lora" in text
     assert "not predicted" not in text
-    assert "text never reaches" in text or name == "qwen3.5"
+    assert ("text never reaches" in text) == (name == "gemma3"), "of the others transformers loads the text part alone"
 
 
 def test_infinity_in_a_config_is_read(tmp_path: Path) -> None:
@@ -118,6 +119,7 @@ def statuses(folder: Path) -> dict[str, tuple[str, str]]:
     return {r.spec.method.title: (r.status, r.reason or "") for r in read_records(folder / "results")}
 
 
+@pytest.mark.slow
 def test_methods_that_a_model_cannot_take_are_refused_and_the_others_run(study: Any, tmp_path: Path) -> None:
     study(save_tiny("falcon", tmp_path / "model"), "prefix-tuning", "lora").run(quiet=True)
     found = statuses(tmp_path)
@@ -126,6 +128,7 @@ def test_methods_that_a_model_cannot_take_are_refused_and_the_others_run(study: 
     assert "leave it out of the methods" in found["prefix-tuning"][1]
 
 
+@pytest.mark.slow
 def test_virtual_tokens_beyond_the_positions_are_refused(study: Any, tmp_path: Path) -> None:
     method = {"name": "prompt-tuning", "knobs": {"num_virtual_tokens": 20}}
     study(short_gpt2(tmp_path / "model"), method, "lora").run(quiet=True)
@@ -135,6 +138,7 @@ def test_virtual_tokens_beyond_the_positions_are_refused(study: Any, tmp_path: P
     assert "20 virtual tokens" in found["prompt-tuning"][1]
 
 
+@pytest.mark.slow
 def test_the_record_says_what_was_adapted_and_what_was_left_out(study: Any, tmp_path: Path) -> None:
     study(save_tiny("mixtral", tmp_path / "model")).run(quiet=True)
     record = next(r for r in read_records(tmp_path / "results") if r.spec.method.name == "lora")
