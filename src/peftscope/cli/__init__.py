@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -22,6 +25,7 @@ from peftscope.cli import (
     show,
     status,
 )
+from peftscope.cli.output import error_document, print_json
 from peftscope.errors import PeftscopeError
 
 __all__ = ["app", "main"]
@@ -30,7 +34,6 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="peftscope",
-    help="Find the PEFT method that is best for your model, your data and your limits.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -50,12 +53,32 @@ app.command(name="import-results")(import_results.import_results)
 app.command(name="export")(export.export)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"peftscope {version('peftscope')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _peftscope(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Find the PEFT method that is best for your model, your data and your limits."""
+
+
 def main() -> None:
     """Entry point: exit code 0 done, 1 done with failures, 2 the request was wrong, 130 interrupted."""
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package nobody here needs
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows a ? and the rest
     try:
         app()
     except PeftscopeError as error:
+        if "--json" in sys.argv:
+            print_json(error_document(error))
         Console(stderr=True, soft_wrap=True).print(str(error), style="red", markup=False, highlight=False)
         sys.exit(2)
     except SystemExit as stop:

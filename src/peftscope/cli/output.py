@@ -8,19 +8,26 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
-from peftscope.errors import SpecError
+from peftscope.errors import PeftscopeError, SpecError
 from peftscope.views.documents import json_text
 
 if TYPE_CHECKING:
     from peftscope.study.comparison import Comparison
     from peftscope.views.progress.reporter import Reporter
 
-__all__ = ["finish", "print_json", "reporter_for", "show_warnings"]
+__all__ = ["error_document", "finish", "print_json", "reporter_for", "show_warnings"]
 
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print a command's one document: ``{"schema": "peftscope.<command>/1", ...}``."""
     print(json_text(document))
+
+
+def error_document(error: PeftscopeError) -> dict[str, Any]:
+    """What a command prints with ``--json`` in place of its document: what kind of error, where, and each problem."""
+    problems = list(error.problems) if isinstance(error, SpecError) else [str(error)]
+    source = error.source if isinstance(error, SpecError) else None
+    return {"schema": "peftscope.error/1", "error": type(error).__name__, "source": source, "problems": problems}
 
 
 def show_warnings(lines: Iterable[str], *, quiet: bool = False) -> None:

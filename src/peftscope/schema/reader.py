@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +17,10 @@ from peftscope.errors import SpecError, unknown_name
 from peftscope.schema.study import StudySpec
 
 __all__ = ["Vocabulary", "load_yaml", "problems_of", "read_study", "study_from"]
+
+
+MOST_CHARACTERS, MOST_VALUES, MOST_DEPTH = 2_000_000, 200_000, 50
+TOO_DEEP = f"nested more than {MOST_DEPTH} deep"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +62,48 @@ def load_yaml(text: str) -> Any:
     """Read YAML in which ``1e-4`` is a number and no key is given twice.
 
     Raises:
-        yaml.YAMLError: It is not YAML.
+        yaml.YAMLError: It is not YAML, or is larger or deeper, with its aliases written out, than any study.
 
     >>> load_yaml("rate: 1e-4")
     {'rate': 0.0001}
     """
-    return yaml.load(text, Loader=_Loader)
+    if len(text) > MOST_CHARACTERS:
+        raise yaml.YAMLError(f"{len(text):,} characters; no study has more than {MOST_CHARACTERS:,}")
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _written_out(node, {})
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except RecursionError:
+        raise yaml.YAMLError(TOO_DEEP) from None
+    except ValueError as error:  # such as an integer of more digits than Python reads
+        raise yaml.YAMLError(str(error)) from None
+
+
+def _written_out(node: yaml.Node, sizes: dict[int, int], depth: int = 0) -> int:
+    """Values that a node stands for, with those of its aliases each time they stand there."""
+    known = sizes.get(id(node))
+    if known is not None:
+        if known == 0:
+            raise yaml.YAMLError("an alias stands inside of what it stands for")
+        return known
+    if depth > MOST_DEPTH:
+        raise yaml.YAMLError(TOO_DEEP)
+    sizes[id(node)] = 0
+    inner = node.value if isinstance(node, yaml.CollectionNode) else ()
+    parts = [part for entry in inner for part in (entry if isinstance(entry, tuple) else (entry,))]
+    total = 1
+    for part in parts:
+        total += _written_out(part, sizes, depth + 1)
+        if total > MOST_VALUES:
+            raise yaml.YAMLError(f"its aliases stand for more than {MOST_VALUES:,} values")
+    sizes[id(node)] = total
+    return total
 
 
 def read_study(path: Path, vocabulary: Vocabulary) -> StudySpec:
@@ -111,7 +152,13 @@ def study_from(raw: Mapping[str, Any], vocabulary: Vocabulary, *, source: str) -
 def problems_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
     """Pydantic's errors as lines that say where, what was given, what is allowed and the nearest match."""
     lines = []
-    for item in error.errors():
+    items = error.errors(include_url=False)
+    places = [item["loc"] for item in items]
+    for item in items:
+        if item["type"] == "too_short" and any(
+            p != item["loc"] and p[: len(item["loc"])] == item["loc"] for p in places
+        ):
+            continue  # it is short of what is wrong in it
         where = prefix + _dotted(item["loc"])
         if item["type"] == "extra_forbidden":
             fields = _fields_at(model, item["loc"][:-1])
@@ -201,5 +248,10 @@ def _literal_hint(item: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = _SHORT.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+_SHORT = reprlib.Repr()
+"""What is given can be of any size, and only its beginning is shown."""
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60

@@ -1,11 +1,11 @@
 """Scores of texts."""
 
-import re
 import sys
 
 import pytest
+import regex
 
-from peftscope.errors import MissingExtra
+from peftscope.errors import DataError, MissingExtra
 from peftscope.tasks.text import text_metrics
 from peftscope.tasks.text.text_metrics import contains, cut_at, exact_match, numeric, regex_match, rouge_l_scorer
 
@@ -28,11 +28,18 @@ def test_numeric_compares_numbers():
 
 
 def test_regex_match_compares_the_captured_group():
-    label = re.compile(r"label: (\w+)")
+    label = regex.compile(r"label: (\w+)")
     assert regex_match("label: yes", "label: YES", pattern=label, which="last", ignore_case=True) == 1.0
     assert regex_match("label: no label: yes", "yes", pattern=label, which="last", ignore_case=True) == 1.0
     assert regex_match("label: no label: yes", "yes", pattern=label, which="first", ignore_case=True) == 0.0
     assert regex_match("yes", "yes", pattern=label, which="last", ignore_case=True) == 0.0
+
+
+def test_a_pattern_that_never_ends_is_stopped(monkeypatch):
+    monkeypatch.setattr(text_metrics, "PATTERN_SECONDS", 0.2)
+    endless = regex.compile(r"(?:x+x+)+y")
+    with pytest.raises(DataError, match="repetition inside of a repetition"):
+        regex_match("x" * 60, "y", pattern=endless, which="last", ignore_case=True)
 
 
 def test_rouge_l_is_the_longest_common_subsequence():

@@ -6,12 +6,13 @@ import hashlib
 import importlib
 import inspect
 import math
-import re
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import regex
 
 from peftscope.capture import capture
 from peftscope.errors import DataError, SpecError
@@ -59,7 +60,7 @@ def grader(options: OwnDataOptions, metric: str | None = None) -> Grader:
             assert options.pattern is not None, "the options see to it"
             return partial(
                 text_metrics.regex_match,
-                pattern=re.compile(options.pattern),
+                pattern=regex.compile(options.pattern),
                 which=options.answer,
                 ignore_case=options.ignore_case,
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import regex
 from pydantic import AfterValidator, Field, model_validator
 
 from peftscope.errors import unknown_name
@@ -318,7 +319,7 @@ class OwnDataOptions(LanguageOptions):
             raise ValueError("metric 'code' runs what the model writes on this machine; allow it with run_code: true")
         if self.pattern is not None:
             try:
-                re.compile(self.pattern)
-            except re.error as error:
+                regex.compile(self.pattern)
+            except regex.error as error:
                 raise ValueError(f"pattern: not a regular expression: {error}; given {self.pattern!r}") from None
         return self

@@ -52,7 +52,7 @@ class OwnDataTask(LanguageTask):
                 )
                 self._notes += notes
             self._notes += self._never_given()
-            if ":" in options.metric:  # a function of the user's own should fail now and not after the training
+            if ":" in options.metric or options.pattern is not None:  # the user's own should fail before the training
                 self.grade(self._examples["test"][0], self._examples["test"][0].target)
 
     def save_cache(self, folder: Path, retention: Retention | None = None) -> None:

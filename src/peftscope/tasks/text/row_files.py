@@ -171,8 +171,10 @@ def _objects(text: str, file: Path, notes: list[str]) -> Sequence[Row]:
     """Rows of a text that begins with an object: one a line, or one object with a list of rows in it."""
     lines = [(n, line) for n, line in zip(range(1, MOST_BLANK), _lines(text)) if line.strip()][:2]
     try:
-        first = json.loads(lines[0][1])
-    except ValueError:
+        first = json.loads(lines[0][1], object_pairs_hook=_each_once)
+    except _TwiceError as error:
+        raise DataError(f"{file}: line {lines[0][0]}: {error}") from None
+    except (ValueError, RecursionError):
         if len(lines) > 1 and lines[1][1].lstrip().startswith("{"):  # lines of objects, of which the first is broken
             _parsed(lines[0][1], f"{file}: line {lines[0][0]}")
         return _under_a_key(_parsed(text, str(file)), file, notes)
@@ -285,10 +287,28 @@ def _arrow_rows(file: Path, *, is_parquet: bool) -> list[Row]:
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_each_once)
+    except _TwiceError as error:
+        raise DataError(f"{where}: {error}") from None
+    except RecursionError:
+        raise DataError(f"{where}: not JSON that can be read: nested too deeply") from None
     except ValueError as error:
         hint = "; it is written as Python writes it, with single quotes: use json.dumps" if _is_python(text) else ""
         raise DataError(f"{where}: not JSON: {error}{hint}") from None
+
+
+class _TwiceError(ValueError):
+    """A name stands twice in an object."""
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of which no value is lost: JSON readers keep the last of two under one name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = ", ".join(repr(name) for name in found if names.count(name) > 1)
+        raise _TwiceError(f"two values are called {twice}; give each a name of its own")
+    return found
 
 
 def _is_python(text: str) -> bool:

@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from peftscope.errors import MissingExtra
+import regex
+
+from peftscope.errors import DataError, MissingExtra
 from peftscope.tasks.text.answers import Which, extract_number
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
 
 
 _NOTHING = object()
+PATTERN_SECONDS = 2.0
+"""Most time that a pattern may take on one answer."""
 FEWEST_LETTERS = 2
 """Letters that a beginning needs to be told from what any answer may hold."""
 
@@ -124,11 +128,14 @@ def numeric(output: str, target: str, *, which: Which) -> float:
     return float(expected is not None and extract_number(output, which) == expected)
 
 
-def regex_match(output: str, target: str, *, pattern: re.Pattern[str], which: Which, ignore_case: bool) -> float:
+def regex_match(output: str, target: str, *, pattern: regex.Pattern[str], which: Which, ignore_case: bool) -> float:
     """1 if what the pattern captures in the output is what it captures in the target.
 
     The first group is what is captured, or all of the match in a pattern without groups. A target in which
     the pattern does not occur is taken whole.
+
+    Raises:
+        DataError: The pattern does not come to an end in time.
     """
     found, wanted = _captured(pattern, output, which), _captured(pattern, target, which)
     return 0.0 if found is None else exact_match(found, target if wanted is None else wanted, ignore_case=ignore_case)
@@ -195,9 +202,16 @@ def _fields(value: Any, path: str = "") -> dict[str, Any] | None:
     return {name: leaf for place, inner in parts for name, leaf in (_fields(inner, place) or {}).items()}
 
 
-def _captured(pattern: re.Pattern[str], text: str, which: Which) -> str | None:
-    matches = list(pattern.finditer(text))
+def _captured(pattern: regex.Pattern[str], text: str, which: Which) -> str | None:
+    try:
+        matches = list(pattern.finditer(text, timeout=PATTERN_SECONDS))
+    except TimeoutError:
+        raise DataError(
+            f"pattern {pattern.pattern!r}: takes over {PATTERN_SECONDS:g} s on one answer ({text[:60]!r}); write "
+            "it without a repetition inside of a repetition"
+        ) from None
     if not matches:
         return None
     match = matches[0 if which == "first" else -1]
-    return match[1] if pattern.groups else match[0]
+    found: str = match[1] if pattern.groups else match[0]
+    return found

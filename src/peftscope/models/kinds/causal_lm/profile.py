@@ -17,6 +17,9 @@ from peftscope.models.published import published_format
 
 __all__ = ["CausalLMProfile"]
 
+CACHES = ("past_key_values", "cache_params")
+"""What models call what they keep of the tokens before."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CausalLMProfile(ModelProfile):
@@ -121,9 +124,9 @@ class CausalLMProfile(ModelProfile):
         ids = torch.empty(batch_size, max(1, length - 1), dtype=torch.long, device="meta")
         mask = torch.empty(batch_size, length, dtype=torch.long, device="meta")
         read = model(input_ids=ids, attention_mask=mask[:, :-1], use_cache=True, logits_to_keep=1)
-        cache = read.past_key_values
+        kept = {name: value for name in CACHES if (value := getattr(read, name, None)) is not None}
         del read
-        model(input_ids=ids[:, :1], attention_mask=mask, past_key_values=cache, use_cache=True)
+        model(input_ids=ids[:, :1], attention_mask=mask, use_cache=True, **kept)
 
 
 def _of_layers(config: Any) -> dict[str, list[Any]]:
