@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from peftscope.measures.base import Measured, Measurement, Trained
@@ -19,4 +20,7 @@ class Checkpoint(Measurement):
     def take(self, trained: Trained, measured: Measured) -> None:
         """``checkpoint_bytes``."""
         if trained.built.card.trains:
-            measured.put("checkpoint_bytes", checkpoint.save(trained.built, trained.checkpoint))
+            model = trained.spec.model
+            base = Path(model.source).name if Path(model.source).exists() else model.source  # no path of this machine
+            size = checkpoint.save(trained.built, trained.checkpoint, base=base, revision=model.revision)
+            measured.put("checkpoint_bytes", size)

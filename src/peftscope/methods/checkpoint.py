@@ -26,6 +26,7 @@ from peftscope.methods.context import ADAPTER, device_of
 from peftscope.methods.hooks import without_own_loss_terms
 from peftscope.methods.shapes import shapes_only
 from peftscope.methods.sizes import Entry, Range, adapter_range, entry, file_bytes
+from peftscope.store.files import ordinary_mode
 
 __all__ = ["load", "save", "saved_bytes", "saved_entries"]
 
@@ -35,8 +36,15 @@ MODEL_FILE = "model.safetensors"
 METADATA = {"format": "pt"}
 
 
-def save(built: Built, folder: Path) -> int:
-    """Write the weights of a built model (and its config) to a folder.
+def save(built: Built, folder: Path, *, base: str | None = None, revision: str | None = None) -> int:
+    """Write the weights of a built model (and its config) to a folder, readable as other files are.
+
+    Args:
+        built: The method, trained.
+        folder: Is made.
+        base: What the adapter's config is to call its base, so that it loads elsewhere: a hub id, or the name of a
+            folder without the place it lies at; None leaves what ``peft`` calls it.
+        revision: Commit of a hub id.
 
     Returns:
         Bytes of the weight files on disk; 0 for the untouched base, which has nothing to save.
@@ -49,10 +57,12 @@ def save(built: Built, folder: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if built.card.peft_type is not None:
-            written = _save_adapter(built, folder)
+            written = _save_adapter(built, folder, base, revision)
         elif built.card.trains:
             save_model(built.model, str(folder / MODEL_FILE), metadata=dict(METADATA))
             written = [folder / MODEL_FILE]
+        for path in written:  # safetensors writes for its user alone
+            path.chmod(ordinary_mode())
         return sum(path.stat().st_size for path in written)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"{folder}: the checkpoint cannot be written: {error}") from error
@@ -139,7 +149,7 @@ def load(base: nn.Module, folder: Path, card: Card) -> nn.Module:
     return model.eval()  # type: ignore[no-any-return]
 
 
-def _save_adapter(built: Built, folder: Path) -> list[Path]:
+def _save_adapter(built: Built, folder: Path, base: str | None, revision: str | None) -> list[Path]:
     model: Any = built.model
     state = _state(model)
     # Copies: safetensors refuses tensors that share storage, as tied adapters do.
@@ -150,6 +160,8 @@ def _save_adapter(built: Built, folder: Path) -> list[Path]:
         written.append(folder / START_FILE)
     config = copy.deepcopy(model.peft_config[ADAPTER])
     config.inference_mode = True
+    if base is not None:
+        config.base_model_name_or_path, config.revision = base, revision
     config.save_pretrained(str(folder))
     return written
 

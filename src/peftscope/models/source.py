@@ -23,7 +23,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
 from peftscope.errors import ModelError, StoreError
 from peftscope.models.builtin import BUILTINS, PREFIX, fetch_builtin
 from peftscope.models.gguf import convert_gguf
-from peftscope.models.weights import INDEX, SINGLE, hash_weights, shard_names, weight_files
+from peftscope.models.weights import INDEX, SINGLE, hash_weights, require_whole, shard_names, weight_files
 from peftscope.schema.base import content_hash
 from peftscope.schema.study import ModelSpec
 
@@ -99,7 +99,9 @@ def locate(spec: ModelSpec) -> Located:
             raise ModelError(f"model.source: {source!r} is neither a folder nor a .gguf file")
         folder = convert_gguf(folder)
     refuse_other_folders(source, folder)
-    return Located(source=source, folder=folder, files=weight_files(folder, source), revision=revision)
+    files = weight_files(folder, source)
+    require_whole(files, source)
+    return Located(source=source, folder=folder, files=files, revision=revision)
 
 
 def fetch_configs(source: str, revision: str | None) -> Path:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from peftscope.errors import ModelError, StoreError
 from peftscope.models.cache import cache_dir
 from peftscope.store.files import write_text
 
-__all__ = ["file_sha256", "hash_weights", "remembered_sha256", "shard_names", "weight_files"]
+__all__ = ["file_sha256", "hash_weights", "remembered_sha256", "require_whole", "shard_names", "weight_files"]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -61,6 +63,22 @@ def shard_names(folder: Path, source: str) -> tuple[str, ...]:
             "allowed: *.safetensors in the same folder"
         )
     return tuple(sorted(names))
+
+
+def require_whole(files: Sequence[Path], source: str) -> None:
+    """Check that weight files hold what their headers promise; one that was cut off in a download does not.
+
+    Raises:
+        ModelError: One does not.
+    """
+    for path in files:
+        try:
+            with safe_open(path, framework="numpy"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"model {source!r}: {path.name} is cut off or damaged ({error}); download it again"
+            ) from error
 
 
 def hash_weights(files: Sequence[Path]) -> str:

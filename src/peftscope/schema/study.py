@@ -5,6 +5,7 @@ No torch here: a study is read and checked in milliseconds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -82,6 +83,10 @@ class TaskSpec(Frozen):
         return value
 
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Characters that steer a terminal or turn the direction of text."""
+
+
 class MethodSpec(Frozen):
     """A method, with what is to differ from its card."""
 
@@ -119,8 +124,8 @@ class MethodSpec(Frozen):
 
     @property
     def title(self) -> str:
-        """The label where there is one, else the name."""
-        return self.label or self.name
+        """The label where there is one, else the name; what could steer a terminal is made visible."""
+        return CONTROL.sub("\ufffd", self.label or self.name)
 
 
 class TrainSpec(Frozen):

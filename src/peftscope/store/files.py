@@ -20,6 +20,7 @@ __all__ = [
     "add_attempt",
     "ensure_folder",
     "existing_record",
+    "ordinary_mode",
     "read_record",
     "read_records",
     "record_path",
@@ -65,7 +66,7 @@ def replacing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, ordinary_mode())
         os.replace(temporary, path)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
@@ -87,18 +88,19 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
+def ordinary_mode() -> int:
+    """Permissions that a new file has by default."""
+    current = os.umask(0)
+    os.umask(current)
+    return 0o666 & ~current
+
+
 def sweep(folders: Iterable[Path]) -> None:
     """Remove what processes left that were ended while they wrote; to be called when none writes there."""
     for folder in folders:
         for path in folder.glob(f".*{PART}"):
             with suppress(OSError):  # not ours to remove; nobody reads it
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def record_path(folder: Path, run_id: str) -> Path:

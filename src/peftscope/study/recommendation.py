@@ -16,6 +16,7 @@ from peftscope.analysis.front import Front, front_of
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.recommendation import recommend as decide
 from peftscope.analysis.relatives import relatives
+from peftscope.analysis.verdict import Candidate
 from peftscope.analysis.within_limits import Limits, metric_for, quantities_of
 from peftscope.errors import SpecError
 from peftscope.schema.amounts import number_of
@@ -34,7 +35,7 @@ from peftscope.views.report.content import Topic
 from peftscope.views.shown import Shown, unbroken
 from peftscope.views.table import TextTable, terminal_table
 
-__all__ = ["StudyRecommendation", "memory_front", "recommend_from", "recommendation_for"]
+__all__ = ["StudyRecommendation", "memory_front", "recommend_from", "recommendation_for", "topics_of"]
 
 HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
 """Two of these would fill a line; the records hold them whole."""
@@ -152,7 +153,7 @@ def recommend_from(
     requirements.check_score(limits, found.metric, request)
     recommendation = recommendation_for(found, have=have, limits=limits, prefer=prefer)
     front = memory_front(found)
-    topics = recommendation_topics(recommendation, front, known_metrics())
+    topics = topics_of(found, recommendation, front, found.folder)
     unfinished = unfinished_lines(found.fairness)
     if unfinished:
         topics.append(Topic(title="Not judged, for want of a final run", lines=unfinished))
@@ -171,6 +172,41 @@ def recommendation_for(
     recommendation = decide(found.verdict, metrics=known_metrics(), limits=limits, prefer=prefer, traits=traits)
     records = {names[record.run_id]: record for record in finals}
     return replace(recommendation, relatives=relatives(recommendation, have, traits=traits, records=records))
+
+
+def topics_of(
+    found: StudyResults, recommendation: Recommendation, front: Front | None, folder: Path = Path()
+) -> list[Topic]:
+    """The recommendation in words, with the adapter to take.
+
+    Args:
+        found: What it rests on.
+        recommendation: The recommendation.
+        front: Of the score against a cost, to be told of.
+        folder: What adapters are told to lie in; nothing, where the text leaves this machine.
+    """
+    first, *rest = recommendation_topics(recommendation, front, known_metrics())
+    return [replace(first, lines=[*first.lines, *_adapter_lines(found, recommendation.choice, folder)]), *rest]
+
+
+def _adapter_lines(found: StudyResults, choice: Candidate | None, folder: Path) -> list[str]:
+    """Where the trained weights of the choice lie, and which seed's to take: by validation, never by test scores."""
+    if choice is None or choice.is_base:
+        return []
+    names = dict(zip(found.runs["run_id"], found.runs["method"]))
+    trained = [
+        record
+        for record in found.records
+        if names.get(record.run_id) == choice.method
+        and record.status == "ok"
+        and (found.folder / "adapters" / record.run_id).is_dir()
+    ]
+    if not trained:
+        return []
+    sign = -1.0 if found.metric.direction == "lower" else 1.0
+    best = max(trained, key=lambda record: (sign * (record.metrics.get("valid_score") or 0.0), -record.spec.seed))
+    which = f"seed {best.spec.seed}, the best of {len(trained)} on validation" if len(trained) > 1 else "its only seed"
+    return [f"Its weights ({which}): {folder / 'adapters' / best.run_id}"]
 
 
 def memory_front(found: StudyResults) -> Front | None:

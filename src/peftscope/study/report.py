@@ -16,10 +16,9 @@ from peftscope.analysis.verdict import Verdict
 from peftscope.schema.amounts import number_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.request import Request
-from peftscope.study.recommendation import memory_front, recommendation_for
+from peftscope.study.recommendation import memory_front, recommendation_for, topics_of
 from peftscope.study.requirements import Amount, commonest_method
 from peftscope.study.results import StudyResults, results_of
-from peftscope.views.recommendation import recommendation_topics
 from peftscope.views.report.content import ReportContent, Topic
 from peftscope.views.report.fairness import fairness_topics
 from peftscope.views.report.files import write_report
@@ -108,7 +107,7 @@ def _material(found: StudyResults, place: Path) -> ReportContent:
 def _recommendation(found: StudyResults) -> list[Topic]:
     """What 'peftscope recommend' says without limits."""
     recommendation = recommendation_for(found, have=commonest_method())
-    return recommendation_topics(recommendation, memory_front(found), found.metrics)
+    return topics_of(found, recommendation, memory_front(found))
 
 
 def _fronts(verdict: Verdict, metrics: Sequence[MetricSpec]) -> list[Front]:
