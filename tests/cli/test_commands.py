@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +69,44 @@ def test_an_unknown_method_gets_the_nearest_match_and_exit_code_2(call: Call) ->
     assert code == 2
     assert "did you mean 'lora'?" in err
     assert "Traceback" not in err
+
+
+def test_the_version_can_be_asked_for(call: Call) -> None:
+    code, out, _ = call("--version")
+    assert (code, out.split()[0]) == (0, "peftscope")
+
+
+def test_an_error_is_a_json_document_where_json_is_asked_for(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("name: x\nmodel: builtin:nano-lm\ntask: maths\nmethods: [lorra]\n")
+    code, out, err = call("compare", "study.yaml", "--json")
+    document = json.loads(out)
+    assert code == 2
+    assert (document["schema"], document["error"], document["source"]) == (
+        "peftscope.error/1",
+        "SpecError",
+        "study.yaml",
+    )
+    assert len(document["problems"]) == 2
+    assert "lorra" in err
+
+
+def test_a_terminal_without_utf8_gets_replacements(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "100"}
+    done = subprocess.run(
+        [sys.executable, "-m", "peftscope", "methods", "lora"], capture_output=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"learning rate" in done.stdout
+    done.stdout.decode("ascii")
+
+
+def test_cut_off_weights_are_found_before_the_first_run(call: Call, study: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    code, _, err = call("compare", "study.yaml")
+    assert code == 2
+    assert "model.safetensors is cut off or damaged" in err
+    assert not list((tmp_path / "results").glob("*/records/*"))
 
 
 def test_init_writes_a_valid_study_and_overwrites_none_without_force(call: Call, tmp_path: Path) -> None:

@@ -44,6 +44,18 @@ def test_the_checkpoint_size_is_the_size_of_the_weight_files(make_base: Make, co
         assert not list((tmp_path / name).glob("*.bin"))
 
 
+def test_an_adapter_names_its_base_and_is_readable_as_other_files_are(
+    make_base: Make, context: Make, tmp_path: Path
+) -> None:
+    built = build(make_base(), MethodSpec(name="lora"), context())
+    checkpoint.save(built, tmp_path / "adapter", base="someone/base", revision="abc")
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == ("someone/base", "abc")
+    (tmp_path / "other").write_text("as the system writes files")
+    mode = (tmp_path / "other").stat().st_mode
+    assert {path.stat().st_mode for path in (tmp_path / "adapter").iterdir()} == {mode}
+
+
 @pytest.mark.parametrize("cast", [True, False])
 def test_an_adapter_on_a_half_precision_base_reloads_with_its_dtype(
     cast: bool, make_base: Make, context: Make, batch: Make, tmp_path: Path

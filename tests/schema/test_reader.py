@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from peftscope.errors import SpecError
 from peftscope.schema.reader import read_study
+from peftscope.schema.study import MethodSpec
 from peftscope.study.vocabulary import vocabulary
 
 GOOD = """
@@ -94,3 +97,40 @@ def test_every_study_we_ship_is_read() -> None:
     assert len(shipped) >= 2
     for path in shipped:
         read_study(path, vocabulary())
+
+
+BOMB = "\n".join(
+    ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (BOMB, "its aliases stand for more than"),
+        ("name: &n [*n]", "an alias stands inside of what it stands for"),
+        ("name: " + "[" * 5000, "nested more than 50 deep"),
+        ("name: " + "{a: " * 60 + "1" + "}" * 60, "nested more than 50 deep"),
+        ("name: " + "9" * 10_000, "integer string conversion"),
+        ("# " + "x" * 3_000_000, "no study has more than"),
+    ],
+    ids=["bomb", "cycle", "brackets", "braces", "digits", "large"],
+)
+def test_a_hostile_file_is_refused_in_no_time_and_little_memory(text: str, part: str, tmp_path: Path) -> None:
+    started, before = time.perf_counter(), psutil.Process().memory_info().rss
+    with pytest.raises(SpecError, match=part):
+        _read(text, tmp_path)
+    assert time.perf_counter() - started < 5
+    assert psutil.Process().memory_info().rss - before < 200 * 2**20
+
+
+def test_what_is_wrong_inside_of_a_list_is_said_once(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        _read(GOOD.replace("[2e-4, 3e-4]", "[0]"), tmp_path)
+    assert caught.value.problems == ("methods[0].learning_rates[0]: input should be greater than 0; given 0",)
+
+
+@pytest.mark.parametrize("sign", ["\x1b[31m", "\x07", "\n", "\x9b2J", "\u202e"])
+def test_a_label_cannot_steer_a_terminal(sign: str) -> None:
+    assert MethodSpec(name="lora", label=f"a{sign}b").title.isprintable()
