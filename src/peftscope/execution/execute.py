@@ -21,6 +21,7 @@ from peftscope.measures.registry import metric_specs
 from peftscope.measures.score import mean_score, score_split
 from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, Built, build, refusing
+from peftscope.methods.coverage import lines_of
 from peftscope.methods.optimizers import settings_of
 from peftscope.models.kinds.base import LoadedModel, ModelKind
 from peftscope.schema.base import content_hash
@@ -160,6 +161,7 @@ class _Run:
             self.shared_s = time.perf_counter() - started
         stage("build")
         built = self.built = self._build(kind, loaded, task)
+        self.warnings += lines_of(built.left_out)
         predictor = kind.predictor(loaded, self._scored)
         measurements = Measurements(self.measured)
         _require_positions(built, loaded, task)

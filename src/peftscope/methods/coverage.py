@@ -21,7 +21,17 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from transformers.pytorch_utils import Conv1D
 
-__all__ = ["Coverage", "LeftOut", "coverage", "fused_experts", "is_linear", "module_sizes", "reinterpreted", "share_of"]
+__all__ = [
+    "Coverage",
+    "LeftOut",
+    "coverage",
+    "fused_experts",
+    "is_linear",
+    "lines_of",
+    "module_sizes",
+    "reinterpreted",
+    "share_of",
+]
 
 WORTH_SAYING = 0.001
 """Share of the weights from which something that is left out is told."""
@@ -73,7 +83,12 @@ class Coverage:
 
     def lines(self) -> list[str]:
         """What is worth saying of what is left out."""
-        return [left.text() for left in self.left_out if left.share >= WORTH_SAYING]
+        return lines_of(self.left_out)
+
+
+def lines_of(left_out: Iterable[LeftOut]) -> list[str]:
+    """What is worth saying of what is left out."""
+    return [left.text() for left in left_out if left.share >= WORTH_SAYING]
 
 
 def coverage(base: nn.Module) -> Coverage:
