@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import Gemma3TextConfig, LlamaConfig
+from transformers import Gemma3Config, Gemma3TextConfig, LlamaConfig
 
 from peftscope.footprint.estimate import footprint
 from peftscope.footprint.footprint import Footprint
@@ -93,3 +93,23 @@ def test_blocks_that_do_not_repeat_and_few_blocks_are_all_counted() -> None:
     kinds = ["full_attention"] * 9 + ["sliding_attention"] * 11
     config = Gemma3TextConfig(num_hidden_layers=20, layer_types=kinds, **SIZES)
     assert depths_of(CausalLMProfile(config=config, dtype=torch.float32)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lora", "ia3"])
+def test_names_written_in_full_by_the_policy_pick_no_blocks(name: str) -> None:
+    """Where a tower has layers of the same names, the policy writes those of the language model in full."""
+    text = {"hidden_size": 64, "num_hidden_layers": 48, "intermediate_size": 128, "num_attention_heads": 4}
+    vision = {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64, "num_attention_heads": 2}
+    config = Gemma3Config(
+        text_config={**text, "num_key_value_heads": 2, "head_dim": 32, "vocab_size": 1280, "sliding_window": 16},
+        vision_config={**vision, "image_size": 28, "patch_size": 14, "vision_use_head": False},
+        mm_tokens_per_image=1,
+    )
+    profile = CausalLMProfile(config=config, dtype=torch.bfloat16)
+    few, all_of_them = _both(MethodSpec(name=name), profile)
+    assert few.reason is None
+    assert few.layers_counted is not None
+    for figure in ("num_trainable_params", "num_total_params", "checkpoint_bytes", "flops_per_step"):
+        assert getattr(few, figure) == getattr(all_of_them, figure)
+    assert few.live_train_bytes == all_of_them.live_train_bytes

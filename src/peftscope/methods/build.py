@@ -54,8 +54,10 @@ class Built:
     """The config as ``peft`` holds it, JSON-able."""
     adapted_share: float
     """Share of the base's weights that lie in these; of fused experts all that their module holds."""
+    follows_policy: bool = False
+    """Whether the targets are those of the one policy, and nobody named others."""
     left_out: tuple[LeftOut, ...] = ()
-    """Where the targets follow the policy: what that leaves out of this base."""
+    """What the policy leaves out of this base, where it is followed."""
     num_trainable_params: int
     num_total_params: int
     quantization: str | None = None
@@ -152,6 +154,7 @@ def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
         adapted_modules=adapted,
         peft_config=plain_config(model.peft_config[ADAPTER]),
         adapted_share=share_of([name if name in names else name.rpartition(".")[0] for name in adapted], sizes),
+        follows_policy=follows_policy,
         left_out=left_out,
         num_trainable_params=int(trainable),
         num_total_params=int(total),

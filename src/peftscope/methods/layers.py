@@ -16,10 +16,12 @@ _PICKING = ("layers_to_transform", "adapter_layers", "stride_A")
 def picks_layers(built: Built) -> bool:
     """Whether the config names blocks, by a number of its own or in the name of a module.
 
-    Where it does, a model of fewer blocks would get other ones.
+    Where it does, a model of fewer blocks would get other ones. Modules that the policy for targets names in full are
+    all there are of their kind, at any number of blocks.
     """
     config = built.peft_config or {}
-    naming = [value for key, value in config.items() if key.endswith(("_pattern", "_modules", "_parameters", "_save"))]
+    naming_keys = ("_pattern", "_parameters", "_save", *(() if built.follows_policy else ("_modules",)))
+    naming = [value for key, value in config.items() if key.endswith(naming_keys)]
     return any(config.get(name) is not None for name in _PICKING) or any(map(_names_a_number, naming))
 
 

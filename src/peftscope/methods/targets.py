@@ -100,7 +100,8 @@ def unmatched(base: nn.Module, targets: Sequence[str] | str) -> list[str]:
         return [f"targets: the pattern {targets!r} is the full name of no module of this model"]
     bearing = [*names, *fused_experts(base)]
     known = {*reinterpreted(base), POLICY, EXPERTS}
-    tails = {_tail(name) for name in bearing if name and not name.rpartition(".")[2].isdigit()}
+    fit = [name for name, module in base.named_modules() if next(module.parameters(recurse=False), None) is not None]
+    tails = {_tail(name) for name in (*fit, *fused_experts(base))}
     return [
         f"targets: {unknown_name('module of this model', target, tails)}"
         for target in targets
