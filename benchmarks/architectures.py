@@ -82,7 +82,9 @@ def outcomes(name: str, folder: Path) -> dict[str, str]:
 
 def main(names: list[str]) -> None:
     """Run them and write, or print, the table."""
-    lines, reasons, counts = [], [], Counter()
+    lines: list[str] = []
+    reasons: list[str] = []
+    counts: Counter[str] = Counter()
     for name in names or ARCHITECTURES:
         with tempfile.TemporaryDirectory() as folder:
             found = outcomes(name, Path(folder))

@@ -277,6 +277,10 @@ Written by `benchmarks/public_configs.py` (peft {version("peft")}, transformers 
 method for each type that peft has, a batch of one with {LENGTH} tokens, bfloat16. Parameters in billions, LoRA's in
 millions, its peak in training in GB, the time for all methods of a model in seconds on two cores.
 
+Of Llama 4 transformers loads the text part alone, without the 0.87 billion of its vision tower. Where blocks do not
+repeat often enough for a few to stand for all (Gemma 3: periods of six), or a reference path goes token by token
+(Mamba), counting takes minutes for all methods and seconds for one.
+
 | model | published | counted | apart | LoRA's | GB to train | methods with a figure | seconds |
 | --- | --- | --- | --- | --- | --- | --- | --- |
 {chr(10).join(rows)}

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import architectures
 import numpy as np
+import public_configs
 import pytest
+import tiny_architectures
 
 from peftscope.schema.effort import EFFORTS
 
@@ -124,3 +127,36 @@ def test_the_interval_for_a_rerun_reaches_the_stated_coverage(reruns: ModuleType
         first, second = (row + move + scale * generator.standard_normal(50) for move in (0.0, shift))
         held.append(reruns.inside(first, second).mean())
     assert np.mean(held) == pytest.approx(0.95, abs=0.015)
+
+
+def _rows(page: str) -> list[list[str]]:
+    """Cells of the rows of a page's first table, its heading left out."""
+    text = (ROOT / "benchmarks" / page).read_text(encoding="utf-8").partition("\n## ")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"][2:]
+
+
+def test_every_method_runs_on_every_architecture_or_is_refused_with_what_to_do() -> None:
+    rows = _rows("architectures.md")
+    assert len(rows) == len(tiny_architectures.ARCHITECTURES) == 21
+    cells = [cell for row in rows for cell in row[2:]]
+    assert {cell.split()[0] for cell in cells} == {"ok", "refused"}
+    reasons = (ROOT / "benchmarks" / "architectures.md").read_text(encoding="utf-8").partition("## Reasons")[2]
+    told = [line for line in reasons.splitlines() if line.startswith("- ")]
+    assert all("out of the methods" in line or "not a causal language model" in line for line in told)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["deepseek-v3", "nemotron-h"])
+def test_the_table_of_architectures_is_what_its_script_finds(name: str, tmp_path: Path) -> None:
+    (row,) = (row for row in _rows("architectures.md") if row[0] == name)
+    found = architectures.outcomes(name, tmp_path)
+    assert [found[method].split(":")[0] for method in architectures.METHODS] == row[2:]
+
+
+def test_parameters_of_published_models_are_counted_as_published() -> None:
+    rows = _rows("public_configs.md")
+    assert len(rows) == len(public_configs.CONFIGS) == 20
+    for name, _, counted, apart, *_, with_figure, _ in rows:
+        assert float(counted.replace(",", "")) > 1
+        assert abs(float(apart.split()[0])) < 1, name
+        assert int(with_figure.split()[0]) >= 30, name
