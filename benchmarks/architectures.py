@@ -69,7 +69,7 @@ def outcomes(name: str, folder: Path) -> dict[str, str]:
     try:
         study.run(quiet=True)
     except peftscope.PeftscopeError as error:
-        return dict.fromkeys(METHODS, f"refused for all: {' '.join(str(error).split())}")
+        return dict.fromkeys(METHODS, f"refused for all: {' '.join(str(error).split())}".replace(str(model), name))
     found = {}
     for record in read_records(folder / f"{name}-results"):
         title = record.spec.method.title
