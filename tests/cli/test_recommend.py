@@ -208,14 +208,14 @@ def test_a_missing_study_or_one_without_results_is_a_plain_error(call: Call, tmp
 
 
 def test_a_method_name_cannot_inject_terminal_control_codes(call: Call, tmp_path: Path) -> None:
-    label = "[red]x[/] \x1b[2J"
+    label, shown = "[red]x[/] \x1b[2J", "[red]x[/] \ufffd[2J"
     make_study(
         tmp_path / "results/demo",
-        {"base": 0.2, label: 0.5, "ia3": 0.3},
+        {"base": 0.2, shown: 0.5, "ia3": 0.3},
         study={"methods": [{"name": "lora", "label": label}, "ia3"]},
-        broken={label: "oom"},
+        broken={shown: "oom"},
     )
     out = call("recommend", "results/demo")[1]
     assert "\x1b[2J" not in out
     assert "Take [red]x[/]" in out
-    assert "[red]x[/]  [2J: oom" in out
+    assert f"{shown}: oom" in out

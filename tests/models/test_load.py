@@ -79,9 +79,11 @@ def test_missing_weights_are_rejected_instead_of_initialized(saved: Path) -> Non
 
 def test_damaged_files_are_model_errors(saved: Path) -> None:
     weights = saved / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:1000])
+    with pytest.raises(ModelError, match="cut off or damaged"):
         load(ModelSpec(source=str(saved), device="cpu"))
+    weights.write_bytes(whole)
     (saved / "config.json").write_text('{"model_type": "no-such-model"}')
     with pytest.raises(ModelError, match="cannot be loaded"):
         load(ModelSpec(source=str(saved), device="cpu"))
