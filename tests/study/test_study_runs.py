@@ -14,6 +14,7 @@ import torch
 
 import peftscope as ps
 from peftscope.errors import SpecError
+from peftscope.study.recommendation import best_run_of
 from peftscope.study.study import Study
 
 pytestmark = pytest.mark.slow
@@ -112,6 +113,14 @@ def test_the_trained_model_of_a_run_is_opened_ready_to_use(study: Study) -> None
     assert len(repr(opened)) < 300
     with pytest.raises(SpecError, match="no such run"):
         study.open("0000")
+
+
+def test_the_seed_to_take_is_the_best_on_validation_and_not_on_the_test(study: Study) -> None:
+    found = study.results()
+    own = found.runs[found.runs["method"] == "lora"]
+    run, seeds = best_run_of(found, "lora")
+    assert (run, seeds) == (own.loc[own["valid_loss"].idxmin(), "run_id"], len(own))
+    assert (study.folder / "adapters" / str(run)).is_dir()
 
 
 def test_a_report_is_written_where_it_is_asked_for(study: Study, tmp_path: Path) -> None:

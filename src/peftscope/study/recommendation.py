@@ -35,7 +35,7 @@ from peftscope.views.report.content import Topic
 from peftscope.views.shown import Shown, unbroken
 from peftscope.views.table import TextTable, terminal_table
 
-__all__ = ["StudyRecommendation", "memory_front", "recommend_from", "recommendation_for", "topics_of"]
+__all__ = ["StudyRecommendation", "best_run_of", "memory_front", "recommend_from", "recommendation_for", "topics_of"]
 
 HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
 """Two of these would fill a line; the records hold them whole."""
@@ -190,23 +190,23 @@ def topics_of(
 
 
 def _adapter_lines(found: StudyResults, choice: Candidate | None, folder: Path) -> list[str]:
-    """Where the trained weights of the choice lie, and which seed's to take: by validation, never by test scores."""
+    """Where the trained weights of the choice lie, and which seed's to take."""
     if choice is None or choice.is_base:
         return []
-    names = dict(zip(found.runs["run_id"], found.runs["method"]))
-    trained = [
-        record
-        for record in found.records
-        if names.get(record.run_id) == choice.method
-        and record.status == "ok"
-        and (found.folder / "adapters" / record.run_id).is_dir()
-    ]
-    if not trained:
-        return []
-    sign = -1.0 if found.metric.direction == "lower" else 1.0
-    best = max(trained, key=lambda record: (sign * (record.metrics.get("valid_score") or 0.0), -record.spec.seed))
-    which = f"seed {best.spec.seed}, the best of {len(trained)} on validation" if len(trained) > 1 else "its only seed"
-    return [f"Its weights ({which}): {folder / 'adapters' / best.run_id}"]
+    run_id, seeds = best_run_of(found, choice.method)
+    if run_id is None or not (found.folder / "adapters" / run_id).is_dir():
+        return []  # others ran it, or its weights were taken away
+    own = next(record for record in found.records if record.run_id == run_id)
+    which = f"seed {own.spec.seed}, the best of {seeds} on validation" if seeds > 1 else "its only seed"
+    return [f"Its weights ({which}): {folder / 'adapters' / run_id}"]
+
+
+def best_run_of(found: StudyResults, method: str) -> tuple[str | None, int]:
+    """Id of a method's final run with the best validation loss, so that no test score picks it; and of how many."""
+    runs = found.runs
+    own = runs[(runs["method"] == method) & (runs["status"] == "ok")]
+    by = "valid_loss" if "valid_loss" in own and own["valid_loss"].notna().any() else "seed"
+    return (None if own.empty else str(own.sort_values(by)["run_id"].iloc[0])), len(own)
 
 
 def memory_front(found: StudyResults) -> Front | None:

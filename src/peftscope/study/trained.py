@@ -15,6 +15,7 @@ from peftscope.methods.catalog import card
 from peftscope.methods.checkpoint import load
 from peftscope.schema.record import RunRecord
 from peftscope.study.folder import find_record
+from peftscope.study.recommendation import best_run_of
 from peftscope.tasks.registry import kind_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def best_run(study: Study) -> str:
     recommended = study.recommend()
     if not recommended.trains:
         raise SpecError(study.name, ["nothing that is trained is recommended; name a run"])
-    runs = recommended.results.runs
-    own = runs[(runs["method"] == recommended.choice) & (runs["status"] == "ok")]
-    by = "valid_loss" if "valid_loss" in own and own["valid_loss"].notna().any() else "seed"
-    return str(own.sort_values(by)["run_id"].iloc[0])
+    assert recommended.choice is not None
+    run_id, _ = best_run_of(recommended.results, recommended.choice)
+    assert run_id is not None, "what is recommended has run"
+    return run_id
