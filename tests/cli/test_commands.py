@@ -110,7 +110,9 @@ def test_cut_off_weights_are_found_before_the_first_run(call: Call, study: Path,
 
 
 def test_init_writes_a_valid_study_and_overwrites_none_without_force(call: Call, tmp_path: Path) -> None:
-    assert call("init")[0] == 0
+    code, out, _ = call("init")
+    assert code == 0
+    assert "three hours on two CPU cores" in out, "said before it starts"
     assert "methods:" in (tmp_path / "study.yaml").read_text()
     code, _, err = call("init")
     assert code == 2

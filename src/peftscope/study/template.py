@@ -31,6 +31,10 @@ class Template(Shown):
 
     def _parts(self) -> Iterator[RenderableType]:
         yield Text(f"wrote {self.path}; edit it, then: peftscope compare {self.path}")
+        yield Text(
+            "as it stands that takes about three hours on two CPU cores, with a model of 135 M parameters; with "
+            "builtin:nano-lm for its model, minutes"
+        )
 
 
 def write_template(path: Path, *, force: bool = False) -> Template:
