@@ -14,6 +14,8 @@ from typing import Any
 
 from torch import nn
 
+from peftscope.methods.coverage import fused_experts
+
 __all__ = ["PublishedFormat", "published_format"]
 
 MXFP4_BITS = 4 + 8 / 32
@@ -46,10 +48,11 @@ class PublishedFormat:
             return None
         get_head = getattr(model, "get_output_embeddings", None)
         head = get_head() if callable(get_head) else None
+        experts = frozenset(fused_experts(model))
         total = 0.0
         for name, module in model.named_modules():
             for own, parameter in module.named_parameters(recurse=False):
-                is_expert = parameter.ndim == 3 and not isinstance(module, nn.modules.conv._ConvNd)
+                is_expert = f"{name}.{own}" in experts
                 is_layer = isinstance(module, nn.Linear) and own == "weight" and not self.only_experts
                 is_packed = (is_expert or is_layer) and module is not head and not self._skips(name)
                 total += parameter.numel() * (self.bits / 8 if is_packed else parameter.element_size())

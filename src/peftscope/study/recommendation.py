@@ -182,7 +182,7 @@ def topics_of(
     Args:
         found: What it rests on.
         recommendation: The recommendation.
-        front: Of the score against a cost, to be told of.
+        front: The Pareto front of the score against a cost; None where nobody measured that cost.
         folder: What adapters are told to lie in; nothing, where the text leaves this machine.
     """
     first, *rest = recommendation_topics(recommendation, front, known_metrics())
