@@ -18,7 +18,7 @@ from peftscope.methods import catalog
 from peftscope.methods.card import Card
 from peftscope.methods.configure import configure, plain_config
 from peftscope.methods.context import ADAPTER, BuildContext, device_of, quantization_of
-from peftscope.methods.coverage import LeftOut, coverage, module_sizes, share_of
+from peftscope.methods.coverage import Coverage, LeftOut, coverage, module_sizes, share_of
 from peftscope.methods.hooks import PENALTIES, STEP_HOOKS, without_own_loss_terms
 from peftscope.methods.initialisation import attach
 from peftscope.methods.optimizers import OptimizerSettings, freeze_for, make_optimizer
@@ -134,9 +134,9 @@ def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
     if card.peft_type is None:
         return _without_peft(base, card, quantization)
     follows_policy = method.peft_config is None and method.targets is None and card.follows_policy
-    left_out = coverage(base).left_out if follows_policy else ()
+    covered = coverage(base) if follows_policy else None
     sizes, names = module_sizes(base), frozenset(name for name, _ in base.named_modules())
-    model = _attach(base, method, card, context)
+    model = _attach(base, method, card, context, covered)
     adapted = adapted_modules(model)
     _assert_own(model, card, exact=method.peft_config is None)
     freeze_for(card.optimizer, model)
@@ -155,7 +155,7 @@ def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
         peft_config=plain_config(model.peft_config[ADAPTER]),
         adapted_share=share_of([name if name in names else name.rpartition(".")[0] for name in adapted], sizes),
         follows_policy=follows_policy,
-        left_out=left_out,
+        left_out=() if covered is None else covered.left_out,
         num_trainable_params=int(trainable),
         num_total_params=int(total),
         quantization=quantization,
@@ -171,12 +171,12 @@ def _is_checkpointing(base: nn.Module) -> bool:
     return next((bool(getattr(base, name)) for name in names if hasattr(base, name)), False)
 
 
-def _attach(base: nn.Module, method: MethodSpec, card: Card, context: BuildContext) -> Any:
+def _attach(base: nn.Module, method: MethodSpec, card: Card, context: BuildContext, covered: Coverage | None) -> Any:
     """Configure and attach; what peft raises becomes a refusal, what it warns of goes to ``context.warn``."""
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("default")
-            config = configure(base, method, card, context)
+            config = configure(base, method, card, context, covered)
             if hasattr(config, "progressbar"):
                 config.progressbar = False  # the run has its own
             model = attach(base, config, card, method, context)

@@ -16,6 +16,7 @@ from peftscope.methods import targets as find
 from peftscope.methods.card import Card
 from peftscope.methods.catalog import knob_names
 from peftscope.methods.context import BuildContext
+from peftscope.methods.coverage import Coverage
 from peftscope.methods.hooks import adalora_schedule
 from peftscope.schema.study import MethodSpec
 
@@ -29,8 +30,17 @@ INIT_KNOBS = frozenset({"init_kv_cache_prefix"})
 _SEED_FIELDS = frozenset({"projection_prng_key", "random_loc_seed", "random_seed", "projection_seed", "proj_seed"})
 
 
-def configure(base: nn.Module, method: MethodSpec, card: Card, context: BuildContext) -> Any:
+def configure(
+    base: nn.Module, method: MethodSpec, card: Card, context: BuildContext, covered: Coverage | None = None
+) -> Any:
     """Make the ``peft`` config of a method on a base.
+
+    Args:
+        base: The model.
+        method: The method, and what is to differ from its card.
+        card: The method's.
+        context: Circumstances of the build.
+        covered: What the policy for targets adapts of the base, where that is known already.
 
     Raises:
         SpecError: A knob does not exist or is what makes the method itself.
@@ -66,7 +76,7 @@ def configure(base: nn.Module, method: MethodSpec, card: Card, context: BuildCon
     values = _merged(card.config, values)
     values["task_type"] = context.task_type
     values.update(_seeds(known, method, context))
-    values.update(_target_fields(base, method, card, known))
+    values.update(_target_fields(base, method, card, known, covered))
     values.update(_layout_fields(base, method, card, values, context))
     return config_class(**deepcopy(values))
 
@@ -137,7 +147,9 @@ def _seeds(known: set[str], method: MethodSpec, context: BuildContext) -> dict[s
     return {name: context.seed for name in sorted(known & _SEED_FIELDS) if name not in method.knobs}
 
 
-def _target_fields(base: nn.Module, method: MethodSpec, card: Card, known: set[str]) -> dict[str, Any]:
+def _target_fields(
+    base: nn.Module, method: MethodSpec, card: Card, known: set[str], covered: Coverage | None
+) -> dict[str, Any]:
     """Fields that say which weights are adapted."""
     if method.targets is not None:
         if "target_modules" not in known:
@@ -146,7 +158,7 @@ def _target_fields(base: nn.Module, method: MethodSpec, card: Card, known: set[s
     elif card.targets in ("own", "none", "attention") or "target_modules" not in known:
         return {}
     else:
-        chosen = find.Resolved(modules=_by_policy(base, card))
+        chosen = find.Resolved(modules=_by_policy(base, card, covered))
     values: dict[str, Any] = {"target_modules": chosen.modules}
     if chosen.parameters and "target_parameters" not in known:
         raise MethodRefused(
@@ -167,12 +179,12 @@ def _target_fields(base: nn.Module, method: MethodSpec, card: Card, known: set[s
     return values
 
 
-def _by_policy(base: nn.Module, card: Card) -> list[str]:
+def _by_policy(base: nn.Module, card: Card, covered: Coverage | None) -> list[str]:
     if card.targets == "norms":
         return find.norm_targets(base)
     if card.targets == "embeddings":
         return find.embedding_targets(base)
-    return find.linear_targets(base)
+    return find.linear_targets(base, covered)
 
 
 def _listed(base: nn.Module, chosen: str | list[str]) -> list[str]:

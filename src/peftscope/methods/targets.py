@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from peftscope.errors import MethodRefused, unknown_name
-from peftscope.methods.coverage import coverage, fused_experts, reinterpreted
+from peftscope.methods.coverage import Coverage, coverage, fused_experts, reinterpreted
 
 __all__ = [
     "Resolved",
@@ -48,13 +48,17 @@ _RESIDUAL_WRITERS = (
 )
 
 
-def linear_targets(base: nn.Module) -> list[str]:
+def linear_targets(base: nn.Module, covered: Coverage | None = None) -> list[str]:
     """The policy: names of the linear layers it adapts, as short as is unambiguous.
+
+    Args:
+        base: The model.
+        covered: ``coverage`` of it, where that is known already.
 
     Raises:
         MethodRefused: The model has none.
     """
-    return _shortened(base, list(coverage(base).modules), "linear layer")
+    return _shortened(base, list((covered or coverage(base)).modules), "linear layer")
 
 
 @dataclass(frozen=True, kw_only=True)
