@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib import import_module, metadata
+from importlib.metadata import EntryPoint
 from typing import Any, Generic, TypeVar
 
 from peftscope.capture import capture
@@ -14,6 +15,12 @@ from peftscope.errors import PlugInError, SpecError, unknown_name
 __all__ = ["Registry", "load_target", "made_by"]
 
 Entry = TypeVar("Entry")
+
+
+@cache
+def entry_points(group: str) -> tuple[EntryPoint, ...]:
+    """What installed packages register; looked up once a process, since it reads the metadata of every package."""
+    return tuple(metadata.entry_points(group=group))
 
 
 class Registry(Generic[Entry]):

@@ -14,10 +14,16 @@ from typing import Any
 import pytest
 import yaml
 
+from peftscope.execution.executors.local import LocalExecutor
 from peftscope.methods.catalog import cards
 from tiny import tiny_llama, tiny_tokenizer
 
 Call = Callable[..., tuple[int, str, str]]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 @pytest.fixture
@@ -107,6 +113,69 @@ def test_cut_off_weights_are_found_before_the_first_run(call: Call, study: Path,
     assert code == 2
     assert "model.safetensors is cut off or damaged" in err
     assert not list((tmp_path / "results").glob("*/records/*"))
+
+
+def test_paths_in_a_study_are_relative_to_its_file(call: Call, study: Path, tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    for name in ("study.yaml", "rows.jsonl", "model", "graders.py"):
+        if name == "graders.py":
+            (tmp_path / name).write_text("def half(output, target):\n    return 0.5\n")
+        (tmp_path / name).rename(tmp_path / "project" / name)
+    document = yaml.safe_load((tmp_path / "project/study.yaml").read_text())
+    document["task"]["metric"] = "graders:half"
+    document["methods"] = ["lora"]
+    (tmp_path / "project/study.yaml").write_text(yaml.safe_dump(document))
+    code, _, err = call("compare", "project/study.yaml", "--quiet")
+    assert code == 0, err
+    (record,) = (r for r in map(_json, (tmp_path / "results/small/records").iterdir()) if r["spec"]["learning_rate"])
+    assert record["metrics"]["test_score"] == 0.5
+    assert record["spec"]["task"]["options"]["train"] == "rows.jsonl", "ids do not depend on where a project lies"
+    code, out, err = call("rerun", record["run_id"], "--quiet")
+    assert code == 0, err
+    assert "every figure that can repeat is the same" in out
+    code, _, err = call("plan", "project/study.yaml", "--json")
+    assert code == 0, err
+
+
+def test_data_that_are_not_beside_the_study_are_named_with_where_they_were_looked_for(
+    call: Call, study: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    study.rename(tmp_path / "sub/study.yaml")
+    (tmp_path / "model").rename(tmp_path / "sub/model")
+    code, _, err = call("compare", "sub/study.yaml")
+    assert code == 2
+    assert f"looked for {tmp_path / 'sub/rows.jsonl'}" in err
+    assert not (tmp_path / "results").exists(), "nothing is left behind"
+
+
+def test_compare_with_nothing_left_to_do_answers_without_reading_model_or_data(
+    call: Call, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = call("compare", "study.yaml", "--quiet")
+
+    def refuse(self: LocalExecutor, runs: object) -> None:
+        raise AssertionError("nothing needs to be checked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalExecutor, "check", refuse)
+        assert call("compare", "study.yaml", "--quiet")[:2] == first[:2]
+        rows = (tmp_path / "rows.jsonl").read_text()
+        (tmp_path / "rows.jsonl").write_text(rows + '\n{"text": "count 99", "label": "odd"}')
+        with pytest.raises(AssertionError, match="nothing needs"):
+            call("compare", "study.yaml", "--quiet")
+    code, _, err = call("compare", "study.yaml")
+    assert code == 1
+    assert "done under other conditions start again" in err
+
+
+def test_a_setting_that_stands_elsewhere_is_named_with_its_place(call: Call, study: Path) -> None:
+    document = yaml.safe_load(study.read_text())
+    document["train"]["max_length"] = 64
+    study.write_text(yaml.safe_dump(document))
+    code, _, err = call("compare", "study.yaml")
+    assert code == 2
+    assert "train.max_length: unknown setting 'max_length' here; it stands under task.max_length" in err
 
 
 def test_init_writes_a_valid_study_and_overwrites_none_without_force(call: Call, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_limits_filter_and_preferences_rank(call: Call, tmp_path: Path) -> None:
     assert {tie["method"] for tie in document["tied"]} == {"lora"}
     assert document["limits"]["checkpoint"] == 50_000_000
     out = _text(call("recommend", "results/demo", "--max-checkpoint", "50MB")[1])
-    assert "What the limits left out: 1 (checkpoint ≤ 50 MB)" in out
+    assert "What the limits left out: 1 (checkpoint ≤ 50MB)" in out
     assert "checkpoint 78.2 MB, 28.2 MB over" in out
 
 

@@ -298,9 +298,9 @@ def test_an_import_never_replaces_our_own_repeated_run(tmp_path: Path) -> None:
     assert read_records(tmp_path) == [newer]
 
 
-def test_our_export_uses_the_upstream_keys_with_null_for_unknowns() -> None:
+def test_our_export_uses_the_upstream_keys_and_names_other_windows_beside_them() -> None:
     ours, theirs = document_of(our_record()), text_result()
-    assert ours.keys() - {"peftscope"} == theirs.keys()
+    assert ours.keys() - {"peftscope", "peftscope_windows"} == theirs.keys()
     for part in ("run_info", "train_info", "meta_info"):
         assert ours[part].keys() == theirs[part].keys()
     assert set(theirs["run_info"]["train_config"]) <= set(ours["run_info"]["train_config"])
@@ -308,11 +308,61 @@ def test_our_export_uses_the_upstream_keys_with_null_for_unknowns() -> None:
     assert ours["train_info"]["metrics"][-1].keys() == theirs["train_info"]["metrics"][-1].keys()
     assert ours["train_info"]["metrics"][-1]["test accuracy"] == 0.1
     assert ours["train_info"]["file_size"] == 77
-    assert ours["train_info"]["accelerator_memory_max"] is None
-    assert ours["train_info"]["train_time"] is None  # ours is of steps alone
+    assert ours["train_info"]["accelerator_memory_max"] == 0  # the benchmark's own word for not known
+    assert ours["train_info"]["train_time"] == 3.5
+    assert "training steps alone" in ours["peftscope_windows"]["train_info.train_time"]
+    assert "train_info.accelerator_memory_max" not in ours["peftscope_windows"]
     assert [p["train time"] for p in ours["train_info"]["metrics"][:2]] == pytest.approx([0.7, 0.7])
     assert ours["meta_info"]["package_info"]["peft-version"] == "0.19.0"
     assert "99999999" not in json.dumps(ours)
+
+
+MEASURED_HERE = {"peak_train_memory_bytes": 7, "peak_eval_memory_bytes": 9, "forgetting": 0.3}
+MEASURED_ON_A_CARD = {"peak_train_reserved_bytes": 7, "peak_eval_reserved_bytes": 5, "peak_train_memory_bytes": 3}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "memory"), [({}, (0, 0, 0)), (MEASURED_HERE, (7, 9, 7)), (MEASURED_ON_A_CARD, (7, 7, 7))]
+)
+@pytest.mark.parametrize("task", ["math", "own-data"])
+def test_the_public_benchmarks_own_reader_takes_our_export(
+    metrics: dict[str, float], memory: tuple[int, int, int], task: str, tmp_path: Path
+) -> None:
+    spec = RunSpec(model="m", task={"name": task}, method="lora", learning_rate=1e-4)
+    (path,) = export_upstream([our_record(spec=spec, metrics={"test_score": 0.1, **metrics}, curve=())], tmp_path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    run, train = document["run_info"], document["train_info"]
+    last, packages = train["metrics"][-1], document["meta_info"]["package_info"]
+    assert train["status"] == "success"
+    assert (
+        tuple(int(train[f"accelerator_memory_{name}"]) for name in ("reserved_avg", "max", "reserved_99th")) == memory
+    )
+    assert [int(train["file_size"]), int(train["num_trainable_params"])] == [0, 0]
+    assert [int(last["train samples"]), int(last["train total tokens"])] == [0, 0]
+    floats = [run["total_time"], train["train_time"], last["train loss"], last["test accuracy"], last["forgetting"]]
+    assert [float(value) for value in floats][3] == 0.1
+    names = [f"{name}-version" for name in ("peft", "transformers", "datasets", "torch", "bitsandbytes")]
+    texts = [run["train_config"]["model_id"], run["peft_branch"], *(packages[name] for name in names)]
+    assert all(isinstance(text, str) and text for text in texts)
+
+
+def test_no_local_path_is_in_an_export(tmp_path: Path) -> None:
+    options = {"train": str(tmp_path / "rows.csv")}
+    spec = RunSpec(
+        model=str(tmp_path / "base"), task={"name": "own-data", **options}, method="lora", learning_rate=1e-4
+    )
+    trace = f'File "{tmp_path}/deep/inside.py", line 3, in f'
+    attempt = Attempt(started_at="x", ended_at="y", status="error", traceback=trace, environment={})
+    record = our_record(
+        spec=spec, run_id=spec.run_id, attempts=(attempt,), warnings=(f"{tmp_path}/rows.csv: 3 rows repeat others",)
+    )
+    (path,) = export_upstream([record], tmp_path / "out")
+    text = path.read_text(encoding="utf-8")
+    assert str(tmp_path) not in text
+    assert all(name in text for name in ('"base"', '"rows.csv"', "inside.py", "rows.csv: 3 rows repeat"))
+    assert "4 | =1+1" in text
+    (back,) = read_upstream(tmp_path / "out", NAMES).records
+    assert back.run_id == record.run_id
 
 
 def test_exported_files_use_upstream_names_and_never_overwrite_each_other(tmp_path: Path) -> None:

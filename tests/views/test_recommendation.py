@@ -100,7 +100,21 @@ def test_a_limit_on_an_unmeasured_metric_excludes_all_and_is_reported() -> None:
     verdict: Verdict = a_verdict(BASE, a_candidate("a", 0.6))
     told = _told(_recommend(verdict, limits=Limits(costs={"latency": 0.08}, score=0.3)))
     assert "Nothing here satisfies the limits" in told
-    assert "decoding step not measured" in told["What the limits left out: 1 (decoding step ≤ 0.08, score ≥ 30.0 %)"]
+    told_why = told["What the limits left out: 1 (decoding step ≤ 80 ms, score ≥ 30.0 %)"]
+    assert "decoding step not measured (measure.latency: true measures it)" in told_why
+
+
+def test_limits_are_shown_in_the_unit_they_were_given_in() -> None:
+    limits = Limits(costs={"memory": 8 * 2**20, "latency": 0.05}, given={"memory": "8MiB", "latency": "50ms"})
+    told = _told(_recommend(a_verdict(BASE, a_candidate("a", 0.6)), limits=limits))
+    assert "What the limits left out: 1 (training memory ≤ 8MiB, decoding step ≤ 50ms)" in told
+
+
+def test_of_methods_that_break_as_many_limits_the_nearest_is_named() -> None:
+    far = a_candidate("far", 0.6, metrics={"peak_train_memory_bytes": 9e9})
+    near = a_candidate("near", 0.5, metrics={"peak_train_memory_bytes": 3e9})
+    told = _told(_recommend(a_verdict(far, near), limits=Limits(costs={"memory": 2e9})))
+    assert told["Nothing here satisfies the limits"].startswith("Nearest to them: near")
 
 
 def test_failures_with_the_same_reason_are_counted() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from peftscope.analysis.answers import answers_in
 from peftscope.analysis.criteria import Criteria, criteria_for
+from peftscope.analysis.distributions import t_quantile
 from peftscope.analysis.looks import TrainedMethods
 from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.analysis.power import chances_to_decide
@@ -67,7 +67,7 @@ def contenders(trained: TrainedMethods, looks: Looks, criteria: Criteria, *, mos
     found = set()
     for index, other in open_pairs:
         # what it may truly be, by this pair alone: a pooled guess would give up on gaps it takes for luck
-        around = stats.t.ppf(QUANTILES, tested.of.degrees[index]) * tested.of.errors[index]
+        around = t_quantile(QUANTILES, tested.of.degrees[index]) * tested.of.errors[index]
         apart, same = chances_to_decide(
             whole,
             tested.of,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from peftscope.analysis.crossed import Crossed
+from peftscope.analysis.distributions import t_quantile
 from peftscope.analysis.estimates import Estimate
 
 __all__ = ["mean_intervals"]
@@ -31,7 +31,7 @@ def mean_intervals(crossed: Crossed, level: float) -> list[Estimate]:
     of_seeds = share * crossed.scale * crossed.weight
     variance = of_examples + of_seeds
     degrees = _satterthwaite(crossed, variance, of_examples, (share * crossed.weight * crossed.noise) ** 2)
-    quantiles = stats.t.isf((1.0 - level) / 2.0, degrees)
+    quantiles = -t_quantile((1.0 - level) / 2.0, degrees)
     if not crossed.bounded:
         return _skewed(crossed, np.sqrt(variance), of_examples, np.asarray(quantiles, np.float64))
     return [

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
+
+from peftscope.analysis.distributions import f_tail
 
 __all__ = ["Moderated", "moderated"]
 
@@ -84,7 +86,7 @@ def _excess(own: Floats, degrees: Floats, lending: Bools) -> Floats:
     others = (weighted.sum() - weighted) / np.maximum(left, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(others > 0.0, own / others, np.where(own > 0.0, np.inf, 0.0))
-    tails = stats.f.sf(ratio, np.maximum(degrees, 1.0), np.maximum(left, 1.0))
+    tails = f_tail(ratio, np.maximum(degrees, 1.0), np.maximum(left, 1.0))
     return np.where(left > 0.0, tails, 1.0)
 
 

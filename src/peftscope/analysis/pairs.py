@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from peftscope.analysis.criteria import Criteria
 from peftscope.analysis.crossed import Crossed, Differences, mean_differences
+from peftscope.analysis.distributions import normal_below, t_quantile, t_tail
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.familywise import all_pairs, holm
 from peftscope.analysis.looks import Look
@@ -114,11 +114,11 @@ def _tested(outcomes: Outcomes, *, sign: float, margin: float | None) -> Tested:
     steps = np.where(known, of.centres / safe, 0.0)
     p_equivalent = np.full(len(above), np.nan)
     if margin is not None:
-        outside = np.where(known, stats.t.sf((margin - np.abs(of.centres)) / safe, of.degrees), 1.0)
+        outside = np.where(known, t_tail((margin - np.abs(of.centres)) / safe, of.degrees), 1.0)
         p_equivalent = holm(outside)
     return Tested(
         of=of,
-        p_values=np.asarray(2.0 * stats.t.sf(np.abs(steps), of.degrees), np.float64),
+        p_values=np.asarray(2.0 * t_tail(np.abs(steps), of.degrees), np.float64),
         p_adjusted=all_pairs(steps, of.degrees, len(order)),
         p_equivalent=p_equivalent,
         by_steady=by_steady,
@@ -186,7 +186,7 @@ def pairs_of(
 
 def difference_estimates(of: Differences, *, sign: float, level: float, bounded: bool) -> list[Estimate]:
     """Each difference with its interval, turned so that positive means the first is better."""
-    half = stats.t.isf((1.0 - level) / 2.0, of.degrees) * of.errors
+    half = -t_quantile((1.0 - level) / 2.0, of.degrees) * of.errors
     bound = 1.0 if bounded else np.inf
     low, high = np.maximum(sign * of.centres - half, -bound), np.minimum(sign * of.centres + half, bound)
     return [
@@ -219,7 +219,7 @@ def superiority(crossed: Crossed, of: Differences, pooled: Pooled, sign: float) 
             spread = np.sqrt(one_training[first] + one_training[second])
             # without any variance a difference is certain, and none is none
             steps = apart / spread if spread > 0.0 else np.where(apart == 0.0, 0.0, np.copysign(np.inf, apart))
-            found[index] = stats.norm.cdf(steps).mean()
+            found[index] = normal_below(steps).mean()
     return found
 
 

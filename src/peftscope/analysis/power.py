@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from peftscope.analysis.criteria import Criteria
 from peftscope.analysis.crossed import Crossed, Differences
+from peftscope.analysis.distributions import normal_below, t_quantile
 from peftscope.analysis.estimates import LEVEL
 from peftscope.analysis.moderated import CAP
 from peftscope.analysis.pooling import Pooled
@@ -160,12 +160,12 @@ def chances_to_decide(
     # seeds at hand keep their weight; the new ones bring the true difference and their own luck
     expected = (have * seen + (counts - have) * true[:, None]) / counts
     luck = np.sqrt(np.maximum((counts - have) * per_seed, 1e-300)) / counts
-    room = stats.t.isf((1.0 - criteria.level) / 2.0, known) * error
-    apart = (stats.norm.sf((room - expected) / luck) + stats.norm.cdf((-room - expected) / luck)).mean(axis=0)
+    room = -t_quantile((1.0 - criteria.level) / 2.0, known) * error
+    apart = (normal_below((expected - room) / luck) + normal_below((-room - expected) / luck)).mean(axis=0)
     same = np.zeros(len(counts))
     if criteria.margin is not None:
-        inside = criteria.margin - stats.t.isf(1.0 - criteria.level, known) * error
-        between = stats.norm.cdf((inside - expected) / luck) - stats.norm.cdf((-inside - expected) / luck)
+        inside = criteria.margin + t_quantile(1.0 - criteria.level, known) * error
+        between = normal_below((inside - expected) / luck) - normal_below((-inside - expected) / luck)
         same = np.where(inside > 0.0, between.mean(axis=0), 0.0)
     return apart, same
 
@@ -180,5 +180,5 @@ def _first(room: float, design: Design, *, tail: float, power: float, at_most: i
     counts = np.arange(2, at_most + 1)
     degrees = np.maximum(design.degrees_per_seed * (counts - 1), 1.0)
     error = np.sqrt(design.per_seed / counts + design.fixed)
-    enough = room / error >= stats.t.isf(tail, degrees) + stats.t.ppf(power, degrees)
+    enough = room / error >= t_quantile(power, degrees) - t_quantile(tail, degrees)
     return int(counts[enough.argmax()]) if enough.any() else None

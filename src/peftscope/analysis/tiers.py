@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from peftscope.analysis.crossed import Crossed, against_the_others, mean_differences, residual_weights
+from peftscope.analysis.distributions import normal_quantile, t_tail
 
 __all__ = ["tiers_of"]
 
@@ -111,7 +111,7 @@ def _pair_scores(crossed: Crossed, sign: float) -> Floats:
 def _normal_scores(values: Floats, errors: Floats, degrees: Floats) -> Floats:
     """Of t-statistics, with their sign; 0 where there is no error to go by."""
     steps = np.divide(values, errors, out=np.zeros_like(values), where=errors > 0.0)
-    size = stats.norm.isf(np.maximum(stats.t.sf(np.abs(steps), degrees), TINY))
+    size = -normal_quantile(np.maximum(t_tail(np.abs(steps), degrees), TINY))
     return np.asarray(np.sign(steps) * size, np.float64)
 
 

@@ -38,6 +38,8 @@ class Limits:
     """The least, or where less is better the most."""
     mergeable: bool = False
     """It can be merged into the base."""
+    given: Mapping[str, str] = field(default_factory=dict)
+    """Amounts as they were written, to be shown; none of a number."""
 
 
 def quantities_of(metrics: Iterable[MetricSpec]) -> dict[str, tuple[str, ...]]:

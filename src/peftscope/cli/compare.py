@@ -34,4 +34,4 @@ def compare(
 
     run_options = RunOptions(workers=workers, threads=threads, executor=executor, track=track, try_all=try_all)
     found = opened.run_with(run_options, reporter, across=across)
-    finish(found, json_output=json_output, json_lines=json_lines)
+    finish(found, reporter, json_output=json_output, json_lines=json_lines)

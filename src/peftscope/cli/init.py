@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from peftscope.cli.output import print_json
+from peftscope.cli.output import print_json, show
 from peftscope.errors import SpecError
 from peftscope.views.shown import Shown
 
@@ -36,4 +35,4 @@ def init(
     if json_output:
         print_json(written.document())
     else:
-        Console(highlight=False, soft_wrap=True).print(written)
+        show(written)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from peftscope.errors import PeftscopeError, SpecError
 from peftscope.views.documents import json_text
@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from peftscope.study.comparison import Comparison
     from peftscope.views.progress.reporter import Reporter
 
-__all__ = ["error_document", "finish", "print_json", "reporter_for", "show_warnings"]
+__all__ = ["error_document", "finish", "print_json", "reporter_for", "show", "show_warnings"]
 
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print a command's one document: ``{"schema": "peftscope.<command>/1", ...}``."""
     print(json_text(document))
+
+
+def show(found: RenderableType) -> None:
+    """Print a command's result: broken between words on a terminal, in whole lines into a pipe."""
+    console = Console(highlight=False)
+    console.print(found, soft_wrap=not console.is_terminal, crop=False)
 
 
 def error_document(error: PeftscopeError) -> dict[str, Any]:
@@ -32,7 +38,8 @@ def error_document(error: PeftscopeError) -> dict[str, Any]:
 
 def show_warnings(lines: Iterable[str], *, quiet: bool = False) -> None:
     """Print warnings on stderr, each once."""
-    console = Console(stderr=True, quiet=quiet, soft_wrap=True)
+    console = Console(stderr=True, quiet=quiet)
+    console.soft_wrap = not console.is_terminal
     for line in dict.fromkeys(lines):
         console.print(f"note: {line}", style="yellow", markup=False, highlight=False)
 
@@ -51,7 +58,7 @@ def reporter_for(*, json_output: bool, json_lines: bool, quiet: bool) -> Reporte
     return Reporter(quiet=quiet, progress=not json_lines, on_event=print_events() if json_lines else None)
 
 
-def finish(found: Comparison, *, json_output: bool, json_lines: bool) -> None:
+def finish(found: Comparison, reporter: Reporter, *, json_output: bool, json_lines: bool) -> None:
     """Print what runs came to, and leave with 1 where one failed.
 
     Raises:
@@ -65,7 +72,7 @@ def finish(found: Comparison, *, json_output: bool, json_lines: bool) -> None:
         document = found.document()
         print_events()({"event": "summary", "summary": document["summary"], "conditions": document["conditions"]})
     else:
-        Console(highlight=False).print(found, soft_wrap=True)
-        show_warnings(found.warnings)
+        show(found)
+        show_warnings(line for line in found.warnings if line not in reporter.told)
     if found.has_failures:
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from peftscope.cli import options
-from peftscope.cli.output import print_json, show_warnings
+from peftscope.cli.output import print_json, show, show_warnings
 
 __all__ = ["report"]
 
@@ -31,7 +31,7 @@ def report(
     if json_output:
         print_json(found.document())
     else:
-        Console(highlight=False).print(found, soft_wrap=True)
+        show(found)
         show_warnings(found.warnings)
     page = found.page.resolve()
     if open_page and not webbrowser.open(page.as_uri()):

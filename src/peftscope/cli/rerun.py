@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from peftscope.cli.output import print_json
+from peftscope.cli.output import print_json, show
 from peftscope.study.folder import find_record
 
 __all__ = ["rerun"]
@@ -32,6 +31,6 @@ def rerun(
     if json_output:
         print_json(found.document())
     else:
-        Console(highlight=False).print(found, soft_wrap=True)
+        show(found)
     if not found.agrees:
         raise typer.Exit(1)

@@ -50,4 +50,4 @@ def run(
         options=RunOptions(workers=1, threads=threads, track=track),
         reporter=reporter,
     )
-    finish(found, json_output=json_output, json_lines=json_lines)
+    finish(found, reporter, json_output=json_output, json_lines=json_lines)

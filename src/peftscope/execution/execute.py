@@ -82,7 +82,7 @@ def execute(
         started_at=attempt_start,
         ended_at=timestamp(),
         status=failure.status if failure else "eliminated" if run.is_paused else "ok",
-        reason=failure.reason if failure else run.pause_reason,
+        reason=failure.reason.removeprefix(f"{spec.method.name}: ") if failure else run.pause_reason,
         traceback=failure.traceback if failure else None,
         environment=environment,
         reached=run.reached if failure and failure.status == "killed" else None,

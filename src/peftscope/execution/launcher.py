@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ from peftscope.execution.recovery import recover
 from peftscope.schema.record import RunRecord, Status
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import ensure_folder, existing_record, write_record
-from peftscope.store.run_states import file_lock, paused_folder
+from peftscope.store.run_states import file_lock, paused_folder, read_states
 from peftscope.tuning.check_result import CheckResult
 from peftscope.tuning.job import Job
 from peftscope.tuning.progress import has_reached, replay
 from peftscope.tuning.scheduler import Scheduler
 
-__all__ = ["FINISHED", "is_finished", "launch", "study_lock"]
+__all__ = ["FINISHED", "is_finished", "launch", "nothing_left", "study_lock"]
 
 FINISHED: frozenset[Status] = frozenset({"ok", "refused", "diverged"})
 """Statuses that would come out the same again; the others are tried again by a second ``compare``."""
@@ -43,9 +43,12 @@ PATIENCE_S = 0.2
 def study_lock(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """Keep other processes from running the study; where one does, wait until it has ended.
 
+    A folder that is made here and gets nothing into it is taken away again.
+
     Raises:
         StoreError: The folder is not writable.
     """
+    is_new = not folder.exists()
     ensure_folder(folder)
     lock = folder / ".lock"
     with ExitStack() as stack:
@@ -54,7 +57,13 @@ def study_lock(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         except TimeoutError:
             on_wait()
             stack.enter_context(file_lock(lock))
-        yield
+        try:
+            yield
+        finally:
+            if is_new and all(entry == lock for entry in folder.iterdir()):
+                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):  # there are others in it
+                    folder.parent.rmdir()
 
 
 def is_finished(record: RunRecord, quality_protocol: str | None, job: Job) -> bool:
@@ -64,6 +73,16 @@ def is_finished(record: RunRecord, quality_protocol: str | None, job: Job) -> bo
     if record.status == "refused" and record.num_starts == 0:  # on a prediction, which may be another by now
         return False
     return record.status in (*FINISHED, "eliminated")
+
+
+def nothing_left(scheduler: Scheduler, folder: Path, checked: CheckResult) -> bool:
+    """Whether every run of a scheduler has a finished record, and no start was lost; tells the scheduler of them."""
+
+    def done(job: Job) -> RunRecord | None:
+        record = existing_record(folder, job.run.run_id)
+        return record if record is not None and is_finished(record, checked.quality_protocol, job) else None
+
+    return not read_states(folder) and not replay(scheduler, done)[1]
 
 
 def launch(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from peftscope.measures.base import Measured, Measurement, Trained
 from peftscope.methods import checkpoint
+from peftscope.store.local_paths import public_source
 
 __all__ = ["Checkpoint"]
 
@@ -21,6 +21,6 @@ class Checkpoint(Measurement):
         """``checkpoint_bytes``."""
         if trained.built.card.trains:
             model = trained.spec.model
-            base = Path(model.source).name if Path(model.source).exists() else model.source  # no path of this machine
+            base = public_source(model.source)
             size = checkpoint.save(trained.built, trained.checkpoint, base=base, revision=model.revision)
             measured.put("checkpoint_bytes", size)

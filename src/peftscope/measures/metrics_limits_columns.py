@@ -142,6 +142,7 @@ FORGETTING = (
         heading="forgetting",
         limit="forgetting",
         signed=True,
+        setting="task.general_tokens",
     ),
     MetricSpec(name="drift", unit="nats/token", direction="lower", window=GENERAL, heading="drift"),
     MetricSpec(name="general_loss", unit="nats/token", direction="lower", window=GENERAL),

@@ -27,7 +27,7 @@ from peftscope.models.weights import INDEX, SINGLE, hash_weights, require_whole,
 from peftscope.schema.base import content_hash
 from peftscope.schema.study import ModelSpec
 
-__all__ = ["Located", "fetch_configs", "find_local", "locate", "refuse_other_folders", "refuse_revision"]
+__all__ = ["Located", "anchored", "fetch_configs", "find_local", "locate", "refuse_other_folders", "refuse_revision"]
 
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 """Everything but weights and code: config, tokenizer, index."""
@@ -114,6 +114,13 @@ def fetch_configs(source: str, revision: str | None) -> Path:
     with _hub_errors(source, revision, also="the path of the config.json saved from the model's page"):
         folder = snapshot_download(source, revision=revision, allow_patterns=CONFIG_FILES, etag_timeout=CONFIG_TIMEOUT)
     return Path(folder)
+
+
+def anchored(spec: ModelSpec, base: Path) -> ModelSpec:
+    """A model whose path is relative to a folder, as this process finds it; any other as it is."""
+    path = Path(spec.source).expanduser()
+    is_there = not path.is_absolute() and (base / path).exists()
+    return spec.model_copy(update={"source": str(base.absolute() / path)}) if is_there else spec
 
 
 def find_local(source: str) -> Path | None:

@@ -39,6 +39,8 @@ class MetricSpec(Frozen):
     """Whether the untouched base, which is not trained, has none."""
     kinds: tuple[str, ...] = ()
     """Kinds of models that have it; all where none is named."""
+    setting: str = ""
+    """Setting of a study that has it measured, such as ``measure.latency: true``; left out where none has to be set."""
     on_request: bool = False
     """Whether it is taken only where it is asked for: a run without it need not say why."""
 

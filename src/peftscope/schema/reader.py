@@ -142,15 +142,24 @@ def study_from(raw: Mapping[str, Any], vocabulary: Vocabulary, *, source: str) -
     try:
         study = StudySpec.model_validate(raw)
     except ValidationError as error:
-        problems += problems_of(error, StudySpec)
+        problems += problems_of(error, StudySpec, elsewhere=_options_by_name(raw.get("task"), vocabulary))
     problems += _name_problems(raw, vocabulary)
     if problems or study is None:
         raise SpecError(source, problems)
     return study
 
 
-def problems_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Pydantic's errors as lines that say where, what was given, what is allowed and the nearest match."""
+def problems_of(
+    error: ValidationError, model: type[BaseModel], prefix: str = "", elsewhere: Mapping[str, str] | None = None
+) -> list[str]:
+    """Pydantic's errors as lines that say where, what was given, what is allowed and the nearest match.
+
+    Args:
+        error: What pydantic found.
+        model: What was validated.
+        prefix: Stands before each place.
+        elsewhere: Where a setting that is unknown here has its place, by its name.
+    """
     lines = []
     items = error.errors(include_url=False)
     places = [item["loc"] for item in items]
@@ -162,7 +171,10 @@ def problems_of(error: ValidationError, model: type[BaseModel], prefix: str = ""
         where = prefix + _dotted(item["loc"])
         if item["type"] == "extra_forbidden":
             fields = _fields_at(model, item["loc"][:-1])
-            lines.append(f"{where}: {unknown_name('setting', str(item['loc'][-1]), fields)}")
+            name = str(item["loc"][-1])
+            right = (elsewhere or {}).get(name)
+            said = f"unknown setting {name!r} here; it stands under {right}" if right else ""
+            lines.append(f"{where}: {said or unknown_name('setting', name, fields)}")
         elif item["type"] == "missing":
             lines.append(f"{where}: missing; it has no default")
         else:
@@ -192,6 +204,14 @@ def _name_problems(raw: Mapping[str, Any], vocabulary: Vocabulary) -> list[str]:
                     problem = unknown_name(f"setting of {name}", str(knob), allowed)
                     problems.append(f"methods[{index}].{place}: {problem}")
     return problems + _task_problems(raw.get("task"), vocabulary)
+
+
+def _options_by_name(task: Any, vocabulary: Vocabulary) -> dict[str, str]:
+    """Where each of the task's settings stands; nothing where there is no such task."""
+    name = task.get("name") if isinstance(task, dict) else task
+    if not isinstance(name, str) or name not in vocabulary.tasks:
+        return {}
+    return {option: f"task.{option}" for option in vocabulary.tasks[name]().model_fields}
 
 
 def _task_problems(task: Any, vocabulary: Vocabulary) -> list[str]:

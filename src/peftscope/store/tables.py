@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from peftscope.schema.record import RunRecord
 from peftscope.store.frame import frame_of
+from peftscope.store.local_paths import without_local_paths
 
 __all__ = ["csv_of"]
 
@@ -16,7 +17,7 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 def csv_of(records: Collection[RunRecord]) -> str:
     """CSV with one row per run, failures included; a figure that is missing is an empty cell.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    A text that a spreadsheet would take for a formula gets an apostrophe in front; of a path there stays the last part.
     """
     frame = frame_of(records)
     # a gap turns a column of counts into floats, and 512 bytes into 512.0
@@ -26,7 +27,7 @@ def csv_of(records: Collection[RunRecord]) -> str:
     for name in frame.columns:
         if not frame[name].map(lambda value: isinstance(value, str)).any():
             continue
-        frame[name] = frame[name].map(_harmless)
+        frame[name] = frame[name].map(without_local_paths).map(_harmless)
     return frame.to_csv(index=False, lineterminator="\n")
 
 

@@ -33,6 +33,8 @@ class StudyCheck(Shown):
     """Runs at once."""
     num_threads: int
     """Threads of each."""
+    device: str
+    """Kind of device the runs go to."""
     memory_bytes: int | None
     """Of one device; None where it does not tell."""
     forecasts: tuple[Forecast, ...]
@@ -49,6 +51,7 @@ class StudyCheck(Shown):
             "metric": self.metric.model_dump(mode="json"),
             "num_workers": self.num_workers,
             "num_threads": self.num_threads,
+            "device": self.device,
             "memory_bytes": self.memory_bytes,
             "methods": [
                 {
@@ -71,24 +74,25 @@ class StudyCheck(Shown):
         )
         yield Text(f"{self.name}: {self.metric.name}, {self.metric.window}; {at_once}", style="bold")
         if self.forecasts:
-            yield footprint_table(self.forecasts, limit=self.memory_bytes, brief=True)
+            yield footprint_table(self.forecasts, device=self.device, limit=self.memory_bytes, brief=True)
         for line in self.notices:
             yield Text(line, style="yellow")
 
 
-def check(spec: StudySpec, folder: Path, options: RunOptions) -> StudyCheck:
+def check(spec: StudySpec, folder: Path, options: RunOptions, base: Path) -> StudyCheck:
     """Validate the shared model and data, cache the prepared data, predict memory.
 
     Raises:
         PeftscopeError: The data, the model or the folder is not as it should be.
     """
-    with prepared(spec, folder, options=options, reporter=Reporter(quiet=True)) as found:
+    with prepared(spec, folder, options=options, reporter=Reporter(quiet=True), base=base) as found:
         return StudyCheck(
             name=spec.name,
             folder=folder,
             metric=found.checked.metric,
             num_workers=found.executor.resources.num_workers,
             num_threads=found.executor.resources.num_threads,
+            device=found.checked.machine.device,
             memory_bytes=found.checked.machine.memory_bytes,
             forecasts=found.checked.forecasts,
             notices=found.notices,

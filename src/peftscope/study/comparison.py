@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from peftscope.study.recommendation_document import fairness_document
 from peftscope.study.results import traits_by_name
 from peftscope.tuning.progress import study_progress
 from peftscope.views.comparison import comparison_parts, fairness_parts, interval_text
-from peftscope.views.shown import Shown
+from peftscope.views.shown import Shown, unbroken
 
 __all__ = ["Comparison", "comparison_of"]
 
@@ -91,11 +92,14 @@ class Comparison(Shown):
             how = "Ranked across different conditions, as asked" if self.across else "Not ranked together"
             for line in (f"{how}; what differs:", *(f"  {line}" for line in self.conditions)):
                 yield Text(line, style="yellow")
-        yield Text(f"{interval_text(self.summary, self.finals, metrics)} Records: {self.folder}")
+        yield Text(interval_text(self.summary, self.finals, metrics))
         if self.fairness is not None:
             yield from fairness_parts(self.fairness)
-            place = self.folder
-            yield Text(f"What to take: peftscope recommend {place}; all of it: peftscope report {place}")
+        yield unbroken(f"Records: {self.folder}")
+        if self.fairness is not None:
+            place = shlex.quote(str(self.folder))
+            yield unbroken(f"What to take: peftscope recommend {place}")
+            yield unbroken(f"All of it: peftscope report {place}")
 
 
 def comparison_of(

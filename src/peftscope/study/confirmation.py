@@ -8,6 +8,7 @@ from typing import Any
 from peftscope.analysis.verdict import Candidate
 from peftscope.errors import SpecError
 from peftscope.schema.record import RunRecord
+from peftscope.store.base_folder import base_folder
 from peftscope.study.results import StudyResults
 from peftscope.study.running import RunOptions, do_runs
 from peftscope.tuning.job import Job
@@ -62,7 +63,8 @@ def confirm(found: StudyResults, choice: Candidate, count: int, reporter: Report
     jobs = [Job(run=spec.model_copy(update={"seed": seed})) for seed in seeds]
     folder = found.folder / FOLDER
     title = f"{found.name}, {choice.method} with fresh seeds"
-    done = do_runs(jobs, folder, title=title, options=RunOptions(), reporter=reporter)
+    place = base_folder(found.folder)
+    done = do_runs(jobs, folder, title=title, options=RunOptions(), reporter=reporter, base=place)
     records, metric = done.records, done.metric
     known = {record.quality_protocol for record in records}
     base = [r for r in found.records if r.spec.method.name == BASE and r.quality_protocol in known]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from peftscope.study.study import Study
 from peftscope.study.template import write_new
 from peftscope.tasks.registry import ROWS_TASK, kind_of
 from peftscope.tasks.text.drafting import draft_task
+from peftscope.tasks.text.examples import SPLITS
 from peftscope.tasks.text.findings import IN_TRAINING, look_at, near_keys_of, shared_rows
 from peftscope.tasks.text.layouts import Texts, recognise
 from peftscope.tasks.text.places import Places, find_places
@@ -41,12 +43,12 @@ class Draft(Shown):
     data: str
     spec: Mapping[str, Any]
     """The study, with the keys of a study.yaml."""
-    yaml: str
-    """The same as a commented file."""
     found: tuple[str, ...]
     """What the data are, how they are read and scored, and why."""
     oddities: tuple[str, ...]
     """What is odd in them, with counts and rows."""
+    comments: Mapping[str, str]
+    """What its file says of settings, by their names."""
     path: Path | None = None
     """Where it was written; None where it was not."""
 
@@ -55,7 +57,12 @@ class Draft(Shown):
     @property
     def study(self) -> Study:
         """The study, ready to run."""
-        return Study(self.spec)
+        return Study(self.spec) if self.path is None else Study.load(self.path)
+
+    @property
+    def yaml(self) -> str:
+        """The same as a commented file."""
+        return study_text(self.spec, self.comments, self.found)
 
     def write(self, path: str | Path | None = None, *, force: bool = False) -> Draft:
         """Write it as a study.yaml.
@@ -69,8 +76,9 @@ class Draft(Shown):
             StoreError: It cannot be written.
         """
         file = Path(path) if path is not None else Path(f"{self.spec['name']}.yaml")
-        write_new(file, self.yaml, force=force)
-        return replace(self, path=file)
+        moved = replace(self, spec=_seen_from(self.spec, file.parent))
+        write_new(file, study_text(moved.spec, self.comments, self.found), force=force)
+        return replace(moved, path=file)
 
     def _content(self) -> Mapping[str, Any]:
         return {
@@ -140,9 +148,27 @@ def draft(data: str | Path, *, model: str = DEFAULT_MODEL) -> Draft:
     labels = seen.labels()
     head = f"{layout.name}; {'; '.join(sizes)}"
     found = (head, *([] if labels is None else [labels]), *task.reasons)
-    return Draft(
-        data=str(data), spec=spec, yaml=study_text(spec, task.comments, found), found=found, oddities=tuple(oddities)
-    )
+    return Draft(data=str(data), spec=spec, found=found, oddities=tuple(oddities), comments=task.comments)
+
+
+def _seen_from(spec: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """The study with the paths in it as seen from the folder of its file."""
+    task = spec["task"]
+    keys = ("dataset",) if "dataset" in task else SPLITS  # whose splits have names, not paths
+    named = {key: task[key] for key in keys if key in task}
+    return {
+        **spec,
+        "model": _path_from(spec["model"], folder),
+        "task": {**task, **{key: _path_from(place, folder) for key, place in named.items()}},
+    }
+
+
+def _path_from(place: str, folder: Path) -> str:
+    """A path to what is there, as seen from a folder; anything else, such as a hub id, as it is."""
+    path = Path(place)
+    if path.is_absolute() or not path.exists():
+        return place
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def _read(places: Places, place: str) -> Table:

@@ -86,13 +86,15 @@ class Circumstances:
 def about_study(path: Path, given: Circumstances) -> list[FootprintQuery]:
     """Every method of a study, on its model and as it would train there."""
     from peftscope.footprint.query import footprint_queries
+    from peftscope.models.source import anchored
     from peftscope.schema.reader import read_study
     from peftscope.study.vocabulary import vocabulary
     from peftscope.tasks.registry import kind_of
 
     spec = read_study(path, vocabulary())
-    kind = kind_of(spec.model, spec.task).name
-    profile = given.profile(spec.model.model_copy(update={"kind": kind}))
+    model = anchored(spec.model, path.parent)
+    kind = kind_of(model, spec.task).name
+    profile = given.profile(model.model_copy(update={"kind": kind}))
     return [given.applied_to(query) for query in footprint_queries(spec, profile)]
 
 

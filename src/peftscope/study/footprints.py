@@ -145,7 +145,9 @@ class Footprints(Shown):
     def _parts(self) -> Iterator[RenderableType]:
         for line in sorted({query.described() for query, _ in self.answers}):
             yield Text(line, style="bold")
-        yield footprint_table(self.forecasts, limit=self.limit, tflops=self.tflops)
+        if not self.is_empty:
+            device = self.answers[0][0].workload.target
+            yield footprint_table(self.forecasts, device=device, limit=self.limit, tflops=self.tflops)
         for forecast in self.forecasts:
             found = forecast.footprint
             if found.reason is not None:

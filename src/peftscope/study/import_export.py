@@ -13,15 +13,19 @@ from rich.text import Text
 from peftscope.errors import SpecError
 from peftscope.measures.registry import metric_specs
 from peftscope.methods.adapter_config import method_name
+from peftscope.methods.catalog import BASE
 from peftscope.schema.record import RunRecord
 from peftscope.schema.request import Request
 from peftscope.store.files import ensure_folder, read_records, write_text
+from peftscope.store.local_paths import without_local_paths
 from peftscope.study.folder import RESULTS, study_folder
 from peftscope.study.metrics import known_metrics
 from peftscope.upstream.results_in import Imported, Names, read_upstream, store_imported
+from peftscope.views.fitted_table import FittedTable
+from peftscope.views.line import one_line
 from peftscope.views.runs import run_failures, run_tables
-from peftscope.views.shown import Shown, unbroken
-from peftscope.views.table import markdown_table, terminal_table
+from peftscope.views.shown import Shown
+from peftscope.views.table import markdown_table
 
 __all__ = ["Exported", "ImportedResults", "export_study", "import_results"]
 
@@ -60,10 +64,10 @@ class ImportedResults(Shown):
     def _parts(self) -> Iterator[RenderableType]:
         found = self.found
         for table in run_tables(found.records, known_metrics(), narrow=True):
-            yield unbroken(table.title, style="bold")
-            yield terminal_table(table)
+            yield Text(table.title, style="bold")
+            yield FittedTable(table)
         for line in run_failures(found.records):
-            yield unbroken(line, style="red")
+            yield Text(one_line(line), style="red")
         if any(record.single for record in found.records):
             yield Text(
                 "One training each, no score per example: no intervals, and small gaps mean nothing. "
@@ -72,7 +76,7 @@ class ImportedResults(Shown):
             )
         counts = ", ".join(f"{count} of {name}" for name, count in found.counts.items())
         news = "all there already" if self.num_written == 0 else f"{self.num_written} written"
-        yield unbroken(f"{len(found.records)} records ({counts}), {news}: {self.folder}")
+        yield Text(f"{len(found.records)} records ({counts}), {news}: {self.folder}", overflow="ignore")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -164,13 +168,15 @@ def export_study(
     if to is not None:
         from peftscope.upstream.results_out import export_upstream
 
-        files = tuple(export_upstream(finals, to))
+        # the benchmark has no entry for a model that nobody trained
+        trained = [record for record in finals if record.origin == "foreign" or record.spec.method.name != BASE]
+        files = tuple(export_upstream(trained, to))
     if csv is not None:
         from peftscope.store.tables import csv_of
 
         printed.append(_put(csv, csv_of(records)))
     if markdown is not None:
-        printed.append(_put(markdown, _markdown(finals)))
+        printed.append(_put(markdown, without_local_paths(_markdown(finals))))
     return Exported(
         num_records=len(records),
         num_finals=len(finals),

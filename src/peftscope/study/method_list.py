@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import RenderableType
-from rich.table import Table
+from rich.padding import Padding
 from rich.text import Text
 
 from peftscope.methods.card import Card, Rate, Source
 from peftscope.methods.catalog import card, cards
 from peftscope.methods.catalog.narrow_rates import NARROW_SOURCE
 from peftscope.schema.request import Request
-from peftscope.views.shown import Shown, unbroken
+from peftscope.views.shown import Shown, labelled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +62,8 @@ class MethodList(Shown, Mapping[str, Card]):
             for entry in self.cards.values():
                 yield from _card_parts(entry)
         else:
-            yield _table(self.cards)
+            for entry in self.cards.values():
+                yield from _line_parts(entry)
 
 
 def methods_of(name: str | None, request: Request, *, family: str | None = None) -> MethodList:
@@ -95,25 +96,20 @@ def _status(entry: Card) -> str:
     return "refused" if entry.refused else "trainable" if entry.trains else "baseline"
 
 
-def _table(shown: Mapping[str, Card]) -> Table:
-    table = Table(header_style="bold")
-    for heading in ("name", "family", "learning rate", "what it does"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
-    for entry in shown.values():
-        rate = f"{entry.rate.default:g}" if entry.trains and entry.rate else "–"
-        text = Text(entry.summary)
-        if entry.refused is not None:
-            text.append(f" Refused: {entry.refused}", style="dim")
-        table.add_row(entry.name, entry.family, rate, text)
-    return table
+def _line_parts(entry: Card) -> Iterator[RenderableType]:
+    """Two lines: what it is called and where its learning rate begins, and what it does."""
+    rate = f", learning rate {entry.rate.default:g}" if entry.trains and entry.rate else ""
+    yield Text.assemble((entry.name, "bold"), f"  {entry.family}{rate}")
+    summary = Text(entry.summary)
+    if entry.refused is not None:
+        summary.append(f" Refused: {entry.refused}", style="dim")
+    yield Padding(summary, (0, 0, 0, 2), expand=False)
 
 
 def _card_parts(entry: Card) -> Iterator[RenderableType]:
-    yield unbroken((entry.title, "bold"), f"  ({entry.name}; {entry.family}; peft type {entry.peft_type})")
-    yield unbroken(entry.summary)
-    for key, value in _facts(entry):
-        if value:
-            yield unbroken(f"  {key + ':':16}{value}")
+    yield Text.assemble((entry.title, "bold"), f"  ({entry.name}; {entry.family}; peft type {entry.peft_type})")
+    yield Text(entry.summary)
+    yield labelled([(f"{key}:", value) for key, value in _facts(entry) if value])
 
 
 def _facts(entry: Card) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -21,19 +21,22 @@ from peftscope.analysis.within_limits import Limits, metric_for, quantities_of
 from peftscope.errors import SpecError
 from peftscope.schema.amounts import number_of
 from peftscope.schema.request import Request
-from peftscope.study.confirmation import Confirmed, confirm
 from peftscope.study.metrics import known_metrics
 from peftscope.study.recommendation_document import document_of
 from peftscope.study.requirements import Requirements
 from peftscope.study.results import StudyResults, results_of, traits_by_name
 from peftscope.views.choice import confirmed_lines
 from peftscope.views.fairness import fairness_lines, unfinished_lines
+from peftscope.views.fitted_table import FittedTable
 from peftscope.views.line import one_line
-from peftscope.views.progress.reporter import Reporter
 from peftscope.views.recommendation import recommendation_topics
 from peftscope.views.report.content import Topic
-from peftscope.views.shown import Shown, unbroken
-from peftscope.views.table import TextTable, terminal_table
+from peftscope.views.shown import Shown
+from peftscope.views.table import TextTable
+
+if TYPE_CHECKING:  # what trains is not needed for an answer
+    from peftscope.study.confirmation import Confirmed
+    from peftscope.views.progress.reporter import Reporter
 
 __all__ = ["StudyRecommendation", "best_run_of", "memory_front", "recommend_from", "recommendation_for", "topics_of"]
 
@@ -94,6 +97,9 @@ class StudyRecommendation(Shown):
             SpecError: Nothing that is trained was chosen, or others ran it.
             PeftscopeError: Model or data are not as they were.
         """
+        from peftscope.study.confirmation import confirm
+        from peftscope.views.progress.reporter import Reporter
+
         choice = self.recommendation.choice
         if choice is None or choice.is_base:
             raise SpecError("recommend", ["nothing to confirm: no method that is trained was chosen"])
@@ -111,7 +117,7 @@ class StudyRecommendation(Shown):
     def _parts(self) -> Iterator[RenderableType]:
         found = self.results
         heading = f"{found.name}: {found.metric.name.replace('_', ' ')}, {found.metric.window}"
-        yield unbroken(one_line(heading), style="bold")
+        yield Text(one_line(heading), style="bold")
         for place, topic in enumerate(self.topics):
             yield Text(f"\n{one_line(topic.title)}", style="bold green" if place == 0 else "bold")
             if topic.rows:
@@ -216,12 +222,9 @@ def memory_front(found: StudyResults) -> Front | None:
     return front_of(found.verdict, (found.metric, spec)) if spec is not None else None
 
 
-def _table(topic: Topic) -> RenderableType:
-    headings, *cells = [[one_line(cell) for cell in row] for row in topic.rows]
-    table = terminal_table(TextTable(title=topic.title, headings=headings, cells=cells))
-    if headings[-1] == "why":  # reasons may be broken into lines, names and figures may not
-        table.columns[-1].no_wrap, table.columns[-1].justify = False, "left"
-    return table
+def _table(topic: Topic) -> FittedTable:
+    headings, *cells = topic.rows
+    return FittedTable(TextTable(title=topic.title, headings=headings, cells=cells, sentences=("why",)))
 
 
 def _section(title: str, lines: Sequence[str]) -> Iterator[RenderableType]:

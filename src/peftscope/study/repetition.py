@@ -15,6 +15,7 @@ from peftscope.errors import SpecError
 from peftscope.execution.launcher import study_lock
 from peftscope.execution.repeat import Agreement, compare_records
 from peftscope.schema.record import RunRecord
+from peftscope.store.base_folder import base_folder
 from peftscope.store.files import add_attempt, ensure_folder, record_path
 from peftscope.study.running import RunOptions, do_runs
 from peftscope.tuning.job import Job
@@ -94,7 +95,8 @@ def repeat(record: RunRecord, folder: Path, *, threads: int | None = None, repor
     options = RunOptions(workers=1, threads=threads or _threads_of(record))
     at_home = record_path(folder, record.run_id).is_file()  # else a loose copy, with no study around it
     with tempfile.TemporaryDirectory(dir=ensure_folder(folder) if at_home else None, prefix=".rerun-") as place:
-        done = do_runs([Job.of(record)], Path(place), title=record.spec.title, options=options, reporter=reporter)
+        jobs, base = [Job.of(record)], base_folder(folder)
+        done = do_runs(jobs, Path(place), title=record.spec.title, options=options, reporter=reporter, base=base)
         (second,) = done.records
     found = compare_records(record, second)
     again = second.attempts[-1].model_copy(update={"kind": "rerun", "agrees": found.agrees})

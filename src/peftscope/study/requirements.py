@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from peftscope.analysis.within_limits import Limits, quantities_of
+from peftscope.analysis.within_limits import SCORE, Limits, quantities_of
 from peftscope.methods.catalog import cards
 from peftscope.schema.amounts import bytes_of, number_of, seconds_of
 from peftscope.schema.metric import MetricSpec
@@ -50,6 +50,7 @@ class Requirements:
             costs={name: value for name, value in costs.items() if value is not None},
             score=request.amount("min_score", self.min_score, number_of),
             mergeable=self.mergeable,
+            given={n: v.strip() for n, v in {**self.costs, SCORE: self.min_score}.items() if isinstance(v, str)},
         )
 
     def preferences(self, request: Request) -> tuple[str, ...]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from peftscope.analysis.fairness import Fairness, fairness
@@ -25,7 +24,9 @@ from peftscope.store.looks import looks_of
 from peftscope.store.study import read_stored_study
 from peftscope.study.folder import study_folder
 from peftscope.study.metrics import example_count, known_metrics, measured_specs, score_spec
+from peftscope.views.fitted_table import FittedTable
 from peftscope.views.shown import Shown
+from peftscope.views.table import TextTable
 from peftscope.views.units import interval_text
 
 if TYPE_CHECKING:
@@ -105,16 +106,15 @@ class StudyResults(Shown):
 
     def _parts(self) -> Iterator[RenderableType]:
         yield Text(f"{self.name}: {self.metric.name}, {self.metric.window}", style="bold")
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("method", "tier", "seeds", self.metric.name, "gain over base"):
-            table.add_column(heading, justify="left" if heading == "method" else "right")
         percent = self.metric.unit == "share"
+        cells = []
         for c in self.verdict.candidates:
             tier = "–" if c.tier is None else str(c.tier)
             score = "–" if c.score is None else interval_text(c.score.value, c.score.interval, percent=percent)
             gain = "–" if c.gain is None else interval_text(c.gain.value, c.gain.interval, percent=percent, signed=True)
-            table.add_row(c.method, tier, str(c.num_seeds), score, gain)
-        yield table
+            cells.append((c.method, tier, str(c.num_seeds), score, gain))
+        headings = ("method", "tier", "seeds", self.metric.name, "gain over base")
+        yield FittedTable(TextTable(title=self.name, headings=headings, cells=cells), rule=False)
 
 
 def _candidate_row(candidate: Candidate) -> dict[str, Any]:

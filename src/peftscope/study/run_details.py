@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from rich.console import RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from peftscope.analysis.rate_source import with_rate_source
@@ -19,7 +17,7 @@ from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.store.files import record_path
 from peftscope.views.line import one_line
 from peftscope.views.run_sections import Section, run_sections
-from peftscope.views.shown import Shown, unbroken
+from peftscope.views.shown import Shown, labelled, unbroken
 
 __all__ = ["RunDetails", "details_of", "repeat_command"]
 
@@ -86,11 +84,4 @@ def repeat_command(record: RunRecord, folder: Path) -> str | None:
 
 def _section(section: Section) -> Iterator[RenderableType]:
     yield Text(f"\n{section.title}", style="bold")
-    table = Table.grid(padding=(0, 2, 0, 0))
-    labelled = any(label for label, _ in section.lines)
-    if labelled:
-        table.add_column(no_wrap=True, style="dim")
-    table.add_column(overflow="fold")
-    for label, text in section.lines:
-        table.add_row(*([Text(label)] if labelled else []), Text(text))
-    yield Padding(table, (0, 0, 0, 2), expand=False)
+    yield labelled(section.lines)

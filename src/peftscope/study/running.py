@@ -13,7 +13,8 @@ from peftscope.execution.events import Listener
 from peftscope.execution.executors import registry as executors
 from peftscope.execution.executors.base import Executor
 from peftscope.execution.history import changes_of_study, known_runs, outdated, remember_study
-from peftscope.execution.launcher import launch, study_lock
+from peftscope.execution.known_check import keep_check, known_check
+from peftscope.execution.launcher import launch, nothing_left, study_lock
 from peftscope.execution.memory_budget import MemoryBudget, memory_budget_for
 from peftscope.methods.catalog import BASE
 from peftscope.schema.metric import MetricSpec
@@ -21,10 +22,11 @@ from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
+from peftscope.store.base_folder import remember_base_folder
 from peftscope.tuning.check_result import CheckResult
 from peftscope.tuning.expand import expand, one_of_each
 from peftscope.tuning.job import Job
-from peftscope.tuning.scheduler import FixedScheduler, scheduler_for
+from peftscope.tuning.scheduler import FixedScheduler, Scheduler, scheduler_for
 from peftscope.views.footprints import footprint_table
 from peftscope.views.progress.reporter import Reporter
 
@@ -73,8 +75,18 @@ class Done:
     """As it was done; None for runs without one."""
 
 
-def do_runs(what: What, folder: Path, *, title: str, options: RunOptions, reporter: Reporter) -> Done:
+def do_runs(
+    what: What, folder: Path, *, title: str, options: RunOptions, reporter: Reporter, base: Path | None = None
+) -> Done:
     """Check model and data, then do a study or some runs with progress shown.
+
+    Args:
+        what: The study or the runs.
+        folder: Their records' folder is in it.
+        title: What they are called.
+        options: How they are executed.
+        reporter: Shows how they get on.
+        base: Folder that relative paths of models and data are taken from; the working folder where None.
 
     Raises:
         PeftscopeError: The data, the model or the folder is not as it should be; nothing was trained.
@@ -85,14 +97,11 @@ def do_runs(what: What, folder: Path, *, title: str, options: RunOptions, report
         from peftscope.execution.trackers import tracker_for
 
         listeners.append(tracker_for(options.track, project=title))
-    with prepared(what, folder, options=options, reporter=reporter) as found:
+    with prepared(what, folder, options=options, reporter=reporter, base=base) as found:
         what, checked = found.what, found.checked
         if isinstance(what, StudySpec):
             remember_study(folder, what)
-            higher = checked.metric.direction != "lower"
-            scheduler = scheduler_for(what, higher_is_better=higher, width=checked.width)
-        else:
-            scheduler = FixedScheduler(what)
+        scheduler = _scheduler(what, checked)
         listeners[:0] = reporter.listeners(title, checked.metric)  # a tracker may take its time to close
         records = launch(
             scheduler, folder, checked=checked, executor=found.executor, budget=found.budget, listeners=listeners
@@ -101,13 +110,16 @@ def do_runs(what: What, folder: Path, *, title: str, options: RunOptions, report
 
 
 @contextmanager
-def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporter) -> Iterator[Prepared]:
-    """Check model and data and say what is predicted, with the study locked.
+def prepared(
+    what: What, folder: Path, *, options: RunOptions, reporter: Reporter, base: Path | None = None
+) -> Iterator[Prepared]:
+    """Check model and data and say what is predicted, with the study locked; arguments are those of ``do_runs``.
 
     Raises:
         PeftscopeError: The data, the model or the folder is not as it should be.
     """
-    executor = executors.make(options.executor, folder)
+    base = base or Path.cwd()
+    executor = executors.make(options.executor, folder, base)
     notices: list[str] = []
 
     def note(lines: Sequence[str]) -> None:
@@ -119,7 +131,8 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
 
     with study_lock(folder, wait):
         with reporter.status("reading model and data"):
-            checked = executor.check(one_of_each(_runs_of(what)))
+            checked = _checked(what, folder, executor)
+        remember_base_folder(folder, base)
         what = _with_steps(what, checked.epoch_size)
         study = what if isinstance(what, StudySpec) else None
         note(changes_of_study(folder, study) if study is not None else [])
@@ -127,13 +140,33 @@ def prepared(what: What, folder: Path, *, options: RunOptions, reporter: Reporte
         budget = memory_budget_for(checked, resources, try_all=options.try_all)
         if study is not None:
             if checked.forecasts:
-                table = footprint_table(checked.forecasts, limit=checked.machine.memory_bytes, brief=True)
+                machine = checked.machine
+                table = footprint_table(
+                    checked.forecasts, device=machine.device, limit=machine.memory_bytes, brief=True
+                )
                 reporter.show(Text("Predicted, before anything runs:", style="bold"), table)
             note([*tuning_lines(study), *seed_lines(study)])
         note([data_line(checked.sizes), *_training_lines(what, checked), *checked.notes])
         note(budget.warnings)
         note(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))
         yield Prepared(what=what, checked=checked, executor=executor, budget=budget, notices=tuple(notices))
+
+
+def _checked(what: What, folder: Path, executor: Executor) -> CheckResult:
+    """Model and data as they are now; by what is known of them, where nothing is left to do."""
+    runs = one_of_each(_runs_of(what))
+    known = known_check(folder, runs, executor.base)
+    if known is not None and nothing_left(_scheduler(_with_steps(what, known.epoch_size), known), folder, known):
+        return known
+    checked = executor.check(runs)
+    keep_check(folder, runs, executor.base, checked)
+    return checked
+
+
+def _scheduler(what: What, checked: CheckResult) -> Scheduler:
+    if not isinstance(what, StudySpec):
+        return FixedScheduler(what)
+    return scheduler_for(what, higher_is_better=checked.metric.direction != "lower", width=checked.width)
 
 
 def _runs_of(what: What) -> list[RunSpec]:

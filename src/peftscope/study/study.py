@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from peftscope.errors import SpecError
 from peftscope.schema.reader import read_study, study_from
 from peftscope.schema.study import StudySpec
+from peftscope.store.base_folder import base_folder
 from peftscope.store.study import read_stored_study
 from peftscope.study.folder import RESULTS, find_record, study_folder
 from peftscope.study.vocabulary import vocabulary
@@ -60,6 +61,8 @@ class Study:
         self._spec: StudySpec | None = spec
         self.folder = Path(out) if out is not None else RESULTS / spec.name
         self.place = self.folder
+        self.base = Path()
+        """Folder that relative paths of model and data are taken from: the study file's, or the working folder."""
 
     @classmethod
     def load(cls, path: str | Path, *, out: str | Path | None = None) -> Study:
@@ -76,7 +79,7 @@ class Study:
         if path.is_dir():
             return cls.find(path, needs_records=False)
         study = cls(read_study(path, vocabulary()), out=out)
-        study.place = path if out is None else study.folder
+        study.place, study.base = path if out is None else study.folder, path.parent
         return study
 
     @classmethod
@@ -94,6 +97,7 @@ class Study:
         study.place = Path(path)
         study.folder = study_folder(study.place, needs_records=needs_records)
         study._spec = read_stored_study(study.folder, [])
+        study.base = base_folder(study.folder)
         return study
 
     @staticmethod
@@ -145,7 +149,7 @@ class Study:
         from peftscope.study.check import check
         from peftscope.study.running import RunOptions
 
-        return check(self.spec, self.folder, RunOptions(workers=workers, threads=threads, try_all=try_all))
+        return check(self.spec, self.folder, RunOptions(workers=workers, threads=threads, try_all=try_all), self.base)
 
     def run(
         self,
@@ -187,7 +191,7 @@ class Study:
         from peftscope.study.comparison import comparison_of
         from peftscope.study.running import do_runs
 
-        done = do_runs(self.spec, self.folder, title=self.name, options=options, reporter=reporter)
+        done = do_runs(self.spec, self.folder, title=self.name, options=options, reporter=reporter, base=self.base)
         return comparison_of(
             done.records, done.metric, folder=self.folder, title=self.name, study=done.study, across=across
         )

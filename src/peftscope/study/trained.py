@@ -13,6 +13,7 @@ from torch import nn
 from peftscope.errors import SpecError
 from peftscope.methods.catalog import card
 from peftscope.methods.checkpoint import load
+from peftscope.models.source import anchored
 from peftscope.schema.record import RunRecord
 from peftscope.study.folder import find_record
 from peftscope.study.recommendation import best_run_of
@@ -65,8 +66,9 @@ def open_run(study: Study, run: str | None) -> TrainedRun:
             record.run_id, [f"its checkpoint is not there ({adapter}); {record.status}: a final run has one"]
         )
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package nobody here needs
-    kind = kind_of(record.spec.model, record.spec.task)
-    loaded = kind.load(record.spec.model)
+    base = anchored(record.spec.model, study.base)
+    kind = kind_of(base, record.spec.task)
+    loaded = kind.load(base)
     model = load(loaded.model, adapter, known)
     return TrainedRun(model=model.to(loaded.device), processor=loaded.processor, record=record, adapter=adapter)
 

@@ -121,6 +121,14 @@ class Task(ABC):
     def batches(self, seed: int) -> Iterator[Batch]:
         """Training batches without end: epoch after epoch, each sample once an epoch, order from ``seed``."""
 
+    def sources(self) -> Sequence[Path] | None:
+        """Files and folders on this machine that decide the examples and their scores, as absolute paths.
+
+        None, the default: it is not known, and the study's data are read again by every start. Data of the hub need
+        not be named.
+        """
+        return None
+
     def epoch_size(self) -> int:
         """What ``train.batch_size`` counts in an epoch: samples, or rows that several of them share."""
         return self.size("train")

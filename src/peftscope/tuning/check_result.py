@@ -49,6 +49,8 @@ class CheckResult:
     """What ``train.batch_size`` counts in an epoch."""
     notes: tuple[str, ...] = ()
     """What the task has to say of its data."""
+    read_from: tuple[Path, ...] | None = None
+    """Files and folders on this machine it was found from; None where that is not known."""
     forecasts: tuple[Forecast, ...] = ()
     """What each method would take there; empty where it was not asked for."""
 

@@ -66,9 +66,19 @@ def check(runs: Sequence[RunSpec], cache: Path) -> CheckResult:
         width=base.width,
         sizes={split: task.size(split) for split in get_args(Split)},
         epoch_size=task.epoch_size(),
+        read_from=_read_from(runs[0], base, task),
         notes=(*task.warnings(), *said, *failed),
         forecasts=predicted,
     )
+
+
+def _read_from(run: RunSpec, base: BaseFacts, task: Task) -> tuple[Path, ...] | None:
+    """What on this machine was read; None where the task, or a kind without files, does not tell."""
+    sources = task.sources()
+    if sources is None or base.folder is None:
+        return None
+    given = Path(run.model.source).expanduser()
+    return tuple(dict.fromkeys([base.folder, *([given.absolute()] if given.exists() else []), *sources]))
 
 
 def _profile(run: RunSpec, kind: ModelKind, base: BaseFacts) -> ModelProfile | None:

@@ -1,7 +1,9 @@
 """Records -> result files in the layout of the public benchmark.
 
-A foreign record gives back its document. One of our own gives a document with the benchmark's keys: figures whose
-window is not the benchmark's are null there, as is all that we don't know, and the whole record stands beside.
+A foreign record gives back its document. One of our own gives a document with the benchmark's keys, which its own
+reader takes: where the benchmark measures over another window there stands our nearest quantity, and beside it, under
+``peftscope_windows``, what that is. What we don't know is 0 where the reader wants a whole number, the benchmark's own
+word for it, and NaN where it wants a number; the whole record stands beside. No path of this machine is in it.
 """
 
 from __future__ import annotations
@@ -10,14 +12,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from peftscope.measures.registry import metric_specs
 from peftscope.schema.record import Attempt, CurvePoint, RunRecord
 from peftscope.schema.study import ModelSpec
 from peftscope.store.files import ensure_folder, write_text
+from peftscope.store.local_paths import public_source, without_local_paths
 from peftscope.upstream.metrics import SCORES
 from peftscope.upstream.results_in import OWN_KEY, benchmark_of
 
@@ -26,8 +29,16 @@ __all__ = ["document_of", "export_upstream"]
 PACKAGES = ("transformers", "peft", "datasets", "bitsandbytes", "torch")
 """Libraries the benchmark notes, in its order."""
 
-SCORED_AS = {"math": SCORES["MetaMathQA"], "image-gen": SCORES["image-gen"]}
-"""Task -> what the benchmark calls its score; tasks the benchmark does not have call it ``score``."""
+SCORED_AS = {"image-gen": SCORES["image-gen"]}
+"""Task -> what the benchmark calls its score; any other task's is what its text task calls it."""
+
+WINDOWS_KEY = "peftscope_windows"
+UNKNOWN = float("nan")
+NEAREST = {
+    "train": ("peak_train_reserved_bytes", "peak_train_memory_bytes", "sampled_train_memory_bytes"),
+    "eval": ("peak_eval_reserved_bytes", "peak_eval_memory_bytes", "sampled_eval_memory_bytes"),
+}
+"""What comes nearest to the benchmark's memory, which is reserved by an accelerator's allocator; the nearest first."""
 
 LONGEST_NAME = 200
 """Bytes of a file's name, so that an id and the ending still fit into the 255 that file systems take."""
@@ -62,12 +73,44 @@ def document_of(record: RunRecord) -> dict[str, Any]:
     """A record as a result document of the benchmark."""
     if record.foreign is not None:
         return record.foreign
-    return {
-        "run_info": _run_info(record),
-        "train_info": _train_info(record),
-        "meta_info": _meta_info(record),
-        OWN_KEY: json.loads(record.model_dump_json(by_alias=True)),
+    document: dict[str, Any] = without_local_paths(
+        {
+            "run_info": _run_info(record),
+            "train_info": _train_info(record),
+            "meta_info": _meta_info(record),
+            WINDOWS_KEY: _windows(record),
+            OWN_KEY: json.loads(record.model_dump_json(by_alias=True)),
+        }
+    )
+    return document
+
+
+def _windows(record: RunRecord) -> dict[str, str]:
+    """What stands under the benchmark's keys where it is another quantity than the benchmark's."""
+    train, both = _memory(record, "train"), _memory(record, "train", "eval")
+    named = {
+        "run_info.total_time": ("total_time_s",),
+        "train_info.train_time": ("train_time_s",),
+        "train_info.accelerator_memory_reserved_avg": train,
+        "train_info.accelerator_memory_reserved_99th": train,
+        "train_info.accelerator_memory_max": both,
+        "metrics.forgetting": ("forgetting",),
     }
+    specs = metric_specs()
+    told = {key: "; ".join(f"{name}: {specs[name].window}" for name in names) for key, names in named.items() if names}
+    if record.metric is not None:
+        told["metrics.test accuracy"] = f"{record.metric.name}: {record.metric.window}"
+    return told
+
+
+def _memory(record: RunRecord, *phases: str) -> tuple[str, ...]:
+    """The metrics that come nearest to the benchmark's memory, one for each phase that has one."""
+    found = (next((name for name in NEAREST[p] if record.metrics.get(name) is not None), None) for p in phases)
+    return tuple(name for name in found if name is not None)
+
+
+def _peak(record: RunRecord, *phases: str) -> int:
+    return max((int(record.metrics[name] or 0) for name in _memory(record, *phases)), default=0)
 
 
 def _run_info(record: RunRecord) -> dict[str, Any]:
@@ -76,9 +119,9 @@ def _run_info(record: RunRecord) -> dict[str, Any]:
     built = record.method_facts.peft_config if record.method_facts else None
     return {
         "created_at": attempt.started_at if attempt else None,
-        "total_time": _seconds_between(attempt.started_at, attempt.ended_at) if attempt else None,
+        "total_time": _known(record, "total_time_s"),
         "experiment_name": f"{spec.method.name}/{spec.method.title}{rate}-seed_{spec.seed}",
-        "peft_branch": None,
+        "peft_branch": f"v{_packages(attempt).get('peft') or '?'}",
         "train_config": _train_config(record),
         "peft_config": built if built is not None else spec.method.peft_config,
         "error_msg": record.reason or "",
@@ -94,7 +137,7 @@ def _train_config(record: RunRecord) -> dict[str, Any]:
     spec, train, options = record.spec, record.spec.train, record.spec.task.options
     limits = {"max_length": options.get("max_generation_length"), "max_new_tokens": options.get("max_new_tokens")}
     return {
-        "model_id": spec.model.source,
+        "model_id": public_source(spec.model.source),
         "dtype": _dtype(spec.model),
         "max_seq_length": options.get("max_length"),
         # samples in a step: the benchmark knows no accumulation
@@ -126,24 +169,31 @@ def _dtype(model: ModelSpec) -> str | None:
 
 def _train_info(record: RunRecord) -> dict[str, Any]:
     figures = record.metrics
-    reserved = [figures.get(f"peak_{phase}_reserved_bytes") for phase in ("train", "eval")]
-    known = [value for value in reserved if value is not None]
     return {
-        "accelerator_memory_reserved_avg": None,
+        "accelerator_memory_reserved_avg": _peak(record, "train"),
         # over training and evaluation, as in the benchmark's text task
-        "accelerator_memory_max": max(known) if len(known) == len(reserved) else None,
-        "accelerator_memory_reserved_99th": None,
-        "train_time": None,  # the benchmark's holds data preparation and the test; ours stands in the metrics
-        "file_size": figures.get("checkpoint_bytes"),
-        "num_trainable_params": figures.get("num_trainable_params"),
-        "num_total_params": figures.get("num_total_params"),
+        "accelerator_memory_max": _peak(record, "train", "eval"),
+        "accelerator_memory_reserved_99th": _peak(record, "train"),
+        "train_time": _known(record, "train_time_s"),
+        "file_size": int(figures.get("checkpoint_bytes") or 0),
+        "num_trainable_params": int(figures.get("num_trainable_params") or 0),
+        "num_total_params": int(figures.get("num_total_params") or 0),
         "status": "success" if record.status == "ok" else "canceled",
         "metrics": [*_points(record), *_last_point(record)],
     }
 
 
+def _known(record: RunRecord, name: str) -> float:
+    value = record.metrics.get(name)
+    return UNKNOWN if value is None else value
+
+
+def _packages(attempt: Attempt | None) -> Mapping[str, str | None]:
+    return (attempt.environment.get("packages") if attempt else None) or {}
+
+
 def _points(record: RunRecord) -> Iterator[dict[str, Any]]:
-    train, score = record.spec.train, SCORED_AS.get(record.spec.task.name, "score")
+    train, score = record.spec.train, SCORED_AS.get(record.spec.task.name, SCORES["MetaMathQA"])
     start = CurvePoint(step=0, learning_rate=0.0, train_loss=0.0, train_time_s=0.0)
     for before, point in pairwise((start, *record.curve)):
         yield {
@@ -162,27 +212,27 @@ def _points(record: RunRecord) -> Iterator[dict[str, Any]]:
 
 def _last_point(record: RunRecord) -> Iterator[dict[str, Any]]:
     """The test's entry; a run that was not tested has none, as in the benchmark."""
-    figures, score = record.metrics, SCORED_AS.get(record.spec.task.name, "score")
+    figures, score = record.metrics, SCORED_AS.get(record.spec.task.name, SCORES["MetaMathQA"])
     if figures.get("test_score") is None:
         return
     yield {
         "step": figures.get("num_steps"),
         f"test {score}": figures["test_score"],
-        "train loss": figures.get("train_loss"),
-        "train samples": figures.get("num_samples"),
-        "train total tokens": figures.get("num_units"),
-        "forgetting": None,  # ours is another quantity: shifted logits, the untouched base before
+        "train loss": _known(record, "train_loss"),
+        "train samples": int(figures.get("num_samples") or 0),
+        "train total tokens": int(figures.get("num_units") or 0),
+        "forgetting": _known(record, "forgetting"),
     }
 
 
 def _meta_info(record: RunRecord) -> dict[str, Any]:
     attempt = _measured_attempt(record)
     environment: Mapping[str, Any] = attempt.environment if attempt else {}
-    packages = environment.get("packages") or {}
+    packages = _packages(attempt)
     system, _, machine = str(environment.get("system") or "").partition(" ")
     versions: dict[str, Any] = {}
     for name in PACKAGES:
-        versions |= {f"{name}-version": packages.get(name), f"{name}-commit-hash": None}
+        versions |= {f"{name}-version": packages.get(name) or "not installed", f"{name}-commit-hash": None}
     return {
         "model_info": {"sha": None, "created_at": None},
         "dataset_info": {record.spec.task.name: {"sha": None, "created_at": None}},
@@ -197,13 +247,6 @@ def _meta_info(record: RunRecord) -> dict[str, Any]:
         },
         "pytorch_info": None,
     }
-
-
-def _seconds_between(start: str, end: str) -> float | None:
-    try:
-        return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
-    except (ValueError, TypeError):
-        return None
 
 
 def _file_safe(name: str) -> str:

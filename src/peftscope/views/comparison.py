@@ -12,7 +12,8 @@ from peftscope.analysis.fairness import Fairness
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
 from peftscope.views.fairness import LOUD, fairness_lines, unfinished_lines
-from peftscope.views.table import failure_lines, quality_and_cost, terminal_table
+from peftscope.views.fitted_table import FittedTable
+from peftscope.views.table import failure_lines, quality_and_cost
 
 __all__ = ["comparison_parts", "fairness_parts", "interval_text"]
 
@@ -33,7 +34,7 @@ def comparison_parts(
     for table in tables:
         if len(tables) > 2:
             yield Text(table.title, style="bold")
-        yield terminal_table(table)
+        yield FittedTable(table)
     for line in failure_lines(summary):
         yield Text(line, style="red")
 

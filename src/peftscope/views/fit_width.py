@@ -12,8 +12,8 @@ from peftscope.views.line import shorten
 __all__ = ["fitted"]
 
 GAP = 2
-WANTED_CELLS = 24
-"""Of the title; columns are given up for it."""
+LEAST_TITLE = 24
+"""Cells that columns are given up for where the terminal has no room for a whole title, whatever is given up."""
 
 
 def fitted(
@@ -28,8 +28,8 @@ def fitted(
     """One line per row, as wide as the terminal at most.
 
     Args:
-        rows: Column name -> text, the same columns in all; the first one, the title, is cut where there is no room.
-            Columns that are empty in all rows are left out.
+        rows: Column name -> text, the same columns in all; the first one, the title, is cut where there is no room
+            for it even without the columns that may be given up. Columns that are empty in all rows are left out.
         width: Of the terminal, in cells.
         given_up: Columns a narrow terminal does without, in this order.
         right: Columns that end at their right edge.
@@ -47,8 +47,10 @@ def fitted(
     def room() -> int:
         return width - sum(widths[name] + GAP for name in names)
 
+    kept = sum(widths[name] + GAP for name in names if name not in given_up)
+    wanted = longest if longest <= width - kept else min(longest, LEAST_TITLE)
     for name in given_up:
-        if room() < min(longest, WANTED_CELLS) and name in names:
+        if room() < wanted and name in names:
             names.remove(name)
     title_cells = max(1, min(longest, room()))
     shown = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
+from peftscope.views.fitted_table import FittedTable
+from peftscope.views.table import TextTable
 from peftscope.views.units import bytes_text, count_text
 
 if TYPE_CHECKING:
@@ -14,34 +14,38 @@ if TYPE_CHECKING:
 
 __all__ = ["footprint_table"]
 
-BRIEF = ("trained", "file", "train mem", "eval mem")
-COLUMNS = (*BRIEF, "activations", "outputs", "TFLOP/step")
+PEAKS = {True: ("train proc.", "eval proc."), False: ("train res.", "eval res.")}
+"""Headings of the peaks by whether the device is the CPU: what the process holds, what an allocator reserves."""
+DETAILS = ("activations", "outputs", "TFLOP/step")
 
 
 def footprint_table(
-    found: Sequence[Forecast], *, limit: float | None = None, tflops: float | None = None, brief: bool = False
-) -> Table:
+    found: Sequence[Forecast],
+    *,
+    device: str,
+    limit: float | None = None,
+    tflops: float | None = None,
+    brief: bool = False,
+) -> FittedTable:
     """A row for every forecast that has figures.
 
     Args:
         found: The forecasts, in the order they are to be shown.
+        device: Kind of device they are for; it decides what memory is meant.
         limit: Bytes they were held against.
         tflops: Rate of the device, for a column of times.
         brief: Leave out what the memory is made of and the work.
     """
-    columns = BRIEF if brief else COLUMNS if tflops is None else (*COLUMNS, "s/step")
-    table = Table(header_style="bold", box=None, pad_edge=False)
-    table.add_column("method", no_wrap=True)
-    for heading in columns:
-        table.add_column(heading, justify="right", no_wrap=True)
-    if limit is not None:
-        table.add_column(f"fits {bytes_text(limit)}", no_wrap=True)
-    for forecast in found:
-        if forecast.footprint.peak_bytes is not None:
-            cells = _cells(forecast.footprint, tflops)
-            verdict = [] if limit is None else [_verdict(forecast, limit)]
-            table.add_row(*cells[: 1 + len(columns)], *verdict)
-    return table
+    columns = ("trained", "file", *PEAKS[device == "cpu"], *(() if brief else DETAILS))
+    columns = columns if brief or tflops is None else (*columns, "s/step")
+    fits = () if limit is None else (f"fits {bytes_text(limit)}",)
+    cells = [
+        [*_cells(each.footprint, tflops)[: 1 + len(columns)], *(() if limit is None else (_verdict(each, limit),))]
+        for each in found
+        if each.footprint.peak_bytes is not None
+    ]
+    table = TextTable(title="", headings=("method", *columns, *fits), cells=cells, sentences=fits)
+    return FittedTable(table, rule=False)
 
 
 def _cells(found: Footprint, tflops: float | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from peftscope.analysis.front import Front
 from peftscope.analysis.verdict import Verdict
@@ -15,8 +15,14 @@ SHOWN = 8
 """Names said one by one; the others are counted."""
 
 
-def front_topic(front: Front, verdict: Verdict) -> Topic | None:
-    """The front of the score against memory, and what is known of its members' places; None where it is empty."""
+def front_topic(front: Front, verdict: Verdict, *, left_out: Collection[str] = ()) -> Topic | None:
+    """The front of the score against memory, and what is known of its members' places; None where it is empty.
+
+    Args:
+        front: Of all methods, whatever limits say.
+        verdict: What is known of them.
+        left_out: Methods that limits leave out, to be said.
+    """
     if not front.members:
         return None
     score, cost = front.metrics
@@ -33,6 +39,9 @@ def front_topic(front: Front, verdict: Verdict) -> Topic | None:
     without = [c.method for c in verdict.candidates if c.score is not None and c.method not in front.points]
     if without:
         lines.append(f"Without a figure of it, and so not on the front: {_few(without)}.")
+    outside = [method for method in front.members if method in left_out]
+    if outside:
+        lines.append(f"It is the front of all methods; the limits leave out {_few(outside)}.")
     lines += [f"{note[0].upper()}{note[1:]}." for note in front.notes if note.startswith("not on it")]
     if all(member.single for member in members):
         lines.append("Each is a single run: nobody knows how sure its place is.")

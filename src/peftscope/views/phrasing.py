@@ -30,9 +30,8 @@ class Phrasing:
 
     def label(self, quantity: str) -> str:
         """What a limit or preference is called in texts."""
-        name = self.found.metrics.get(quantity)
-        known = [spec for spec in self.specs.values() if spec.limit == quantity]
-        return self.specs[name].title if name is not None else known[0].title if known else quantity
+        spec = self._spec(quantity)
+        return quantity if spec is None else spec.title
 
     def score(self, candidate: Candidate) -> str:
         """The metric's name and the score with its interval."""
@@ -55,9 +54,22 @@ class Phrasing:
         return metric_text(self.specs[self.found.metrics[quantity]], value)
 
     def bound(self, quantity: str, value: float) -> str:
-        """A limit; of a quantity nobody measured as it was given."""
-        known = quantity == SCORE or quantity in self.found.metrics
-        return self.amount(quantity, value) if known else f"{value:g}"
+        """A limit, as it was given."""
+        given = self.found.limits.given.get(quantity)
+        if given is not None:
+            return given
+        spec = self.verdict.metric if quantity == SCORE else self._spec(quantity)
+        return f"{value:g}" if spec is None else metric_text(spec, value)
+
+    def setting(self, quantity: str) -> str:
+        """The setting of a study that has a quantity measured; empty where none has to be set."""
+        spec = self._spec(quantity)
+        return "" if spec is None else spec.setting
+
+    def _spec(self, quantity: str) -> MetricSpec | None:
+        """The metric a quantity is read from, or would be."""
+        known = (spec for spec in self.specs.values() if spec.limit == quantity)
+        return self.specs[self.found.metrics[quantity]] if quantity in self.found.metrics else next(known, None)
 
     def difference(self, pair: Pair) -> str:
         """Of the scores of a pair, with its interval."""

@@ -9,9 +9,10 @@ from peftscope.analysis.front import Front
 from peftscope.analysis.power import POWER
 from peftscope.analysis.recommendation import Recommendation, Relative, Tie
 from peftscope.analysis.verdict import Pair, Verdict
-from peftscope.analysis.within_limits import SCORE, Breach
+from peftscope.analysis.within_limits import SCORE
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.choice import gone_wrong, optimism_lines, risk_of, standing_lines
+from peftscope.views.excluded import excluded_topic, nearest_line
 from peftscope.views.front import front_topic
 from peftscope.views.phrasing import Phrasing
 from peftscope.views.report.content import Topic
@@ -22,7 +23,6 @@ __all__ = ["recommendation_topics"]
 
 SHOWN = 8
 """Methods listed one by one; the others are counted."""
-MOST_EXCLUDED = 10
 
 
 def recommendation_topics(found: Recommendation, front: Front | None, metrics: Sequence[MetricSpec]) -> list[Topic]:
@@ -39,10 +39,10 @@ def recommendation_topics(found: Recommendation, front: Front | None, metrics: S
         _suspicions(found),
         _beaten(phrasing),
         _ties(phrasing),
-        _excluded(phrasing),
+        excluded_topic(phrasing),
         _relatives(phrasing),
         _evidence(phrasing),
-        None if front is None else front_topic(front, found.verdict),
+        None if front is None else front_topic(front, found.verdict, left_out=[e.method for e in found.excluded]),
         _failures(found),
         _basis(found.verdict),
     ]
@@ -52,7 +52,7 @@ def recommendation_topics(found: Recommendation, front: Front | None, metrics: S
 def _answer(phrasing: Phrasing) -> Topic:
     found = phrasing.found
     if found.choice is None:
-        return Topic(title="Nothing here satisfies the limits", lines=[_nearest(phrasing)])
+        return Topic(title="Nothing here satisfies the limits", lines=[nearest_line(phrasing)])
     if found.base_unbeaten:
         than = "leaving the model alone"
         if found.majority_unbeaten and found.majority is not None:
@@ -268,61 +268,6 @@ def _within_reach(phrasing: Phrasing, near: Sequence[Tie]) -> str:
         f"One standard error of its score is {size}, over test examples alone; one standard error of the "
         f"difference could turn the order round with {_tied(phrasing, near)}."
     )
-
-
-def _excluded(phrasing: Phrasing) -> Topic | None:
-    excluded = [e for e in phrasing.found.excluded if not phrasing.verdict.candidate(e.method).is_base]
-    if not excluded:
-        return None
-    rows = [("method", "score", "why")]
-    for e in excluded[:MOST_EXCLUDED]:
-        score = phrasing.verdict.candidate(e.method).score
-        assert score is not None
-        rows.append(
-            (e.method, phrasing.amount(SCORE, score.value), "; ".join(_breach(phrasing, b) for b in e.breaches))
-        )
-    more = len(excluded) - MOST_EXCLUDED
-    lines = [f"and {more} more, none of which scores higher"] if more > 0 else []
-    return Topic(title=f"What the limits left out: {len(excluded)} ({_limits(phrasing)})", lines=lines, rows=rows)
-
-
-def _limits(phrasing: Phrasing) -> str:
-    limits = phrasing.found.limits
-    parts = [f"{phrasing.label(name)} ≤ {phrasing.bound(name, value)}" for name, value in limits.costs.items()]
-    if limits.score is not None:
-        sign = "≤" if phrasing.verdict.metric.direction == "lower" else "≥"
-        parts.append(f"{phrasing.label(SCORE)} {sign} {phrasing.bound(SCORE, limits.score)}")
-    return ", ".join([*parts, phrasing.label("mergeable")] if limits.mergeable else parts)
-
-
-def _breach(phrasing: Phrasing, breach: Breach) -> str:
-    label = phrasing.label(breach.limit)
-    if breach.limit == "mergeable":
-        return "cannot be merged"
-    if breach.value is None or breach.bound is None:
-        return f"{label} not measured"
-    value = phrasing.amount(breach.limit, breach.value)
-    beyond = phrasing.amount(breach.limit, abs(breach.value - breach.bound))
-    if breach.limit == SCORE and phrasing.verdict.metric.unit == "share":
-        beyond = beyond.replace(" %", " points")
-    way = "over" if breach.value > breach.bound else "short"
-    return f"{label} {value}, {beyond} {way}"
-
-
-def _nearest(phrasing: Phrasing) -> str:
-    """Of what the limits left out, that which breaks the fewest, and of equals scores best."""
-    excluded = [e for e in phrasing.found.excluded if not phrasing.verdict.candidate(e.method).is_base]
-    if not excluded:
-        return "No method has a score."
-    sign = -1.0 if phrasing.verdict.metric.direction == "lower" else 1.0
-
-    def rank(method: str, count: int) -> tuple[int, float]:
-        score = phrasing.verdict.candidate(method).score
-        return count, -sign * score.value if score else 0.0
-
-    nearest = min(excluded, key=lambda e: rank(e.method, len(e.breaches)))
-    why = "; ".join(_breach(phrasing, breach) for breach in nearest.breaches)
-    return f"Nearest to them: {nearest.method}, {phrasing.score(phrasing.verdict.candidate(nearest.method))}: {why}."
 
 
 def _relatives(phrasing: Phrasing) -> Topic | None:

@@ -11,9 +11,6 @@ from peftscope.views.units import DASH, loss_text, metric_text, rate_text
 
 __all__ = ["run_failures", "run_tables"]
 
-_NARROW_NAME = 38
-"""Characters of a name that leave room for five figures in 80 columns."""
-
 
 def run_tables(records: Iterable[RunRecord], metrics: Iterable[MetricSpec], *, narrow: bool) -> list[TextTable]:
     """One table for each task and quality protocol, best score first, runs without one last.
@@ -69,14 +66,8 @@ def _fixed(run: RunRecord, narrow: bool) -> list[str]:
     spec = run.spec
     title = " ".join(spec.method.title.split())  # a label from elsewhere may hold line breaks
     if narrow:
-        return [_middle_cut(title) if run.status == "ok" else f"{_middle_cut(title)} ({run.status})"]
+        return [title if run.status == "ok" else f"{title} ({run.status})"]
     return [title, spec.method.name, rate_text(spec.learning_rate), str(spec.seed), run.status]
-
-
-def _middle_cut(text: str) -> str:
-    """What tells labels apart stands at their ends, such as ``lora/llama-3.2-3B-rank64``."""
-    half = _NARROW_NAME // 2
-    return text if len(text) <= _NARROW_NAME else f"{text[: half - 1]}…{text[-half:]}"
 
 
 def _score(run: RunRecord) -> float:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from peftscope.views.documents import finite
 
-__all__ = ["Shown", "unbroken"]
+__all__ = ["Shown", "labelled", "unbroken"]
 
 WIDTH = 100
 """Columns of the text and of the HTML form."""
@@ -59,3 +61,15 @@ class Shown:
 def unbroken(*parts: str | tuple[str, str], style: str = "") -> Text:
     """A line that is never broken: whoever copies it gets it in one piece."""
     return Text.assemble(*parts, style=style, no_wrap=True, overflow="ignore")
+
+
+def labelled(lines: Sequence[tuple[str, str]]) -> Padding:
+    """Texts beside their labels, each in a column of its own; without a column of labels where none has one."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    has_labels = any(label for label, _ in lines)
+    if has_labels:
+        table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for label, text in lines:
+        table.add_row(*([Text(label)] if has_labels else []), Text(text))
+    return Padding(table, (0, 0, 0, 2), expand=False)

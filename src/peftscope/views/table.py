@@ -1,19 +1,17 @@
-"""Summary rows -> tables for the terminal or for Markdown; what to show is decided once, for both."""
+"""Summary rows -> tables of texts, for a terminal or as Markdown; what to show is decided once, for both."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
 from peftscope.schema.metric import MetricSpec
+from peftscope.views.line import one_line
 from peftscope.views.units import interval_text, metric_text, rate_text
 
-__all__ = ["TextTable", "failure_lines", "markdown_table", "quality_and_cost", "terminal_table"]
+__all__ = ["TextTable", "failure_lines", "markdown_table", "quality_and_cost"]
 
 Row = Mapping[str, Any]
 
@@ -25,6 +23,8 @@ class TextTable:
     title: str
     headings: Sequence[str]
     cells: Sequence[Sequence[str]]
+    sentences: Sequence[str] = ()
+    """Headings of columns that may be broken between words; names and figures may not."""
 
 
 def quality_and_cost(rows: Sequence[Row], metric: MetricSpec, metrics: Iterable[MetricSpec]) -> list[TextTable]:
@@ -69,8 +69,12 @@ def _title(kind: str, protocol: str | None, all_of_them: Sequence[str | None]) -
 
 
 def failure_lines(rows: Sequence[Row]) -> list[str]:
-    """One line per failed run, with its reason, and one per method of which trainings collapsed."""
-    failed = [f"{row['method']}: {failure}" for row in rows for failure in row["failures"]]
+    """A line for what failed of a method and why, with its number, and one per method of which trainings collapsed."""
+    failed = [
+        f"{row['method']}: {failure}" + (f" ({count} runs)" if count > 1 else "")
+        for row in rows
+        for failure, count in Counter[str](row["failures"]).items()
+    ]
     fell = [row for row in rows if row.get("num_collapsed")]
     return [
         *failed,
@@ -81,21 +85,11 @@ def failure_lines(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def terminal_table(table: TextTable) -> Table:
-    """For rich: names to the left, figures to the right, no cell wrapped."""
-    shown = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
-    for index, heading in enumerate(table.headings):
-        shown.add_column(heading, justify="left" if index == 0 else "right", no_wrap=True)
-    for row in table.cells:
-        shown.add_row(*(Text(cell) for cell in row))  # a label may hold what rich takes for markup
-    return shown
-
-
 def markdown_table(table: TextTable) -> str:
     """The same as Markdown."""
     rule = ["---", *["---:"] * (len(table.headings) - 1)]
     lines = [list(table.headings), rule, *[list(row) for row in table.cells]]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(one_line(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def _score_heading(metric: MetricSpec) -> str:

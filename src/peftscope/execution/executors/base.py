@@ -72,6 +72,8 @@ class Executor(ABC):
     def __init__(self, folder: Path, resources: Resources | None = None) -> None:
         self.folder = folder
         self.resources = resources or Resources(num_workers=1, num_threads=1)
+        self.base = Path.cwd()
+        """Folder that relative paths of models, data and modules are taken from."""
 
     @abstractmethod
     def check(self, runs: Sequence[RunSpec]) -> CheckResult:

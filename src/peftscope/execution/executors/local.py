@@ -37,7 +37,7 @@ class LocalExecutor(Executor):
         """Check them in a child process: the one the user started imports no torch."""
         context = warm_up()
         ours, theirs = context.Pipe()
-        order = ([run.model_dump_json() for run in runs], self.folder / "cache", theirs)
+        order = ([run.model_dump_json() for run in runs], self.folder.absolute() / "cache", self.base, theirs)
         child = context.Process(target=check_study, args=order, daemon=True)
         child.start()
         theirs.close()
@@ -58,8 +58,9 @@ class LocalExecutor(Executor):
         """Fork a process for a job."""
         order = Order(
             run_json=job.run.model_dump_json(),
-            folder=self.folder,
-            log=ensure_folder(self.folder / "logs") / f"{job.run.run_id}.log",
+            folder=self.folder.absolute(),
+            log=ensure_folder(self.folder.absolute() / "logs") / f"{job.run.run_id}.log",
+            base=self.base,
             cached=job.cached,
             environment=self.resources.environment(job.worker, os.environ.get(self.resources.variable or "")),
             num_threads=self.resources.num_threads,

@@ -38,8 +38,13 @@ EXECUTORS = Registry(
 )
 
 
-def make(name: str, folder: Path) -> Executor:
+def make(name: str, folder: Path, base: Path) -> Executor:
     """The executor of a name, for one study.
+
+    Args:
+        name: Of the executor.
+        folder: Of the study.
+        base: Folder that relative paths of models and data are taken from.
 
     Raises:
         SpecError: There is none.
@@ -48,4 +53,5 @@ def make(name: str, folder: Path) -> Executor:
     from peftscope.execution.executors.base import Executor
 
     found: Executor = EXECUTORS.load(name, EXECUTORS.get(name).executor, Executor)(folder)
+    found.base = base.absolute()
     return found

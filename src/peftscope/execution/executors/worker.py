@@ -38,6 +38,8 @@ class Order:
     run_json: str
     folder: Path
     log: Path
+    base: Path
+    """Where relative paths are taken from: the working folder while it runs."""
     cached: Path | None
     """Where the task's data lie prepared."""
     environment: Mapping[str, str]
@@ -64,6 +66,7 @@ def do_run(order: Order, connection: Connection) -> None:
     try:
         with run_lock(order.folder, run.run_id):
             _set_up(order)
+            os.chdir(order.base)
             from peftscope.execution.execute import execute
 
             record = execute(
@@ -82,9 +85,10 @@ def do_run(order: Order, connection: Connection) -> None:
         connection.send(("store-error", {"message": message}))
 
 
-def check_study(runs_json: Sequence[str], cache: Path, connection: Connection) -> None:
+def check_study(runs_json: Sequence[str], cache: Path, base: Path, connection: Connection) -> None:
     """Check a study's model and data and prepare them; sends what was found, or what is wrong."""
     _live_with_parent(connection)
+    os.chdir(base)
     from peftscope.tuning.preflight import check
 
     try:

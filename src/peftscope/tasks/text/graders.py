@@ -20,7 +20,7 @@ from peftscope.tasks.text import text_metrics
 from peftscope.tasks.text.code_runs import passes
 from peftscope.tasks.text.options import OwnDataOptions
 
-__all__ = ["Grader", "grader", "source_hash"]
+__all__ = ["Grader", "grader", "source_files", "source_hash"]
 
 Grader = Callable[[str, str], float]
 
@@ -72,10 +72,14 @@ def grader(options: OwnDataOptions, metric: str | None = None) -> Grader:
 
 def source_hash(metric: str) -> str | None:
     """Hash of the module that a function of the user's own stands in; None for a metric of ours."""
-    if ":" not in metric:
-        return None
-    file = inspect.getsourcefile(_function(metric))
-    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    files = source_files(metric)
+    return hashlib.sha256(files[0].read_bytes()).hexdigest()[:16] if files else None
+
+
+def source_files(metric: str) -> list[Path]:
+    """The file of the module that a function of the user's own stands in; none for a metric of ours."""
+    file = inspect.getsourcefile(_function(metric)) if ":" in metric else None
+    return [] if file is None else [Path(file).absolute()]
 
 
 def _no_grade(output: str, target: str) -> float:

@@ -26,6 +26,7 @@ from peftscope.tasks.text.groups import grouped
 from peftscope.tasks.text.language import LanguageTask
 from peftscope.tasks.text.math_sources import Problem, read_problems
 from peftscope.tasks.text.options import MathOptions
+from peftscope.tasks.text.places import named_files
 from peftscope.tasks.text.procedural import Check, read_checks, write_checks
 from peftscope.tasks.text.template import fill_template
 
@@ -47,6 +48,10 @@ class MathTask(LanguageTask):
         else:
             self._checks = read_checks(kept.folder, options)
             super().__init__(options, context, kept)
+
+    def sources(self) -> Sequence[Path]:
+        """The files that were named."""
+        return named_files(self.options)
 
     def save_cache(self, folder: Path, retention: Retention | None = None) -> None:
         """Write the splits and the sources' own checks; nothing where a check cannot be kept."""

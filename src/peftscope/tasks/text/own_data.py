@@ -18,13 +18,14 @@ from peftscope.tasks.text import text_metrics
 from peftscope.tasks.text.cached_splits import CachedSplits, read_splits
 from peftscope.tasks.text.decoded import as_decoded
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
-from peftscope.tasks.text.graders import grader, source_hash
+from peftscope.tasks.text.graders import grader, source_files, source_hash
 from peftscope.tasks.text.groups import HELD_OUT, bare_key, grouped, near_duplicates_note, together_key
 from peftscope.tasks.text.language import LanguageTask
 from peftscope.tasks.text.macro_f1 import macro_f1_parts
 from peftscope.tasks.text.metric_names import also_name
 from peftscope.tasks.text.options import OwnDataOptions
 from peftscope.tasks.text.own_rows import each_answer, read_examples
+from peftscope.tasks.text.places import named_files
 from peftscope.tasks.text.rows import listed_rows
 
 __all__ = ["OwnDataTask"]
@@ -54,6 +55,10 @@ class OwnDataTask(LanguageTask):
             self._notes += self._never_given()
             if ":" in options.metric or options.pattern is not None:  # the user's own should fail before the training
                 self.grade(self._examples["test"][0], self._examples["test"][0].target)
+
+    def sources(self) -> Sequence[Path]:
+        """The files that were named, and the module of a metric of the user's own."""
+        return [*named_files(self.options), *source_files(self._metric_name)]
 
     def save_cache(self, folder: Path, retention: Retention | None = None) -> None:
         """Write the splits."""

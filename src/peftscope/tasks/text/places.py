@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from peftscope.errors import DataError
 
-__all__ = ["DATA_SUFFIXES", "Places", "data_files", "find_places"]
+__all__ = ["DATA_SUFFIXES", "Places", "data_files", "find_places", "named_files"]
 
 DATA_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow")
 SPLIT_NAMES = {
@@ -18,6 +21,7 @@ SPLIT_NAMES = {
     "valid": ("valid", "validation", "val", "dev"),
     "test": ("test", "eval", "evaluation", "heldout", "held_out"),
 }
+LONGEST_PATH = 4096
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -54,6 +58,13 @@ def find_places(data: str) -> Places:
     if HUB_ID.fullmatch(data) and path.suffix.lower() not in DATA_SUFFIXES:
         return _on_hub(data)
     raise DataError(f"{data}: no such file or folder (looked for {path.absolute()}), and no id of a data set")
+
+
+def named_files(options: BaseModel) -> list[Path]:
+    """Files and folders that options name and that are there, as absolute paths."""
+    values = options.model_dump().values()
+    named = [value for value in values if isinstance(value, str) and 0 < len(value) <= LONGEST_PATH]
+    return [path.absolute() for path in map(Path.expanduser, map(Path, named)) if os.path.exists(path)]
 
 
 def data_files(folder: Path) -> list[Path]:

@@ -95,7 +95,8 @@ def read_file(path: str) -> Table:
         names = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
         near = get_close_matches(file.name, names, n=1)
         hint = f"; did you mean {folder / near[0]}?" if near else ""
-        raise DataError(f"{path}: no such file (looked for {file.absolute()}){hint}")
+        where = "" if file.is_absolute() else "; in a study, paths are relative to its file"
+        raise DataError(f"{path}: no such file (looked for {file.absolute()}{where}){hint}")
     try:
         rows, notes = read_rows(file)
     except OSError as error:

@@ -26,12 +26,17 @@ class Reporter:
 
     def __init__(self, *, quiet: bool = False, progress: bool = True, on_event: OnEvent | None = None) -> None:
         self.quiet, self.progress, self.on_event = quiet, progress, on_event
-        self._console = Console(stderr=True, quiet=quiet, soft_wrap=True, highlight=False)
+        self.told: set[str] = set()
+        """Notices that were shown, so that nothing is said twice."""
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._console.soft_wrap = not self._console.is_terminal  # a terminal breaks between words, a log keeps lines
 
     def notice(self, lines: Iterable[str]) -> None:
         """Show what the user should know before or while runs are made."""
         for line in lines:
             self._console.print(line, style="yellow", markup=False)
+            if not self.quiet:
+                self.told.add(line)
 
     def show(self, *parts: RenderableType) -> None:
         """Show a heading, a table."""

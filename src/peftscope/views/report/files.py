@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.store.files import ensure_folder, replacing, write_text
+from peftscope.store.local_paths import without_local_paths
 from peftscope.store.tables import FORMULA_STARTS, csv_of
 from peftscope.views.report.content import ReportContent
 from peftscope.views.report.data import report_data
@@ -32,7 +33,7 @@ def write_report(content: ReportContent, folder: Path) -> dict[str, Path]:
         StoreError: The folder is not writable or the disk is full.
     """
     ensure_folder(folder)
-    data = report_data(content)
+    data = without_local_paths(report_data(content))
     texts = {
         "report": ("report.html", page(data, plots_of(data))),
         "runs": ("runs.csv", csv_of(content.records)),

@@ -22,6 +22,7 @@ DECODING = tuple(
         protocol="cost",
         limit="latency" if batch == 1 else None,
         kinds=("causal-lm",),
+        setting="measure.latency: true",
     )
     for form, heading in HEADINGS.items()
     for batch in LATENCY_BATCHES
