@@ -12,7 +12,7 @@ import torch
 from transformers import LlamaConfig
 
 from peftscope.execution.executors.forking import warm_up
-from peftscope.footprint.estimate import footprint
+from peftscope.footprint.estimate import FootprintEstimator, footprint
 from peftscope.footprint.forecast import _begin, forecasts
 from peftscope.footprint.query import FootprintQuery, Workload
 from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
@@ -45,6 +45,35 @@ def test_the_largest_batch_fits_and_one_more_does_not() -> None:
     [found] = forecasts([LORA], limit=limit)
     assert found.fits is False
     assert found.largest_batch == 3
+
+
+def test_the_length_that_is_named_fits_and_is_not_far_below_the_largest() -> None:
+    def peak(length: int) -> int:
+        found = footprint(replace(LORA, workload=Workload(batch_size=8, length=length, scoring=False)))
+        assert found.peak_train_bytes is not None
+        return found.peak_train_bytes
+
+    limit = (peak(128) + peak(136)) // 2
+    [found] = forecasts([replace(LORA, workload=replace(LOAD, scoring=False))], limit=limit)
+    assert found.largest_length is not None
+    assert 112 <= found.largest_length <= 128
+
+
+def test_what_cannot_help_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a limit, a plan took four times as long as without."""
+    counted: list[tuple[int, int]] = []
+    real = FootprintEstimator.training
+
+    def counting(self: FootprintEstimator, batch_size: int, length: int) -> object:
+        counted.append((batch_size, length))
+        return real(self, batch_size, length)
+
+    monkeypatch.setattr(FootprintEstimator, "training", counting)
+    list(forecasts([LORA], limit=1_000))
+    assert len(counted) <= 4, "the method, with checkpointing, and both; no batch fits where the weights do not"
+    counted.clear()
+    list(forecasts([LORA], limit=(_peak(3) + _peak(4)) // 2))
+    assert len(counted) <= 8
 
 
 def test_if_no_sample_fits_the_largest_batch_is_zero() -> None:
@@ -86,8 +115,7 @@ def test_closing_the_forecasts_early_leaves_no_process_behind() -> None:
 def test_forecast_processes_are_not_forked_and_see_no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that has begun to use CUDA cannot be forked: every count ended in an initialization error on an H100."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr("peftscope.footprint.estimate.footprint", _no_footprint)
-    monkeypatch.setattr("peftscope.footprint.forecast.footprint", _no_footprint)
+    monkeypatch.setattr("peftscope.footprint.forecast.estimated", _no_footprint)
     found = [f.footprint for f in forecasts([LORA] * 2, workers=2, context=warm_up())]
     assert [f.reason for f in found] == [None, None]
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"

@@ -23,17 +23,30 @@ from peftscope.methods.checkpoint import saved_bytes, saved_entries
 from peftscope.methods.layers import picks_layers
 from peftscope.methods.sizes import Entry
 
-__all__ = ["FootprintEstimator", "footprint"]
+__all__ = ["FootprintEstimator", "estimated", "footprint"]
 
 
 def footprint(query: FootprintQuery) -> Footprint:
     """Predict what a method takes; what fails becomes the reason for what is missing."""
+    return estimated(query)[0]
+
+
+def estimated(
+    query: FootprintQuery, known: FootprintEstimator | None = None
+) -> tuple[Footprint, FootprintEstimator | None]:
+    """What ``footprint`` gives, and what counted it, to ask it for other batches; None where something is missing.
+
+    Args:
+        query: What is asked about.
+        known: What counted the method on the same base otherwise packed or trained.
+    """
     found = _Found(query.method.title, query.experiment)
-    failure = capture(lambda: _predict(query, found))
+    counted: list[FootprintEstimator] = []
+    failure = capture(lambda: counted.append(_predict(query, found, known)))
     if failure is not None:
         found.values["reason"] = failure.reason
         found.values["refused"] = failure.status == "refused"
-    return found.footprint()
+    return found.footprint(), counted[0] if counted else None
 
 
 @dataclass
@@ -50,8 +63,8 @@ class _Found:
         return Footprint(method=self.method, experiment=self.experiment, notes=notes, **self.values)
 
 
-def _predict(query: FootprintQuery, found: _Found) -> None:
-    estimate = FootprintEstimator(query, warn=found.notes.append)
+def _predict(query: FootprintQuery, found: _Found, known: FootprintEstimator | None) -> FootprintEstimator:
+    estimate = FootprintEstimator(query, warn=found.notes.append, known=known)
     workload, values = query.workload, found.values
     values["num_trainable_params"] = estimate.model.num_trainable_params
     values["num_total_params"] = estimate.model.num_total_params
@@ -67,6 +80,7 @@ def _predict(query: FootprintQuery, found: _Found) -> None:
         scored = estimate.scoring(workload.batch_size, workload.length)
         values["peak_eval_bytes"] = scored.reserved_bytes
         values["eval_breakdown"] = scored.breakdown
+    return estimate
 
 
 class FootprintEstimator:
@@ -75,17 +89,24 @@ class FootprintEstimator:
     Args:
         query: What is asked about.
         warn: Takes one line for every setting that is changed or not used.
+        known: What counted the method on the same base otherwise packed or trained: that a few of its blocks stand
+            for all need not be seen again.
 
     Raises:
         MethodRefused: The method does not fit the base.
     """
 
-    def __init__(self, query: FootprintQuery, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, query: FootprintQuery, warn: Callable[[str], None], known: FootprintEstimator | None = None
+    ) -> None:
         self.workload = query.workload
         self.layers_counted: tuple[int, ...] | None = None
         """Numbers of blocks the last training step was counted on; None for all there are."""
+        self.length_step = query.profile.length_step
+        """Lengths are multiples of it."""
         self._question, self._warn = query, warn
-        self._shallow = None if query.workload.every_layer else _shallow(query, warn)
+        is_whole = query.workload.every_layer if known is None else known._shallow is None
+        self._shallow: _Shallow | None = None if is_whole else _shallow(query, warn, is_known=known is not None)
         if self._shallow is None:
             self.built, self.model = self._whole.built, self._whole.model
             self.entries = saved_entries(self.built)
@@ -117,10 +138,11 @@ class FootprintEstimator:
                 return shallow.less.peak(recording, model=shallow.model)
         return self._whole.peak(self._whole.scoring(*at)[0])
 
-    def peak_bytes(self, batch_size: int, length: int) -> int:
-        """The larger of both."""
+    def peak_bytes(self, batch_size: int, length: int, *, scoring: bool = True) -> int:
+        """The larger of both; of training alone where scoring is known to fit."""
         trained = self.training(batch_size, length)[0].reserved_bytes if self.built.card.trains else 0
-        return max(trained, self.scoring(batch_size, length).reserved_bytes if self.workload.scoring else 0)
+        scores = scoring and self.workload.scoring
+        return max(trained, self.scoring(batch_size, length).reserved_bytes if scores else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +156,8 @@ class _Shallow:
     entries: dict[str, Entry]
 
 
-def _shallow(query: FootprintQuery, warn: Callable[[str], None]) -> _Shallow | None:
-    """A method on two small depths; None where a third one does not have what would follow from them."""
+def _shallow(query: FootprintQuery, warn: Callable[[str], None], *, is_known: bool) -> _Shallow | None:
+    """A method on two small depths; None where a third one, unless that is known, has not what follows from them."""
     depths = depths_of(query.profile)
     if depths is None:
         return None
@@ -145,11 +167,12 @@ def _shallow(query: FootprintQuery, warn: Callable[[str], None]) -> _Shallow | N
     less, more = (MemoryCounter(each, told.append) for each, told in zip(asked[:2], notes, strict=True))
     if picks_layers(less.built):
         return None
-    third = MemoryCounter(asked[2], lambda line: None)
-    entries = [saved_entries(counter.built) for counter in (less, more, third)]
-    further = _model(depths.next, less, more)
-    if _sums(further) != _sums(third.model) or depths.next.entries(*entries[:2]) != entries[2]:
-        return None
+    entries = [saved_entries(counter.built) for counter in (less, more)]
+    if not is_known:
+        third = MemoryCounter(asked[2], lambda line: None)
+        follows = _sums(_model(depths.next, less, more)), depths.next.entries(*entries)
+        if follows != (_sums(third.model), saved_entries(third.built)):
+            return None
     for line in notes[0]:
         if line in notes[1]:  # others speak of the depth
             warn(line)
@@ -158,7 +181,7 @@ def _shallow(query: FootprintQuery, warn: Callable[[str], None]) -> _Shallow | N
         less=less,
         more=more,
         model=_model(depths, less, more),
-        entries=depths.entries(*entries[:2]),
+        entries=depths.entries(*entries),
     )
 
 

@@ -30,6 +30,10 @@ class Breakdown:
     allocator: int = 0
     """Rounding and gaps."""
 
+    def kept(self) -> int:
+        """Sum of what is there with any batch and any length."""
+        return self.weights + self.adapter + self.gradients + self.optimizer_state + self.beside
+
     def total(self) -> int:
         """Sum of all."""
         return sum(getattr(self, entry.name) for entry in fields(self))
@@ -93,11 +97,12 @@ class Forecast:
     largest_batch: int | None = None
     """Where it does not fit: the largest batch that does, at the same length; 0 where none does."""
     largest_length: int | None = None
-    """Where it does not fit: the largest length that does, with the same batch; 0 where none does."""
+    """Where it does not fit: a length that does, with the same batch, not far below the largest; 0 where none does."""
     checkpointed_bytes: int | None = None
     """Where it does not fit: the peak with activation checkpointing; None where that was on or is not there."""
     nf4_bytes: int | None = None
-    """Where it does not fit: the peak on a base packed as nf4; None where it is packed, or cannot be."""
+    """Where it does not fit, with checkpointing neither: the peak on a base packed as nf4; None where it is packed,
+    cannot be, or that could not be enough."""
     both_bytes: int | None = None
     """Where neither helps: the peak with both, or with the one there is."""
     both_batch: int | None = None

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing.context import BaseContext
+from typing import Literal
 
 import torch
 
 from peftscope.capture import capture
-from peftscope.footprint.estimate import FootprintEstimator, footprint
-from peftscope.footprint.footprint import Forecast
+from peftscope.footprint.estimate import FootprintEstimator, estimated
+from peftscope.footprint.footprint import Footprint, Forecast
 from peftscope.footprint.query import FootprintQuery
 
 __all__ = ["forecasts"]
@@ -58,26 +59,28 @@ def _begin() -> None:
 
 
 def _forecast(query: FootprintQuery, limit: int | None) -> Forecast:
-    found = footprint(query)
+    found, estimate = estimated(query)
     peak = found.peak_bytes
-    if limit is None or peak is None or found.reason is not None:
+    if limit is None or peak is None or estimate is None:
         return Forecast(footprint=found)
     if peak <= limit:
         return Forecast(footprint=found, fits=True)
-    batch, length = _what_would_fit(query, limit, peak)
-    packed, recomputing = _packed(query), _recomputing(query)
-    checkpointed, nf4 = _peak(recomputing), _peak(packed)
-    helps = [peak is not None and peak <= limit for peak in (checkpointed, nf4)]
-    smallest = None if any(helps) else _recomputing(packed or query) or packed
-    both = _peak(smallest)
-    both_batch = None
-    if smallest is not None and both is not None and both > limit:
-        both_batch, _ = _what_would_fit(smallest, limit, both)
+    checkpointed = _peak(_recomputing(query), estimate, found)
+    packed = _packed(query) if not _fits(checkpointed, limit) else None  # packing costs quality, recomputing does not
+    could_help = found.breakdown is None or peak - found.breakdown.weights <= limit
+    nf4 = _peak(packed, estimate) if could_help else None
+    both = both_batch = None
+    if not _fits(checkpointed, limit) and not _fits(nf4, limit):
+        smallest = _recomputing(packed or query) or packed
+        with_both, counted = (None, None) if smallest is None else estimated(smallest, estimate)
+        both = None if with_both is None else with_both.peak_bytes
+        if with_both is not None and counted is not None and both is not None and both > limit:
+            both_batch = _what_would_fit(counted, with_both, limit, of="batch")
     return Forecast(
         footprint=found,
         fits=False,
-        largest_batch=batch,
-        largest_length=length,
+        largest_batch=_what_would_fit(estimate, found, limit, of="batch"),
+        largest_length=_what_would_fit(estimate, found, limit, of="length"),
         checkpointed_bytes=checkpointed,
         nf4_bytes=nf4,
         both_bytes=both,
@@ -85,41 +88,52 @@ def _forecast(query: FootprintQuery, limit: int | None) -> Forecast:
     )
 
 
-def _what_would_fit(query: FootprintQuery, limit: int, peak: int) -> tuple[int | None, int | None]:
-    """Largest batch at the same length, and largest length with the same batch."""
-    load, unit = query.workload, query.profile.length_step
-    found: list[int] = []
+def _fits(peak: int | None, limit: int) -> bool:
+    return peak is not None and peak <= limit
+
+
+def _what_would_fit(
+    estimate: FootprintEstimator, found: Footprint, limit: int, *, of: Literal["batch", "length"]
+) -> int | None:
+    """The largest batch at the same length, or a length with the same batch; of what is too large."""
+    load = estimate.workload
+    unit = 1 if of == "batch" else estimate.length_step
+    high = load.batch_size if of == "batch" else -(-load.length // unit)
+    kept = 0 if found.breakdown is None else found.breakdown.kept()
+    scoring = not _fits(found.peak_eval_bytes, limit)  # where it fits, a smaller one does, too
+    fits: list[int] = []
+
+    def peak(number: int) -> int:
+        at = (number, load.length) if of == "batch" else (load.batch_size, number * unit)
+        return estimate.peak_bytes(*at, scoring=scoring)
 
     def search() -> None:
-        estimate = FootprintEstimator(query, warn=lambda line: None)
-        found.append(_largest(lambda batch: estimate.peak_bytes(batch, load.length), load.batch_size, peak, limit))
-        lengths = _largest(
-            lambda n: estimate.peak_bytes(load.batch_size, n * unit), -(-load.length // unit), peak, limit
-        )
-        found.append(lengths * unit)
+        fits.append(unit * _largest(peak, high, found.peak_bytes or 0, kept, limit))
 
-    if capture(search) is not None:
-        return None, None
-    return found[0], found[1]
+    return fits[0] if capture(search) is None else None
 
 
-def _largest(peak: Callable[[int], int], high: int, high_peak: int, limit: int) -> int:
-    """Largest number below ``high``, which is too large, whose peak is within the limit; 0 where none is.
+def _largest(peak: Callable[[int], int], high: int, high_peak: int, kept: int, limit: int) -> int:
+    """The largest number below ``high``, which is too large, whose peak is within the limit; 0 where none is.
 
-    Sought where the line between two known peaks meets the limit, and halfway where that has not helped.
+    Sought where the line from what is kept to a known peak meets the limit: memory grows by that line with the batch,
+    and above it with the length, so that what is found fits, and of a length is not quite the largest.
+
+    Args:
+        peak: Bytes with a number.
+        high: A number that is too large.
+        high_peak: Its bytes.
+        kept: Bytes that are there with any.
+        limit: Bytes there are.
     """
-    low, low_peak, tries = 1, peak(1) if high > 1 else limit + 1, 0
-    if low_peak > limit:
-        return 0
-    while high - low > 1:
-        meets = low + int((limit - low_peak) / max(1, high_peak - low_peak) * (high - low))
-        guess = min(max(meets if tries % 3 < 2 else (low + high) // 2, low + 1), high - 1)
-        found, tries = peak(guess), tries + 1
+    while kept < limit and high > 1:
+        meets = int((limit - kept) / max(1, high_peak - kept) * high)
+        guess = min(max(meets, 1), high - 1)
+        found = peak(guess)
         if found <= limit:
-            low, low_peak = guess, found
-        else:
-            high, high_peak = guess, found
-    return low
+            return guess
+        high, high_peak = guess, found
+    return 0
 
 
 def _recomputing(query: FootprintQuery) -> FootprintQuery | None:
@@ -136,6 +150,22 @@ def _packed(query: FootprintQuery) -> FootprintQuery | None:
     return None if profile is None else replace(query, profile=profile)
 
 
-def _peak(query: FootprintQuery | None) -> int | None:
-    found = None if query is None else footprint(query)
-    return None if found is None or found.reason is not None else found.peak_bytes
+def _peak(query: FootprintQuery | None, known: FootprintEstimator, found: Footprint | None = None) -> int | None:
+    """The peak on a base that is otherwise packed or trained; scoring as it was found where that makes no difference.
+
+    Args:
+        query: What is asked about.
+        known: What counted the method before.
+        found: What it found, where scoring is the same.
+    """
+    if query is None:
+        return None
+    peaks: list[int] = []
+
+    def count() -> None:
+        estimate, load = FootprintEstimator(query, lambda line: None, known), query.workload
+        peaks.append(estimate.peak_bytes(load.batch_size, load.length, scoring=found is None))
+
+    if capture(count) is not None:
+        return None
+    return max(peaks[0], (found and found.peak_eval_bytes) or 0)
