@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 FAST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto
 SLOW := $(BIN)/python -m pytest -q -m slow
 
-.PHONY: demo test test-all check docs accelerator-bundle accelerator-check clean
+.PHONY: demo test test-all check docs accelerator-bundle accelerator-check kill-test clean
 
 demo: $(VENV)/.installed  ## eight methods tuned, three seeds each, a recommendation and a report: about 10 minutes
 	$(BIN)/peftscope compare studies/demo.yaml --workers 2
@@ -37,6 +37,9 @@ accelerator-bundle: $(VENV)/.installed-dev  ## wheels for a machine with an acce
 
 accelerator-check: $(VENV)/.installed  ## what runs do on this machine's accelerator, in 8 minutes; DEVICE=cpu on a CPU
 	$(BIN)/python benchmarks/accelerator.py $(if $(DEVICE),--device $(DEVICE))
+
+kill-test: $(VENV)/.installed  ## a hundred kills of a tuned study, nightly: about half an hour, into benchmarks/kills.md
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/kills.py
 
 clean:
 	rm -rf $(VENV) results docs/_build docs/_generated

@@ -34,6 +34,7 @@ __all__ = [
     "SplitSealed",
     "Stopped",
     "StoreError",
+    "brief",
     "unknown_name",
 ]
 
@@ -109,13 +110,22 @@ class MissingExtra(PeftscopeError, ImportError):
         return type(self), self.parts
 
 
+def brief(text: str, most: int = 600) -> str:
+    """A text that a message can hold: what is given may be of any length.
+
+    >>> brief("a" * 100, 10)
+    'aaaaaaaaa…'
+    """
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> str:
     """One line for a name that does not exist: what was given, the nearest match, what is allowed.
 
     >>> unknown_name("task", "maths", ["math", "own-data"])
     "unknown task 'maths'; did you mean 'math'? Allowed: math, own-data"
     """
-    names = sorted(allowed)
+    names, given = sorted(allowed), brief(given, 60)
     near = get_close_matches(given.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     shown = ", ".join(names[:60]) + (f", … ({len(names)} in all)" if len(names) > 60 else "")

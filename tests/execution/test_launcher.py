@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from peftscope.execution import launcher
 from peftscope.execution.events import Listener
 from peftscope.execution.executors.forking import warm_up
 from peftscope.execution.executors.local import LocalExecutor
@@ -167,6 +168,25 @@ def test_a_second_interrupt_ends_a_run_at_once_and_records_it(make_run: MakeRun,
         _do([make_run("lora", train={"max_steps": 5000})], tmp_path, Watcher("train", freeze_and_interrupt))
     (record,) = read_records(tmp_path)
     assert (record.status, record.attempts[0].reason) == ("killed", "ended at once by the user")
+    assert _gone_within(10)
+
+
+def test_one_signal_ends_a_run_that_comes_to_no_end_of_a_step(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in a user's own metric, or in a pattern that backtracks, would never hear of it."""
+
+    def freeze_and_terminate(run: RunSpec, state: RunState) -> None:
+        assert state.pid is not None
+        os.kill(state.pid, signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(launcher, "STOP_PATIENCE_S", 1.0)
+    with pytest.raises(KeyboardInterrupt):
+        _do([make_run("lora", train={"max_steps": 5000})], tmp_path, Watcher("train", freeze_and_terminate))
+    (record,) = read_records(tmp_path)
+    assert record.status == "killed"
+    assert "did not come to the end of a step" in str(record.attempts[0].reason)
     assert _gone_within(10)
 
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
-import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from kills import Compare, Kills, repeating
 
-from peftscope.execution.repeat import repeatable
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import read_records
@@ -29,38 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 METHODS = ("lora", "rslora", "ia3", "oft", "ln-tuning", "vera", "full", "prompt-tuning", "dora")
 """With the base, ten runs."""
-KINDS = ("child", "parent", "parent and child")
-Event = dict[str, Any]
-
-
-class Compare:
-    """A ``peftscope compare`` in a process of its own, read event by event."""
-
-    def __init__(self, study: Path, folder: Path, mark: str, prefix: Sequence[str] = ()) -> None:
-        command = [
-            *prefix,
-            sys.executable,
-            "-m",
-            "peftscope",
-            "compare",
-            str(study),
-            "--out",
-            str(folder),
-            "--json-lines",
-        ]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "STUDY_MARK": mark}
-        )
-
-    def events(self) -> Iterator[Event]:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            yield json.loads(line)
-
-    def finish(self) -> tuple[int, str]:
-        """Exit code and what was said on stderr."""
-        _, errors = self.process.communicate(timeout=300)
-        return self.process.returncode, errors
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +54,7 @@ def undisturbed(study: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     assert code == 0, errors
     records = read_records(folder)
     assert len(records) == 10
-    return _repeating(records)
-
-
-def _repeating(records: list[RunRecord]) -> dict[str, Any]:
-    return {record.run_id: repeatable(record) for record in records}
+    return repeating(records)
 
 
 def _marked(mark: str) -> list[psutil.Process]:
@@ -116,55 +76,19 @@ def _assert_all_gone(mark: str) -> None:
     assert _marked(mark) == []
 
 
-def _strike(kind: str, compare: Compare, folder: Path) -> None:
-    """Kill what is to be killed, with no warning."""
-    pids = [state.pid for state in read_states(folder) if state.pid is not None]
-    if kind == "child":
-        for pid in pids:
-            _kill(pid)
-        return
-    if kind == "parent and child":
-        for pid in pids:
-            _kill(pid)
-    _kill(compare.process.pid)
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def _with_ten_kills(study: Path, folder: Path, mark: str, num_records: int) -> list[RunRecord]:
-    """The records of a study that was killed ten times on its way, and called again until it was done."""
-    chance = random.Random(0)
-    kinds = [KINDS[i % 3] for i in range(10)]
-    chance.shuffle(kinds)
-    num_struck = 0
-    for _ in range(30):
-        compare = Compare(study, folder, mark)
-        countdown = chance.randint(1, 18)
-        for event in compare.events():
-            if num_struck < 10 and event["event"] in ("stage", "step", "started", "ended"):
-                countdown -= 1
-                if countdown == 0:
-                    _strike(kinds[num_struck], compare, folder)
-                    num_struck += 1
-                    countdown = chance.randint(1, 18)
-        code, errors = compare.finish()
-        assert "Traceback" not in errors, errors
-        records = read_records(folder)
-        if code == 0 and len(records) == num_records and num_struck == 10:
-            break
-    assert num_struck == 10
-    return read_records(folder)
+def _with_ten_kills(study: Path, folder: Path, mark: str) -> list[RunRecord]:
+    kills = Kills(10)
+    records = kills.records_of(study, folder, mark)
+    assert kills.made.total() == 10
+    return records
 
 
 def test_ten_random_kills_change_no_results_and_leave_no_process(
     study: Path, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
     mark, folder = uuid.uuid4().hex, tmp_path / "study"
-    records = _with_ten_kills(study, folder, mark, 10)
-    assert _repeating(records) == undisturbed
+    records = _with_ten_kills(study, folder, mark)
+    assert repeating(records) == undisturbed
     assert all([a.status for a in record.attempts].count("ok") == 1 for record in records)
     lost = sum(attempt.status == "killed" for record in records for attempt in record.attempts)
     assert lost > 0
@@ -185,9 +109,8 @@ def test_a_killed_tuning_study_resumes_to_the_same_trials(study: Path, tmp_path:
     assert len(expected) == 1 + len(trials) + 3
     assert {record.spec.seed for record in trials} == {1000, 1001}
     mark, folder = uuid.uuid4().hex, tmp_path / "study"
-    records = _with_ten_kills(tuned, folder, mark, len(expected))
-    assert _repeating(records) == _repeating(expected)
-    assert {r.run_id: r.status for r in records} == {r.run_id: r.status for r in expected}
+    records = _with_ten_kills(tuned, folder, mark)
+    assert repeating(records) == repeating(expected)
     trials = [record for record in records if record.spec.purpose == "trial"]
     assert {record.status for record in trials} == {"ok", "eliminated"}
     _assert_all_gone(mark)
@@ -223,7 +146,7 @@ def test_a_full_disk_loses_no_record_and_the_study_resumes(
     code, errors = Compare(study, folder, mark).finish()
     assert code == 0, errors
     records = read_records(folder)
-    assert _repeating(records) == undisturbed
+    assert repeating(records) == undisturbed
     assert all(record == before.get(record.run_id, record) for record in records)
     _assert_all_gone(mark)
 
@@ -265,5 +188,5 @@ def test_a_read_only_folder_loses_no_record_and_the_study_resumes(
     code, errors = Compare(study, folder, mark, prefix).finish()
     assert code == 0, errors
     records = read_records(folder)
-    assert _repeating(records) == undisturbed
+    assert repeating(records) == undisturbed
     assert all(record == before.get(record.run_id, record) for record in records)

@@ -1,9 +1,10 @@
-"""Ctrl-C once ends what is under way cleanly, twice ends it now."""
+"""Ctrl-C or SIGTERM once ends what is under way cleanly, twice ends it now."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -20,6 +21,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.count = 0
+        self._first: float | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -31,7 +33,13 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since the first wish; 0 while there is none."""
+        return 0.0 if self._first is None else time.monotonic() - self._first
+
     def _take(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
+        self._first = self._first or time.monotonic()
         if self.count > 1:
             raise KeyboardInterrupt

@@ -37,6 +37,8 @@ LOOK_S = 0.5
 """How long another process may hold a study's lock just to see whether it is held."""
 PATIENCE_S = 0.2
 """How long the user's wish to stop may go unseen."""
+STOP_PATIENCE_S = 5.0
+"""How long a run has to end by itself then, wherever it is; a run that was stopped starts anew either way."""
 
 
 @contextmanager
@@ -131,7 +133,7 @@ class _Launch:
         self.order: dict[str, None] = {}
         """Ids of the runs in the order they were offered."""
         self.records: dict[str, RunRecord] = {}
-        self.end_reason = "ended with the study, which could not go on"
+        self.end_reason = ""
 
     def do(self) -> list[RunRecord]:
         recover(self.folder)
@@ -146,13 +148,13 @@ class _Launch:
             if interrupts.count:
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
-            self.end_reason = "ended at once by the user"
+            self.end_reason = self.end_reason or "ended at once by the user"
             raise
         except StoreError as error:
             self.end_reason = f"the study could not go on: {error}"
             raise
         finally:
-            self.executor.end_all(self.end_reason)
+            self.executor.end_all(self.end_reason or "ended with the study, which could not go on")
             self._tell("closed")
         shutil.rmtree(paused_folder(self.folder), ignore_errors=True)  # nobody goes on with them any more
         return [self.records[run_id] for run_id in self.order]
@@ -189,6 +191,9 @@ class _Launch:
                     self._refuse(job.run, reason)
             if self.jobs:
                 self._listen(goes_on=not stopping)
+            if self.jobs and interrupts.age_s > STOP_PATIENCE_S:
+                self.end_reason = f"stopped by the user; it did not come to the end of a step in {STOP_PATIENCE_S:g} s"
+                raise KeyboardInterrupt
 
     def _place(self) -> tuple[Job, int] | None:
         """The first start there is room for beside the runs that go on, and the worker that is to do it."""

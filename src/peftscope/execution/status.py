@@ -189,6 +189,8 @@ def _eta(rows: Sequence[RunStatus], progress: StudyProgress | None) -> Eta | Non
         for row in rows
         if row.status == RUNNING and row.spec is not None and row.state is not None
     ]
+    if progress is None and not under_way:  # nothing has started, and nobody knows yet what will
+        return None
     running = {spec.run_id for spec, _ in under_way}
     return remaining(
         waiting=[start for start in progress.pending if start.run.run_id not in running] + progress.scheduler.upcoming()

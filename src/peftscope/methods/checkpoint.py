@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
-from peftscope.errors import StoreError
+from peftscope.capture import capture
+from peftscope.errors import StoreError, brief
 from peftscope.methods.build import Built, starts_from_data
 from peftscope.methods.card import Card
 from peftscope.methods.context import ADAPTER, device_of
@@ -126,12 +127,20 @@ def load(base: nn.Module, folder: Path, card: Card) -> nn.Module:
         if card.trains:
             _load_whole(base, folder / MODEL_FILE)
         return base.requires_grad_(False).eval()
-    from peft import PeftConfig, get_peft_model
-
     # peft would look an absent folder up on the hub.
     _require(folder / "adapter_config.json")
-    config = PeftConfig.from_pretrained(str(folder))
     state = _read(folder / ADAPTER_FILE)
+    loaded: list[nn.Module] = []
+    failure = capture(lambda: loaded.append(_with_adapter(base, folder, card, state)))
+    if failure is not None:
+        raise StoreError(f"{folder}: the adapter cannot be put on this base: {brief(failure.reason)}")
+    return loaded[0].eval()
+
+
+def _with_adapter(base: nn.Module, folder: Path, card: Card, state: dict[str, Tensor]) -> nn.Module:
+    from peft import PeftConfig, get_peft_model
+
+    config = PeftConfig.from_pretrained(str(folder))
     saved_start = folder / START_FILE
     start = _read(saved_start) if saved_start.exists() else None
     if start is not None or getattr(config, "init_lora_weights", None) == "eva":
@@ -146,7 +155,7 @@ def load(base: nn.Module, folder: Path, card: Card) -> nn.Module:
         _fill(model, start, saved_start)
         _subtract_start(model)
     _fill(model, state, folder / ADAPTER_FILE)
-    return model.eval()  # type: ignore[no-any-return]
+    return model  # type: ignore[no-any-return]
 
 
 def _save_adapter(built: Built, folder: Path, base: str | None, revision: str | None) -> list[Path]:

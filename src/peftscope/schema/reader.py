@@ -13,13 +13,14 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from peftscope.errors import SpecError, unknown_name
+from peftscope.errors import SpecError, brief, unknown_name
 from peftscope.schema.study import StudySpec
 
-__all__ = ["Vocabulary", "load_yaml", "problems_of", "read_study", "study_from"]
+__all__ = ["Vocabulary", "load_yaml", "problems_of", "read_study", "study_from", "unusable_values"]
 
 
 MOST_CHARACTERS, MOST_VALUES, MOST_DEPTH = 2_000_000, 200_000, 50
+LARGEST = 10**15
 TOO_DEEP = f"nested more than {MOST_DEPTH} deep"
 
 
@@ -137,7 +138,9 @@ def study_from(raw: Mapping[str, Any], vocabulary: Vocabulary, *, source: str) -
     Raises:
         SpecError: With every problem found, of form and of names alike.
     """
-    problems: list[str] = []
+    problems = unusable_values(raw)
+    if problems:
+        raise SpecError(source, problems)
     study: StudySpec | None = None
     try:
         study = StudySpec.model_validate(raw)
@@ -147,6 +150,22 @@ def study_from(raw: Mapping[str, Any], vocabulary: Vocabulary, *, source: str) -
     if problems or study is None:
         raise SpecError(source, problems)
     return study
+
+
+def unusable_values(value: Any, where: str = "") -> list[str]:
+    """What no setting can be, wherever it stands, since working with it fails far from here: numbers that nothing here
+    counts up to, texts that cannot be written."""
+    if isinstance(value, Mapping):
+        names = [line for key in value for line in unusable_values(key, f"{where}.a name".lstrip("."))]
+        prefix = f"{where}." if where else ""
+        return names + [line for key, inner in value.items() for line in unusable_values(inner, f"{prefix}{key}")]
+    if isinstance(value, list | tuple):
+        return [line for index, inner in enumerate(value) for line in unusable_values(inner, f"{where}[{index}]")]
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return [f"{where}: a number of {len(str(abs(value)))} digits; none here is larger than {LARGEST:,}"]
+    if isinstance(value, str) and not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+        return [f"{where}: half of a character (a lone surrogate); such a text cannot be written"]
+    return []
 
 
 def problems_of(
@@ -178,7 +197,7 @@ def problems_of(
         elif item["type"] == "missing":
             lines.append(f"{where}: missing; it has no default")
         else:
-            text = item["msg"][0].lower() + item["msg"][1:]
+            text = brief(item["msg"][0].lower() + item["msg"][1:])
             hint = _literal_hint(item)
             given = "" if item["type"] == "value_error" else f"; given {_shown(item['input'])}"
             lines.append(f"{where or 'study'}: {text.removeprefix('value error, ')}{given}{hint}")

@@ -107,7 +107,7 @@ class RunRecord(Frozen):
     model_config = ConfigDict(populate_by_name=True)
 
     schema_: Literal["peftscope.record/1"] = Field(default="peftscope.record/1", alias="schema")
-    run_id: str
+    run_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     spec: RunSpec
     status: Status
     reason: str | None = None

@@ -77,8 +77,9 @@ class TaskSpec(Frozen):
         if isinstance(value, dict):
             beside = {k: v for k, v in value.items() if k not in ("name", "options")}
             kept = {k: v for k, v in value.items() if k in ("name", "options")}
-            if beside:
-                kept["options"] = {**(kept.get("options") or {}), **beside}
+            given = kept.get("options") or {}
+            if beside and isinstance(given, dict):
+                kept["options"] = {**given, **beside}
             return kept
         return value
 
@@ -92,7 +93,7 @@ class MethodSpec(Frozen):
 
     name: str
     """Name of a card (``peftscope methods`` lists them)."""
-    label: str | None = None
+    label: str | None = Field(default=None, max_length=200)
     """A name of your own, where one method is listed twice with different settings."""
     learning_rates: tuple[Rate, ...] | None = Field(default=None, min_length=1)
     """Learning rates to try, each a row of its own; None takes the card's default, or with ``tuning`` searches."""
@@ -233,7 +234,7 @@ class TuningSpec(Frozen):
 class StudySpec(Frozen):
     """A comparison: methods × learning rates × seeds on one model and one task."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     """Name of the study, a word that can be a folder."""
     model: ModelSpec
     """The base model."""

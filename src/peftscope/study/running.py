@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +16,12 @@ from peftscope.execution.history import changes_of_study, known_runs, outdated, 
 from peftscope.execution.known_check import keep_check, known_check
 from peftscope.execution.launcher import launch, nothing_left, study_lock
 from peftscope.execution.memory_budget import MemoryBudget, memory_budget_for
-from peftscope.methods.catalog import BASE
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
 from peftscope.store.base_folder import remember_base_folder
+from peftscope.study.outlook import data_line, price_line, seed_lines, training_lines, tuning_lines
 from peftscope.tuning.check_result import CheckResult
 from peftscope.tuning.expand import expand, one_of_each
 from peftscope.tuning.job import Job
@@ -145,8 +144,8 @@ def prepared(
                     checked.forecasts, device=machine.device, limit=machine.memory_bytes, brief=True
                 )
                 reporter.show(Text("Predicted, before anything runs:", style="bold"), table)
-            note([*tuning_lines(study), *seed_lines(study)])
-        note([data_line(checked.sizes), *_training_lines(what, checked), *checked.notes])
+            note([*tuning_lines(study), *seed_lines(study), price_line(study, checked)])
+        note([data_line(checked.sizes), *training_lines(study, checked), *checked.notes])
         note(budget.warnings)
         note(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))
         yield Prepared(what=what, checked=checked, executor=executor, budget=budget, notices=tuple(notices))
@@ -179,61 +178,3 @@ def _with_steps(what: What, epoch_size: int) -> What:
         return what.model_copy(update={"train": what.train.with_steps(epoch_size)})
     runs = [job.run.model_copy(update={"train": job.run.train.with_steps(epoch_size)}) for job in what]
     return [replace(job, run=run) for job, run in zip(what, runs)]
-
-
-def _training_lines(what: What, checked: CheckResult) -> list[str]:
-    """How long a training is; nothing of runs of their own, which may differ."""
-    if not isinstance(what, StudySpec):
-        return []
-    train = what.train
-    drawn = train.max_steps * train.batch_size * train.accumulation
-    is_packed = checked.epoch_size != checked.sizes["train"]
-    shared = f" ({checked.sizes['train']:,} samples packed into {checked.epoch_size:,})" if is_packed else ""
-    return [
-        f"training: {train.max_steps:,} steps of {train.batch_size * train.accumulation} "
-        f"{'rows' if is_packed else 'samples'}{shared} are {drawn:,}, "
-        f"{drawn / checked.epoch_size:.2g} times through the data"
-    ]
-
-
-def data_line(sizes: Mapping[str, int]) -> str:
-    """How many examples there are.
-
-    >>> data_line({"train": 1000, "valid": 50, "test": 100})
-    'data: 1,000 examples to train on, 50 to validate, 100 to test'
-    """
-    train, valid, test = (f"{sizes.get(split, 0):,}" for split in ("train", "valid", "test"))
-    return f"data: {train} examples to train on, {valid} to validate, {test} to test"
-
-
-def tuning_lines(study: StudySpec) -> list[str]:
-    """What tuning offers and costs, told before it starts; nothing of a study without."""
-    tuning = study.tuning
-    if tuning is None:
-        return []
-    effort = tuning.protocol
-    if effort is None:
-        return [
-            f"tuning with {tuning.trials} trials and one seed: the best learning rate may lie at the edge of what is "
-            "tried, and equally good methods may look different; 'effort: standard' goes on until it is bracketed"
-        ]
-    seeds = "1 seed" if effort.num_seeds == 1 else f"{effort.num_seeds} seeds"
-    return [
-        f"tuning effort '{effort.name}': up to {effort.num_short} short and {effort.num_full} full trials a method, "
-        f"{seeds}; costs about {effort.price:.1f} full trainings each. In simulated studies equally good methods "
-        f"were called different in {effort.false_difference:.0%}, and tuning lost {effort.points_lost:.1f} points on "
-        f"average, {effort.worst_lost:.1f} for the worst of eight"
-    ]
-
-
-def seed_lines(study: StudySpec) -> list[str]:
-    """What more seeds where they decide may cost, told before it starts; nothing of a study with a list of seeds."""
-    plan = study.seeds
-    if not isinstance(plan, SeedPlan):
-        return []
-    count = sum(len(method.learning_rates or (None,)) for method in study.methods if method.name != BASE)
-    return [
-        f"seeds: {plan.first} of each method ({count * plan.first} final runs), then more for those between which "
-        f"they decide, up to {plan.most} of each ({count * plan.most} final runs at most); looked at with "
-        f"{', '.join(map(str, plan.counts[:-1]))} and {plan.counts[-1]} seeds, with one error for all looks"
-    ]

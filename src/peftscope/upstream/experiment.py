@@ -8,7 +8,8 @@ default as a whole, ``optimizer_kwargs`` included: so the benchmark reads it, an
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from peftscope.errors import SpecError
 from peftscope.schema.base import Frozen
-from peftscope.schema.reader import problems_of
+from peftscope.schema.reader import problems_of, unusable_values
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec, ModelSpec, TaskSpec, TrainSpec
 
@@ -207,14 +208,24 @@ def to_run_spec(
     if checked.compile:
         warn(f"{experiment.name}: compile is not used")
     method, train = method_and_training(experiment, method_name=method_name)
-    return RunSpec(
-        model=model or _model_spec(checked),
-        task=_task_spec(checked, task, experiment.name, warn),
-        method=method,
-        learning_rate=float(checked.optimizer_kwargs["lr"]),
-        seed=checked.seed if seed is None else seed,
-        train=train,
-    )
+    with _named(experiment):
+        return RunSpec(
+            model=model or _model_spec(checked),
+            task=_task_spec(checked, task, experiment.name, warn),
+            method=method,
+            learning_rate=float(checked.optimizer_kwargs["lr"]),
+            seed=checked.seed if seed is None else seed,
+            train=train,
+        )
+
+
+@contextmanager
+def _named(experiment: Experiment) -> Iterator[None]:
+    """What a setting is of that no run can have: the experiment's."""
+    try:
+        yield
+    except ValidationError as error:
+        raise SpecError(experiment.folder, problems_of(error, RunSpec, prefix=f"{PARAMS_FILE}: ")) from None
 
 
 def method_and_training(experiment: Experiment, *, method_name: str) -> tuple[MethodSpec, TrainSpec]:
@@ -225,7 +236,8 @@ def method_and_training(experiment: Experiment, *, method_name: str) -> tuple[Me
         method_name: Name of the card its config belongs to (``methods.adapter_config.method_name``).
     """
     checked = _checked(experiment)
-    return _method_spec(checked, experiment.peft_config, method_name), _train_spec(checked)
+    with _named(experiment):
+        return _method_spec(checked, experiment.peft_config, method_name), _train_spec(checked)
 
 
 def _checked(experiment: Experiment) -> _TextParams | _ImageParams:
@@ -242,11 +254,14 @@ def _read_json(path: Path, problems: list[str]) -> dict[str, Any] | None:
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{path.name}: cannot be read: {error}")
         return None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of many digits, or nested deeper than anything there is
         problems.append(f"{path.name}: not valid JSON: {error}")
         return None
     if not isinstance(value, dict):
         problems.append(f"{path.name}: a mapping is wanted; given {type(value).__name__}")
+        return None
+    if huge := unusable_values(value):
+        problems += [f"{path.name}: {line}" for line in huge]
         return None
     return value
 

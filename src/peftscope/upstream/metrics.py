@@ -29,6 +29,8 @@ __all__ = ["UPSTREAM_METRICS", "UpstreamMetrics", "number", "read_metrics"]
 NO_FILE_SIZE = 99_999_999
 """What the benchmark writes where it could not save the checkpoint."""
 
+LARGEST = 1e300
+
 SILENT = "the result file says nothing of it"
 
 UPSTREAM_METRICS: dict[str, MetricSpec] = {
@@ -149,8 +151,8 @@ class UpstreamMetrics:
 
 
 def number(value: Any) -> float | int | None:
-    """The value if it is a finite number, else None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """The value if it is a finite number that can be computed with, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
         return None
     return value
 

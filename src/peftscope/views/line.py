@@ -10,9 +10,14 @@ from rich.cells import cell_len, set_cell_size
 
 from peftscope.schema.metric import MetricSpec
 
-__all__ = ["one_line", "score_text", "shorten", "span_text", "sparkline", "value_text"]
+__all__ = ["one_line", "printable", "score_text", "shorten", "span_text", "sparkline", "value_text"]
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def printable(text: str) -> str:
+    """The text with what could break a line or drive a terminal made spaces, none taken away."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def one_line(text: str) -> str:
@@ -21,7 +26,7 @@ def one_line(text: str) -> str:
     >>> one_line("two\\nlines \\x1b[31m")
     'two lines  [31m'
     """
-    return "".join(c if c.isprintable() else " " for c in text).strip()
+    return printable(text).strip()
 
 
 def shorten(text: str, width: int) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from peftscope.views.documents import finite
+from peftscope.views.line import printable
 
 __all__ = ["Shown", "labelled", "unbroken"]
 
@@ -71,5 +72,5 @@ def labelled(lines: Sequence[tuple[str, str]]) -> Padding:
         table.add_column(no_wrap=True, style="dim")
     table.add_column(overflow="fold")
     for label, text in lines:
-        table.add_row(*([Text(label)] if has_labels else []), Text(text))
+        table.add_row(*([Text(printable(label))] if has_labels else []), Text(printable(text)))
     return Padding(table, (0, 0, 0, 2), expand=False)

@@ -110,6 +110,9 @@ class LiveProgress(Tally):
     def moved(self, run: RunSpec, state: RunState) -> None:
         with self._lock:
             super().moved(run, state)
+            line = self.first_step()
+        if line:
+            self._print(line)
 
     def ended(self, run: RunSpec, record: RunRecord) -> None:
         took_s = self.took_s(run)
@@ -162,6 +165,8 @@ class LogProgress(Tally):
 
     def moved(self, run: RunSpec, state: RunState) -> None:
         super().moved(run, state)
+        if line := self.first_step():
+            self._print(line)
         if self.clock() - self._told.setdefault(run.run_id, self.clock()) < LOG_PAUSE_S:
             return
         self._told[run.run_id] = self.clock()
@@ -207,6 +212,8 @@ class NotebookProgress(Tally):
 
     def moved(self, run: RunSpec, state: RunState) -> None:
         super().moved(run, state)
+        if line := self.first_step():
+            self._ended.append(line)
         if self.clock() - self._shown > NOTEBOOK_PAUSE_S:
             self._show()
 

@@ -13,6 +13,7 @@ from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.tuning.job import Job
 from peftscope.views.line import span_text
+from peftscope.views.units import seconds_text
 
 __all__ = ["Counts", "Tally", "UnderWay", "counts_text", "eta_text", "found_text"]
 
@@ -61,6 +62,7 @@ class Tally(Listener):
         self.finished: dict[str, RunRecord] = {}
         self.num_workers = 1
         self.is_stopping = False
+        self._is_priced = False
 
     def planned(self, runs: Sequence[RunSpec], found: Sequence[RunRecord], num_workers: int) -> None:
         self.num_runs = max(self.num_runs, len({run.run_id for run in runs}))  # one asked for twice is one
@@ -87,6 +89,20 @@ class Tally(Listener):
 
     def stopping(self) -> None:
         self.is_stopping = True
+
+    def first_step(self) -> str:
+        """What the first step that was measured says of the whole; once, and nothing before."""
+        if self._is_priced:
+            return ""
+        timed = [
+            e.state.step_time_s for e in self.under_way.values() if e.state.step and e.state.step_time_s is not None
+        ]
+        eta = self.eta() if timed else None
+        if eta is None:
+            return ""
+        self._is_priced = True
+        whole = f"{'over ' if eta.at_least else 'about '}{span_text(eta.seconds)}"
+        return f"a step takes {seconds_text(timed[0])}: {whole} for the {self.num_runs - self.num_over} runs to do"
 
     @property
     def num_over(self) -> int:
