@@ -63,7 +63,7 @@ def test_a_choice_made_by_cost_reports_better_scoring_methods() -> None:
     text = _text(_recommend(verdict, prefer=["memory"]))
     assert "Take b" in text
     assert "chosen by what you prefer: the least training memory, among the methods that keep the limits" in text
-    assert "Detectably better than it, and not chosen for what you prefer or for the limits: a (-20.0 points" in text
+    assert "Detectably better than it, and not chosen for what you prefer or for the limits: a (+20.0 points" in text
 
 
 def test_a_preference_for_an_unmeasured_metric_is_reported() -> None:

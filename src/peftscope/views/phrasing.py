@@ -71,9 +71,11 @@ class Phrasing:
         known = (spec for spec in self.specs.values() if spec.limit == quantity)
         return self.specs[self.found.metrics[quantity]] if quantity in self.found.metrics else next(known, None)
 
-    def difference(self, pair: Pair) -> str:
-        """Of the scores of a pair, with its interval."""
-        return difference_text(self.verdict.metric, pair.difference)
+    def difference(self, pair: Pair, *, turned: bool = False) -> str:
+        """Of the scores of a pair, the first's less the second's or turned round, with its interval."""
+        given = pair.difference
+        low, high = (None if end is None else -end for end in (given.high, given.low))
+        return difference_text(self.verdict.metric, Estimate(-given.value, low, high) if turned else given)
 
     def size(self, difference: float) -> str:
         """Of a difference of scores, without its sign, such as ``2.0 points``."""

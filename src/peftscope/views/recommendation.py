@@ -57,7 +57,8 @@ def _answer(phrasing: Phrasing) -> Topic:
         than = "leaving the model alone"
         if found.majority_unbeaten and found.majority is not None:
             than = f"always giving the commonest answer of the training rows ({phrasing.amount(SCORE, found.majority)})"
-        lines = [f"Nothing here is detectably better than {than}."]
+        which = "that keeps the limits" if found.excluded else "here"
+        lines = [f"Nothing {which} is detectably better than {than}."]
         if found.leading is not None and found.base is not None:
             pair = None if found.majority_unbeaten else found.base_pair
             gain = f", {phrasing.difference(pair)} over it" if pair else ""
@@ -181,7 +182,7 @@ def _beaten(phrasing: Phrasing) -> Topic | None:
     pairs = [p for p in found.beaten if not found.verdict.candidate(p.second).is_base]
     lines = []
     if found.beats_choice and not found.majority_unbeaten:
-        shown = ", ".join(f"{p.second} ({phrasing.difference(p)})" for p in found.beats_choice[:SHOWN])
+        shown = ", ".join(f"{p.second} ({phrasing.difference(p, turned=True)})" for p in found.beats_choice[:SHOWN])
         lines.append(f"Detectably better than it, and not chosen for what you prefer or for the limits: {shown}.")
     if not pairs:
         return Topic(title="What scores more", lines=lines) if lines else None
