@@ -10,7 +10,8 @@ import pytest
 
 from peftscope.errors import SpecError
 from peftscope.schema.study import ModelSpec, TaskSpec
-from peftscope.upstream.experiment import DEFAULT_PARAMS, Experiment, read_experiment, to_run_spec
+from peftscope.upstream.experiment import Experiment, read_experiment, to_run_spec
+from peftscope.upstream.training_params import DEFAULT_PARAMS, IMAGE_DEFAULT_PARAMS
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 FOLDERS = sorted((SHARED / "experiments").glob("*/*/*/"))
@@ -43,6 +44,26 @@ def test_all_folders_of_the_benchmark_are_read() -> None:
         "full-finetuning/flux2-klein-default",
         "full-finetuning/llama-3.2-3B-lr_0.00001",
     ]
+
+
+@needs_data
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: f"{path.parts[-3]}-{path.parts[-2]}-{path.name}")
+def test_the_benchmark_of_a_folder_by_itself_is_told_by_its_content(folder: Path, tmp_path: Path) -> None:
+    alone = tmp_path / folder.parent.name / folder.name
+    alone.mkdir(parents=True)
+    for file in folder.glob("*.json"):
+        (alone / file.name).write_bytes(file.read_bytes())
+    assert read_experiment(alone).benchmark == read_experiment(folder).benchmark == folder.parts[-3]
+
+
+@needs_data
+def test_the_built_in_defaults_are_those_of_the_benchmarks() -> None:
+    for name, ours in (("MetaMathQA", DEFAULT_PARAMS), ("image-gen", IMAGE_DEFAULT_PARAMS)):
+        theirs = json.loads((SHARED / "experiments" / name / "default_training_params.json").read_text())
+        assert theirs.keys() == ours.keys()
+        assert {k: v for k, v in theirs.items() if not k.endswith("_prompts")} == {
+            k: v for k, v in ours.items() if not k.endswith("_prompts")
+        }
 
 
 @needs_data

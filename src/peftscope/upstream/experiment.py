@@ -11,19 +11,26 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from peftscope.errors import SpecError
 from peftscope.schema.base import Frozen
 from peftscope.schema.reader import problems_of, unusable_values
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec, ModelSpec, TaskSpec, TrainSpec
+from peftscope.upstream.training_params import (
+    DEFAULT_PARAMS,
+    IMAGE_DEFAULT_PARAMS,
+    Benchmark,
+    CommonParams,
+    ImageParams,
+    TextParams,
+    benchmark_told_by,
+)
 
-__all__ = ["DEFAULT_PARAMS", "Benchmark", "Experiment", "method_and_training", "read_experiment", "to_run_spec"]
-
-Benchmark = Literal["MetaMathQA", "image-gen"]
+__all__ = ["Experiment", "method_and_training", "read_experiment", "to_run_spec"]
 
 ADAPTER_FILE = "adapter_config.json"
 PARAMS_FILE = "training_params.json"
@@ -34,95 +41,6 @@ WARMUP_FRACTION = 0.1
 
 # What the benchmark's optimizers decay by when a folder gives kwargs without ``weight_decay``.
 _OWN_WEIGHT_DECAY = {"AdamW": 0.01, "riemannian": 0.01, "lora-fa": 0.0, "lora+": 0.0}
-
-DEFAULT_PARAMS: dict[str, Any] = {
-    "model_id": "meta-llama/Llama-3.2-3B",
-    "dtype": "bfloat16",
-    "max_seq_length": 768,
-    "batch_size": 4,
-    "batch_size_eval": 50,
-    "max_steps": 5000,
-    "eval_steps": 250,
-    "compile": False,
-    "use_gc": False,
-    "seed": 0,
-    "grad_norm_clip": 1.0,
-    "optimizer_type": "AdamW",
-    "optimizer_kwargs": {"lr": 1e-4, "weight_decay": 0.1},
-    "lr_scheduler": "cosine",
-    "use_amp": False,
-    "autocast_adapter_dtype": True,
-    "attn_implementation": None,
-    "generation_kwargs": {"max_length": 800, "max_new_tokens": 300},
-    "query_template": "Question: {query} Think step by step.\nAnswer:",
-    "init_kv_cache_prefix": None,
-}
-"""The text benchmark's defaults as of 2026-06, for a folder that has no defaults file above it."""
-
-
-class _CommonParams(BaseModel):
-    """Settings both benchmarks know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    model_id: str
-    dtype: Literal["float32", "float16", "bfloat16", "int8", "int4"]
-    batch_size: int = Field(gt=0)
-    batch_size_eval: int = Field(gt=0)
-    max_steps: int = Field(gt=0)
-    eval_steps: int = Field(gt=0)
-    compile: bool
-    use_gc: bool
-    seed: int
-    grad_norm_clip: float = Field(ge=0)
-    optimizer_type: Literal["AdamW", "lora-fa", "lora+", "riemannian"]
-    optimizer_kwargs: dict[str, Any]
-    lr_scheduler: Literal["cosine"] | None
-    use_amp: bool
-    autocast_adapter_dtype: bool
-
-    @model_validator(mode="after")
-    def _has_a_rate(self) -> _CommonParams:
-        for name in ("lr", "weight_decay"):
-            value = self.optimizer_kwargs.get(name, 0.0)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-                raise ValueError(f"optimizer_kwargs.{name}: a number of at least 0 is wanted; given {value!r}")
-        if "lr" not in self.optimizer_kwargs:
-            raise ValueError(
-                "optimizer_kwargs: 'lr' is missing (a folder's kwargs replace the default ones as a whole)"
-            )
-        return self
-
-
-class _TextParams(_CommonParams):
-    max_seq_length: int = Field(gt=1)
-    attn_implementation: str | None
-    generation_kwargs: dict[str, Any]
-    query_template: str
-    init_kv_cache_prefix: str | None = None
-
-
-class _ImageParams(_CommonParams):
-    dataset_id: str
-    dataset_split: str
-    resolution: int = Field(gt=0)
-    repeats: int = Field(gt=0)
-    image_column: str
-    valid_size: int = Field(gt=0)
-    test_size: int = Field(gt=0)
-    num_inference_steps: int = Field(gt=0)
-    guidance_scale: float
-    max_sequence_length: int = Field(gt=0)
-    text_encoder_out_layers: list[int]
-    weighting_scheme: str
-    logit_mean: float
-    logit_std: float
-    mode_scale: float
-    dino_model_id: str
-    dino_image_size: int = Field(gt=0)
-    instance_prompts: list[str]
-    sample_image_prompts: list[str]
-    drift_image_prompts: list[str]
 
 
 class Experiment(Frozen):
@@ -162,9 +80,13 @@ def read_experiment(folder: Path) -> Experiment:
     if peft_config is not None and not isinstance(peft_config.get("peft_type"), str):
         problems.append(f"{ADAPTER_FILE}: peft_type is missing; it says which method this is")
     defaults_file = next((f for p in folder.resolve().parents if (f := p / DEFAULTS_FILE).is_file()), None)
-    defaults = DEFAULT_PARAMS if defaults_file is None else (_read_json(defaults_file, problems) or {})
+    if defaults_file is None:
+        benchmark = benchmark_told_by(own or {}, peft_config, folder.resolve().name)
+        defaults = IMAGE_DEFAULT_PARAMS if benchmark == "image-gen" else DEFAULT_PARAMS
+    else:
+        defaults = _read_json(defaults_file, problems) or {}
+        benchmark = "image-gen" if "num_inference_steps" in defaults else "MetaMathQA"
     params = {**defaults, **(own or {})}
-    benchmark: Benchmark = "image-gen" if "num_inference_steps" in params else "MetaMathQA"
     if not problems:
         problems += _param_problems(params, benchmark)
     if problems:
@@ -240,8 +162,8 @@ def method_and_training(experiment: Experiment, *, method_name: str) -> tuple[Me
         return _method_spec(checked, experiment.peft_config, method_name), _train_spec(checked)
 
 
-def _checked(experiment: Experiment) -> _TextParams | _ImageParams:
-    model = _ImageParams if experiment.benchmark == "image-gen" else _TextParams
+def _checked(experiment: Experiment) -> TextParams | ImageParams:
+    model = ImageParams if experiment.benchmark == "image-gen" else TextParams
     return model.model_validate(experiment.training_params)
 
 
@@ -267,7 +189,7 @@ def _read_json(path: Path, problems: list[str]) -> dict[str, Any] | None:
 
 
 def _param_problems(params: Mapping[str, Any], benchmark: Benchmark) -> list[str]:
-    model = _ImageParams if benchmark == "image-gen" else _TextParams
+    model = ImageParams if benchmark == "image-gen" else TextParams
     try:
         model.model_validate(params)
     except ValidationError as error:
@@ -275,7 +197,7 @@ def _param_problems(params: Mapping[str, Any], benchmark: Benchmark) -> list[str
     return []
 
 
-def _model_spec(params: _CommonParams) -> ModelSpec:
+def _model_spec(params: CommonParams) -> ModelSpec:
     if params.dtype == "int8":
         return ModelSpec(source=params.model_id, quantization="int8", attn_implementation=_attention(params))
     if params.dtype == "int4":
@@ -285,12 +207,12 @@ def _model_spec(params: _CommonParams) -> ModelSpec:
     return ModelSpec(source=params.model_id, dtype=params.dtype, attn_implementation=_attention(params))
 
 
-def _attention(params: _CommonParams) -> str | None:
-    return params.attn_implementation if isinstance(params, _TextParams) else None
+def _attention(params: CommonParams) -> str | None:
+    return params.attn_implementation if isinstance(params, TextParams) else None
 
 
-def _method_spec(params: _CommonParams, peft_config: dict[str, Any] | None, name: str) -> MethodSpec:
-    prefix = params.init_kv_cache_prefix if isinstance(params, _TextParams) else None
+def _method_spec(params: CommonParams, peft_config: dict[str, Any] | None, name: str) -> MethodSpec:
+    prefix = params.init_kv_cache_prefix if isinstance(params, TextParams) else None
     return MethodSpec(
         name=name,
         peft_config=peft_config,
@@ -299,7 +221,7 @@ def _method_spec(params: _CommonParams, peft_config: dict[str, Any] | None, name
     )
 
 
-def _train_spec(params: _CommonParams) -> TrainSpec:
+def _train_spec(params: CommonParams) -> TrainSpec:
     cosine = params.lr_scheduler == "cosine"
     decay = params.optimizer_kwargs.get("weight_decay", _OWN_WEIGHT_DECAY[params.optimizer_type])
     return TrainSpec(
@@ -316,9 +238,9 @@ def _train_spec(params: _CommonParams) -> TrainSpec:
     )
 
 
-def _task_spec(params: _CommonParams, given: TaskSpec | None, name: str, warn: Callable[[str], None]) -> TaskSpec:
+def _task_spec(params: CommonParams, given: TaskSpec | None, name: str, warn: Callable[[str], None]) -> TaskSpec:
     """The math task as the experiment sets it, under what a user set."""
-    if not isinstance(params, _TextParams) or (given is not None and given.name != "math"):
+    if not isinstance(params, TextParams) or (given is not None and given.name != "math"):
         assert given is not None, "an image experiment without a task was refused before"
         return given
     generation = {k: v for k, v in params.generation_kwargs.items() if v is not None}

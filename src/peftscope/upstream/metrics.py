@@ -22,7 +22,8 @@ from typing import Any
 
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import CurvePoint
-from peftscope.upstream.experiment import WARMUP_FRACTION, Benchmark
+from peftscope.upstream.experiment import WARMUP_FRACTION
+from peftscope.upstream.training_params import Benchmark
 
 __all__ = ["UPSTREAM_METRICS", "UpstreamMetrics", "number", "read_metrics"]
 

@@ -23,8 +23,9 @@ from peftscope.schema.record import Attempt, RunRecord, Status
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MeasureSpec, TaskSpec
 from peftscope.store.files import ensure_folder, existing_record, record_path, write_text
-from peftscope.upstream.experiment import Benchmark, Experiment, to_run_spec
+from peftscope.upstream.experiment import Experiment, to_run_spec
 from peftscope.upstream.metrics import UpstreamMetrics, number, read_metrics
+from peftscope.upstream.training_params import Benchmark
 
 __all__ = ["OWN_KEY", "Imported", "Names", "benchmark_of", "read_document", "read_upstream", "store_imported"]
 
