@@ -111,12 +111,15 @@ class Kills:
         return self._chance.randint(1, LONGEST_PAUSE)
 
     def _strike(self, compare: Compare, folder: Path) -> None:
-        kind = self.left.pop()
-        self.made[kind] += 1
+        """Kill what is to be killed next; nothing where a run is to be, and none is under way."""
+        kind, has_struck = self.left[-1], False
         runs = [state.pid for state in read_states(folder) if state.pid is not None]
         for pid in (*(runs if kind != "parent" else ()), *((compare.process.pid,) if kind != "child" else ())):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+                has_struck = True
+        if has_struck:
+            self.made[self.left.pop()] += 1
 
 
 def repeating(records: Sequence[RunRecord]) -> dict[str, Any]:

@@ -147,6 +147,10 @@ def test_data_that_are_not_beside_the_study_are_named_with_where_they_were_looke
     assert code == 2
     assert f"looked for {tmp_path / 'sub/rows.jsonl'}" in err
     assert not (tmp_path / "results").exists(), "nothing is left behind"
+    (tmp_path / "mine").mkdir()
+    assert call("compare", "sub/study.yaml", "--out", str(tmp_path / "mine/s"))[0] == 2
+    assert (tmp_path / "mine").is_dir(), "the user's own folder stays"
+    assert not (tmp_path / "mine/s").exists()
 
 
 def test_compare_with_nothing_left_to_do_answers_without_reading_model_or_data(

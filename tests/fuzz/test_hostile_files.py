@@ -159,6 +159,22 @@ def test_long_values_are_refused_with_a_message_that_can_be_read(change: dict[st
         raise AssertionError("refused")
 
 
+@pytest.mark.parametrize("name", ["adapter_config.json", "training_params.json"])
+@pytest.mark.parametrize("depth", [60, 600, 5000])
+def test_deep_nesting_is_refused(name: str, depth: int, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{"a":' * depth + "1" + "}" * depth)
+    with pytest.raises(PeftscopeError):
+        read_experiment(tmp_path)
+
+
+def test_numbers_that_cannot_be_written_out_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_bytes(_as_yaml(STUDY) + b"seeds: [0x" + b"f" * 5000 + b"]\n")
+    text = (tmp_path / "study.yaml").read_text().replace("seeds:\n- 0\n- 1\n", "")
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(PeftscopeError, match="a number of about 6021 digits"):
+        read_study(tmp_path / "study.yaml", vocabulary())
+
+
 @EXAMPLES
 @given(data=st.binary(max_size=400))
 def test_any_bytes_for_a_study_are_refused(data: bytes) -> None:

@@ -210,6 +210,21 @@ def test_a_draft_is_not_written_over_a_file(tmp_path: Path, monkeypatch: pytest.
     Study.draft("My tickets.csv", model=NANO).write(force=True)
 
 
+def test_a_draft_written_elsewhere_names_its_data_as_seen_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"ticket {n},{('red', 'blue')[n % 2]}" for n in range(60)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "c/d").mkdir(parents=True)
+    first = Study.draft("rows.csv", model=NANO).write("a/s.yaml")
+    assert first.spec["task"]["train"] == "../rows.csv"
+    second = first.write("c/d/s.yaml")
+    assert second.spec["task"]["train"] == "../../rows.csv"
+    assert second.study.base == Path("c/d")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

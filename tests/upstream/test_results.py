@@ -346,6 +346,12 @@ def test_the_public_benchmarks_own_reader_takes_our_export(
     assert all(isinstance(text, str) and text for text in texts)
 
 
+def test_a_result_with_a_long_name_can_be_read_again(tmp_path: Path) -> None:
+    found = read_upstream(put(tmp_path / "in", a=text_result(experiment_name="lora/" + "x" * 300)), NAMES)
+    store_imported(tmp_path / "out", found.records)
+    assert read_records(tmp_path / "out") == list(found.records)
+
+
 def test_no_local_path_is_in_an_export(tmp_path: Path) -> None:
     options = {"train": str(tmp_path / "rows.csv")}
     spec = RunSpec(

@@ -1,4 +1,4 @@
-"""Student's t, the normal and Fisher's F: tails and quantiles, for arrays too; infinite degrees give the normal's.
+"""Student's t, the normal and Fisher's F: tails and quantiles, for arrays too; t with infinite degrees is the normal.
 
 The special functions behind ``scipy.stats``, with the same values: that package alone takes most of a second to
 import, and every answer would wait for it.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import peftscope
+from peftscope.plugins import entry_points
 from peftscope.schema.base import content_hash
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.run import RunSpec
@@ -26,8 +27,12 @@ __all__ = ["keep_check", "known_check"]
 
 FILE = "checked.json"
 FORMAT = 1
-PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "peft", "accelerate", "bitsandbytes", "reasoning-gym")
+PACKAGES = (
+    "torch", "transformers", "tokenizers", "datasets", "peft", "accelerate", "bitsandbytes", "reasoning-gym", "pandas",
+    "pyarrow",
+)  # fmt: skip
 """What decides how weights and data are read."""
+GROUPS = ("peftscope.tasks", "peftscope.kinds", "peftscope.measurements")
 
 
 def keep_check(folder: Path, runs: Sequence[RunSpec], base: Path, checked: CheckResult) -> None:
@@ -42,12 +47,17 @@ def keep_check(folder: Path, runs: Sequence[RunSpec], base: Path, checked: Check
     Raises:
         StoreError: The folder is not writable or the disk is full.
     """
+    (folder / FILE).unlink(missing_ok=True)
     if checked.read_from is None:
-        (folder / FILE).unlink(missing_ok=True)
+        return
+    stamps: dict[str, Any] = {}
+    with suppress(OSError):
+        stamps = {str(path): _stamp(path) for path in checked.read_from}
+    if len(stamps) < len(checked.read_from):  # something went while it was looked at
         return
     content = {
         "asked": _asked(runs, base),
-        "stamps": {str(path): _stamp(path) for path in checked.read_from},
+        "stamps": stamps,
         "metric": checked.metric.model_dump(mode="json"),
         "quality": checked.quality,
         "cached": str(checked.cached),
@@ -90,6 +100,7 @@ def _asked(runs: Sequence[RunSpec], base: Path) -> str:
             "runs": [run.model_dump(mode="json") for run in runs],
             "base": str(base.absolute()),
             "packages": {name: _version(name) for name in PACKAGES},
+            "plug-ins": [[p.name, p.value, p.dist and p.dist.version] for g in GROUPS for p in entry_points(group=g)],
             "peftscope": [peftscope.__version__, _stamp(Path(peftscope.__file__).parent)],
         }
     )

@@ -50,7 +50,7 @@ def study_lock(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     Raises:
         StoreError: The folder is not writable.
     """
-    is_new = not folder.exists()
+    made = [place for place in (folder, *folder.absolute().parents) if not place.exists()]
     ensure_folder(folder)
     lock = folder / ".lock"
     with ExitStack() as stack:
@@ -62,10 +62,11 @@ def study_lock(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
         try:
             yield
         finally:
-            if is_new and all(entry == lock for entry in folder.iterdir()):
-                shutil.rmtree(folder, ignore_errors=True)
-                with suppress(OSError):  # there are others in it
-                    folder.parent.rmdir()
+            with suppress(OSError):  # somebody else has put something there, or taken it away
+                if made and all(entry == lock for entry in folder.iterdir()):
+                    lock.unlink()
+                    for place in made:
+                        place.rmdir()
 
 
 def is_finished(record: RunRecord, quality_protocol: str | None, job: Job) -> bool:

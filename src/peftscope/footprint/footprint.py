@@ -95,7 +95,7 @@ class Forecast:
     fits: bool | None = None
     """None without a limit, or where the footprint is not known."""
     largest_batch: int | None = None
-    """Where it does not fit: the largest batch that does, at the same length; 0 where none does."""
+    """Where it does not fit: a batch that does, at the same length, the largest or near it; 0 where none does."""
     largest_length: int | None = None
     """Where it does not fit: a length that does, with the same batch, not far below the largest; 0 where none does."""
     checkpointed_bytes: int | None = None

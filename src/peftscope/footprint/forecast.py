@@ -73,7 +73,7 @@ def _forecast(query: FootprintQuery, limit: int | None) -> Forecast:
     if not _fits(checkpointed, limit) and not _fits(nf4, limit):
         smallest = _recomputing(packed or query) or packed
         with_both, counted = (None, None) if smallest is None else estimated(smallest, estimate)
-        both = None if with_both is None else with_both.peak_bytes
+        both = None if with_both is None or counted is None else with_both.peak_bytes
         if with_both is not None and counted is not None and both is not None and both > limit:
             both_batch = _what_would_fit(counted, with_both, limit, of="batch")
     return Forecast(
@@ -95,7 +95,7 @@ def _fits(peak: int | None, limit: int) -> bool:
 def _what_would_fit(
     estimate: FootprintEstimator, found: Footprint, limit: int, *, of: Literal["batch", "length"]
 ) -> int | None:
-    """The largest batch at the same length, or a length with the same batch; of what is too large."""
+    """A batch at the same length, or a length with the same batch; of what is too large."""
     load = estimate.workload
     unit = 1 if of == "batch" else estimate.length_step
     high = load.batch_size if of == "batch" else -(-load.length // unit)
@@ -114,10 +114,9 @@ def _what_would_fit(
 
 
 def _largest(peak: Callable[[int], int], high: int, high_peak: int, kept: int, limit: int) -> int:
-    """The largest number below ``high``, which is too large, whose peak is within the limit; 0 where none is.
+    """A number below ``high``, which is too large, whose peak is within the limit, or 0; seldom far from the largest.
 
-    Sought where the line from what is kept to a known peak meets the limit: memory grows by that line with the batch,
-    and above it with the length, so that what is found fits, and of a length is not quite the largest.
+    Sought where the line from what is kept to a known peak meets the limit: about by that line memory grows.
 
     Args:
         peak: Bytes with a number.

@@ -21,6 +21,7 @@ __all__ = ["Vocabulary", "load_yaml", "problems_of", "read_study", "study_from",
 
 MOST_CHARACTERS, MOST_VALUES, MOST_DEPTH = 2_000_000, 200_000, 50
 LARGEST = 10**15
+LONGEST_LABEL = 200
 TOO_DEEP = f"nested more than {MOST_DEPTH} deep"
 
 
@@ -152,17 +153,21 @@ def study_from(raw: Mapping[str, Any], vocabulary: Vocabulary, *, source: str) -
     return study
 
 
-def unusable_values(value: Any, where: str = "") -> list[str]:
+def unusable_values(value: Any, where: str = "", depth: int = 0) -> list[str]:
     """What no setting can be, wherever it stands, since working with it fails far from here: numbers that nothing here
     counts up to, texts that cannot be written."""
+    if depth > MOST_DEPTH:
+        return [f"{where}: {TOO_DEEP}"]
     if isinstance(value, Mapping):
-        names = [line for key in value for line in unusable_values(key, f"{where}.a name".lstrip("."))]
+        names = [line for key in value for line in unusable_values(key, f"{where}.a name".lstrip("."), depth + 1)]
         prefix = f"{where}." if where else ""
-        return names + [line for key, inner in value.items() for line in unusable_values(inner, f"{prefix}{key}")]
+        inner = [line for key, v in value.items() for line in unusable_values(v, f"{prefix}{key}", depth + 1)]
+        return names + inner
     if isinstance(value, list | tuple):
-        return [line for index, inner in enumerate(value) for line in unusable_values(inner, f"{where}[{index}]")]
+        return [line for n, inner in enumerate(value) for line in unusable_values(inner, f"{where}[{n}]", depth + 1)]
     if isinstance(value, int) and abs(value) > LARGEST:
-        return [f"{where}: a number of {len(str(abs(value)))} digits; none here is larger than {LARGEST:,}"]
+        digits = int(value.bit_length() * 0.30103) + 1  # to write it out may be refused
+        return [f"{where}: a number of about {digits} digits; none here is larger than {LARGEST:,}"]
     if isinstance(value, str) and not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
         return [f"{where}: half of a character (a lone surrogate); such a text cannot be written"]
     return []
@@ -210,6 +215,9 @@ def _name_problems(raw: Mapping[str, Any], vocabulary: Vocabulary) -> list[str]:
     methods = raw.get("methods")
     for index, entry in enumerate(methods if isinstance(methods, list) else []):
         name = entry.get("name") if isinstance(entry, dict) else entry
+        label = entry.get("label") if isinstance(entry, dict) else None
+        if isinstance(label, str) and len(label) > LONGEST_LABEL:
+            problems.append(f"methods[{index}].label: of {len(label):,} characters; {LONGEST_LABEL} are allowed")
         if not isinstance(name, str):
             continue
         if name not in vocabulary.methods:

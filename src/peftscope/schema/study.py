@@ -93,7 +93,7 @@ class MethodSpec(Frozen):
 
     name: str
     """Name of a card (``peftscope methods`` lists them)."""
-    label: str | None = Field(default=None, max_length=200)
+    label: str | None = None
     """A name of your own, where one method is listed twice with different settings."""
     learning_rates: tuple[Rate, ...] | None = Field(default=None, min_length=1)
     """Learning rates to try, each a row of its own; None takes the card's default, or with ``tuning`` searches."""

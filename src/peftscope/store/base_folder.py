@@ -22,16 +22,16 @@ def remember_base_folder(folder: Path, base: Path) -> None:
         StoreError: The folder is not writable or the disk is full.
     """
     try:
-        seen = os.path.relpath(base.absolute(), folder.absolute())
+        seen = os.path.relpath(base.resolve(), folder.resolve())
     except ValueError:  # another drive
-        seen = str(base.absolute())
+        seen = str(base.resolve())
     write_text(folder / FILE, seen + "\n")
 
 
 def base_folder(folder: Path) -> Path:
     """Where relative paths of a study are taken from; the working folder where nobody knows or it is gone."""
     try:
-        found = folder / (folder / FILE).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
+        found = (folder.resolve() / (folder / FILE).read_text(encoding="utf-8").strip()).resolve()
+    except (OSError, ValueError):
         return Path.cwd()
-    return Path(os.path.normpath(found.absolute())) if found.is_dir() else Path.cwd()
+    return found if found.is_dir() else Path.cwd()

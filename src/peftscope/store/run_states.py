@@ -83,7 +83,11 @@ def file_lock(path: Path, *, timeout_s: float = -1) -> Iterator[None]:
     ensure_folder(path.parent)
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=timeout_s, poll_interval=0.2)
+        try:
+            lock.acquire(timeout=timeout_s, poll_interval=0.2)
+        except FileNotFoundError:  # who held it has taken the folder away, with nothing in it
+            ensure_folder(path.parent)
+            lock.acquire(timeout=timeout_s, poll_interval=0.2)
     except Timeout as error:
         raise TimeoutError(str(path)) from error
     except OSError as error:

@@ -76,7 +76,8 @@ class Draft(Shown):
             StoreError: It cannot be written.
         """
         file = Path(path) if path is not None else Path(f"{self.spec['name']}.yaml")
-        moved = replace(self, spec=_seen_from(self.spec, file.parent))
+        before = Path() if self.path is None else self.path.parent
+        moved = replace(self, spec=_seen_from(self.spec, before, file.parent))
         write_new(file, study_text(moved.spec, self.comments, self.found), force=force)
         return replace(moved, path=file)
 
@@ -151,24 +152,27 @@ def draft(data: str | Path, *, model: str = DEFAULT_MODEL) -> Draft:
     return Draft(data=str(data), spec=spec, found=found, oddities=tuple(oddities), comments=task.comments)
 
 
-def _seen_from(spec: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """The study with the paths in it as seen from the folder of its file."""
+def _seen_from(spec: Mapping[str, Any], before: Path, folder: Path) -> Mapping[str, Any]:
+    """The study with the paths in it, as seen from one folder, as they are seen from the folder of its file."""
     task = spec["task"]
     keys = ("dataset",) if "dataset" in task else SPLITS  # whose splits have names, not paths
     named = {key: task[key] for key in keys if key in task}
     return {
         **spec,
-        "model": _path_from(spec["model"], folder),
-        "task": {**task, **{key: _path_from(place, folder) for key, place in named.items()}},
+        "model": _path_from(spec["model"], before, folder),
+        "task": {**task, **{key: _path_from(place, before, folder) for key, place in named.items()}},
     }
 
 
-def _path_from(place: str, folder: Path) -> str:
+def _path_from(place: str, before: Path, folder: Path) -> str:
     """A path to what is there, as seen from a folder; anything else, such as a hub id, as it is."""
-    path = Path(place)
-    if path.is_absolute() or not path.exists():
+    path = before / place
+    if Path(place).is_absolute() or not path.exists():
         return place
-    return Path(os.path.relpath(path, folder)).as_posix()
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # on another drive
+        return str(path.absolute())
 
 
 def _read(places: Places, place: str) -> Table:

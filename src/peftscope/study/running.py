@@ -96,7 +96,7 @@ def do_runs(
         from peftscope.execution.trackers import tracker_for
 
         listeners.append(tracker_for(options.track, project=title))
-    with prepared(what, folder, options=options, reporter=reporter, base=base) as found:
+    with prepared(what, folder, options=options, reporter=reporter, base=base, anew=False) as found:
         what, checked = found.what, found.checked
         if isinstance(what, StudySpec):
             remember_study(folder, what)
@@ -110,9 +110,17 @@ def do_runs(
 
 @contextmanager
 def prepared(
-    what: What, folder: Path, *, options: RunOptions, reporter: Reporter, base: Path | None = None
+    what: What,
+    folder: Path,
+    *,
+    options: RunOptions,
+    reporter: Reporter,
+    base: Path | None = None,
+    anew: bool = True,
 ) -> Iterator[Prepared]:
     """Check model and data and say what is predicted, with the study locked; arguments are those of ``do_runs``.
+
+    With ``anew`` false, what the last check found will do where nothing is left to be done; predictions are left out.
 
     Raises:
         PeftscopeError: The data, the model or the folder is not as it should be.
@@ -130,7 +138,9 @@ def prepared(
 
     with study_lock(folder, wait):
         with reporter.status("reading model and data"):
-            checked = _checked(what, folder, executor)
+            checked = None if anew else _known(what, folder, executor)
+            is_known = checked is not None
+            checked = checked or _checked(what, folder, executor)
         remember_base_folder(folder, base)
         what = _with_steps(what, checked.epoch_size)
         study = what if isinstance(what, StudySpec) else None
@@ -144,19 +154,25 @@ def prepared(
                     checked.forecasts, device=machine.device, limit=machine.memory_bytes, brief=True
                 )
                 reporter.show(Text("Predicted, before anything runs:", style="bold"), table)
-            note([*tuning_lines(study), *seed_lines(study), price_line(study, checked)])
+            price = [] if is_known else [price_line(study, checked)]
+            note([*tuning_lines(study), *seed_lines(study), *price])
         note([data_line(checked.sizes), *training_lines(study, checked), *checked.notes])
         note(budget.warnings)
         note(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))
         yield Prepared(what=what, checked=checked, executor=executor, budget=budget, notices=tuple(notices))
 
 
+def _known(what: What, folder: Path, executor: Executor) -> CheckResult | None:
+    """What the last check found, where that still holds and nothing is left to do."""
+    known = known_check(folder, one_of_each(_runs_of(what)), executor.base)
+    if known is None or not nothing_left(_scheduler(_with_steps(what, known.epoch_size), known), folder, known):
+        return None
+    return known
+
+
 def _checked(what: What, folder: Path, executor: Executor) -> CheckResult:
-    """Model and data as they are now; by what is known of them, where nothing is left to do."""
+    """Model and data as they are now."""
     runs = one_of_each(_runs_of(what))
-    known = known_check(folder, runs, executor.base)
-    if known is not None and nothing_left(_scheduler(_with_steps(what, known.epoch_size), known), folder, known):
-        return known
     checked = executor.check(runs)
     keep_check(folder, runs, executor.base, checked)
     return checked

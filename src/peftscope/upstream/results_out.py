@@ -97,10 +97,15 @@ def _windows(record: RunRecord) -> dict[str, str]:
         "metrics.forgetting": ("forgetting",),
     }
     specs = metric_specs()
-    told = {key: "; ".join(f"{name}: {specs[name].window}" for name in names) for key, names in named.items() if names}
+    known = {key: [n for n in names if record.metrics.get(n) is not None] for key, names in named.items()}
+    told = {key: "; ".join(f"{name}: {specs[name].window}" for name in names) for key, names in known.items() if names}
     if record.metric is not None:
-        told["metrics.test accuracy"] = f"{record.metric.name}: {record.metric.window}"
+        told[f"metrics.test {_score_name(record)}"] = f"{record.metric.name}: {record.metric.window}"
     return told
+
+
+def _score_name(record: RunRecord) -> str:
+    return SCORED_AS.get(record.spec.task.name, SCORES["MetaMathQA"])
 
 
 def _memory(record: RunRecord, *phases: str) -> tuple[str, ...]:
@@ -193,7 +198,7 @@ def _packages(attempt: Attempt | None) -> Mapping[str, str | None]:
 
 
 def _points(record: RunRecord) -> Iterator[dict[str, Any]]:
-    train, score = record.spec.train, SCORED_AS.get(record.spec.task.name, SCORES["MetaMathQA"])
+    train, score = record.spec.train, _score_name(record)
     start = CurvePoint(step=0, learning_rate=0.0, train_loss=0.0, train_time_s=0.0)
     for before, point in pairwise((start, *record.curve)):
         yield {
@@ -212,7 +217,7 @@ def _points(record: RunRecord) -> Iterator[dict[str, Any]]:
 
 def _last_point(record: RunRecord) -> Iterator[dict[str, Any]]:
     """The test's entry; a run that was not tested has none, as in the benchmark."""
-    figures, score = record.metrics, SCORED_AS.get(record.spec.task.name, SCORES["MetaMathQA"])
+    figures, score = record.metrics, _score_name(record)
     if figures.get("test_score") is None:
         return
     yield {

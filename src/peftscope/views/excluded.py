@@ -72,6 +72,6 @@ def nearest_line(phrasing: Phrasing) -> str:
 
 def _excess(breach: Breach) -> float:
     """By which share of it a limit is broken; infinite where nobody knows."""
-    if breach.value is None or not breach.bound:
+    if breach.value is None or breach.bound is None:
         return math.inf
-    return abs(breach.value - breach.bound) / abs(breach.bound)
+    return abs(breach.value - breach.bound) / (abs(breach.bound) or 1.0)

@@ -13,6 +13,8 @@ from typing import Any
 
 __all__ = ["warm_up"]
 
+PLACES = ("HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "TORCH_HOME", "XDG_CACHE_HOME", "TMPDIR")
+"""Variables that name a folder."""
 PRELOADED = ["peftscope.execution.executors.preload"]
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
@@ -25,6 +27,9 @@ def warm_up() -> Any:
 
     Returns at once. Systems without ``forkserver`` import in every child.
     """
+    for name in PLACES:  # runs have another working folder
+        if os.environ.get(name):
+            os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
     context = _context()
     if METHOD == "spawn":
         return context

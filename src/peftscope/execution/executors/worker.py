@@ -66,7 +66,7 @@ def do_run(order: Order, connection: Connection) -> None:
     try:
         with run_lock(order.folder, run.run_id):
             _set_up(order)
-            os.chdir(order.base)
+            _enter(order.base)
             from peftscope.execution.execute import execute
 
             record = execute(
@@ -88,13 +88,21 @@ def do_run(order: Order, connection: Connection) -> None:
 def check_study(runs_json: Sequence[str], cache: Path, base: Path, connection: Connection) -> None:
     """Check a study's model and data and prepare them; sends what was found, or what is wrong."""
     _live_with_parent(connection)
-    os.chdir(base)
     from peftscope.tuning.preflight import check
 
     try:
+        _enter(base)
         connection.send(check([RunSpec.model_validate_json(run) for run in runs_json], cache))
     except PeftscopeError as error:
         connection.send(error)
+
+
+def _enter(base: Path) -> None:
+    """Make the folder that relative paths are taken from the working folder."""
+    try:
+        os.chdir(base)
+    except OSError as error:
+        raise StoreError(f"{base}: the study's folder cannot be entered ({error.strerror or error})") from error
 
 
 def _live_with_parent(connection: Connection) -> threading.Event:

@@ -22,6 +22,8 @@ SPLIT_NAMES = {
     "test": ("test", "eval", "evaluation", "heldout", "held_out"),
 }
 LONGEST_PATH = 4096
+NAMING_FILES = ("train", "valid", "test", "dataset", "train_dataset", "eval_dataset", "chat_template", "general_text")
+"""Options that may name a file or a folder."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -62,9 +64,9 @@ def find_places(data: str) -> Places:
 
 def named_files(options: BaseModel) -> list[Path]:
     """Files and folders that options name and that are there, as absolute paths."""
-    values = options.model_dump().values()
-    named = [value for value in values if isinstance(value, str) and 0 < len(value) <= LONGEST_PATH]
-    return [path.absolute() for path in map(Path.expanduser, map(Path, named)) if os.path.exists(path)]
+    values = [getattr(options, name, None) for name in NAMING_FILES]
+    named = [os.path.expanduser(value) for value in values if isinstance(value, str) and 0 < len(value) < LONGEST_PATH]
+    return [Path(path).absolute() for path in named if os.path.exists(path)]
 
 
 def data_files(folder: Path) -> list[Path]:
