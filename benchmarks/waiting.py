@@ -77,10 +77,10 @@ def main() -> None:
         rows.append(("`recommend`", seconds(["recommend", "study.yaml"], folder, repeats=chosen.repeats), "1"))
         for name, words in (("two methods", ["--methods", "lora,oft"]), ("one per peft type", [])):
             plain = ["plan", "--model", "config.json", "--quiet", *words]
-            without = seconds(plain, folder, repeats=2)
+            without = seconds(plain, folder, repeats=1 if not words else 3)
             rows.append((f"`plan`, {name}", without, ""))
             for limit in LIMITS:
-                took = seconds([*plain, "--max-memory", limit], folder, repeats=2)
+                took = seconds([*plain, "--max-memory", limit], folder, repeats=1 if not words else 3)
                 rows.append((f"`plan`, {name}, limit {limit}", took, f"{2 * without:.1f}"))
             print(rows[-1], flush=True)
     lines = [

@@ -167,6 +167,7 @@ def test_a_log_has_lines_for_starts_ends_and_every_minute() -> None:
     assert lines[0].startswith("demo: 2 runs, 20")
     assert lines[1:] == [
         "lora lr 0.0003 seed 0: started",
+        "a step takes 1.0 s: over 4 min for the 2 runs to do",  # once, with the first step
         "lora lr 0.0003 seed 0: train, step 60 of 130, loss 1.250, ETA over 3 min",
         "lora lr 0.0003 seed 0: train, step 120 of 130, loss 1.250, ETA over 2 min",
         "[1/2] lora lr 0.0003 seed 0: ok (2 min) accuracy 48.0 % · ETA 75 s",

@@ -102,7 +102,9 @@ class Tally(Listener):
             return ""
         self._is_priced = True
         whole = f"{'over ' if eta.at_least else 'about '}{span_text(eta.seconds)}"
-        return f"a step takes {seconds_text(timed[0])}: {whole} for the {self.num_runs - self.num_over} runs to do"
+        left = self.num_runs - self.num_over
+        runs = "the run" if left == 1 else f"the {left} runs to do"
+        return f"a step takes {seconds_text(timed[0])}: {whole} for {runs}"
 
     @property
     def num_over(self) -> int:
