@@ -99,6 +99,16 @@ def test_the_margin_decides_which_methods_are_equivalent(call: Call, study: Path
     assert "equivalent" not in verdicts("0.0001")
 
 
+def test_no_local_path_is_in_a_report(call: Call, study: Path, tmp_path: Path) -> None:
+    assert call("report", str(tmp_path / "results/tickets"))[0] == 0
+    written = [
+        path for path in (tmp_path / "results/tickets/report").iterdir() if path.suffix in (".html", ".md", ".csv")
+    ]
+    assert len(written) == 4
+    assert not any(str(tmp_path) in path.read_text(encoding="utf-8") for path in written)
+    assert "results/tickets" in (tmp_path / "results/tickets/report/report.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [

@@ -89,7 +89,7 @@ def _material(found: StudyResults, place: Path) -> ReportContent:
     metrics = [found.metric, *(m for m in found.metrics if not m.name.startswith(NOT_AXES))]
     return ReportContent(
         name=found.name,
-        place=str(place),
+        place=_public(place),
         records=found.records,
         verdict=found.verdict,
         metrics=metrics,
@@ -102,6 +102,12 @@ def _material(found: StudyResults, place: Path) -> ReportContent:
         conditions=found.differing,
         notes=found.notes,
     )
+
+
+def _public(place: Path) -> str:
+    """The study's place for commands on the page: as seen from here, where it lies below; no path of this machine."""
+    here = Path.cwd()
+    return str(place.absolute().relative_to(here)) if place.absolute().is_relative_to(here) else place.name
 
 
 def _recommendation(found: StudyResults) -> list[Topic]:
