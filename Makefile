@@ -38,7 +38,7 @@ accelerator-bundle: $(VENV)/.installed-dev  ## wheels for a machine with an acce
 accelerator-check: $(VENV)/.installed  ## what runs do on this machine's accelerator, in 8 minutes; DEVICE=cpu on a CPU
 	$(BIN)/python benchmarks/accelerator.py $(if $(DEVICE),--device $(DEVICE))
 
-kill-test: $(VENV)/.installed  ## a hundred kills of a tuned study, nightly: about half an hour, into benchmarks/kills.md
+kill-test: $(VENV)/.installed  ## a hundred kills of a tuned study, nightly: about a quarter of an hour, into benchmarks/kills.md
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/kills.py
 
 clean:

@@ -1,6 +1,6 @@
 """A hundred kills, at moments a seed decides, of a tuned study: its records are those of one that nothing disturbed.
 
-    make kill-test                            # about half an hour; the table goes to benchmarks/kills.md
+    make kill-test                            # about a quarter of an hour; the table goes to benchmarks/kills.md
     python benchmarks/kills.py --kills 10     # a part of it
 
 Killed are, in turn, runs, the process that was started, and both, with SIGKILL and no warning. The study is called
@@ -24,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from small_study import small_study
 
 from peftscope.execution.repeat import repeatable
 from peftscope.schema.record import RunRecord
@@ -128,24 +130,11 @@ def repeating(records: Sequence[RunRecord]) -> dict[str, Any]:
 
 
 def _study(folder: Path) -> Path:
-    rows = [{"text": f"count {n}", "label": "odd" if n % 2 else "even"} for n in range(60)]
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    document = {
-        "name": "killed",
-        "model": "builtin:nano-lm",
-        "task": {
-            "name": "own-data", "train": "rows.jsonl", "prompt": "{text}:", "target": "label", "valid_size": 8,
-            "test_size": 12, "max_new_tokens": 4, "max_length": 64, "general_tokens": 0,
-        },
-        "methods": ["lora", "ia3", "adalora", "oft"],
-        "seeds": [0, 1],
-        "tuning": {"effort": "quick", "rungs": [0.5]},
-        "train": {"max_steps": 6},
-        "measure": {"latency": False, "metered_steps": 0},
-    }  # fmt: skip
-    path = folder / "study.yaml"
-    path.write_text(json.dumps(document), encoding="utf-8")
-    return path
+    return small_study(
+        folder, num_rows=60, task={"valid_size": 8, "test_size": 12}, name="killed",
+        methods=["lora", "ia3", "adalora", "oft"], seeds=[0, 1], tuning={"effort": "quick", "rungs": [0.5]},
+        measure={"latency": False, "metered_steps": 0},
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from small_study import small_study
+
 from peftscope.store.files import write_text
 
 TABLE = Path(__file__).with_suffix(".md")
@@ -42,21 +44,10 @@ def seconds(words: Sequence[str], folder: Path, *, repeats: int) -> float:
 
 
 def _study(folder: Path) -> None:
-    rows = [{"text": f"count {n}", "label": "odd" if n % 2 else "even"} for n in range(200)]
-    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    document = {
-        "name": "waiting",
-        "model": "builtin:nano-lm",
-        "task": {
-            "name": "own-data", "train": "rows.jsonl", "prompt": "{text}:", "target": "label", "max_new_tokens": 4,
-            "max_length": 64, "general_tokens": 0,
-        },
-        "methods": ["lora", "ia3", "oft"],
-        "seeds": [0, 1, 2],
-        "train": {"max_steps": 6},
-        "measure": {"latency": False},
-    }  # fmt: skip
-    (folder / "study.yaml").write_text(json.dumps(document), encoding="utf-8")
+    small_study(
+        folder, num_rows=200, task={}, name="waiting", methods=["lora", "ia3", "oft"], seeds=[0, 1, 2],
+        measure={"latency": False},
+    )  # fmt: skip
     (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
 
 

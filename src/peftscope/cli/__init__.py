@@ -28,6 +28,7 @@ from peftscope.cli import (
 from peftscope.cli.output import error_document, print_json
 from peftscope.errors import PeftscopeError
 from peftscope.views.line import printable
+from peftscope.views.shown import stderr_console
 
 __all__ = ["app", "main"]
 
@@ -80,10 +81,8 @@ def main() -> None:
     except PeftscopeError as error:
         if "--json" in sys.argv:
             print_json(error_document(error))
-        console = Console(stderr=True, highlight=False)
-        console.soft_wrap = not console.is_terminal  # a terminal breaks between words, a log keeps lines
         lines = "\n".join(map(printable, str(error).splitlines()))  # others' names may stand in it
-        console.print(lines, style="red", markup=False)
+        stderr_console().print(lines, style="red", markup=False)
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:

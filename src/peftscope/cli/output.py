@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 
 from peftscope.errors import PeftscopeError, SpecError
 from peftscope.views.documents import json_text
+from peftscope.views.shown import stderr_console
 
 if TYPE_CHECKING:
     from peftscope.study.comparison import Comparison
@@ -38,10 +39,9 @@ def error_document(error: PeftscopeError) -> dict[str, Any]:
 
 def show_warnings(lines: Iterable[str], *, quiet: bool = False) -> None:
     """Print warnings on stderr, each once."""
-    console = Console(stderr=True, quiet=quiet)
-    console.soft_wrap = not console.is_terminal
+    console = stderr_console(quiet=quiet)
     for line in dict.fromkeys(lines):
-        console.print(f"note: {line}", style="yellow", markup=False, highlight=False)
+        console.print(f"note: {line}", style="yellow", markup=False)
 
 
 def reporter_for(*, json_output: bool, json_lines: bool, quiet: bool) -> Reporter:

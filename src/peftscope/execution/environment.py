@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import psutil
 import torch
 
 import peftscope
+from peftscope.execution.packages import installed_version
 
 __all__ = ["describe_environment"]
 
@@ -38,7 +38,7 @@ def describe_environment(device: torch.device | None = None, *, num_workers: int
         "peftscope": peftscope.__version__,
         **_commit(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: installed_version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_name(),
         "num_cores": psutil.cpu_count(logical=True),
@@ -49,13 +49,6 @@ def describe_environment(device: torch.device | None = None, *, num_workers: int
         "accelerator": _accelerator_name(device),
         "pid": os.getpid(),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _commit() -> dict[str, Any]:

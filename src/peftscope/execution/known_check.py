@@ -11,11 +11,11 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import peftscope
+from peftscope.execution.packages import installed_version
 from peftscope.plugins import entry_points
 from peftscope.schema.base import content_hash
 from peftscope.schema.metric import MetricSpec
@@ -99,17 +99,11 @@ def _asked(runs: Sequence[RunSpec], base: Path) -> str:
             "format": FORMAT,
             "runs": [run.model_dump(mode="json") for run in runs],
             "base": str(base.absolute()),
-            "packages": {name: _version(name) for name in PACKAGES},
+            "packages": {name: installed_version(name) for name in PACKAGES},
             "plug-ins": [[p.name, p.value, p.dist and p.dist.version] for g in GROUPS for p in entry_points(group=g)],
             "peftscope": [peftscope.__version__, _stamp(Path(peftscope.__file__).parent)],
         }
     )
-
-
-def _version(package: str) -> str | None:
-    with suppress(PackageNotFoundError):
-        return version(package)
-    return None
 
 
 def _stamp(path: Path) -> list[Any] | None:

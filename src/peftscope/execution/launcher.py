@@ -80,12 +80,13 @@ def is_finished(record: RunRecord, quality_protocol: str | None, job: Job) -> bo
 
 def nothing_left(scheduler: Scheduler, folder: Path, checked: CheckResult) -> bool:
     """Whether every run of a scheduler has a finished record, and no start was lost; tells the scheduler of them."""
+    return not read_states(folder) and not replay(scheduler, lambda job: _finished_record(folder, job, checked))[1]
 
-    def done(job: Job) -> RunRecord | None:
-        record = existing_record(folder, job.run.run_id)
-        return record if record is not None and is_finished(record, checked.quality_protocol, job) else None
 
-    return not read_states(folder) and not replay(scheduler, done)[1]
+def _finished_record(folder: Path, job: Job, checked: CheckResult) -> RunRecord | None:
+    """The record of a start that need not be made; None where it has to be."""
+    record = existing_record(folder, job.run.run_id)
+    return record if record is not None and is_finished(record, checked.quality_protocol, job) else None
 
 
 def launch(
@@ -168,8 +169,7 @@ class _Launch:
 
     def _done(self, job: Job) -> RunRecord | None:
         self.order.setdefault(job.run.run_id)
-        record = existing_record(self.folder, job.run.run_id)
-        return record if record is not None and is_finished(record, self.checked.quality_protocol, job) else None
+        return _finished_record(self.folder, job, self.checked)
 
     def _report_upcoming(self) -> None:
         self._tell("upcoming", [*self.pending, *self.scheduler.upcoming()], self.scheduler.num_runs)

@@ -72,10 +72,11 @@ def _forecast(query: FootprintQuery, limit: int | None) -> Forecast:
     both = both_batch = None
     if not _fits(checkpointed, limit) and not _fits(nf4, limit):
         smallest = _recomputing(packed or query) or packed
-        with_both, counted = (None, None) if smallest is None else estimated(smallest, estimate)
-        both = None if with_both is None or counted is None else with_both.peak_bytes
-        if with_both is not None and counted is not None and both is not None and both > limit:
-            both_batch = _what_would_fit(counted, with_both, limit, of="batch")
+        if smallest is not None:
+            with_both, counted = estimated(smallest, estimate)
+            both = None if counted is None else with_both.peak_bytes
+            if counted is not None and both is not None and both > limit:
+                both_batch = _what_would_fit(counted, with_both, limit, of="batch")
     return Forecast(
         footprint=found,
         fits=False,

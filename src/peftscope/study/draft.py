@@ -78,7 +78,7 @@ class Draft(Shown):
         file = Path(path) if path is not None else Path(f"{self.spec['name']}.yaml")
         before = Path() if self.path is None else self.path.parent
         moved = replace(self, spec=_seen_from(self.spec, before, file.parent))
-        write_new(file, study_text(moved.spec, self.comments, self.found), force=force)
+        write_new(file, moved.yaml, force=force)
         return replace(moved, path=file)
 
     def _content(self) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from rich.text import Text
 from peftscope.views.documents import finite
 from peftscope.views.line import printable
 
-__all__ = ["Shown", "labelled", "unbroken"]
+__all__ = ["Shown", "labelled", "stderr_console", "unbroken"]
 
 WIDTH = 100
 """Columns of the text and of the HTML form."""
@@ -57,6 +57,13 @@ class Shown:
     def _content(self) -> Mapping[str, Any]:
         """The document without its schema."""
         raise NotImplementedError
+
+
+def stderr_console(*, quiet: bool = False) -> Console:
+    """Where notices and errors go: broken between words on a terminal, in whole lines into a log."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    console.soft_wrap = not console.is_terminal
+    return console
 
 
 def unbroken(*parts: str | tuple[str, str], style: str = "") -> Text:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from peftscope.execution.events import Listener
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.progress.display import progress_for
 from peftscope.views.progress.events import Events, OnEvent
+from peftscope.views.shown import stderr_console
 
 __all__ = ["Reporter"]
 
@@ -28,8 +29,7 @@ class Reporter:
         self.quiet, self.progress, self.on_event = quiet, progress, on_event
         self.told: set[str] = set()
         """Notices that were shown, so that nothing is said twice."""
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._console.soft_wrap = not self._console.is_terminal  # a terminal breaks between words, a log keeps lines
+        self._console = stderr_console(quiet=quiet)
 
     def notice(self, lines: Iterable[str]) -> None:
         """Show what the user should know before or while runs are made."""
