@@ -27,13 +27,28 @@ from peftscope.models.weights import INDEX, SINGLE, hash_weights, require_whole,
 from peftscope.schema.base import content_hash
 from peftscope.schema.study import ModelSpec
 
-__all__ = ["Located", "anchored", "fetch_configs", "find_local", "locate", "refuse_other_folders", "refuse_revision"]
+__all__ = [
+    "Located",
+    "anchored",
+    "fetch_configs",
+    "fetch_pipeline",
+    "find_local",
+    "locate",
+    "refuse_other_folders",
+    "refuse_revision",
+]
 
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 """Everything but weights and code: config, tokenizer, index."""
 
 CONFIG_FILES = ["config.json", "adapter_config.json", "model_index.json", "transformer/config.json"]
 """The config of a language model or of a pipeline's transformer, and what shows that a repository is neither."""
+
+PART_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+"""What a part of an image pipeline is loaded from."""
+UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
+VARIANTS = ["*.fp16.*", "*.non_ema.*", "*.ema.*", "*flax*", "*openvino*", "*onnx*"]
+"""The same weights once more, in another precision or for another library."""
 
 CONFIG_TIMEOUT = 4.0
 """Seconds to wait for the hub before the cache is taken; ``huggingface_hub`` would wait for ten."""
@@ -114,6 +129,21 @@ def fetch_configs(source: str, revision: str | None) -> Path:
     with _hub_errors(source, revision, also="the path of the config.json saved from the model's page"):
         folder = snapshot_download(source, revision=revision, allow_patterns=CONFIG_FILES, etag_timeout=CONFIG_TIMEOUT)
     return Path(folder)
+
+
+def fetch_pipeline(source: str, revision: str | None) -> Path:
+    """Folder of the hub's cache with the parts of an image pipeline that are loaded, and nothing else.
+
+    Raises:
+        ModelError: There is none of that name, or the hub cannot be reached.
+        StoreError: The cache cannot be written.
+    """
+    with _hub_errors(source, revision):
+        folder = Path(snapshot_download(source, revision=revision, allow_patterns=["model_index.json", "*/*.json"]))
+        # The commit found first, not the branch once more: it may have moved in between.
+        parts = [path.name for path in folder.iterdir() if path.is_dir() and path.name not in UNUSED_PARTS]
+        wanted = [f"{part}/{pattern}" for part in parts for pattern in PART_FILES]
+        return Path(snapshot_download(source, revision=folder.name, allow_patterns=wanted, ignore_patterns=VARIANTS))
 
 
 def anchored(spec: ModelSpec, base: Path) -> ModelSpec:

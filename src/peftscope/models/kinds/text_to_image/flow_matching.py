@@ -33,4 +33,7 @@ def flow_matching_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         return_dict=False,
     )[0]
     target = noise - latents
-    return ((velocity.float() - target.float()) ** 2).sum(), target.numel()
+    errors = (velocity.float() - target.float()) ** 2
+    if "weights" in batch:
+        errors = errors * batch["weights"].view(-1, 1, 1)
+    return errors.sum(), target.numel()

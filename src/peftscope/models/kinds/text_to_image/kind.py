@@ -1,32 +1,74 @@
-"""Models that draw images from text: what they would take to train is predicted; training them is not there yet."""
+"""Models that draw images from text: the kind of base model whose denoiser is trained."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
+from torch import nn
 
-from peftscope.errors import ModelError
-from peftscope.models.kinds.base import BaseFacts, LoadedModel, ModelKind, ModelProfile
+from peftscope.errors import ModelError, unknown_name
+from peftscope.models.device import choose_device, choose_dtype
+from peftscope.models.kinds.base import BaseFacts, LoadedModel, ModelKind, ModelProfile, Scored
+from peftscope.models.kinds.text_to_image.files import PipelineFiles, locate_pipeline
+from peftscope.models.kinds.text_to_image.flux2 import Flux2Klein
+from peftscope.models.kinds.text_to_image.generator import ImageGenerator
+from peftscope.models.kinds.text_to_image.pipeline import ImagePipeline
 from peftscope.models.kinds.text_to_image.profile import TextToImageProfile
+from peftscope.models.kinds.text_to_image.stable_diffusion import StableDiffusion, StableDiffusionXL
 from peftscope.models.kinds.text_to_image.transformer import read_transformer_config
 from peftscope.schema.study import ModelSpec
 
 __all__ = ["TextToImage"]
 
+PIPELINES: Mapping[str, type[ImagePipeline]] = {
+    pipeline.class_name: pipeline for pipeline in (Flux2Klein, StableDiffusion, StableDiffusionXL)
+}
+
 
 class TextToImage(ModelKind):
-    """Diffusion transformers of ``diffusers`` that learn by flow matching."""
+    """Diffusion pipelines of ``diffusers``: the denoiser is trained, its text encoder and autoencoder stay."""
 
     name: ClassVar[str] = "text-to-image"
+    prediction: ClassVar[str] = "the pipeline's own scheduler"
 
     def inspect(self, spec: ModelSpec) -> BaseFacts:
-        """Not there yet."""
-        raise ModelError(f"model {spec.source!r}: image models can be planned for, not trained yet")
+        """The pipeline, of which no weights are read yet; one that is not on this machine is fetched whole."""
+        pipeline = self._pipeline(spec)
+        return BaseFacts(
+            processor=pipeline,
+            weights_sha256=pipeline.files.weights_sha256,
+            settings_sha256=pipeline.files.settings_sha256,
+            dtype=pipeline.dtype,
+            width=_width(pipeline.files, pipeline.denoiser),
+            folder=pipeline.files.folder,
+        )
 
     def load(self, spec: ModelSpec) -> LoadedModel:
-        """Not there yet."""
-        raise ModelError(f"model {spec.source!r}: image models can be planned for, not trained yet")
+        """The denoiser, with its pipeline for a processor."""
+        pipeline = self._pipeline(spec)
+        model = pipeline.load_denoiser()
+        files = pipeline.files
+        return LoadedModel(
+            model=model,
+            processor=pipeline,
+            weights_sha256=files.weights_sha256,
+            settings_sha256=files.settings_sha256,
+            dtype=pipeline.dtype,
+            device=pipeline.device,
+            width=_width(files, pipeline.denoiser),
+            revision=files.revision,
+            weight_files=tuple(path.relative_to(files.folder).as_posix() for path in files.weight_files),
+            num_params=sum(parameter.numel() for parameter in model.parameters()),
+        )
+
+    def predictor(self, loaded: LoadedModel, scored: Scored) -> ImageGenerator:
+        """Draws, as the pipeline does."""
+        return ImageGenerator(loaded.processor, scored)
+
+    def rehearse(self, model: nn.Module, predictor: ImageGenerator) -> None:
+        """Nothing that a training step does not do."""
 
     def profile(self, spec: ModelSpec, dtype: torch.dtype) -> ModelProfile | None:
         """From the config of the pipeline's transformer.
@@ -40,3 +82,20 @@ class TextToImage(ModelKind):
         if spec.quantization is not None:
             raise ModelError(f"quantization {spec.quantization}: not predicted for image models; leave it out")
         return TextToImageProfile(config=config, dtype=dtype)
+
+    def _pipeline(self, spec: ModelSpec) -> ImagePipeline:
+        if spec.quantization is not None:
+            raise ModelError("model.quantization: image models are not quantized yet; leave it out")
+        device = choose_device(spec.device)
+        files = locate_pipeline(spec)
+        if files.class_name not in PIPELINES:
+            reason = unknown_name("image pipeline", files.class_name, tuple(PIPELINES))
+            raise ModelError(f"model.source: {spec.source!r}: {reason}")
+        return PIPELINES[files.class_name](files, device=device, dtype=choose_dtype(spec.dtype, device))
+
+
+def _width(files: PipelineFiles, denoiser: str) -> int | None:
+    """Width of the denoiser's layers; None for a UNet, which has several."""
+    settings = files.settings(denoiser)
+    heads, size = settings.get("num_attention_heads"), settings.get("attention_head_dim")
+    return heads * size if isinstance(heads, int) and isinstance(size, int) else None

@@ -15,8 +15,6 @@ __all__ = ["TextToImageProfile"]
 
 POSITION_AXES = 4
 """Coordinates of a token in FLUX.2: time, row, column, layer."""
-PIXELS_PER_TOKEN = 16
-"""On a side: the autoencoder makes 8 × 8 pixels one, and patches of 2 × 2 of those become a token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,16 +23,20 @@ class TextToImageProfile(ModelProfile):
 
     config: TransformerConfig
     dtype: torch.dtype
-    prompt_tokens: int = 512
-    """Prompts are padded to it."""
+    prompt_tokens: int | None = None
+    """Prompts are padded to it; None for the pipeline's own."""
     beside_bytes: tuple[int, ...] = ()
 
     task_type = None
     output_width = None
     unit = "px"
-    length_step = PIXELS_PER_TOKEN
     alike = True
     moves = True
+
+    @property
+    def length_step(self) -> int:  # type: ignore[override]
+        """Pixels of a token."""
+        return self.config.pixels_per_token
 
     def described(self) -> str:
         """Class of the transformer and type of its weights."""
@@ -47,9 +49,9 @@ class TextToImageProfile(ModelProfile):
     def batch(self, batch_size: int, length: int) -> Batch:
         """Latents (B, S, C), prompts (B, T, D) and what ``flow_matching_loss`` needs beside."""
         settings, meta = self.config.settings, torch.device("meta")
-        tokens = (length // PIXELS_PER_TOKEN) ** 2
+        tokens = (length // self.config.pixels_per_token) ** 2
         latents = torch.empty(batch_size, tokens, settings["in_channels"], dtype=self.dtype, device=meta)
-        prompts = (batch_size, self.prompt_tokens)
+        prompts = (batch_size, self.prompt_tokens or self.config.prompt_tokens)
         return {
             "latents": latents,
             "noise": torch.empty_like(latents),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from peftscope.errors import MissingExtra, ModelError, unknown_name
-from peftscope.models.builtin import PREFIX
+from peftscope.models.builtin import PREFIX, find_builtin
 from peftscope.models.source import fetch_configs, find_local, refuse_revision
 
 __all__ = ["TransformerConfig", "empty_transformer", "read_transformer_config"]
@@ -27,6 +27,10 @@ class TransformerConfig:
     class_name: str
     """Its class in diffusers."""
     settings: dict[str, Any]
+    pixels_per_token: int = 16
+    """On a side: the autoencoder makes 8 × 8 pixels one, and patches of 2 × 2 of those become a token."""
+    prompt_tokens: int = 512
+    """Prompts are padded to it."""
 
 
 def read_transformer_config(source: str, revision: str | None = None) -> TransformerConfig | None:
@@ -41,8 +45,12 @@ def read_transformer_config(source: str, revision: str | None = None) -> Transfo
         StoreError: The hub's cache cannot be written.
     """
     if source.startswith(PREFIX):
-        return None
-    place = find_local(source)
+        builtin = find_builtin(source)
+        place = builtin.fetch() if builtin.draws else None
+        if place is None:
+            return None
+    else:
+        place = find_local(source)
     if place is None:
         place = fetch_configs(source, revision)
     else:
@@ -54,7 +62,7 @@ def read_transformer_config(source: str, revision: str | None = None) -> Transfo
     if name not in KNOWN:
         raise ModelError(f"model.source: {source!r}: {unknown_name('image transformer', name, KNOWN)}")
     own = {key: value for key, value in settings.items() if not key.startswith("_")}
-    return TransformerConfig(class_name=name, settings=own)
+    return TransformerConfig(class_name=name, settings=own, **_of_other_parts(place))
 
 
 def empty_transformer(config: TransformerConfig, *, dtype: torch.dtype) -> nn.Module:
@@ -79,15 +87,29 @@ def empty_transformer(config: TransformerConfig, *, dtype: torch.dtype) -> nn.Mo
     return model.eval()
 
 
+def _of_other_parts(place: Path) -> dict[str, int]:
+    """What of a pipeline's other parts decides sizes, as far as their configs lie beside the transformer."""
+    found: dict[str, int] = {}
+    blocks = _json(place / "vae" / "config.json").get("block_out_channels")
+    if isinstance(blocks, list) and blocks:
+        found["pixels_per_token"] = 2 ** len(blocks)
+    tokens = _json(place / "tokenizer" / "tokenizer_config.json").get("model_max_length")
+    if isinstance(tokens, int):
+        found["prompt_tokens"] = min(tokens, TransformerConfig.prompt_tokens)
+    return found
+
+
 def _settings(place: Path) -> dict[str, Any]:
     """Of the transformer in a folder, of a file, or of the pipeline that has no transformer we could read."""
     if place.is_dir():
         inside = ("transformer/config.json", "config.json", "model_index.json")
         place = next((file for name in inside if (file := place / name).is_file()), place)
-    if place.suffix.lower() != ".json":
-        return {}
+    return _json(place) if place.suffix.lower() == ".json" else {}
+
+
+def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(place.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # read_config says what is wrong with it
         return {}
     return found if isinstance(found, dict) else {}

@@ -1,0 +1,102 @@
+"""FLUX.2 klein: a transformer that learns by flow matching, with states of a language model for prompts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from peftscope.models.kinds.base import Batch
+from peftscope.models.kinds.text_to_image.flow_matching import flow_matching_loss
+from peftscope.models.kinds.text_to_image.noise import drawn_noise, drawn_sigmas, loss_weights
+from peftscope.models.kinds.text_to_image.pipeline import Drawing, ImagePipeline, NoiseLevels, Prompts, as_bytes
+
+__all__ = ["Flux2Klein"]
+
+MOST_TOKENS = 512
+"""Of a prompt, as the pipeline has it."""
+
+
+class Flux2Klein(ImagePipeline):
+    """``Flux2KleinPipeline`` of diffusers."""
+
+    class_name: ClassVar[str] = "Flux2KleinPipeline"
+    denoiser: ClassVar[str] = "transformer"
+    patch: ClassVar[int] = 2
+
+    def encode_prompts(
+        self, prompts: Sequence[str], *, max_tokens: int | None = None, layers: Sequence[int] | None = None
+    ) -> Prompts:
+        """States (N, T, D) of three layers of the text encoder, side by side; shorter prompts are padded to T."""
+        pipeline = self.with_parts("text_encoder", "tokenizer")
+        length = min(MOST_TOKENS, max_tokens or MOST_TOKENS, pipeline.tokenizer.model_max_length)
+        taken = tuple(layers or _quarters(pipeline.text_encoder.config.num_hidden_layers))
+        rows = []
+        with self.working(pipeline.text_encoder.eval()), torch.inference_mode():
+            for prompt in prompts:
+                states, _ = pipeline.encode_prompt(
+                    prompt=prompt, device=self.device, max_sequence_length=length, text_encoder_out_layers=taken
+                )
+                rows.append(states.cpu())
+        return {"prompts": torch.cat(rows).clone()}
+
+    def encode_pictures(self, pixels: Tensor) -> Tensor:
+        """Patches of latents (N, S, C) with mean 0 and variance 1 over the autoencoder's own data."""
+        pipeline = self.made_of(**self._nothing_but(vae=self.autoencoder))
+        rows = []
+        with self.working(self.autoencoder) as vae, torch.inference_mode():
+            for picture in pixels[:, None]:
+                latents = pipeline._encode_vae_image(picture.to(vae.device, vae.dtype), generator=None)
+                rows.append(pipeline._pack_latents(latents).cpu())
+        return torch.cat(rows).clone()
+
+    def batch(self, latents: Tensor, prompts: Prompts, levels: NoiseLevels, generator: torch.Generator) -> Batch:
+        """What ``flow_matching_loss`` takes."""
+        sigmas = drawn_sigmas(self.scheduler, len(latents), levels, generator)
+        side = math.isqrt(latents.shape[1])
+        states = prompts["prompts"]
+        return {
+            "latents": latents,
+            "noise": drawn_noise(latents, generator),
+            "sigmas": sigmas.to(latents.dtype),
+            "weights": loss_weights(levels, sigmas),
+            "prompts": states,
+            "image_places": _places(len(latents), side, side, 1),
+            "prompt_places": _places(len(latents), 1, 1, states.shape[1]),
+        }
+
+    def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+        """Of the velocity."""
+        return flow_matching_loss(model, batch)
+
+    def draw(self, model: nn.Module, prompts: Prompts, nothing: Prompts, seeds: Sequence[int], how: Drawing) -> Tensor:
+        """By the velocity, from noise to picture."""
+        states = prompts["prompts"].to(self.device, self.dtype)
+        with self.working(self.autoencoder):
+            pipeline = self.made_of(
+                **self._nothing_but(vae=self.autoencoder, transformer=model, scheduler=self.scheduler)
+            )
+            drawn = pipeline(
+                prompt_embeds=states,
+                negative_prompt_embeds=nothing["prompts"].to(self.device, self.dtype).expand_as(states),
+                **self.settings_of(seeds, how),
+            )
+            return as_bytes(drawn.images)
+
+    def _nothing_but(self, **parts: Any) -> dict[str, Any]:
+        names = ("scheduler", "vae", "text_encoder", "tokenizer", "transformer")
+        return {**dict.fromkeys(names), **parts}
+
+
+def _quarters(num_layers: int) -> tuple[int, int, int]:
+    """The layers the family's larger models are trained with: 9, 18 and 27 of 36."""
+    return num_layers // 4, num_layers // 2, 3 * num_layers // 4
+
+
+def _places(batch: int, rows: int, columns: int, tokens: int) -> Tensor:
+    """Coordinates (B, S, 4) of tokens: time, row, column, number in the prompt."""
+    axes = [torch.arange(size) for size in (1, rows, columns, tokens)]
+    return torch.cartesian_prod(*axes).expand(batch, -1, -1)
