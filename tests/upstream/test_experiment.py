@@ -168,14 +168,6 @@ def test_unused_settings_are_reported_as_warnings(tmp_path: Path) -> None:
     assert "num_beams" in lines[1]
 
 
-def test_an_image_experiment_needs_a_task(tmp_path: Path) -> None:
-    if not FOLDERS:
-        pytest.skip(f"the benchmark's folders are not at {SHARED}")
-    image = read_experiment(next(folder for folder in FOLDERS if "image-gen" in folder.parts))
-    with pytest.raises(SpecError, match="no task here draws images"):
-        to_run_spec(image, method_name="lora")
-
-
 def test_every_problem_is_named(tmp_path: Path) -> None:
     folder = written(tmp_path / "e", '{"peft_type": ', {"max_stepz": 3, "batch_size": 0})
     with pytest.raises(SpecError) as caught:

@@ -179,6 +179,7 @@ class _Run:
             predictor=predictor,
             spec=spec,
             checkpoint=self.folder / "adapters" / spec.run_id,
+            folder=self.folder,
             retention=(retention, baseline) if retention is not None and baseline is not None else None,
         )
         if spec.purpose == "trial":
@@ -234,6 +235,7 @@ class _Run:
             missing=missing,
             curve=tuple(fit_result.curve),
             examples=tuple(measured.examples),
+            artefacts=tuple(measured.artefacts),
             warnings=tuple(dict.fromkeys([*self.warnings, *measured.warnings])),
             protocol=protocol,
             quality_protocol=protocol.quality_hash if protocol else None,

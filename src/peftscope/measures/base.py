@@ -14,7 +14,7 @@ from torch import Tensor
 from peftscope.capture import capture
 from peftscope.methods.build import Built
 from peftscope.models.kinds.base import ModelKind
-from peftscope.schema.record import ExampleOutcome
+from peftscope.schema.record import Artefact, ExampleOutcome
 from peftscope.schema.run import RunSpec
 from peftscope.tasks.base import Predictor, Retention, Task
 
@@ -36,6 +36,8 @@ class Trained:
     spec: RunSpec
     checkpoint: Path
     """Folder its weights are saved in."""
+    folder: Path
+    """Of the study; what is left in it for people to look at is named in the record."""
     retention: tuple[Retention, Mapping[str, Tensor]] | None = None
     """What the base could do before, with its values; None where that is not measured."""
 
@@ -48,6 +50,7 @@ class Measured:
         self.missing: dict[str, str] = {}
         self.warnings: list[str] = []
         self.examples: list[ExampleOutcome] = []
+        self.artefacts: list[Artefact] = []
 
     def put(self, name: str, value: float | int | None) -> None:
         """Note a value; None is noted by ``complete`` with a reason, what is no number here and now."""

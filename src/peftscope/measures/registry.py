@@ -50,6 +50,7 @@ MEASUREMENTS = Registry(
         "score": _entry("score:Score", *own.SCORES),
         "checkpoint": _entry("checkpoint:Checkpoint", *own.CHECKPOINT),
         "forgetting": _entry("forgetting:Forgetting", *own.FORGETTING),
+        "samples": _entry("samples:Samples"),
         "losses": _entry("losses:Losses", *own.LOSSES),
         "validation": _entry("validation:Validation", *own.VALIDATION),
         "memory": _entry("memory:Memory", *own.MEMORY),

@@ -146,7 +146,7 @@ def _fit_to_model(peft_type: str, values: dict[str, Any], base_config: Any, warn
         _fit_depth(values, base_config, warn)
     elif peft_type == "TRAINABLE_TOKENS":
         _fit_tokens(values, base_config, warn)
-    elif peft_type == "OSF":
+    elif peft_type == "OSF" and hasattr(base_config, "hidden_size"):  # diffusers' configs name no such width
         _fit_ranks(values, base_config, warn)
 
 

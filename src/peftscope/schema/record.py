@@ -15,6 +15,7 @@ from peftscope.schema.run import RunSpec
 
 __all__ = [
     "NOT_FAILED",
+    "Artefact",
     "Attempt",
     "CurvePoint",
     "ExampleOutcome",
@@ -101,6 +102,17 @@ class ExampleOutcome:
     target: str | None = None
 
 
+class Artefact(Frozen):
+    """A file that a run leaves beside its record, for a person to look at."""
+
+    name: str
+    """What it is called, such as ``samples``."""
+    path: str
+    """In the study's folder."""
+    about: str
+    """What is to be seen."""
+
+
 class RunRecord(Frozen):
     """One run, whatever came of it."""
 
@@ -128,6 +140,7 @@ class RunRecord(Frozen):
     curve: tuple[CurvePoint, ...] = ()
     examples: tuple[ExampleOutcome, ...] = ()
     """Of the test split; of a trial, of the validation split."""
+    artefacts: tuple[Artefact, ...] = ()
     warnings: tuple[str, ...] = ()
     protocol: Protocol | None = None
     """The conditions the figures were taken under; None where the run did not come so far."""

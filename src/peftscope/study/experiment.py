@@ -13,7 +13,7 @@ from peftscope.study.comparison import Comparison, comparison_of
 from peftscope.study.folder import RESULTS
 from peftscope.study.running import RunOptions, do_runs
 from peftscope.tuning.job import Job
-from peftscope.upstream.experiment import read_experiment, to_run_spec
+from peftscope.upstream.experiment import Experiment, read_experiment, to_run_spec
 from peftscope.views.progress.reporter import Reporter
 
 __all__ = ["run_experiment"]
@@ -36,7 +36,7 @@ def run_experiment(
     Args:
         folder: Holds adapter_config.json, training_params.json or both.
         model: Base model instead of the experiment's own.
-        data: Training rows (JSONL, CSV, Parquet) instead of MetaMathQA.
+        data: Training rows (JSONL, CSV, Parquet) instead of MetaMathQA; of an image experiment, a folder of pictures.
         test_data: Test rows; a part of ``data`` where None.
         seed: Instead of the experiment's own.
         settings: Any others, such as ``train.max_steps=10``.
@@ -56,7 +56,7 @@ def run_experiment(
     spec = to_run_spec(
         experiment,
         method_name=method_name(experiment.peft_config, experiment.training_params),
-        task=None if data is None else _task(data, test_data),
+        task=None if data is None else _task(experiment, data, test_data),
         seed=seed,
         warn=notes.append,
     )
@@ -70,6 +70,15 @@ def run_experiment(
     return comparison_of(done.records, done.metric, folder=place, title=name)
 
 
-def _task(data: str | Path, test_data: str | Path | None) -> TaskSpec:
+def _task(experiment: Experiment, data: str | Path, test_data: str | Path | None) -> TaskSpec:
+    """The benchmark's task on other data.
+
+    Raises:
+        SpecError: Test data are given beside a folder of pictures, which is split.
+    """
+    if experiment.benchmark == "image-gen":
+        if test_data is not None:
+            raise SpecError(str(data), ["a folder of pictures is split into training and test; leave test data out"])
+        return TaskSpec(name="concept", options={"source": str(data)})
     test = {} if test_data is None else {"test": str(test_data)}
     return TaskSpec(name="math", options={"source": "files", "train": str(data), **test})

@@ -22,6 +22,7 @@ from peftscope.study.results import StudyResults, results_of
 from peftscope.views.report.content import ReportContent, Topic
 from peftscope.views.report.fairness import fairness_topics
 from peftscope.views.report.files import write_report
+from peftscope.views.report.samples import picture_tables
 from peftscope.views.shown import Shown
 
 __all__ = ["Report", "report_of"]
@@ -86,6 +87,7 @@ def report_of(
 
 
 def _material(found: StudyResults, place: Path) -> ReportContent:
+    titles: dict[str, str] = dict(zip(found.runs["run_id"], found.runs["method"]))
     metrics = [found.metric, *(m for m in found.metrics if not m.name.startswith(NOT_AXES))]
     return ReportContent(
         name=found.name,
@@ -93,9 +95,12 @@ def _material(found: StudyResults, place: Path) -> ReportContent:
         records=found.records,
         verdict=found.verdict,
         metrics=metrics,
-        names=dict(zip(found.runs["run_id"], found.runs["method"])),
+        names=titles,
         fronts=_fronts(found.verdict, metrics),
         tunings=found.tunings,
+        pictures=picture_tables(
+            (record for record in found.records if record.spec.purpose == "final"), titles, found.folder
+        ),
         recommendation=_recommendation(found),
         warnings=[difference.text for difference in found.fairness.differences],
         fairness=fairness_topics(found.fairness),

@@ -95,7 +95,7 @@ def do_runs(
     if options.track is not None:  # first of all: a tracker that is not installed should be told at once
         from peftscope.execution.trackers import tracker_for
 
-        listeners.append(tracker_for(options.track, project=title))
+        listeners.append(tracker_for(options.track, project=title, folder=folder))
     with prepared(what, folder, options=options, reporter=reporter, base=base, anew=False) as found:
         what, checked = found.what, found.checked
         if isinstance(what, StudySpec):

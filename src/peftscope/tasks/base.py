@@ -25,6 +25,7 @@ __all__ = [
     "HasLoss",
     "Predictor",
     "Retention",
+    "Sample",
     "ShownExample",
     "Split",
     "Task",
@@ -71,6 +72,19 @@ class ShownExample:
     prompt: str
     target: str
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A file for a person to look at."""
+
+    name: str
+    """A word, and the file's name: ``samples``."""
+    suffix: str
+    """Of the file: ``.png``."""
+    about: str
+    """What is to be seen."""
+    content: bytes
 
 
 class Retention(ABC):
@@ -169,6 +183,21 @@ class Task(ABC):
     def answer_facts(self, split: Split, outcomes: Sequence[ExampleScore]) -> Mapping[str, float]:
         """What answers tell beside their scores, by names of metrics of the measurement ``score``; none by default."""
         return {}
+
+    def samples(
+        self, model: nn.Module, predictor: Predictor, baseline: Mapping[str, Tensor] | None, run_id: str
+    ) -> Sequence[Sample]:
+        """What a trained model makes, as files for a person to look at; none by default.
+
+        Called after ``score`` of the test split.
+
+        Args:
+            model: With the method on it.
+            predictor: As the kind of model made it.
+            baseline: What ``retention`` kept of the base; None where that is not measured.
+            run_id: To be written into the files.
+        """
+        return ()
 
     @abstractmethod
     def show(self, split: Split, index: int) -> ShownExample:

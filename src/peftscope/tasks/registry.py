@@ -24,6 +24,7 @@ from peftscope.plugins import Registry, load_target
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.reader import problems_of
 from peftscope.schema.study import ModelSpec, TaskSpec
+from peftscope.tasks.images.metric_names import CONCEPT_METRICS
 from peftscope.tasks.options import TaskOptions
 from peftscope.tasks.text.metric_names import ALSO
 
@@ -71,6 +72,12 @@ TASKS = Registry(
             task="peftscope.tasks.text.own_data:OwnDataTask",
             options="peftscope.tasks.text.options:OwnDataOptions",
             metrics=ALSO,
+        ),
+        "concept": TaskEntry(
+            task="peftscope.tasks.images.concept:ConceptTask",
+            options="peftscope.tasks.images.options:ConceptOptions",
+            kinds=("text-to-image",),
+            metrics=CONCEPT_METRICS,
         ),
     },
 )

@@ -117,16 +117,15 @@ def to_run_spec(
         experiment: The folder's content.
         method_name: Name of the card its config belongs to (``methods.adapter_config.method_name``).
         model: Base model instead of the experiment's own.
-        task: Task instead of the experiment's own; options it leaves open come from the experiment.
+        task: Task instead of the experiment's own; options it leaves open come from the experiment, but what that says
+            of its own pictures does not go with others.
         seed: Seed instead of the experiment's own.
         warn: Takes one line for every setting of the experiment that is not used.
 
     Raises:
-        SpecError: The experiment is one of the image benchmark and no task is given.
+        SpecError: A setting of the experiment is one that no run can have.
     """
     checked = _checked(experiment)
-    if task is None and experiment.benchmark == "image-gen":
-        raise SpecError(experiment.folder, ["an experiment of the image benchmark: no task here draws images yet"])
     if checked.compile:
         warn(f"{experiment.name}: compile is not used")
     method, train = method_and_training(experiment, method_name=method_name)
@@ -238,11 +237,22 @@ def _train_spec(params: CommonParams) -> TrainSpec:
     )
 
 
-def _task_spec(params: CommonParams, given: TaskSpec | None, name: str, warn: Callable[[str], None]) -> TaskSpec:
-    """The math task as the experiment sets it, under what a user set."""
-    if not isinstance(params, TextParams) or (given is not None and given.name != "math"):
-        assert given is not None, "an image experiment without a task was refused before"
+def _task_spec(
+    params: TextParams | ImageParams, given: TaskSpec | None, name: str, warn: Callable[[str], None]
+) -> TaskSpec:
+    """The benchmark's task as the experiment sets it, under what a user set; a task of another name as it is."""
+    own = "math" if isinstance(params, TextParams) else "concept"
+    if given is not None and given.name != own:
         return given
+    options = None if given is None else given.options
+    if isinstance(params, TextParams):
+        return TaskSpec(name=own, options=_math_options(params, options, name, warn))
+    return TaskSpec(name=own, options=_concept_options(params, options or {}))
+
+
+def _math_options(
+    params: TextParams, given: Mapping[str, Any] | None, name: str, warn: Callable[[str], None]
+) -> dict[str, Any]:
     generation = {k: v for k, v in params.generation_kwargs.items() if v is not None}
     total = generation.pop("max_length", None)
     new = generation.pop("max_new_tokens", total)
@@ -258,5 +268,43 @@ def _task_spec(params: CommonParams, given: TaskSpec | None, name: str, warn: Ca
     }
     if new is not None:
         options["max_new_tokens"] = new
-    own = given.options if given is not None else {"upstream": True}
-    return TaskSpec(name="math", options={**options, **own})
+    return {**options, **({"upstream": True} if given is None else given)}
+
+
+def _concept_options(params: ImageParams, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All but ``repeats``, which makes the benchmark's epochs longer: ours go on without end."""
+    options: dict[str, Any] = {
+        "source": params.dataset_id,
+        "resolution": params.resolution,
+        "max_tokens": params.max_sequence_length,
+        "text_layers": params.text_encoder_out_layers,
+        "weighting_scheme": params.weighting_scheme,
+        "logit_mean": params.logit_mean,
+        "logit_std": params.logit_std,
+        "mode_scale": params.mode_scale,
+        "draws": 3,  # of each test prompt; the benchmark draws one of those for validation
+        "num_inference_steps": params.num_inference_steps,
+        "guidance_scale": params.guidance_scale,
+        "eval_batch_size": params.batch_size_eval,
+        "encoder": params.dino_model_id,
+        "encoder_size": params.dino_image_size,
+        "drift_prompts": params.drift_image_prompts,
+        **given,
+    }
+    if options["source"] != params.dataset_id:
+        return options
+    return {**_options_of_its_pictures(params, given), **options}
+
+
+def _options_of_its_pictures(params: ImageParams, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What an experiment says of its own pictures, and of no others."""
+    options: dict[str, Any] = {
+        "split": params.dataset_split,
+        "image_column": params.image_column,
+        "valid_size": params.valid_size,
+        "test_size": params.test_size,
+        "sample_prompts": params.sample_image_prompts,
+    }
+    if params.instance_prompts and given.get("prompt") is None:
+        options["prompts"] = params.instance_prompts
+    return options

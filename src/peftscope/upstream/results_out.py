@@ -18,6 +18,7 @@ from typing import Any
 
 from peftscope.measures.registry import metric_specs
 from peftscope.schema.record import Attempt, CurvePoint, RunRecord
+from peftscope.schema.run import RunSpec
 from peftscope.schema.study import ModelSpec
 from peftscope.store.files import ensure_folder, write_text
 from peftscope.store.local_paths import public_source, without_local_paths
@@ -29,8 +30,22 @@ __all__ = ["document_of", "export_upstream"]
 PACKAGES = ("transformers", "peft", "datasets", "bitsandbytes", "torch")
 """Libraries the benchmark notes, in its order."""
 
-SCORED_AS = {"image-gen": SCORES["image-gen"]}
+SCORED_AS = {"concept": SCORES["image-gen"]}
 """Task -> what the benchmark calls its score; any other task's is what its text task calls it."""
+
+OF_IMAGES = (
+    "resolution",
+    "image_column",
+    "valid_size",
+    "test_size",
+    "num_inference_steps",
+    "guidance_scale",
+    "weighting_scheme",
+    "logit_mean",
+    "logit_std",
+    "mode_scale",
+)
+"""Settings of the image benchmark that go by its names here, too."""
 
 WINDOWS_KEY = "peftscope_windows"
 UNKNOWN = float("nan")
@@ -95,6 +110,7 @@ def _windows(record: RunRecord) -> dict[str, str]:
         "train_info.accelerator_memory_reserved_99th": train,
         "train_info.accelerator_memory_max": both,
         "metrics.forgetting": ("forgetting",),
+        "metrics.drift": ("image_drift",),
     }
     specs = metric_specs()
     known = {key: [n for n in names if record.metrics.get(n) is not None] for key, names in named.items()}
@@ -139,20 +155,19 @@ def _measured_attempt(record: RunRecord) -> Attempt | None:
 
 
 def _train_config(record: RunRecord) -> dict[str, Any]:
-    spec, train, options = record.spec, record.spec.train, record.spec.task.options
-    limits = {"max_length": options.get("max_generation_length"), "max_new_tokens": options.get("max_new_tokens")}
+    """The settings of both benchmarks, and those of the one the task is of."""
+    spec, train = record.spec, record.spec.train
+    own = _of_images(spec) if spec.task.name in SCORED_AS else _of_texts(spec)
     return {
         "model_id": public_source(spec.model.source),
         "dtype": _dtype(spec.model),
-        "max_seq_length": options.get("max_length"),
         # samples in a step: the benchmark knows no accumulation
         "batch_size": train.batch_size * train.accumulation,
-        "batch_size_eval": options.get("eval_batch_size"),
+        "batch_size_eval": spec.task.options.get("eval_batch_size"),
         "max_steps": train.max_steps,
         "eval_steps": train.eval_every,
         "compile": False,
         "use_gc": train.checkpointing,
-        "query_template": options.get("query_template"),
         "seed": spec.seed,
         "grad_norm_clip": train.grad_norm_clip or 0.0,  # the benchmark's word for no clipping
         "optimizer_type": None,
@@ -160,10 +175,38 @@ def _train_config(record: RunRecord) -> dict[str, Any]:
         "lr_scheduler": None if train.schedule == "constant" else train.schedule,
         "use_amp": train.autocast,
         "autocast_adapter_dtype": train.autocast_adapter_dtype,
-        "generation_kwargs": limits,
+        **own,
+    }
+
+
+def _of_texts(spec: RunSpec) -> dict[str, Any]:
+    options = spec.task.options
+    return {
+        "max_seq_length": options.get("max_length"),
+        "query_template": options.get("query_template"),
+        "generation_kwargs": {
+            "max_length": options.get("max_generation_length"),
+            "max_new_tokens": options.get("max_new_tokens"),
+        },
         "attn_implementation": spec.model.attn_implementation,
         "init_kv_cache_prefix": spec.method.knobs.get("init_kv_cache_prefix"),
     }
+
+
+def _of_images(spec: RunSpec) -> dict[str, Any]:
+    options = spec.task.options
+    renamed = {
+        "dataset_id": public_source(str(options.get("source", ""))),
+        "dataset_split": options.get("split"),
+        "max_sequence_length": options.get("max_tokens"),
+        "text_encoder_out_layers": options.get("text_layers"),
+        "dino_model_id": public_source(str(options.get("encoder", ""))),
+        "dino_image_size": options.get("encoder_size"),
+        "instance_prompts": options.get("prompts"),
+        "sample_image_prompts": options.get("sample_prompts"),
+        "drift_image_prompts": options.get("drift_prompts"),
+    }
+    return {**{name: options.get(name) for name in OF_IMAGES}, **renamed}
 
 
 def _dtype(model: ModelSpec) -> str | None:
@@ -227,6 +270,7 @@ def _last_point(record: RunRecord) -> Iterator[dict[str, Any]]:
         "train samples": int(figures.get("num_samples") or 0),
         "train total tokens": int(figures.get("num_units") or 0),
         "forgetting": _known(record, "forgetting"),
+        **({"drift": figures["image_drift"]} if figures.get("image_drift") is not None else {}),
     }
 
 

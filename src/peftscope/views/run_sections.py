@@ -46,6 +46,7 @@ def run_sections(record: RunRecord) -> list[Section]:
         Section(title="not measured", lines=_missing(record)),
         Section(title="learning curve", lines=_curve(record)),
         Section(title="outputs", lines=_outputs(record)),
+        Section(title="to look at", lines=[(artefact.path, artefact.about) for artefact in record.artefacts]),
         Section(title="conditions", lines=_conditions(record)),
         Section(title="notes", lines=[("", one_line(text)) for text in record.warnings]),
         Section(title="traceback, where it happened", lines=_traceback(record)),

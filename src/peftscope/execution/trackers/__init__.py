@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 from peftscope.errors import MissingExtra, SpecError, unknown_name
 from peftscope.execution.events import Listener
@@ -20,12 +21,15 @@ TRACKERS: dict[str, str] = {
 """Name, which is also the package's and the extra's -> class; nothing is imported before it is asked for."""
 
 
-def tracker_for(name: str, *, project: str, warn: Callable[[str], None] = warn_user) -> Listener:
+def tracker_for(
+    name: str, *, project: str, folder: Path | None = None, warn: Callable[[str], None] = warn_user
+) -> Listener:
     """A listener that reports a study to a tracker; where to is decided by the tracker's own environment variables.
 
     Args:
         name: One of ``TRACKERS``.
         project: What the tracker shall call the study.
+        folder: Of the study, where pictures lie that runs left; None where there are none to be told of.
         warn: Told once when the tracker fails and is switched off; called from the thread the listener is called from.
 
     Raises:
@@ -44,7 +48,7 @@ def tracker_for(name: str, *, project: str, warn: Callable[[str], None] = warn_u
     for variable, value in tracker.environment.items():
         os.environ.setdefault(variable, value)
     _require(name)
-    return tracker(project, warn=warn)
+    return tracker(project, folder=folder, warn=warn)
 
 
 def _require(package: str) -> None:

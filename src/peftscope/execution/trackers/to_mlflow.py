@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 from peftscope.execution.trackers.tracker import TrackedEnd, TrackedStart, Tracker, flat, warn_user
@@ -23,10 +24,10 @@ class ToMlflow(Tracker):
     name = "mlflow"
     environment: ClassVar[Mapping[str, str]] = {"MLFLOW_DISABLE_TELEMETRY": "true"}
 
-    def __init__(self, project: str, *, warn: Callable[[str], None] = warn_user) -> None:
+    def __init__(self, project: str, *, folder: Path | None = None, warn: Callable[[str], None] = warn_user) -> None:
         if "MLFLOW_LOGGING_LEVEL" not in os.environ:
             logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every table it makes, over the display
-        super().__init__(project, warn=warn)
+        super().__init__(project, folder=folder, warn=warn)
 
     @cached_property
     def _client(self) -> Any:
@@ -59,6 +60,8 @@ class ToMlflow(Tracker):
     def end(self, handle: str, outcome: TrackedEnd) -> None:
         if outcome.metrics:
             self.log(handle, outcome.step, outcome.metrics)
+        for path in outcome.pictures.values():
+            self._client.log_artifact(handle, str(path))
         self._client.set_tag(handle, "peftscope.status", outcome.status)
         if outcome.reason:
             self._client.set_tag(handle, "peftscope.reason", outcome.reason)

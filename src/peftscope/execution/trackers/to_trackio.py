@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from peftscope.execution.trackers.tracker import TrackedEnd, TrackedStart, Tracker, flat, warn_user
@@ -21,12 +22,12 @@ class ToTrackio(Tracker):
 
     name = "trackio"
 
-    def __init__(self, project: str, *, warn: Callable[[str], None] = warn_user) -> None:
+    def __init__(self, project: str, *, folder: Path | None = None, warn: Callable[[str], None] = warn_user) -> None:
         # It prints to standard output, which belongs to what the command says; to redirect that is no way out, since
         # it would take the words of all threads.
         for module in ("trackio", "trackio.run", "trackio.utils"):
             vars(import_module(module))["print"] = _say_nothing
-        super().__init__(project, warn=warn)
+        super().__init__(project, folder=folder, warn=warn)
 
     def begin(self, start: TrackedStart) -> Any:
         import trackio
@@ -48,6 +49,9 @@ class ToTrackio(Tracker):
         handle.log(dict(values), step=step)
 
     def end(self, handle: Any, outcome: TrackedEnd) -> None:
+        import trackio
+
+        pictures = {name: trackio.Image(str(path)) for name, path in outcome.pictures.items()}
         content = {"status": outcome.status, **({"reason": outcome.reason} if outcome.reason else {})}
-        handle.log({**outcome.metrics, **content}, step=outcome.step)
+        handle.log({**outcome.metrics, **content, **pictures}, step=outcome.step)
         handle.finish()

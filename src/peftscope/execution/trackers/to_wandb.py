@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from peftscope.capture import capture
@@ -24,9 +25,9 @@ class ToWandb(Tracker):
     name = "wandb"
     environment: ClassVar[Mapping[str, str]] = {"WANDB_ERROR_REPORTING": "false"}
 
-    def __init__(self, project: str, *, warn: Callable[[str], None] = warn_user) -> None:
+    def __init__(self, project: str, *, folder: Path | None = None, warn: Callable[[str], None] = warn_user) -> None:
         _log_in()
-        super().__init__(project.translate(FORBIDDEN_IN_PROJECT)[:MAX_PROJECT_CHARS], warn=warn)
+        super().__init__(project.translate(FORBIDDEN_IN_PROJECT)[:MAX_PROJECT_CHARS], folder=folder, warn=warn)
 
     def begin(self, start: TrackedStart) -> Any:
         import wandb
@@ -46,6 +47,10 @@ class ToWandb(Tracker):
         handle.log(dict(values), step=step)
 
     def end(self, handle: Any, outcome: TrackedEnd) -> None:
+        if outcome.pictures:
+            import wandb
+
+            handle.log({name: wandb.Image(str(path)) for name, path in outcome.pictures.items()})
         handle.summary.update({**outcome.metrics, "status": outcome.status, "reason": outcome.reason})
         handle.finish(0 if outcome.status == "ok" else STOPPED if outcome.is_stopped else FAILED)
 

@@ -7,7 +7,8 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, ClassVar
@@ -52,6 +53,8 @@ class TrackedEnd:
     metrics: Mapping[str, float]
     step: int
     """The last training step."""
+    pictures: Mapping[str, Path] = field(default_factory=dict)
+    """What the run left to look at, by name."""
 
     @property
     def is_stopped(self) -> bool:
@@ -100,6 +103,7 @@ class Tracker(Listener, ABC):
 
     Args:
         project: What the tracker shall call the study.
+        folder: Of the study, where what runs left to look at lies; None where it is not known.
         warn: Told once when the tracker fails.
     """
 
@@ -107,8 +111,8 @@ class Tracker(Listener, ABC):
     environment: ClassVar[Mapping[str, str]] = {}
     """Set before its package is imported, where the user has not: reports of its makers' own that nobody asked for."""
 
-    def __init__(self, project: str, *, warn: Callable[[str], None] = warn_user) -> None:
-        self.project = project
+    def __init__(self, project: str, *, folder: Path | None = None, warn: Callable[[str], None] = warn_user) -> None:
+        self.project, self.folder = project, folder
         self._warn = warn
         self._pages: dict[str, _Page] = {}
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -165,8 +169,15 @@ class Tracker(Listener, ABC):
                 reason=record.reason,
                 metrics={name: value for name, value in record.metrics.items() if value is not None},
                 step=self._pages[run.run_id].step,
+                pictures=self._pictures(record),
             ),
         )
+
+    def _pictures(self, record: RunRecord) -> dict[str, Path]:
+        if self.folder is None:
+            return {}
+        found = {artefact.name: self.folder / artefact.path for artefact in record.artefacts}
+        return {name: path for name, path in found.items() if path.suffix == ".png" and path.is_file()}
 
     def closed(self) -> None:
         for run_id in list(self._pages):

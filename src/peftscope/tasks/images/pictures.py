@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -19,21 +20,26 @@ PAPER = (255, 255, 255)
 """What stands behind what is transparent."""
 
 
-def read_picture(path: Path) -> Image.Image:
+def read_picture(file: Path | BinaryIO, *, name: str | None = None) -> Image.Image:
     """A picture in RGB, turned as its camera was held; what is transparent lies on white.
+
+    Args:
+        file: Its path, or its content.
+        name: What messages call it; its path where nothing is given.
 
     Raises:
         DataError: It is missing, no picture, cut off, moves, or is larger than any camera's.
     """
+    path = name or str(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes that are refused below, of metadata nobody reads
-            with Image.open(path) as picture:
+            with Image.open(file) as picture:
                 _refuse(path, picture)
                 picture.load()
                 return _in_rgb(ImageOps.exif_transpose(picture))
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file (looked for {path.absolute()})") from None
+        raise DataError(f"{path}: no such file (looked for {Path(path).absolute()})") from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: no picture in a format that can be read") from None
     except Image.DecompressionBombError as error:
@@ -47,7 +53,7 @@ def fitted_square(picture: Image.Image, side: int) -> Image.Image:
     return ImageOps.fit(picture, (side, side), method=Image.Resampling.LANCZOS)
 
 
-def _refuse(path: Path, picture: Image.Image) -> None:
+def _refuse(path: str, picture: Image.Image) -> None:
     """By the header alone, before anything is unpacked."""
     width, height = picture.size
     if width * height > MOST_PIXELS:

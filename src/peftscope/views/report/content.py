@@ -10,6 +10,7 @@ from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Verdict
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
+from peftscope.views.report.samples import PictureTable
 
 __all__ = ["ReportContent", "Topic"]
 
@@ -40,6 +41,8 @@ class ReportContent:
     fronts: Sequence[Front] = ()
     """One for every two of these."""
     tunings: Sequence[Tuning] = ()
+    pictures: Sequence[PictureTable] = ()
+    """What runs left to look at, side by side."""
     recommendation: Sequence[Topic] = ()
     warnings: Sequence[str] = ()
     """Where methods differ in more than the method: shown first, and loud."""

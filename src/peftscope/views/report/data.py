@@ -15,6 +15,7 @@ from peftscope.views.report.curves import best_data, learning_rate_data, trainin
 from peftscope.views.report.fronts import axes_of, front_data, is_single, metrics_with_values
 from peftscope.views.report.identity import marks_of
 from peftscope.views.report.quantities import difference_text, plain, reading
+from peftscope.views.report.samples import PictureTable
 from peftscope.views.report.tables import cost_table, pair_matrix, pair_table, score_table
 
 __all__ = ["report_data"]
@@ -35,6 +36,7 @@ def report_data(content: ReportContent) -> dict[str, Any]:
         "study": _study(content),
         "methods": _methods(content),
         "recommendation": [_topic(topic) for topic in content.recommendation],
+        "pictures": [_pictures(table) for table in content.pictures],
         "front": front_data(content, axes),
         "tiers": {
             "points": _scores(content),
@@ -157,6 +159,11 @@ def _scores(content: ReportContent) -> list[dict[str, Any]]:
     last = max((c.tier or 0 for c in content.verdict.candidates), default=0) + 1
     found.sort(key=lambda p: (p["tier"] or last, -sign * float(p["value"] or 0)))
     return found
+
+
+def _pictures(table: PictureTable) -> dict[str, Any]:
+    rows = [{"name": name, "pictures": list(pictures)} for name, pictures in table.rows]
+    return {"title": table.title, "about": table.about, "headings": list(table.headings), "rows": rows}
 
 
 def _topic(topic: Topic) -> dict[str, Any]:

@@ -14,6 +14,7 @@ __all__ = ["embed", "page"]
 
 SECTIONS = (
     ("recommendation", "Recommendation"), ("front", "Front"), ("tiers", "Tiers"), ("pairs", "Pairs"),
+    ("pictures", "Pictures"),
     ("tuning", "Learning rates"), ("training", "Training"), ("costs", "Cost"), ("failures", "Failures"),
     ("fairness", "Fairness"), ("conditions", "Conditions"), ("repeat", "Repeat"),
 )  # fmt: skip
@@ -37,7 +38,7 @@ def page(data: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     return environment.from_string(_part("template.html")).render(
         data=data,
         figures=figures,
-        sections=SECTIONS,
+        sections=[(id, title) for id, title in SECTIONS if id != "pictures" or data["pictures"]],
         signs=SIGNS,
         place=shlex.quote(data["study"]["place"]),
         embedded=Markup(embed(embedded)),
