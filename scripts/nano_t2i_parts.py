@@ -26,7 +26,7 @@ DIFFUSERS: Any = diffusers
 """Its classes are untyped."""
 SIDE = 64
 """Pixels of a picture, wide and high."""
-LATENT_CHANNELS = 8
+LATENT_CHANNELS = 16
 TOKENS = 24
 """Of a prompt; shorter ones are padded, as FLUX.2's are to 512."""
 WORDS = 512
@@ -43,7 +43,7 @@ TEMPLATE = (
 
 
 def autoencoder() -> Any:
-    """64 × 64 pixels to 16 × 16 places of 8 channels, and back."""
+    """64 × 64 pixels to 16 × 16 places of 16 channels, and back."""
     return DIFFUSERS.AutoencoderKLFlux2(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from nano_t2i_parts import SIDE
-from peftscope.tasks.images.drawing.brush import Brush
-from peftscope.tasks.images.drawing.objects import OBJECTS
+from peftscope.tasks.images.drawing.brush import Brush, Colour
+from peftscope.tasks.images.drawing.objects import OBJECTS, eye
 from peftscope.tasks.images.drawing.scenes import Scene, all_scenes, draw
 
 __all__ = ["as_pixels", "caption", "cluttered", "scenes"]
@@ -38,7 +38,8 @@ def as_pixels(pictures: Sequence[Image.Image]) -> Tensor:
 
 
 def cluttered(rng: Random, known: Sequence[Scene]) -> Image.Image:
-    """A scene with up to three more things of any colour: the autoencoder is to know more than the captions do."""
+    """A scene with up to three more things, known ones of any colour and ones made up: the autoencoder is to know more
+    than the captions do."""
     picture = draw(rng.choice(known), SIDE * 4, rng)
     pen = ImageDraw.Draw(picture)
     for _ in range(rng.choice((0, 1, 2, 3))):
@@ -49,9 +50,32 @@ def cluttered(rng: Random, known: Sequence[Scene]) -> Image.Image:
             radius=rng.uniform(0.1, 0.35) * 4 * SIDE,
             turn=rng.uniform(-1, 1),
         )
-        colour = (rng.randrange(256), rng.randrange(256), rng.randrange(256))
-        OBJECTS[rng.choice(tuple(OBJECTS))](brush, colour)
+        if rng.random() < 0.6:
+            _made_up(brush, rng)
+        else:
+            OBJECTS[rng.choice(tuple(OBJECTS))](brush, _any_colour(rng))
     return picture.resize((SIDE, SIDE), Image.Resampling.BOX)
+
+
+def _made_up(brush: Brush, rng: Random) -> None:
+    """A few shapes, stripes and eyes near one another."""
+    for _ in range(rng.randint(3, 9)):
+        x, y, size = rng.gauss(0, 0.4), rng.gauss(0, 0.4), rng.uniform(0.12, 0.7)
+        kind = rng.randrange(4)
+        if kind == 0:
+            brush.ellipse(x, y, size, size * rng.uniform(0.5, 1.2), _any_colour(rng), outline=rng.random() < 0.7)
+        elif kind == 1:
+            corners = [(x + size * rng.gauss(0, 0.8), y + size * rng.gauss(0, 0.8)) for _ in range(rng.randint(3, 6))]
+            brush.polygon(corners, _any_colour(rng), outline=rng.random() < 0.7)
+        elif kind == 2:
+            across, down = size * rng.gauss(0, 1), size * rng.gauss(0, 1)
+            brush.line([(x - across, y - down), (x + across, y + down)], _any_colour(rng), rng.uniform(0.08, 0.2))
+        else:
+            eye(brush, x, y, rng.uniform(0.14, 0.3))
+
+
+def _any_colour(rng: Random) -> Colour:
+    return rng.randrange(256), rng.randrange(256), rng.randrange(256)
 
 
 def caption(scene: Scene, rng: Random) -> str:

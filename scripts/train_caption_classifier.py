@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nano_t2i_parts import SIDE
@@ -52,13 +52,18 @@ def main() -> None:
             print(
                 f"{(time.perf_counter() - started) / 60:5.1f} min  step {step:4d}  loss {loss.item():.3f}", flush=True
             )
-    model.eval()
     path = settings.out / WEIGHTS
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: value.half() for name, value in model.state_dict().items()}, path)
-    model.load_state_dict({name: value.half().float() for name, value in model.state_dict().items()})
-    for name, share in held_out_shares(model).items():
+    for name, share in held_out_shares(shipped_classifier(settings.out)).items():
         print(f"{name}: {100 * share:.2f} %", flush=True)
+
+
+def shipped_classifier(folder: Path) -> CaptionClassifier:
+    """As it lies in the model's folder."""
+    model = CaptionClassifier()
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    return model.eval()
 
 
 def words(chosen: list[Scene], name: str) -> Tensor:

@@ -36,6 +36,8 @@ PICTURES_A_STEP = 16
 """Of the autoencoder."""
 EDGE_WEIGHT = 0.5
 """Of the error of differences between neighbouring pixels, which keeps outlines sharp."""
+SAVED_EVERY = 250
+"""Steps."""
 KEPT = 0.999
 """Of the average of the weights, a step."""
 
@@ -193,7 +195,7 @@ def draw_from_captions(vae: Any, latents: Tensor, drawn: list[Scene], settings: 
         shown = 0.98 * shown + 0.02 * float(loss.detach()) if shown else float(loss.detach())
         if step % 50 == 0:
             say(started, step, loss=shown)
-        if (step + 1) % 250 == 0 or step + 1 == settings.steps:
+        if (step + 1) % SAVED_EVERY == 0 or step + 1 == settings.steps:
             torch.save({"step": step + 1, "parts": [part.state_dict() for part in parts]}, kept.with_suffix(".part"))
             kept.with_suffix(".part").replace(kept)
             write(settings.out, vae, tokens, average.module)

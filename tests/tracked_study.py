@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from peftscope.execution.trackers import tracker_for
 from peftscope.schema.live import RunState
-from peftscope.schema.record import RunRecord
+from peftscope.schema.record import Artefact, RunRecord
 from peftscope.schema.run import RunSpec
 
 PROJECT = "demo study"
@@ -46,7 +48,10 @@ def record(name: str, status: Any, **parts: Any) -> RunRecord:
 
 def tell(tracker: str) -> None:
     """Two runs at once, of which one is killed and tried again and one diverges; one is refused unstarted."""
-    to = tracker_for(tracker, project=PROJECT, warn=sys.exit)
+    picture = Path("study") / "samples" / "a.png"
+    picture.parent.mkdir(parents=True)
+    Image.new("RGB", (8, 8), (200, 30, 30)).save(picture)
+    to = tracker_for(tracker, project=PROJECT, folder=Path("study"), warn=sys.exit)
     to.planned(list(RUNS.values()), [], 2)
     for name in "ab":
         to.started(RUNS[name], state(name))
@@ -62,7 +67,11 @@ def tell(tracker: str) -> None:
     to.ended(RUNS["b"], record("b", "diverged", reason="loss is NaN"))
     to.ended(RUNS["c"], record("c", "refused", reason="cannot run on this model"))
     metrics = {"test_score": 0.75, "num_trainable_params": 921_600, "forgetting": None}
-    to.ended(RUNS["a"], record("a", "ok", metrics=metrics))
+    left = (
+        Artefact(name="samples", path="samples/a.png", about="a red square"),
+        Artefact(name="gone", path="samples/b.png", about="a file that somebody deleted"),
+    )
+    to.ended(RUNS["a"], record("a", "ok", metrics=metrics, artefacts=left))
     to.closed()
 
 
@@ -86,6 +95,7 @@ def mlflow_runs() -> Iterator[dict[str, Any]]:
             "status": tags["status"],
             "reason": tags.get("reason"),
             "word": run.info.status,
+            "pictures": [artifact.path for artifact in client.list_artifacts(run.info.run_id)],
         }
 
 
@@ -104,7 +114,8 @@ def trackio_runs() -> Iterator[dict[str, Any]]:
             "config": config,
             "loss": [(row["step"], row["step/loss"]) for row in rows if "step/loss" in row],
             "valid": [(row["step"], row["step/valid_score"]) for row in rows if "step/valid_score" in row],
-            "final": {k: v for k, v in end.items() if k not in ("step", "timestamp", "status", "reason")},
+            "final": {k: v for k, v in end.items() if k not in ("step", "timestamp", "status", "reason", "samples")},
+            "pictures": ["a.png" for row in rows if row.get("samples", {}).get("_type") == "trackio.image"],
             "status": end["status"],
             "reason": end.get("reason"),
             "word": None,
@@ -113,7 +124,7 @@ def trackio_runs() -> Iterator[dict[str, Any]]:
 
 def wandb_runs() -> Iterator[dict[str, Any]]:
     for path in sorted(Path("wandb").glob("offline-run-*/*.wandb")):
-        found: dict[str, Any] = {"loss": [], "valid": [], "config": {}}
+        found: dict[str, Any] = {"loss": [], "valid": [], "config": {}, "pictures": []}
         summary: dict[str, Any] = {}
         for entry in wandb_records(path):
             if entry.HasField("run"):
@@ -128,6 +139,8 @@ def wandb_runs() -> Iterator[dict[str, Any]]:
                 row = {
                     item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in entry.history.item
                 }
+                if row.get("samples/_type", row.get("samples", {}).get("_type")) == "image-file":
+                    found["pictures"].append("a.png")
                 for name, key in (("loss", "step/loss"), ("valid", "step/valid_score")):
                     found[name] += [(row["_step"], row[key])] if key in row else []
             elif entry.HasField("summary"):
@@ -136,7 +149,7 @@ def wandb_runs() -> Iterator[dict[str, Any]]:
                 found["word"] = entry.exit.exit_code
         found["attempt"] = found["config"]["attempt"]
         found["status"], found["reason"] = summary.pop("status"), summary.pop("reason")
-        found["final"] = {k: v for k, v in summary.items() if not k.startswith(("_", "step/"))}
+        found["final"] = {k: v for k, v in summary.items() if not k.startswith(("_", "step/", "samples"))}
         yield found
 
 

@@ -89,6 +89,12 @@ def test_a_tracker_logs_metrics_status_and_reason_in_its_own_terms(told: tuple[s
     assert _run(found, "c")["final"] == {}
 
 
+def test_a_tracker_gets_the_pictures_a_run_left(told: tuple[str, dict[str, Any]]) -> None:
+    _, found = told
+    assert _run(found, "a", 2)["pictures"] == ["a.png"]
+    assert _run(found, "b")["pictures"] == _run(found, "a")["pictures"] == []
+
+
 def test_a_local_tracker_is_offline_silent_and_leaves_no_process(told: tuple[str, dict[str, Any]]) -> None:
     _, found = told
     assert found["called"] == []

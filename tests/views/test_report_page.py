@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
 from peftscope.errors import StoreError
+from peftscope.schema.record import Artefact, RunRecord
+from peftscope.tasks.images.grids import GridRow, grid_png
 from peftscope.views.report.content import ReportContent, Topic
 from peftscope.views.report.data import report_data
 from peftscope.views.report.files import summary_text, verdicts_csv, write_report
 from peftscope.views.report.page import page
 from peftscope.views.report.plots import plots_of
+from peftscope.views.report.samples import picture_tables
 from views.report_study import a_study, many_singles
 
 HOSTILE = "</script><img src=x onerror=alert(1)>{{7*7}}%{x}$a_b^$\u2028&lt;"
@@ -45,6 +50,50 @@ class Elements(HTMLParser):
             self.scripts[-1] += data
         else:
             self.texts.append(data)
+
+
+def test_pictures_of_runs_stand_side_by_side_by_prompt(tmp_path: Path) -> None:
+    content = a_study()
+    records = [record for record in content.records if record.spec.purpose == "final"]
+    methods = list(dict.fromkeys(record.spec.method.title for record in records))
+    left = [with_sheets(record, tmp_path, number) for number, record in enumerate(records)]
+    tables = picture_tables(left, {}, tmp_path)
+    by_prompt, ends = tables
+    assert by_prompt.headings == ("base", *methods)
+    assert [name for name, _ in by_prompt.rows] == ["a dog", "a <b>cat</b>"]
+    assert all(address.startswith("data:image/jpeg;base64,") for _, row in by_prompt.rows for address in row)
+    assert [name for name, _ in ends.rows] == methods
+    text = made(replace(content, pictures=tables))
+    shown = [attrs for tag, attrs in Elements(text).elements if tag == "img"]
+    assert len(shown) == 2 * (1 + len(methods)) + 4 * len(methods)
+    assert "<b>cat</b>" not in text
+    assert 'href="#pictures"' in text
+    assert 'href="#pictures"' not in made(content)
+
+
+def test_a_sheet_that_is_gone_or_is_none_of_ours_is_left_out(tmp_path: Path) -> None:
+    record = next(record for record in a_study().records if record.spec.purpose == "final")
+    outside = tmp_path / "outside.png"
+    Image.new("RGB", (8, 8)).save(outside)
+    folder = tmp_path / "study"
+    folder.mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "plain.png")
+    (folder / "text.png").write_text("no picture", "utf-8")
+    for path in ("missing.png", "plain.png", "text.png", "../outside.png"):
+        artefact = Artefact(name="samples", path=path, about="")
+        assert picture_tables([record.model_copy(update={"artefacts": (artefact,)})], {}, folder) == []
+
+
+def with_sheets(record: RunRecord, folder: Path, number: int) -> RunRecord:
+    """A record whose run left two sheets, as the task of pictures writes them."""
+    tile = torch.full((64, 64, 3), 10 * number, dtype=torch.uint8)
+    rows = [GridRow(prompt=prompt, pictures=[tile, tile + 9]) for prompt in ("a dog", "a <b>cat</b>")]
+    left = []
+    for name, columns in (("samples", ["base", "noise 0"]), ("test", ["real", "noise 0"])):
+        path = folder / f"{record.run_id}-{name}.png"
+        path.write_bytes(grid_png(rows, columns, {"run_id": record.run_id}))
+        left.append(Artefact(name=name, path=path.name, about=""))
+    return record.model_copy(update={"artefacts": tuple(left)})
 
 
 def made(content: ReportContent) -> str:

@@ -13,10 +13,10 @@ from peftscope.footprint.recording import Recording
 __all__ = ["HeldTensor", "Peak", "peak_of"]
 
 STEPS = 3
-"""Steps to walk through where all are alike …"""
+"""Steps to walk through where all are alike, before the cache is emptied once, as loops do now and then …"""
 STEPS_APART = 2
-"""… and where the cache is empty between them. In the first the optimizer's state comes into gaps that activations
-left."""
+"""… and where the cache is empty between them, or after that. In the first the optimizer's state comes into gaps that
+activations left."""
 HEAP_SHARE = 0.39
 """On a CPU: what the C library's heap holds beyond live storage, as a share of all but the base. Small objects that
 outlive large ones keep it from giving memory back. From a run of LoRA; how near it comes to twelve methods is in
@@ -101,10 +101,12 @@ def _reserved(recording: Recording, staying: set[int], held: HeldTensor, alike: 
     allocator.allocate("base", sum(held.base))
     for index, size in enumerate((*held.adapter, *held.beside)):
         allocator.allocate(("held", index), size)
-    for step in range(STEPS if alike else STEPS_APART):
+    for step in range(STEPS + STEPS_APART if alike else STEPS_APART):
         if not alike:
             allocator.empty_cache()
             allocator.reset_peak()
+        elif step == STEPS:
+            allocator.empty_cache()
         for number, came in recording.events:
             if came and (step == 0 or number not in staying):
                 allocator.allocate(number, recording.sizes[number])

@@ -18,6 +18,7 @@ __all__ = [
     "available_devices",
     "choose_device",
     "choose_dtype",
+    "give_back_cache",
     "has_bfloat16",
     "memory_bytes",
     "memory_peaks",
@@ -133,6 +134,13 @@ def reset_memory_peaks(device: torch.device) -> None:
         gc.collect()
         module.empty_cache()
         module.reset_peak_memory_stats()
+
+
+def give_back_cache(device: torch.device) -> None:
+    """Give what the allocator keeps for reuse back to the device, for other processes; does nothing on a CPU."""
+    if device.type in ("cuda", "xpu", "mps"):
+        gc.collect()
+        torch.get_device_module(device).empty_cache()
 
 
 def _peak_keeper(device: torch.device) -> Any | None:

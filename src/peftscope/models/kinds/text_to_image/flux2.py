@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from peftscope.models.device import give_back_cache
 from peftscope.models.kinds.base import Batch
 from peftscope.models.kinds.text_to_image.flow_matching import flow_matching_loss
 from peftscope.models.kinds.text_to_image.noise import drawn_noise, drawn_sigmas, loss_weights
@@ -41,6 +42,8 @@ class Flux2Klein(ImagePipeline):
                     prompt=prompt, device=self.device, max_sequence_length=length, text_encoder_out_layers=taken
                 )
                 rows.append(states.cpu())
+        del pipeline
+        give_back_cache(self.device)
         return {"prompts": torch.cat(rows).clone()}
 
     def encode_pictures(self, pixels: Tensor) -> Tensor:

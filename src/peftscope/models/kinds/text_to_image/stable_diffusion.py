@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from peftscope.errors import ModelError
+from peftscope.models.device import give_back_cache
 from peftscope.models.kinds.base import Batch
 from peftscope.models.kinds.text_to_image.noise import drawn_noise
 from peftscope.models.kinds.text_to_image.pipeline import Drawing, ImagePipeline, NoiseLevels, Prompts, as_bytes
@@ -48,6 +49,8 @@ class StableDiffusion(ImagePipeline):
             for prompt in prompts:
                 for key, value in self._encoded(pipeline, prompt).items():
                     rows.setdefault(key, []).append(value.cpu())
+        del pipeline
+        give_back_cache(self.device)
         return {key: torch.cat(values).clone() for key, values in rows.items()}
 
     def _encoded(self, pipeline: Any, prompt: str) -> dict[str, Tensor]:
