@@ -14,7 +14,7 @@ from torch import Tensor
 from nano_t2i_parts import SIDE
 from peftscope.tasks.images.drawing.brush import Brush, Colour
 from peftscope.tasks.images.drawing.objects import OBJECTS, eye
-from peftscope.tasks.images.drawing.scenes import Scene, all_scenes, draw
+from peftscope.tasks.images.drawing.scenes import Scene, all_scenes, draw, with_article
 
 __all__ = ["as_pixels", "caption", "cluttered", "scenes"]
 
@@ -86,7 +86,7 @@ def caption(scene: Scene, rng: Random) -> str:
     words = [scene.colour] if "colour" in said else []
     if rng.random() < UNKNOWN_WORD:
         words.insert(rng.randint(0, len(words)), "".join(rng.choices(string.ascii_lowercase, k=rng.choice((3, 4)))))
-    thing = " ".join(["a", *words, scene.object])
+    thing = with_article(" ".join([*words, scene.object]))
     places = [getattr(scene, name) for name in ("place", "background") if name in said]
     if places and rng.random() < 0.2:
         return f"{places[-1]}, {thing}" + "".join(f" {place}" for place in places[:-1])

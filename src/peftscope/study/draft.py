@@ -17,7 +17,8 @@ from peftscope.schema.study import ModelSpec, TaskSpec
 from peftscope.study.draft_text import study_text
 from peftscope.study.study import Study
 from peftscope.study.template import write_new
-from peftscope.tasks.registry import ROWS_TASK, kind_of
+from peftscope.tasks.images.drafting import draft_concept, holds_pictures
+from peftscope.tasks.registry import PICTURES_TASK, ROWS_TASK, kind_of
 from peftscope.tasks.text.drafting import draft_task
 from peftscope.tasks.text.examples import SPLITS
 from peftscope.tasks.text.findings import IN_TRAINING, look_at, near_keys_of, shared_rows
@@ -29,6 +30,8 @@ from peftscope.views.shown import Shown
 __all__ = ["Draft", "draft"]
 
 DEFAULT_MODEL = "builtin:smollm2-135m"
+PICTURES_MODEL = "black-forest-labs/FLUX.2-klein-base-4B"
+PICTURES_TRAINING = {"max_steps": 400, "batch_size": 2, "checkpointing": True}
 BATCH_SIZE = 8
 EPOCHS = 3
 TRAINED_SHARE = 0.8
@@ -101,17 +104,21 @@ class Draft(Shown):
             yield Text(f"\nwrote {self.path}; look it over, then: peftscope compare {self.path}")
 
 
-def draft(data: str | Path, *, model: str = DEFAULT_MODEL) -> Draft:
+def draft(data: str | Path, *, model: str | None = None) -> Draft:
     """Look at data and draft a study for them.
 
     Args:
-        data: A file, a folder of files, or the id of a data set of the hub.
-        model: The base: a hub id, a folder, a GGUF file or a built-in one; lengths are counted in its tokens.
+        data: A file, a folder of files or of pictures, or the id of a data set of the hub.
+        model: The base: a hub id, a folder, a GGUF file or a built-in one; lengths are counted in its tokens. One that
+            fits the data where None.
 
     Raises:
         DataError: There are no such data, they cannot be read, or their columns do not tell prompt and answer.
         ModelError: The model cannot be found, or cannot be read.
     """
+    if holds_pictures(data):
+        return _of_pictures(Path(data), model or PICTURES_MODEL)
+    model = model or DEFAULT_MODEL
     places = find_places(str(data))
     table = _read(places, places.train)
     layout = recognise(table)
@@ -152,10 +159,31 @@ def draft(data: str | Path, *, model: str = DEFAULT_MODEL) -> Draft:
     return Draft(data=str(data), spec=spec, found=found, oddities=tuple(oddities), comments=task.comments)
 
 
+def _of_pictures(folder: Path, model: str) -> Draft:
+    """A study for a folder of pictures; the model is not asked for."""
+    task = draft_concept(folder)
+    spec: dict[str, Any] = {
+        "name": folder.resolve().name,
+        "model": model,
+        "task": {"name": PICTURES_TASK, **task.options},
+        "methods": list(FIRST_TO_TRY),
+        "tuning": {"effort": "quick"},
+        "seeds": [0, 1, 2],
+        "train": PICTURES_TRAINING,
+    }
+    return Draft(
+        data=str(folder),
+        spec=spec,
+        found=(f"{task.num_pictures} pictures, split by a seed", *task.reasons),
+        oddities=task.oddities,
+        comments=task.comments,
+    )
+
+
 def _seen_from(spec: Mapping[str, Any], before: Path, folder: Path) -> Mapping[str, Any]:
     """The study with the paths in it, as seen from one folder, as they are seen from the folder of its file."""
     task = spec["task"]
-    keys = ("dataset",) if "dataset" in task else SPLITS  # whose splits have names, not paths
+    keys = ("dataset",) if "dataset" in task else (*SPLITS, "source")  # a data set's splits have names, not paths
     named = {key: task[key] for key in keys if key in task}
     return {
         **spec,

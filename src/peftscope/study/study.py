@@ -112,9 +112,9 @@ class Study:
             DataError: There are no such data, they cannot be read, or their columns do not tell prompt and answer.
             ModelError: The model cannot be found.
         """
-        from peftscope.study.draft import DEFAULT_MODEL, draft
+        from peftscope.study.draft import draft
 
-        return draft(data, model=model or DEFAULT_MODEL)
+        return draft(data, model=model)
 
     @property
     def spec(self) -> StudySpec:

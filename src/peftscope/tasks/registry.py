@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # torch comes with the contract, and names must be listed wit
     from peftscope.tasks.base import Task, TaskContext
 
 __all__ = [
+    "PICTURES_TASK",
     "ROWS_TASK",
     "TASKS",
     "TaskEntry",
@@ -85,6 +86,10 @@ TASKS = Registry(
 
 ROWS_TASK = "own-data"
 """The task that a user's own rows are learned by."""
+
+
+PICTURES_TASK = "concept"
+"""The task that a user's own pictures are learned by."""
 
 
 def task_names() -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def metric_text(metric: MetricSpec, value: float | None, *, signed: bool = False
         return bytes_text(value)
     if metric.unit == "count":
         return count_text(value)
-    if metric.unit.startswith("nats") or metric.unit == "task":
+    if metric.unit.startswith(("nats", "cosine")) or metric.unit == "task":
         return loss_text(value, signed=signed)
     digits = ",.0f" if abs(value) >= 1000 else ".4g"
     return f"{value:{'+' if signed else ''}{digits}} {metric.unit.removeprefix('task ')}".strip()
@@ -107,7 +107,7 @@ def rate_text(value: float | None) -> str:
 
 
 def loss_text(value: float | None, *, signed: bool = False) -> str:
-    """A loss or a difference of losses, in nats.
+    """A loss or a cosine, or a difference of two.
 
     >>> loss_text(0.25, signed=True)
     '+0.250'

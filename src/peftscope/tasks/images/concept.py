@@ -87,7 +87,7 @@ class ConceptTask(Task):
         """Cosine of the encoder's features."""
         return MetricSpec(
             name="similarity",
-            unit="similarity",
+            unit="cosine",
             direction="higher",
             window=f"cosine of {self.options.encoder}'s features between drawn and held-out pictures",
         )

@@ -22,7 +22,7 @@ CONCEPT_METRICS = (
     ),
     _of_pictures(
         name="prompt_similarity",
-        unit="similarity",
+        unit="cosine",
         direction="higher",
         window=f"{TEST}: cosine of what a model of texts and pictures (prompt_encoder) makes of prompt and picture",
         heading="fits prompt",
@@ -30,7 +30,7 @@ CONCEPT_METRICS = (
     ),
     _of_pictures(
         name="diversity",
-        unit="distance",
+        unit="cosine distance",
         direction="higher",
         window=f"{TEST}: mean distance of the encoder's features between prompts, same noise",
         heading="diversity",
@@ -44,7 +44,7 @@ CONCEPT_METRICS = (
     ),
     _of_pictures(
         name="image_drift",
-        unit="distance",
+        unit="cosine distance",
         direction="lower",
         window="unrelated prompts, same noise: distance of the encoder's features from the base's pictures",
         label="drift",
@@ -53,7 +53,7 @@ CONCEPT_METRICS = (
     ),
     _of_pictures(
         name="class_bleed",
-        unit="similarity",
+        unit="cosine",
         direction="lower",
         window="prompts of the class without the concept: how much nearer to the concept than the base's pictures",
         label="class bleed",

@@ -16,7 +16,7 @@ from peftscope.errors import DataError
 from peftscope.tasks.base import Split
 from peftscope.tasks.images.concepts import read_concept
 from peftscope.tasks.images.drawing.character import CLASS_WORD, NAME, draw_character
-from peftscope.tasks.images.drawing.scenes import ATTRIBUTES
+from peftscope.tasks.images.drawing.scenes import ATTRIBUTES, Scene
 from peftscope.tasks.images.options import DRAWN, ConceptOptions
 from peftscope.tasks.images.pictures import fitted_square, read_picture
 
@@ -64,11 +64,7 @@ def class_prompts(options: ConceptOptions) -> tuple[str, ...]:
         return options.class_prompts
     if options.source != DRAWN:
         return ()
-    colours, backgrounds, places = (ATTRIBUTES[name] for name in ("colour", "background", "place"))
-    return tuple(
-        f"a {colours[step % len(colours)]} {CLASS_WORD} {places[step % len(places)]}, {backgrounds[-1 - step]}"
-        for step in range(len(backgrounds))
-    )
+    return tuple(_scene(CLASS_WORD, step).caption() for step in range(len(ATTRIBUTES["background"])))
 
 
 def drift_prompts(options: ConceptOptions) -> tuple[str, ...]:
@@ -78,11 +74,13 @@ def drift_prompts(options: ConceptOptions) -> tuple[str, ...]:
     if options.source != DRAWN:
         return UNRELATED
     things = [thing for thing in ATTRIBUTES["object"] if thing != CLASS_WORD]
-    colours, backgrounds, places = (ATTRIBUTES[name] for name in ("colour", "background", "place"))
-    return tuple(
-        f"a {colours[step % len(colours)]} {thing} {places[step % len(places)]}, {backgrounds[step % len(backgrounds)]}"
-        for step, thing in enumerate(things)
-    )
+    return tuple(_scene(thing, step).caption() for step, thing in enumerate(things))
+
+
+def _scene(thing: str, step: int) -> Scene:
+    """A thing in the next colour, at the next place, before the next background."""
+    words = {name: ATTRIBUTES[name][step % len(ATTRIBUTES[name])] for name in ("colour", "background", "place")}
+    return Scene(object=thing, **words)
 
 
 def _drawn(options: ConceptOptions) -> list[ConceptPicture]:

@@ -63,7 +63,7 @@ class UnrelatedPrompts(Retention):
         alike = (before * after).sum(-1)
         found: dict[str, float] = {}
         if self.unrelated:
-            found["image_drift"] = float((1.0 - alike[: len(self.unrelated)]).mean())
+            found["image_drift"] = float((1.0 - alike[: len(self.unrelated)]).clamp(min=0.0).mean())
         if self.of_class:
             concept = self.task.concept_features()
             nearness = (after[len(self.unrelated) :] @ concept.T).mean(-1)

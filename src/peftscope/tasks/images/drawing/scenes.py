@@ -14,7 +14,7 @@ from peftscope.tasks.images.drawing.backgrounds import BACKGROUNDS
 from peftscope.tasks.images.drawing.brush import Brush, Colour, shaded
 from peftscope.tasks.images.drawing.objects import OBJECTS
 
-__all__ = ["ATTRIBUTES", "COLOURS", "PLACES", "Scene", "all_scenes", "draw", "draw_thing"]
+__all__ = ["ATTRIBUTES", "COLOURS", "PLACES", "Scene", "all_scenes", "draw", "draw_thing", "with_article"]
 
 COLOURS: dict[str, Colour] = {
     "red": (215, 45, 45),
@@ -68,7 +68,16 @@ class Scene:
         >>> Scene(object="star", colour="red", background="at night", place="on the left").caption()
         'a red star on the left, at night'
         """
-        return f"a {self.colour} {self.object} {self.place}, {self.background}"
+        return f"{with_article(f'{self.colour} {self.object}')} {self.place}, {self.background}"
+
+
+def with_article(thing: str) -> str:
+    """A thing as one of its kind.
+
+    >>> with_article("orange star")
+    'an orange star'
+    """
+    return f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}"
 
 
 def all_scenes() -> Iterator[Scene]:
