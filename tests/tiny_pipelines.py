@@ -230,9 +230,9 @@ def clip_folder(folder: Path) -> Path:
     return folder
 
 
-def dino_folder(folder: Path) -> Path:
+def dino_folder(folder: Path, *, seed: int = 0) -> Path:
     """A vision model of DINOv2's kind with its processor."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = Dinov2Config(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=1, image_size=28, patch_size=14
     )

@@ -13,14 +13,18 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from PIL import Image
 from torch import Tensor, nn
 
 import tiny_pipelines
 from peftscope.errors import ModelError
+from peftscope.execution.execute import execute
 from peftscope.models import source as sources
 from peftscope.models.kinds.text_to_image.kind import TextToImage
 from peftscope.models.kinds.text_to_image.pipeline import Drawing, ImagePipeline, NoiseLevels, Prompts
+from peftscope.schema.run import RunSpec
 from peftscope.schema.study import ModelSpec
+from peftscope.tuning.preflight import check
 
 FAMILIES: dict[str, Callable[[Path], Path]] = {
     "flux2": tiny_pipelines.flux2_folder,
@@ -162,14 +166,10 @@ def test_noise_levels_are_those_of_the_schedulers_ladder(flux2: Path, scheme: An
     assert torch.equal(batch["weights"], torch.ones(64)) == (scheme in ("none", "logit_normal", "mode"))
 
 
-def test_prompts_are_encoded_without_the_other_parts(flux2: Path, tmp_path: Path) -> None:
-    bare = tmp_path / "bare"
-    shutil.copytree(flux2, bare)
-    expected = pipeline_of(flux2).encode_prompts(PROMPTS)
-    for part in ("vae", "transformer"):
-        (bare / part / "diffusion_pytorch_model.safetensors").unlink()
-    found = pipeline_of(bare).encode_prompts(PROMPTS)
-    assert torch.equal(found["prompts"], expected["prompts"])
+def test_prompts_are_encoded_without_the_other_parts(flux2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in (diffusers.AutoencoderKLFlux2, diffusers.Flux2Transformer2DModel):
+        monkeypatch.setattr(part, "from_pretrained", lambda *_, **__: pytest.fail("loaded what is not needed"))
+    assert pipeline_of(flux2).encode_prompts(PROMPTS)["prompts"].shape == (2, 24, 48)
 
 
 def test_layers_and_length_of_prompts_can_be_chosen(flux2: Path) -> None:
@@ -236,7 +236,65 @@ def test_a_missing_or_damaged_part_is_named(flux2: Path, tmp_path: Path) -> None
     with pytest.raises(ModelError, match="cut off or damaged"):
         pipeline_of(cut)
     weights.unlink()
-    with pytest.raises(ModelError, match=r"cannot be loaded|has no transformer"):
-        TextToImage().load(ModelSpec(source=str(cut), device="cpu"))
+    with pytest.raises(ModelError, match="transformer has no plain safetensors"):
+        pipeline_of(cut)
+    shutil.copy(flux2 / "transformer" / weights.name, weights.with_suffix(".fp16.safetensors"))
+    with pytest.raises(ModelError, match="Variants such as fp16 are not taken"):
+        pipeline_of(cut)
+    shutil.rmtree(cut / "transformer")
+    with pytest.raises(ModelError, match="no folder transformer"):
+        pipeline_of(cut)
     with pytest.raises(ModelError, match="quantized"):
         TextToImage().inspect(ModelSpec(source=str(flux2), quantization="nf4"))
+
+
+def test_what_decides_pictures_is_in_the_hash_and_what_is_never_used_is_not(flux2: Path, tmp_path: Path) -> None:
+    def files(change: Callable[[Path], Any]) -> Any:
+        place = tmp_path / str(len(list(tmp_path.iterdir())))
+        shutil.copytree(flux2, place)
+        change(place)
+        return pipeline_of(place).files
+
+    def rewrite(path: Path, **changes: Any) -> None:
+        path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **changes}), "utf-8")
+
+    same = files(lambda _: None)
+    other_class = files(lambda place: rewrite(place / "scheduler" / "scheduler_config.json", _class_name="Other"))
+    template = files(lambda place: (place / "tokenizer" / "chat_template.jinja").write_text("{{ messages }}", "utf-8"))
+    version = files(lambda place: rewrite(place / "vae" / "config.json", _diffusers_version="9"))
+    assert len({found.settings_sha256 for found in (same, other_class, template)}) == 3
+    assert version.settings_sha256 == same.settings_sha256
+
+    def with_checker(place: Path) -> None:
+        shutil.copytree(place / "vae", place / "safety_checker")
+        rewrite(place / "model_index.json", safety_checker=["diffusers", "Checker"])
+
+    checked = files(with_checker)
+    assert (checked.weights_sha256, checked.settings_sha256) == (same.weights_sha256, same.settings_sha256)
+
+
+def test_a_study_of_any_family_is_checked_before_it_runs(folder: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(6):
+        noise = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(photos / f"{number}.png")
+        (photos / f"{number}.txt").write_text(f"dog {number}", "utf-8")
+    options = {"source": str(photos), "resolution": 32, "train_size": 2, "valid_size": 2, "test_size": 2}
+    fast = {"num_inference_steps": 1, "encoder_size": 32, "drift_prompts": [], "class_prompts": []}
+    run = RunSpec(
+        model={"source": str(folder), "device": "cpu"},
+        task={"name": "concept", **options, **fast},
+        method="lora",
+        learning_rate=1e-3,
+        seed=0,
+        train={"max_steps": 1, "batch_size": 2},
+    )
+    checked = check([run], tmp_path)
+    assert checked.sizes == {"train": 2, "valid": 2, "test": 2}
+    assert bool(checked.forecasts) == ("flux2" in folder.name)  # sizes of the others are not predicted
+    record = execute(run, tmp_path, cached=checked.cached)
+    assert record.status == "ok", record.reason
+    assert record.metrics["test_score"] is not None
+    assert {artefact.name for artefact in record.artefacts} == {"samples", "test"}
+    assert all((tmp_path / artefact.path).is_file() for artefact in record.artefacts)

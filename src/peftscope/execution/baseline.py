@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from peftscope.errors import StoreError
+from peftscope.execution.packages import installed_version
 from peftscope.models.kinds.base import LoadedModel
 from peftscope.schema.base import content_hash
 from peftscope.schema.study import ModelSpec
@@ -35,7 +35,7 @@ def retention_baseline(retention: Retention, loaded: LoadedModel, spec: ModelSpe
             "dtype": str(loaded.dtype),
             "model": spec.model_dump(mode="json", include={"quantization", "attn_implementation"}),
             "device": loaded.device.type,
-            "versions": {name: version(name) for name in ("torch", "transformers")},
+            "versions": {name: installed_version(name) for name in ("torch", "transformers", "diffusers")},
             "retention": retention.fingerprint(),
         }
     )

@@ -19,6 +19,7 @@ __all__ = ["describe_environment"]
 PACKAGES = (
     "torch",
     "transformers",
+    "diffusers",
     "peft",
     "datasets",
     "tokenizers",

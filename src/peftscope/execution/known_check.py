@@ -28,7 +28,8 @@ __all__ = ["keep_check", "known_check"]
 FILE = "checked.json"
 FORMAT = 1
 PACKAGES = (
-    "torch", "transformers", "tokenizers", "datasets", "peft", "accelerate", "bitsandbytes", "reasoning-gym", "pandas",
+    "torch", "transformers", "diffusers", "pillow",
+    "tokenizers", "datasets", "peft", "accelerate", "bitsandbytes", "reasoning-gym", "pandas",
     "pyarrow",
 )  # fmt: skip
 """What decides how weights and data are read."""

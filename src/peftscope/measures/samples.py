@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import ClassVar
 
 import torch
@@ -34,4 +35,5 @@ class Samples(Measurement):
             with replacing(place) as temporary:
                 temporary.write_bytes(sample.content)
             path = place.relative_to(trained.folder).as_posix()
-            measured.artefacts.append(Artefact(name=sample.name, path=path, about=sample.about))
+            digest = hashlib.sha256(sample.content).hexdigest()
+            measured.artefacts.append(Artefact(name=sample.name, path=path, about=sample.about, sha256=digest))

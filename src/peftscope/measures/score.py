@@ -43,12 +43,16 @@ class Score(Measurement):
         outputs = Counter(o.output for o in outcomes if o.output is not None)
         if outputs:
             measured.put("same_answer_share", max(outputs.values()) / outputs.total())
-        for name, value in trained.task.answer_facts("test", outcomes).items():
-            measured.put(name, value)
+        measured.attempt("what the outputs tell", (), lambda: _tell(trained.task, outcomes, measured))
         for spec in SCORES:
             measured.missing.setdefault(spec.name, "the task's answers do not tell")
         measured.warnings += _warnings(outputs, measured.metrics)
         measured.examples = _kept(outcomes, trained.task, trained.spec.measure.keep_outputs)
+
+
+def _tell(task: Task, outcomes: Sequence[ExampleScore], measured: Measured) -> None:
+    for name, value in task.answer_facts("test", outcomes).items():
+        measured.put(name, value)
 
 
 def _warnings(outputs: Counter[str], metrics: Mapping[str, float]) -> list[str]:

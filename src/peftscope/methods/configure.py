@@ -204,7 +204,10 @@ def _layout_fields(
         own = adalora_schedule(context.max_steps)
         return {key: method.knobs.get(key, value) for key, value in own.items()}
     if card.peft_type == "ADAPTION_PROMPT" and "adapter_layers" not in values:
-        return {"adapter_layers": base.config.num_hidden_layers}  # type: ignore[union-attr]
+        layers = getattr(base.config, "num_hidden_layers", None)
+        if layers is None:
+            raise MethodRefused(f"{card.name}: is put on the layers of a language model, and this base has none")
+        return {"adapter_layers": layers}
     if card.peft_type == "TRAINABLE_TOKENS" and "token_indices" not in values:
         return {"token_indices": _marker_tokens(base, context)}
     if card.config.get("use_bdlora") is not None:

@@ -76,6 +76,7 @@ def _batches(name: str, base: nn.Module, context: BuildContext) -> list[Batch]:
     if context.calibration is None:
         raise MethodRefused(f"{name}: the initialisation needs batches of training data")
     device = next(base.parameters()).device
+    _inputs(name, context)  # whatever starts from batches needs to know how the base takes them
     batches = [{key: value.to(device) for key, value in batch.items()} for batch in context.calibration()]
     if not batches:
         raise MethodRefused(f"{name}: the initialisation got no batch of training data")

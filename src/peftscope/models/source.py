@@ -28,6 +28,7 @@ from peftscope.schema.base import content_hash
 from peftscope.schema.study import ModelSpec
 
 __all__ = [
+    "UNUSED_PARTS",
     "Located",
     "anchored",
     "fetch_configs",
@@ -47,7 +48,7 @@ CONFIG_FILES = ["config.json", "adapter_config.json", "model_index.json", "trans
 PART_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 """What a part of an image pipeline is loaded from."""
 UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
-VARIANTS = ["*.fp16.*", "*.non_ema.*", "*.ema.*", "*flax*", "*openvino*", "*onnx*"]
+VARIANTS = ["*.fp16.*", "*.fp16-*", "*.non_ema.*", "*.ema.*", "*flax*", "*openvino*", "*onnx*"]
 """The same weights once more, in another precision or for another library."""
 
 CONFIG_TIMEOUT = 4.0
@@ -139,9 +140,10 @@ def fetch_pipeline(source: str, revision: str | None) -> Path:
         StoreError: The cache cannot be written.
     """
     with _hub_errors(source, revision):
-        folder = Path(snapshot_download(source, revision=revision, allow_patterns=["model_index.json", "*/*.json"]))
+        folder = Path(snapshot_download(source, revision=revision, allow_patterns=["model_index.json"]))
         # The commit found first, not the branch once more: it may have moved in between.
-        parts = [path.name for path in folder.iterdir() if path.is_dir() and path.name not in UNUSED_PARTS]
+        index = _read_settings(folder / "model_index.json")
+        parts = [name for name, value in index.items() if isinstance(value, list) and name not in UNUSED_PARTS]
         wanted = [f"{part}/{pattern}" for part in parts for pattern in PART_FILES]
         return Path(snapshot_download(source, revision=folder.name, allow_patterns=wanted, ignore_patterns=VARIANTS))
 

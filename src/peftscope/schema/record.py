@@ -111,6 +111,8 @@ class Artefact(Frozen):
     """In the study's folder."""
     about: str
     """What is to be seen."""
+    sha256: str = ""
+    """Of its content: what a repetition is compared by."""
 
 
 class RunRecord(Frozen):

@@ -22,8 +22,7 @@ from peftscope.tasks.base import TaskContext
 from peftscope.tasks.images import sources
 from peftscope.tasks.images.concept import ConceptTask
 from peftscope.tasks.images.encoders import encoder, fit_to_prompts
-from peftscope.tasks.images.picture_facts import copied_share, diversity
-from peftscope.tasks.images.prepared import Encoded
+from peftscope.tasks.images.picture_facts import Looks, copied_share, diversity
 from peftscope.tasks.registry import cache_task, create
 
 SMALL = {
@@ -223,19 +222,16 @@ def said_tiles(picture: Any) -> list[list[int]]:
     return tiles
 
 
-def encoded(pictures: Tensor) -> Encoded:
-    names = tuple(str(number) for number in range(len(pictures)))
-    features = torch.nn.functional.normalize(pictures.float().flatten(1), dim=-1)
-    return Encoded(picture_ids=names, prompts=names, latents=pictures, features=features, pictures=pictures)
+def looks(pictures: Tensor) -> Looks:
+    return Looks(pictures, torch.nn.functional.normalize(pictures.float().flatten(1), dim=-1))
 
 
 def test_copies_of_training_pictures_are_told_from_pictures_that_are_merely_alike() -> None:
     generator = torch.Generator().manual_seed(0)
     pictures = torch.randint(0, 256, (9, 32, 32, 3), generator=generator, dtype=torch.uint8)
-    train, held_out = encoded(pictures[:3]), encoded(pictures[3:6])
     nearly = (pictures[:1].int() + torch.randint(-3, 4, (1, 32, 32, 3), generator=generator)).clamp(0, 255).byte()
-    drawn = encoded(torch.cat([nearly, pictures[6:9]]))
-    assert copied_share(drawn.pictures, drawn.features, train, held_out) == 0.25
+    drawn = looks(torch.cat([nearly, pictures[6:9]]))
+    assert copied_share(drawn, looks(pictures[:3]), looks(pictures[3:6])) == 0.25
 
 
 def test_the_same_picture_for_every_prompt_has_no_diversity() -> None:
@@ -253,13 +249,15 @@ def test_the_same_picture_for_every_prompt_has_no_diversity() -> None:
         ({"prompts": ["a", "b"]}, "8 pictures and 2 prompts"),
         ({"resolution": 30}, "multiples of 8"),
         ({"encoder": "/nowhere/dino"}, "task.encoder"),
+        ({"prompt_encoder": "/nowhere/clip"}, "task.prompt_encoder"),
+        ({"prompts": ["a" * 40 + str(number) for number in range(8)]}, "the same to the text encoder"),
     ],
 )
 def test_what_does_not_fit_is_told_before_training(
-    loaded: LoadedModel, photos: Path, options: dict[str, Any], message: str
+    loaded: LoadedModel, photos: Path, options: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=message):
-        task_of(loaded, photos, **options)
+        cache_task(task_of(loaded, photos, **options), tmp_path)
 
 
 def test_a_damaged_picture_is_named(loaded: LoadedModel, photos: Path, tmp_path: Path) -> None:
@@ -315,3 +313,76 @@ def test_a_vision_model_of_transformers_compares_pictures(loaded: LoadedModel, p
     assert torch.allclose(features.norm(dim=-1), torch.ones(3), atol=1e-5)
     task = task_of(loaded, photos, encoder=str(folder), encoder_size=28)
     assert task.concept_features().shape == (3, 16)
+
+
+def test_what_is_kept_is_of_one_model_and_is_made_once(
+    loaded: LoadedModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = cache_task(task_of(loaded, photos), tmp_path / "cache")
+    other = tiny_pipelines.flux2_folder(tmp_path / "flux2", seed=1)
+    for spec in (ModelSpec(source=str(other), device="cpu"), ModelSpec(source=kind_folder(loaded), dtype="bfloat16")):
+        processor = TextToImage().inspect(spec).processor
+        context = TaskContext(processor=processor, kind="text-to-image", batch_size=2)
+        task = create(TaskSpec(name="concept", options={"source": str(photos), **SMALL}), context)
+        assert cache_task(task, tmp_path / "cache") != kept
+        assert next(task.batches(0))["prompts"].dtype == processor.dtype
+    monkeypatch.setattr(ImagePipeline, "encode_pictures", lambda *_: pytest.fail("encoded again"))
+    assert cache_task(task_of(loaded, photos), tmp_path / "cache") == kept
+
+
+def kind_folder(loaded: LoadedModel) -> str:
+    return str(loaded.processor.files.folder)
+
+
+def test_validation_and_test_are_drawn_from_other_noise(
+    loaded: LoadedModel, photos: Path, generator: ImageGenerator
+) -> None:
+    task = task_of(loaded, photos, prompt="sks dog", draws=1)
+    scores = [task.score(loaded.model, generator, split) for split in ("valid", "test")]
+    drawn = [task._drawn[split][0].pictures[0] for split in ("valid", "test")]
+    assert not torch.equal(*drawn)
+    assert len(scores[0]) == len(scores[1]) == 1
+    assert any("1 of 1 test prompts are trained on" in line for line in task.warnings())
+
+
+def test_a_picture_in_two_splits_is_refused(loaded: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    for path in photos.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for number in range(1, 8):
+        (tmp_path / f"{number}.png").write_bytes((photos / "0.png").read_bytes())
+    with pytest.raises(DataError, match="is the same picture as"):
+        task_of(loaded, tmp_path)
+
+
+def test_an_encoder_with_other_weights_is_another_measure(loaded: LoadedModel, photos: Path, tmp_path: Path) -> None:
+    folder = tiny_pipelines.dino_folder(tmp_path / "dino")
+    before = task_of(loaded, photos, encoder=str(folder), encoder_size=28)
+    prints = [before.fingerprint()]
+    retention = before.retention()
+    assert retention is not None
+    measures = [retention.fingerprint()]
+    tiny_pipelines.dino_folder(folder, seed=1)
+    after = task_of(loaded, photos, encoder=str(folder), encoder_size=28)
+    retention = after.retention()
+    assert retention is not None
+    assert after.fingerprint() not in prints
+    assert retention.fingerprint() not in measures
+    assert folder.absolute() in (after.sources() or ())
+
+
+def test_prompts_that_are_cut_off_are_named(loaded: LoadedModel, photos: Path) -> None:
+    task = task_of(loaded, photos, sample_prompts=["a very long prompt indeed of many words"])
+    assert any("does not read the end of 'a very long" in line for line in task.warnings())
+
+
+def test_what_is_only_shown_or_measured_beside_decides_no_score(loaded: LoadedModel, photos: Path) -> None:
+    prints = {repr(task_of(loaded, photos, **more).fingerprint()) for more in ({}, {"sample_prompts": ["a cat"]})}
+    assert len(prints) == 1
+    task = task_of(loaded, photos, sample_prompts=[])
+    retention = task.retention()
+    assert retention is not None
+    baseline = retention.baseline(loaded.model)
+    assert "samples" not in baseline
+    task.score(loaded.model, TextToImage().predictor(loaded, lambda *_: None), "test")
+    predictor = TextToImage().predictor(loaded, lambda *_: None)
+    assert [sample.name for sample in task.samples(loaded.model, predictor, baseline, "run")] == ["test"]

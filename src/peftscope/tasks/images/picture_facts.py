@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from peftscope.tasks.images.drawing.caption_classifier import read_words, words_in
-from peftscope.tasks.images.prepared import Encoded
 
-__all__ = ["copied_share", "diversity", "prompt_fidelity"]
+__all__ = ["Looks", "copied_share", "diversity", "prompt_fidelity"]
 
 SMALL = 32
 """Width and height at which pictures are compared pixel by pixel."""
@@ -18,21 +18,29 @@ CONTEXT = ("background", "place")
 """What a prompt says beside the concept."""
 
 
-def copied_share(drawn: Tensor, features: Tensor, train: Encoded, held_out: Encoded) -> float:
+class Looks(NamedTuple):
+    """Pictures as they are and as the encoder sees them."""
+
+    pictures: Tensor
+    """(N, H, W, 3) of 8 bits."""
+    features: Tensor
+    """(N, D), of length 1."""
+
+
+def copied_share(drawn: Looks, train: Looks, held_out: Looks) -> float:
     """Share of drawn pictures that are nearer to a training picture than any held-out picture is.
 
     Nearer in pixels and in features both: a picture that is merely alike in what it shows is no copy.
 
     Args:
-        drawn: Pictures (N, H, W, 3) of 8 bits.
-        features: (N, D) of them.
+        drawn: Of the model.
         train: What was trained on.
         held_out: Real pictures of the same concept, which are no copies.
     """
     least_pixels = _pixel_distances(held_out.pictures, train.pictures).amin()
     least_features = (1.0 - held_out.features @ train.features.T).amin()
-    in_pixels = _pixel_distances(drawn, train.pictures) < least_pixels
-    in_features = 1.0 - features @ train.features.T < least_features
+    in_pixels = _pixel_distances(drawn.pictures, train.pictures) < least_pixels
+    in_features = 1.0 - drawn.features @ train.features.T < least_features
     return float((in_pixels & in_features).any(dim=1).float().mean())
 
 

@@ -49,7 +49,9 @@ def sample_sheet(
         name="samples",
         suffix=".png",
         about="pictures of the sample prompts" + ("" if before is None else ", the base's first"),
-        content=grid_png(rows, [*([] if before is None else ["base"]), *_noises(draws)], facts),
+        content=grid_png(
+            rows, [*([] if before is None else ["base"]), *_noises(draws)], facts, beside=0 if before is None else 1
+        ),
     )
 
 
@@ -62,7 +64,7 @@ def test_sheet(tests: Sequence[TestPictures], facts: dict[str, Any]) -> Sample:
         name="test",
         suffix=".png",
         about="a real picture and those drawn of its prompt, from the best to the worst of the test",
-        content=grid_png(rows, ["real", *_noises(len(tests[0].drawn))], facts),
+        content=grid_png(rows, ["real", *_noises(len(tests[0].drawn))], facts, beside=1),
     )
 
 

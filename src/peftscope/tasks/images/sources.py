@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -132,6 +132,8 @@ def _from_hub(options: ConceptOptions) -> list[ConceptPicture]:
     pictures = []
     for number, (row, prompt) in enumerate(zip(rows, prompts)):
         value = row[options.image_column]
+        if value is None:
+            raise DataError(f"{options.source}, row {number}: no picture")
         content = io.BytesIO(value["bytes"]) if value.get("bytes") is not None else Path(value["path"])
         picture = read_picture(content, name=f"{options.source}, row {number}")
         pictures.append(
@@ -154,7 +156,11 @@ def _prompts_of(options: ConceptOptions, columns: Sequence[str], rows: object) -
         raise DataError(
             f"{options.source}: no prompts: give prompt or prompts, or the text_column it has ({', '.join(columns)})"
         )
-    return [str(text) for text in rows[options.text_column]]  # type: ignore[index]
+    texts = [str(text or "").strip() for text in rows[options.text_column]]  # type: ignore[index]
+    empty = [number for number, text in enumerate(texts) if not text]
+    if empty:
+        raise DataError(f"{options.source}: {len(empty)} rows without a prompt (the first is row {empty[0]})")
+    return texts
 
 
 def _split(found: Sequence[ConceptPicture], options: ConceptOptions) -> dict[Split, list[ConceptPicture]]:
@@ -175,4 +181,21 @@ def _split(found: Sequence[ConceptPicture], options: ConceptOptions) -> dict[Spl
         "test": order[train + valid : train + valid + test],
     }
     splits: tuple[Split, ...] = ("train", "valid", "test")
+    _refuse_shared(parts, options.source)
     return {split: sorted(parts[split], key=lambda each: each.picture_id) for split in splits}
+
+
+def _refuse_shared(parts: Mapping[str, Sequence[ConceptPicture]], source: str) -> None:
+    """Refuse pictures that stand in two splits: their score would measure memory.
+
+    Raises:
+        DataError: There are some.
+    """
+    seen: dict[bytes, tuple[str, str]] = {}
+    for split, pictures in parts.items():
+        for each in pictures:
+            before, name = seen.setdefault(each.picture.tobytes(), (split, each.picture_id))
+            if before != split:
+                raise DataError(
+                    f"{source}: {each.picture_id} in {split} is the same picture as {name} in {before}; take one out"
+                )

@@ -45,7 +45,8 @@ class UnrelatedPrompts(Retention):
             "of_class": self.of_class,
             "samples": self.task.sample_prompts(),
             "side": options.side,
-            "encoder": [options.encoder, options.encoder_size],
+            "encoder": [self.task.encoder_sha256, options.encoder_size],
+            "pipeline": self.task.pipeline.identity,
             **options.model_dump(mode="json", include=set(drawn_by)),
         }
 
@@ -54,7 +55,7 @@ class UnrelatedPrompts(Retention):
         predictor = ImageGenerator(self.task.pipeline)
         return {
             "features": self.task.encode(self._drawn(base)),
-            "samples": self.task.sample_pictures(base, predictor, draws=1),
+            **({"samples": self.task.sample_pictures(base, predictor, draws=1)} if self.task.sample_prompts() else {}),
         }
 
     def compare(self, model: nn.Module, baseline: dict[str, Tensor]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from peftscope.methods.catalog import BASE
 from peftscope.schema.record import RunRecord
 
 __all__ = ["PictureTable", "picture_tables"]
@@ -35,6 +36,8 @@ class PictureTable:
 class _Sheet:
     prompts: tuple[str, ...]
     columns: tuple[str, ...]
+    beside: int
+    """Columns before those that were drawn."""
     tiles: Mapping[tuple[int, int], str]
     """By row and column."""
 
@@ -64,16 +67,16 @@ def _by_prompt(sheets: Mapping[str, _Sheet]) -> PictureTable | None:
     if not sheets:
         return None
     prompts = tuple(dict.fromkeys(prompt for sheet in sheets.values() for prompt in sheet.prompts))
-    base = next((sheet for sheet in sheets.values() if "base" in sheet.columns), None)
-    methods = [title for title in sheets if base is None or title != "base"]
+    base = next((sheet for sheet in sheets.values() if sheet.beside), None)
+    methods = [title for title in sheets if base is None or title != BASE]
     rows = []
     for prompt in prompts:
-        shown = [] if base is None else [_of(base, prompt, "base")]
-        rows.append((prompt, (*shown, *(_of(sheets[title], prompt, "noise 0") for title in methods))))
+        shown = [] if base is None else [_of(base, prompt, 0)]
+        rows.append((prompt, (*shown, *(_of(sheets[title], prompt, sheets[title].beside) for title in methods))))
     return PictureTable(
         title="The same prompt and noise",
         about="The base's picture, then each method's, from the first seed's run.",
-        headings=(*(("base",) if base is not None else ()), *methods),
+        headings=(*(base.columns[:1] if base is not None else ()), *methods),
         rows=tuple(rows),
     )
 
@@ -94,10 +97,8 @@ def _ends(sheets: Mapping[str, _Sheet]) -> PictureTable | None:
     )
 
 
-def _of(sheet: _Sheet, prompt: str, column: str) -> str:
-    if prompt not in sheet.prompts or column not in sheet.columns:
-        return ""
-    return sheet.tiles.get((sheet.prompts.index(prompt), sheet.columns.index(column)), "")
+def _of(sheet: _Sheet, prompt: str, column: int) -> str:
+    return sheet.tiles.get((sheet.prompts.index(prompt), column), "") if prompt in sheet.prompts else ""
 
 
 def _sheet(record: RunRecord, name: str, folder: Path) -> _Sheet | None:
@@ -111,7 +112,8 @@ def _sheet(record: RunRecord, name: str, folder: Path) -> _Sheet | None:
         with Image.open(path) as picture:
             said = json.loads(getattr(picture, "text", {})[CHUNK])
             tiles = {(row, column): _address(picture, x, y, side) for row, column, x, y, side in said["tiles"]}
-        return _Sheet(prompts=_texts(said["prompts"]), columns=_texts(said["columns"]), tiles=tiles)
+        texts = _texts(said["prompts"]), _texts(said["columns"])
+        return _Sheet(prompts=texts[0], columns=texts[1], beside=int(said["beside"]), tiles=tiles)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -28,12 +28,19 @@ class Flux2Klein(ImagePipeline):
     denoiser: ClassVar[str] = "transformer"
     patch: ClassVar[int] = 2
 
+    def cut_prompts(self, prompts: Sequence[str], *, max_tokens: int | None = None) -> list[str]:
+        """Those of more tokens than are read, the chat template's among them."""
+        tokenizer = self.with_parts("tokenizer").tokenizer
+        most = _most_tokens(tokenizer, max_tokens)
+        turns = [tokenizer(_turn(tokenizer, prompt), verbose=False)["input_ids"] for prompt in prompts]
+        return [prompt for prompt, ids in zip(prompts, turns) if len(ids) > most]
+
     def encode_prompts(
         self, prompts: Sequence[str], *, max_tokens: int | None = None, layers: Sequence[int] | None = None
     ) -> Prompts:
         """States (N, T, D) of three layers of the text encoder, side by side; shorter prompts are padded to T."""
         pipeline = self.with_parts("text_encoder", "tokenizer")
-        length = min(MOST_TOKENS, max_tokens or MOST_TOKENS, pipeline.tokenizer.model_max_length)
+        length = _most_tokens(pipeline.tokenizer, max_tokens)
         taken = tuple(layers or _quarters(pipeline.text_encoder.config.num_hidden_layers))
         rows = []
         with self.working(pipeline.text_encoder.eval()), torch.inference_mode():
@@ -92,6 +99,19 @@ class Flux2Klein(ImagePipeline):
     def _nothing_but(self, **parts: Any) -> dict[str, Any]:
         names = ("scheduler", "vae", "text_encoder", "tokenizer", "transformer")
         return {**dict.fromkeys(names), **parts}
+
+
+def _most_tokens(tokenizer: Any, asked: int | None) -> int:
+    return min(MOST_TOKENS, asked or MOST_TOKENS, int(tokenizer.model_max_length))
+
+
+def _turn(tokenizer: Any, prompt: str) -> str:
+    """A prompt as the pipeline writes it."""
+    turns = [{"role": "user", "content": prompt}]
+    written: str = tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+    )
+    return written
 
 
 def _quarters(num_layers: int) -> tuple[int, int, int]:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from importlib.metadata import version
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -29,7 +30,8 @@ __all__ = ["Drawing", "ImagePipeline", "NoiseLevels", "Prompts", "as_bytes"]
 Prompts = Mapping[str, Tensor]
 """What a text encoder says of N prompts: tensors with N rows, on the CPU."""
 
-LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
+Result = TypeVar("Result")
+LOADING_ERRORS = (OSError, ValueError, RuntimeError, LookupError, TypeError, ImportError, SafetensorError)
 """What ``from_pretrained`` raises for a folder, a setting or a device that does not fit."""
 
 
@@ -86,8 +88,12 @@ class ImagePipeline(ABC):
         return int(2 ** max(0, len(blocks) - 1)) * self.patch
 
     @abstractmethod
+    def cut_prompts(self, prompts: Sequence[str], *, max_tokens: int | None = None) -> list[str]:
+        """Those of which the text encoder does not read the end."""
+
+    @abstractmethod
     def encode_prompts(
-        self, prompts: Sequence[str], *, max_tokens: int | None, layers: Sequence[int] | None
+        self, prompts: Sequence[str], *, max_tokens: int | None = None, layers: Sequence[int] | None = None
     ) -> Prompts:
         """What the text encoder, loaded for this and dropped, says of prompts.
 
@@ -131,6 +137,25 @@ class ImagePipeline(ABC):
             seeds: Of the noise each picture begins with; the noise is drawn on the CPU, the same on every device.
             how: Size, steps, guidance.
         """
+
+    def check_levels(self, levels: NoiseLevels) -> None:
+        """Refuse ways to draw noise levels that the family's training does not know.
+
+        Raises:
+            ModelError: It is one.
+        """
+        return
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides latents, what the text encoder says, and pictures, beside what is drawn."""
+        return {
+            "weights": self.files.weights_sha256,
+            "settings": self.files.settings_sha256,
+            "dtype": str(self.dtype),
+            "device": self.device.type,
+            "versions": {name: version(name) for name in ("torch", "transformers", "diffusers", "pillow")},
+        }
 
     def settings_of(self, seeds: Sequence[int], how: Drawing) -> dict[str, Any]:
         """What every pipeline of diffusers is told when it draws."""
@@ -192,6 +217,8 @@ class ImagePipeline(ABC):
         known = inspect.signature(self._class.__init__).parameters
         said = {key: value for key, value in self.files.arguments.items() if key in known}
         pipeline = self._loaded(lambda: self._class(**{**said, **parts}))
+        if hasattr(pipeline.vae, "enable_slicing"):
+            pipeline.vae.enable_slicing()  # pictures are decoded one by one, whatever is drawn at once
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
@@ -202,10 +229,28 @@ class ImagePipeline(ABC):
         except ImportError as error:
             raise MissingExtra("diffusers", "images", "an image model") from error
         diffusers.utils.logging.disable_progress_bar()
-        return getattr(diffusers, self.class_name)
+        found = getattr(diffusers, self.class_name, None)
+        if found is None:
+            raise ModelError(
+                f"model {self.files.source!r}: diffusers {diffusers.__version__} has no {self.class_name}; take a later"
+            )
+        return found
 
     def _part(self, name: str) -> Any:
         return getattr(self.with_parts(name), name)
+
+    def attempt(self, what: str, action: Callable[[], Result]) -> Result:
+        """Do what fails where settings of the user's do not fit the pipeline.
+
+        Raises:
+            ModelError: It failed, for another reason than memory.
+        """
+        try:
+            return action()
+        except LOADING_ERRORS as error:
+            if is_out_of_memory(error):
+                raise
+            raise ModelError(f"model {self.files.source!r}: {what} failed: {error}") from error
 
     def _loaded(self, load: Callable[[], Any]) -> Any:
         try:

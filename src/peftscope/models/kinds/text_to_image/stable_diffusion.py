@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -17,8 +18,6 @@ from peftscope.models.kinds.text_to_image.pipeline import Drawing, ImagePipeline
 
 __all__ = ["StableDiffusion", "StableDiffusionXL"]
 
-PARTS = ("vae", "text_encoder", "tokenizer", "unet", "scheduler")
-
 
 class StableDiffusion(ImagePipeline):
     """``StableDiffusionPipeline`` of diffusers."""
@@ -26,6 +25,16 @@ class StableDiffusion(ImagePipeline):
     class_name: ClassVar[str] = "StableDiffusionPipeline"
     denoiser: ClassVar[str] = "unet"
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder", "tokenizer")
+    left_out: ClassVar[Mapping[str, Any]] = {
+        "safety_checker": None, "feature_extractor": None, "requires_safety_checker": False,
+    }  # fmt: skip
+    """Of what the pipeline does beside drawing."""
+
+    def cut_prompts(self, prompts: Sequence[str], *, max_tokens: int | None = None) -> list[str]:
+        """Those of more tokens than the text encoder has positions."""
+        tokenizer = self.with_parts("tokenizer").tokenizer
+        ids = [tokenizer(prompt, truncation=False, verbose=False).input_ids for prompt in prompts]
+        return [prompt for prompt, own in zip(prompts, ids) if len(own) > tokenizer.model_max_length]
 
     def encode_prompts(
         self, prompts: Sequence[str], *, max_tokens: int | None = None, layers: Sequence[int] | None = None
@@ -42,10 +51,10 @@ class StableDiffusion(ImagePipeline):
             )
         pipeline = self.with_parts(*self.text_parts)
         rows: dict[str, list[Tensor]] = {}
-        with torch.inference_mode():
+        with ExitStack() as on_device, torch.inference_mode():
             for name in self.text_parts:
                 if isinstance(part := getattr(pipeline, name), nn.Module):
-                    part.eval().to(self.device)
+                    on_device.enter_context(self.working(part.eval()))
             for prompt in prompts:
                 for key, value in self._encoded(pipeline, prompt).items():
                     rows.setdefault(key, []).append(value.cpu())
@@ -61,9 +70,11 @@ class StableDiffusion(ImagePipeline):
         """Latents (N, C, H, W), scaled."""
         rows = []
         with self.working(self.autoencoder) as vae, torch.inference_mode():
+            if vae.config.force_upcast and vae.dtype == torch.float16:  # its states overflow there
+                vae.float()
             for picture in pixels[:, None]:
                 latents = vae.encode(picture.to(vae.device, vae.dtype)).latent_dist.mode()
-                rows.append((latents * vae.config.scaling_factor).cpu())
+                rows.append((latents * vae.config.scaling_factor).to(self.dtype).cpu())
         return torch.cat(rows).clone()
 
     @cached_property
@@ -75,14 +86,9 @@ class StableDiffusion(ImagePipeline):
         return scheduler.from_config(self.scheduler.config)
 
     def batch(self, latents: Tensor, prompts: Prompts, levels: NoiseLevels, generator: torch.Generator) -> Batch:
-        """Latents, noise and what the denoiser is to see and to say.
-
-        Raises:
-            ModelError: Noise levels are to be drawn otherwise than evenly.
-        """
-        if levels.scheme != "none":
-            raise ModelError(f"weighting {levels.scheme}: is for flow matching, and a {self.class_name} does not")
-        noising = self._noising
+        """Latents, noise and what the denoiser is to see and to say."""
+        noising, dtype = self._noising, latents.dtype
+        latents = latents.float()  # a half type has no room for the lowest levels
         count = noising.config.num_train_timesteps
         timesteps = torch.randint(0, count, (len(latents),), generator=generator)
         noise = drawn_noise(latents, generator)
@@ -93,7 +99,12 @@ class StableDiffusion(ImagePipeline):
             "sample": latents,
         }
         target = by_prediction[noising.config.prediction_type]
-        return {"noisy": noisy, "timesteps": timesteps, "target": target, **prompts}
+        return {"noisy": noisy.to(dtype), "timesteps": timesteps, "target": target.to(dtype), **prompts}
+
+    def check_levels(self, levels: NoiseLevels) -> None:
+        """All but an even spread are for flow matching."""
+        if levels.scheme != "none":
+            raise ModelError(f"weighting_scheme {levels.scheme}: is for flow matching; a {self.class_name} has none")
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         """Of the noise (Ho et al. 2020, arXiv:2006.11239) or the velocity (Salimans & Ho 2022, arXiv:2202.00512)."""
@@ -121,12 +132,7 @@ class StableDiffusion(ImagePipeline):
 
     def _drawing(self, model: nn.Module) -> Any:
         parts = {"vae": self.autoencoder, "unet": model, "scheduler": self.scheduler}
-        return self.made_of(
-            **{**dict.fromkeys(PARTS), **parts},
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
+        return self.made_of(**{**dict.fromkeys(self.text_parts), **parts}, **self.left_out)
 
     def _told(self, prompts: Prompts, sign: str) -> dict[str, Tensor]:
         return {f"{sign}prompt_embeds": prompts["prompts"]}
@@ -137,6 +143,7 @@ class StableDiffusionXL(StableDiffusion):
 
     class_name: ClassVar[str] = "StableDiffusionXLPipeline"
     text_parts: ClassVar[tuple[str, ...]] = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
+    left_out: ClassVar[Mapping[str, Any]] = {"add_watermarker": False}
 
     def _encoded(self, pipeline: Any, prompt: str) -> dict[str, Tensor]:
         states, _, pooled, _ = pipeline.encode_prompt(prompt, device=self.device, do_classifier_free_guidance=False)
@@ -147,17 +154,12 @@ class StableDiffusionXL(StableDiffusion):
     def batch(self, latents: Tensor, prompts: Prompts, levels: NoiseLevels, generator: torch.Generator) -> Batch:
         """Beside what others have, the size of the picture, which is shown whole."""
         made = super().batch(latents, prompts, levels, generator)
-        side = latents.shape[-1] * 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
+        side = latents.shape[-1] * self.step_px
         sizes = torch.tensor([side, side, 0, 0, side, side]).expand(len(latents), -1)
         return {**made, "sizes": sizes.to(latents.dtype)}
 
     def _beside(self, batch: Batch) -> dict[str, Any]:
         return {"added_cond_kwargs": {"text_embeds": batch["pooled"], "time_ids": batch["sizes"]}}
-
-    def _drawing(self, model: nn.Module) -> Any:
-        parts = {"vae": self.autoencoder, "unet": model, "scheduler": self.scheduler}
-        names = (*PARTS, "text_encoder_2", "tokenizer_2")
-        return self.made_of(**{**dict.fromkeys(names), **parts}, add_watermarker=False)
 
     def _told(self, prompts: Prompts, sign: str) -> dict[str, Tensor]:
         return {f"{sign}prompt_embeds": prompts["prompts"], f"{sign}pooled_prompt_embeds": prompts["pooled"]}

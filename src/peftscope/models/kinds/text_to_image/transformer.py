@@ -18,6 +18,8 @@ __all__ = ["TransformerConfig", "empty_transformer", "read_transformer_config"]
 
 KNOWN = ("Flux2Transformer2DModel",)
 """Classes of diffusers whose inputs we know."""
+WITHOUT_SIZES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "UNet2DConditionModel")
+"""Models that are trained here, and whose sizes are not predicted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,8 @@ class TransformerConfig:
 
 
 def read_transformer_config(source: str, revision: str | None = None) -> TransformerConfig | None:
-    """The config of an image model's transformer; None where the source is no image model. No weights are read.
+    """The config of an image model's transformer; None where the source is no image model, or one of
+    those whose sizes are not predicted. No weights are read.
 
     Args:
         source: A hub id, the folder of a pipeline or of its transformer, or the path of a ``config.json``.
@@ -59,6 +62,8 @@ def read_transformer_config(source: str, revision: str | None = None) -> Transfo
     if "_class_name" not in settings:
         return None
     name = str(settings["_class_name"])
+    if name in WITHOUT_SIZES:
+        return None
     if name not in KNOWN:
         raise ModelError(f"model.source: {source!r}: {unknown_name('image transformer', name, KNOWN)}")
     own = {key: value for key, value in settings.items() if not key.startswith("_")}
