@@ -95,7 +95,7 @@ def main() -> None:
     chosen = random.Random(3).sample(scenes(held_out=True), settings.captions)
     pictures = drawn(settings.folder, chosen)
     generated = shares(pictures, chosen)
-    real = held_out_shares(shipped_classifier(settings.folder))
+    real = held_out_shares(shipped_classifier())
     for name, share in generated.items():
         print(f"{name}: {100 * share:.1f} % (really drawn: {100 * real[name]:.1f} %)")
     settings.grid.parent.mkdir(parents=True, exist_ok=True)

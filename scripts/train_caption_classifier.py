@@ -23,14 +23,13 @@ from peftscope.tasks.images.drawing.caption_classifier import WEIGHTS, CaptionCl
 from peftscope.tasks.images.drawing.character import draw_character
 from peftscope.tasks.images.drawing.scenes import ATTRIBUTES, Scene, draw
 
-OUT = Path(__file__).parents[1] / "src" / "peftscope" / "models" / "nano_t2i"
 SEED = 0
 BATCH = 96
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=OUT, help="folder of the model")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="file of the weights")
     parser.add_argument("--steps", type=int, default=1200)
     settings = parser.parse_args()
     torch.manual_seed(SEED)
@@ -52,17 +51,15 @@ def main() -> None:
             print(
                 f"{(time.perf_counter() - started) / 60:5.1f} min  step {step:4d}  loss {loss.item():.3f}", flush=True
             )
-    path = settings.out / WEIGHTS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.half() for name, value in model.state_dict().items()}, path)
+    save_file({name: value.half() for name, value in model.state_dict().items()}, settings.out)
     for name, share in held_out_shares(shipped_classifier(settings.out)).items():
         print(f"{name}: {100 * share:.2f} %", flush=True)
 
 
-def shipped_classifier(folder: Path) -> CaptionClassifier:
-    """As it lies in the model's folder."""
+def shipped_classifier(weights: Path = WEIGHTS) -> CaptionClassifier:
+    """As it lies in the package."""
     model = CaptionClassifier()
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    model.load_state_dict(load_file(weights))
     return model.eval()
 
 

@@ -1,1 +1,1 @@
-"""Pictures that a program draws: what ``builtin:nano-t2i`` has seen, and a character that it has not."""
+"""Pictures that a program draws: simple things before simple backgrounds, and a character with a made-up name."""

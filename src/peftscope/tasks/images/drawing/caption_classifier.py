@@ -11,14 +11,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from peftscope.models.builtin import fetch_builtin
 from peftscope.tasks.images.drawing.scenes import ATTRIBUTES
 
 __all__ = ["CaptionClassifier", "read_words", "words_in"]
 
 SIDE = 64
-WEIGHTS = Path("caption_classifier") / "model.safetensors"
-"""In the folder of ``builtin:nano-t2i``."""
+WEIGHTS = Path(__file__).with_suffix(".safetensors")
 WIDTHS = (24, 48, 96, 96)
 
 
@@ -69,5 +67,5 @@ def read_words(pictures: Tensor) -> list[Mapping[str, str]]:
 @lru_cache(maxsize=1)
 def _classifier() -> CaptionClassifier:
     model = CaptionClassifier()
-    model.load_state_dict(load_file(fetch_builtin("builtin:nano-t2i") / WEIGHTS))
+    model.load_state_dict(load_file(WEIGHTS))
     return model.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""A character that ``builtin:nano-t2i`` has never seen: what its users teach it."""
+"""A character with a name that no model knows: what its users teach it."""
 
 from __future__ import annotations
 
