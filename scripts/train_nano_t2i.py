@@ -2,14 +2,16 @@
 
     .venv/bin/python scripts/train_nano_t2i.py --work results/nano-t2i
 
-Three stages, each kept in the work folder, so that what was broken off goes on where it was: the autoencoder learns
-to reconstruct pictures; pictures become latents; text encoder and transformer learn to draw them from their captions.
-Everything is made from a seed. ``scripts/nano_t2i_card.py`` measures what came out and writes the card.
+Three stages: the autoencoder learns to reconstruct pictures; pictures become latents; text encoder and transformer
+learn to draw them from their captions. What a stage made is kept in the work folder, and the last one goes on where it
+was broken off. An autoencoder in the model's folder is taken as it is. Everything is made from a seed.
+``scripts/nano_t2i_card.py`` measures what came out and writes the card.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import random
 import time
@@ -47,8 +49,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for what is broken off and resumed")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the pipeline")
     parser.add_argument("--autoencoder-steps", type=int, default=2400)
-    parser.add_argument("--pictures", type=int, default=48_000)
-    parser.add_argument("--steps", type=int, default=4000, help="of the transformer")
+    parser.add_argument("--pictures", type=int, default=40_000)
+    parser.add_argument("--steps", type=int, default=2600, help="of the transformer")
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate of the transformer")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -63,8 +65,9 @@ def main() -> None:
 def trained_autoencoder(settings: Any) -> Any:
     """Learns to give pictures back; its latents' means and variances are measured last."""
     folder = settings.work / "vae"
-    if folder.is_dir():
-        return DIFFUSERS.AutoencoderKLFlux2.from_pretrained(folder).to(settings.device)
+    for known in (folder, settings.out / "vae"):
+        if known.is_dir():
+            return DIFFUSERS.AutoencoderKLFlux2.from_pretrained(known, dtype=torch.float32).to(settings.device).eval()
     rng, known = random.Random(SEED), scenes(held_out=False)
     vae = autoencoder().to(settings.device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=6e-4, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
@@ -199,6 +202,17 @@ def draw_from_captions(vae: Any, latents: Tensor, drawn: list[Scene], settings: 
             torch.save({"step": step + 1, "parts": [part.state_dict() for part in parts]}, kept.with_suffix(".part"))
             kept.with_suffix(".part").replace(kept)
             write(settings.out, vae, tokens, average.module)
+            note(settings, step + 1, len(drawn), (time.perf_counter() - started) / 60)
+
+
+def note(settings: Any, steps: int, num_pictures: int, minutes: float) -> None:
+    """What the card says of the training."""
+    text = (
+        f"{steps:,} steps of {settings.batch} out of {num_pictures:,} pictures, {minutes:.0f} minutes on two cores; "
+        f"Muon for the matrices, AdamW for the rest, peak learning rate {settings.rate:g}, cosine to zero, bfloat16; "
+        f"the average of the weights is shipped (each step keeps {KEPT}), in float16."
+    )
+    (settings.work / "training.json").write_text(json.dumps({"text": text}), encoding="utf-8")
 
 
 def batches(
