@@ -118,10 +118,11 @@ class ConceptTask(Task):
 
     def sources(self) -> Sequence[Path] | None:
         """The folder of the pictures and that of the encoder, where they lie here; None for a data set of the hub."""
-        folder, compares = Path(self.options.source).expanduser(), Path(self.options.encoder).expanduser()
-        if self.options.source != DRAWN and not folder.exists():
+        named = (self.options.encoder, *(() if self.options.source == DRAWN else (self.options.source,)))
+        places = [Path(name).expanduser() for name in named]
+        if not all(place.exists() for place in places[1:]):
             return None
-        return [place.absolute() for place in (folder, compares) if place.exists()]
+        return [place.absolute() for place in places if place.exists()]
 
     def batches(self, seed: int) -> Iterator[Batch]:
         """Training batches without end; noise and its levels are drawn anew for each, from the seed."""
@@ -209,7 +210,7 @@ class ConceptTask(Task):
         ]
         sheets = [test_sheet(tests, facts)]
         if prompts:
-            before = None if baseline is None else baseline.get("samples")
+            before = UnrelatedPrompts.samples_in(baseline, prompts)
             drawn = self.sample_pictures(model, predictor, draws=draws)
             sheets.insert(0, sample_sheet(prompts, list(drawn), None if before is None else list(before), facts))
         return sheets

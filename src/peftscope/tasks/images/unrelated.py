@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,9 @@ __all__ = ["UnrelatedPrompts"]
 
 NOISE = 1_000_000
 """First of the noise seeds, which are those of no test picture."""
+
+
+NO_DIGEST = torch.zeros(0, dtype=torch.uint8)
 
 
 class UnrelatedPrompts(Retention):
@@ -43,20 +47,26 @@ class UnrelatedPrompts(Retention):
         return {
             "unrelated": self.unrelated,
             "of_class": self.of_class,
-            "samples": self.task.sample_prompts(),
             "side": options.side,
             "encoder": [self.task.encoder_sha256, options.encoder_size],
-            "pipeline": self.task.pipeline.identity,
             **options.model_dump(mode="json", include=set(drawn_by)),
         }
 
     def baseline(self, base: nn.Module) -> dict[str, Tensor]:
         """Features (N, D) of the base's pictures, the unrelated prompts first; and its pictures of the samples."""
-        predictor = ImageGenerator(self.task.pipeline)
-        return {
-            "features": self.task.encode(self._drawn(base)),
-            **({"samples": self.task.sample_pictures(base, predictor, draws=1)} if self.task.sample_prompts() else {}),
-        }
+        found = {"features": self.task.encode(self._drawn(base))}
+        prompts = self.task.sample_prompts()
+        if prompts:
+            found["samples"] = self.task.sample_pictures(base, ImageGenerator(self.task.pipeline), draws=1)
+            found["samples_of"] = _digest(prompts)
+        return found
+
+    @staticmethod
+    def samples_in(baseline: Mapping[str, Tensor] | None, prompts: Sequence[str]) -> Tensor | None:
+        """The base's pictures of the sample prompts, one for each; None where it kept none, or of others."""
+        if baseline is None or not prompts or not torch.equal(baseline.get("samples_of", NO_DIGEST), _digest(prompts)):
+            return None
+        return baseline["samples"]
 
     def compare(self, model: nn.Module, baseline: dict[str, Tensor]) -> dict[str, float]:
         """``image_drift`` and ``class_bleed``."""
@@ -77,3 +87,8 @@ class UnrelatedPrompts(Retention):
         seeds = list(range(NOISE, NOISE + len(prompts)))
         with torch.no_grad():
             return self.task.draw(model, ImageGenerator(self.task.pipeline), prompts, seeds)
+
+
+def _digest(prompts: Sequence[str]) -> Tensor:
+    """Hash of prompts as a tensor, to be kept beside what was drawn of them."""
+    return torch.tensor(list(hashlib.sha256(repr(tuple(prompts)).encode()).digest()), dtype=torch.uint8)
