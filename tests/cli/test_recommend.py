@@ -183,7 +183,7 @@ def test_units_are_read_as_they_are_written(call: Call, tmp_path: Path) -> None:
     )[1]["limits"]  # fmt: skip
     assert limits == {
         "memory": 8 * 2**30, "checkpoint": None, "time": 1800.0, "forgetting": 0.1, "latency": pytest.approx(0.08),
-        "score": 0.1, "mergeable": False,
+        "score": 0.1, "mergeable": False, "drift": None, "bleed": None,
     }  # fmt: skip
 
 

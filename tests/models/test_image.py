@@ -39,9 +39,11 @@ def test_a_language_model_is_not_read_as_an_image_model(tmp_path: Path) -> None:
 
 
 def test_an_unknown_image_model_is_rejected_with_the_supported_ones(tmp_path: Path) -> None:
-    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusion3Pipeline"}')
     with pytest.raises(ModelError, match="Flux2Transformer2DModel"):
         read_transformer_config(str(tmp_path))
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    assert read_transformer_config(str(tmp_path)) is None  # it is trained, and its sizes are not predicted
 
 
 def test_settings_unknown_to_the_model_class_are_rejected(tmp_path: Path) -> None:

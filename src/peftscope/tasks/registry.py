@@ -96,7 +96,7 @@ def task_names() -> tuple[str, ...]:
     """Names of all tasks, in alphabetical order.
 
     >>> task_names()[:2]
-    ('math', 'own-data')
+    ('concept', 'math')
     """
     return TASKS.names()
 
