@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -34,7 +34,9 @@ __all__ = [
     "fetch_configs",
     "fetch_pipeline",
     "find_local",
+    "find_or_fetch",
     "locate",
+    "read_settings",
     "refuse_other_folders",
     "refuse_revision",
 ]
@@ -79,13 +81,14 @@ class Located:
     def settings_sha256(self) -> str:
         """Hash of what the config decides beside the weights: positions, norms, end-of-sequence tokens, …"""
         settings = {
-            name: {k: v for k, v in _read_settings(self.folder / name).items() if k not in _OF_NO_EFFECT}
+            name: {k: v for k, v in read_settings(self.folder / name).items() if k not in _OF_NO_EFFECT}
             for name in ("config.json", "generation_config.json")
         }
         return content_hash(settings)
 
 
-def _read_settings(path: Path) -> dict[str, Any]:
+def read_settings(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; empty where there is none that can be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # absent, or refused with its reason when the model is loaded
@@ -100,16 +103,8 @@ def locate(spec: ModelSpec) -> Located:
         ModelError: It does not exist, cannot be reached, or has no safetensors.
         StoreError: The cache cannot be written.
     """
-    source, revision = spec.source, None
-    if source.startswith(PREFIX):
-        folder = fetch_builtin(source)
-    elif (local := find_local(source)) is not None:
-        folder = local
-    else:
-        folder = _download(spec)
-        revision = folder.name
-    if revision is None:
-        refuse_revision(source, spec.revision)
+    source = spec.source
+    folder, revision = find_or_fetch(spec, _download)
     if folder.is_file():
         if folder.suffix.lower() != ".gguf":
             raise ModelError(f"model.source: {source!r} is neither a folder nor a .gguf file")
@@ -118,6 +113,28 @@ def locate(spec: ModelSpec) -> Located:
     files = weight_files(folder, source)
     require_whole(files, source)
     return Located(source=source, folder=folder, files=files, revision=revision)
+
+
+def find_or_fetch(spec: ModelSpec, download: Callable[[ModelSpec], Path]) -> tuple[Path, str | None]:
+    """The file or folder a source stands for, and the commit of one from the hub.
+
+    Args:
+        spec: Source and revision.
+        download: Gives the folder of the hub's cache, whose name is the commit.
+
+    Raises:
+        ModelError: It does not exist, or cannot be reached.
+        StoreError: The cache cannot be written.
+    """
+    if spec.source.startswith(PREFIX):
+        found = fetch_builtin(spec.source)
+    elif (local := find_local(spec.source)) is not None:
+        found = local
+    else:
+        folder = download(spec)
+        return folder, folder.name
+    refuse_revision(spec.source, spec.revision)
+    return found, None
 
 
 def fetch_configs(source: str, revision: str | None) -> Path:
@@ -132,17 +149,18 @@ def fetch_configs(source: str, revision: str | None) -> Path:
     return Path(folder)
 
 
-def fetch_pipeline(source: str, revision: str | None) -> Path:
+def fetch_pipeline(spec: ModelSpec) -> Path:
     """Folder of the hub's cache with the parts of an image pipeline that are loaded, and nothing else.
 
     Raises:
         ModelError: There is none of that name, or the hub cannot be reached.
         StoreError: The cache cannot be written.
     """
+    source, revision = spec.source, spec.revision
     with _hub_errors(source, revision):
         folder = Path(snapshot_download(source, revision=revision, allow_patterns=["model_index.json"]))
         # The commit found first, not the branch once more: it may have moved in between.
-        index = _read_settings(folder / "model_index.json")
+        index = read_settings(folder / "model_index.json")
         parts = [name for name, value in index.items() if isinstance(value, list) and name not in UNUSED_PARTS]
         wanted = [f"{part}/{pattern}" for part in parts for pattern in PART_FILES]
         return Path(snapshot_download(source, revision=folder.name, allow_patterns=wanted, ignore_patterns=VARIANTS))

@@ -29,7 +29,7 @@ def tracker_for(
     Args:
         name: One of ``TRACKERS``.
         project: What the tracker shall call the study.
-        folder: Of the study, where pictures lie that runs left; None where there are none to be told of.
+        folder: Of the study, with the artefacts of its runs; None logs none.
         warn: Told once when the tracker fails and is switched off; called from the thread the listener is called from.
 
     Raises:

@@ -54,7 +54,7 @@ class TrackedEnd:
     step: int
     """The last training step."""
     pictures: Mapping[str, Path] = field(default_factory=dict)
-    """What the run left to look at, by name."""
+    """The run's artefacts that are pictures, by name."""
 
     @property
     def is_stopped(self) -> bool:
@@ -103,7 +103,7 @@ class Tracker(Listener, ABC):
 
     Args:
         project: What the tracker shall call the study.
-        folder: Of the study, where what runs left to look at lies; None where it is not known.
+        folder: Of the study, with the artefacts of its runs; None logs none.
         warn: Told once when the tracker fails.
     """
 

@@ -14,7 +14,7 @@ from typing import Any
 from peftscope.errors import DataError
 from peftscope.tasks.images.pictures import PICTURE_SUFFIXES
 
-__all__ = ["PromptedPicture", "read_concept"]
+__all__ = ["METADATA", "PromptedPicture", "first_names", "read_concept", "require_as_many"]
 
 METADATA = "metadata.jsonl"
 FILE_KEYS = ("file_name", "image", "path")
@@ -53,7 +53,8 @@ def read_concept(
     if prompt is not None:
         texts: Mapping[str, str] = dict.fromkeys(files, prompt)
     elif prompts is not None:
-        texts = _listed(folder, files, prompts)
+        require_as_many(folder, len(files), prompts)
+        texts = dict(zip(files, prompts))
     elif (folder / METADATA).is_file():
         texts = _from_metadata(folder / METADATA, files)
     else:
@@ -80,10 +81,19 @@ def _pictures(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _listed(folder: Path, files: Mapping[str, Path], prompts: Sequence[str]) -> dict[str, str]:
-    if len(prompts) != len(files):
-        raise DataError(f"{folder}: {len(files)} pictures and {len(prompts)} prompts; there must be one for each")
-    return dict(zip(files, prompts))
+def require_as_many(where: object, num_pictures: int, prompts: Sequence[str]) -> None:
+    """Refuse a list of prompts that has not one for each picture.
+
+    Raises:
+        DataError: It has more or fewer.
+    """
+    if len(prompts) != num_pictures:
+        raise DataError(f"{where}: {num_pictures} pictures and {len(prompts)} prompts; there must be one for each")
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first three of some names."""
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _from_metadata(path: Path, files: Mapping[str, Path]) -> dict[str, str]:
@@ -130,5 +140,4 @@ def _from_captions(files: Mapping[str, Path]) -> dict[str, str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return f"{len(names)} {'picture' if len(names) == 1 else 'pictures'} ({shown})"
+    return f"{len(names)} {'picture' if len(names) == 1 else 'pictures'} ({first_names(names)})"

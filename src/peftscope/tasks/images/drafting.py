@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from peftscope.errors import DataError
-from peftscope.tasks.images.concepts import METADATA, read_concept
+from peftscope.tasks.images.concepts import METADATA, first_names, read_concept
 from peftscope.tasks.images.pictures import PICTURE_SUFFIXES, read_picture
 
 __all__ = ["DraftedConcept", "draft_concept", "holds_pictures"]
@@ -124,14 +124,10 @@ def _oddities(names: Sequence[str], paths: Sequence[Path], pictures: Sequence[Im
         found.append(f"{sum(map(len, same))} pictures stand there more than once ({' = '.join(same[0])})")
     small = [name for name, picture in zip(names, pictures) if min(picture.size) < side]
     if small:
-        found.append(f"{len(small)} are smaller than {side} px and made larger ({_some(small)})")
+        found.append(f"{len(small)} are smaller than {side} px and made larger ({first_names(small)})")
     long = [name for name, picture in zip(names, pictures) if max(picture.size) > 2 * min(picture.size)]
     if long:
-        found.append(f"{len(long)} lose more than half when they are cut to a square ({_some(long)})")
+        found.append(f"{len(long)} lose more than half when they are cut to a square ({first_names(long)})")
     if len(pictures) < FEW:
         found.append(f"only {len(pictures)} pictures: the held-out ones are few, and the score leans on each of them")
     return found
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -97,16 +97,9 @@ def _lite() -> tuple[Callable[[Tensor], Tensor], Tensor | float, Tensor | float]
 
 
 def _of_transformers(name: str) -> tuple[Callable[[Tensor], Tensor], Tensor | float, Tensor | float]:
-    from transformers import AutoImageProcessor, AutoModel
+    from transformers import AutoImageProcessor
 
-    try:
-        processor = AutoImageProcessor.from_pretrained(name)
-        model = AutoModel.from_pretrained(name, trust_remote_code=False, use_safetensors=True).eval()
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        if is_out_of_memory(error):
-            raise
-        raise DataError(f"task.encoder: {name!r} cannot be loaded: {error}") from error
-    model.requires_grad_(False)
+    processor, model = _loaded("encoder", name, AutoImageProcessor)
     centre, spread = (
         255.0 * torch.tensor(values).view(1, -1, 1, 1) for values in (processor.image_mean, processor.image_std)
     )
@@ -160,18 +153,30 @@ def require_two_towers(name: str) -> None:
 
 @lru_cache(maxsize=1)
 def _two_towers(name: str) -> tuple[Any, Any]:
-    from transformers import AutoModel, AutoProcessor
+    from transformers import AutoProcessor
+
+    processor, model = _loaded("prompt_encoder", name, AutoProcessor)
+    if not hasattr(model, "get_text_features") or not hasattr(model, "get_image_features"):
+        raise DataError(f"task.prompt_encoder: {name!r} is no model of texts and pictures, such as CLIP")
+    return processor, model
+
+
+def _loaded(option: str, name: str, processor_class: Any) -> tuple[Any, Any]:
+    """Processor and model of transformers, for looking alone.
+
+    Raises:
+        DataError: There is no such model; ``option`` is where it was named.
+    """
+    from transformers import AutoModel
 
     try:
-        processor = AutoProcessor.from_pretrained(name)
-        model = AutoModel.from_pretrained(name, trust_remote_code=False, use_safetensors=True).eval()
+        processor = processor_class.from_pretrained(name)
+        model = AutoModel.from_pretrained(name, trust_remote_code=False, use_safetensors=True)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         if is_out_of_memory(error):
             raise
-        raise DataError(f"task.prompt_encoder: {name!r} cannot be loaded: {error}") from error
-    if not hasattr(model, "get_text_features") or not hasattr(model, "get_image_features"):
-        raise DataError(f"task.prompt_encoder: {name!r} is no model of texts and pictures, such as CLIP")
-    return processor, model.requires_grad_(False)
+        raise DataError(f"task.{option}: {name!r} cannot be loaded: {error}") from error
+    return processor, model.eval().requires_grad_(False)
 
 
 def _stretches(model: torch.nn.Module) -> bool:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from peftscope.errors import DataError
 from peftscope.tasks.base import Split
-from peftscope.tasks.images.concepts import read_concept
+from peftscope.tasks.images.concepts import read_concept, require_as_many
 from peftscope.tasks.images.drawing.character import CLASS_WORD, NAME, draw_character
 from peftscope.tasks.images.drawing.scenes import ATTRIBUTES, Scene
 from peftscope.tasks.images.options import DRAWN, ConceptOptions
@@ -147,10 +147,7 @@ def _prompts_of(options: ConceptOptions, columns: Sequence[str], rows: object) -
     if options.prompt is not None:
         return [options.prompt] * count
     if options.prompts is not None:
-        if len(options.prompts) != count:
-            raise DataError(
-                f"{options.source}: {count} pictures and {len(options.prompts)} prompts; there must be one for each"
-            )
+        require_as_many(options.source, count, options.prompts)
         return list(options.prompts)
     if options.text_column not in columns:
         raise DataError(

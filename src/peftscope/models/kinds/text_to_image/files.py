@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.errors import ModelError
-from peftscope.models.builtin import PREFIX, fetch_builtin
-from peftscope.models.source import UNUSED_PARTS, fetch_pipeline, find_local, refuse_revision
+from peftscope.models.source import UNUSED_PARTS, fetch_pipeline, find_or_fetch
 from peftscope.models.weights import file_sha256, hash_weights, require_whole
 from peftscope.schema.base import content_hash
 from peftscope.schema.study import ModelSpec
@@ -33,14 +32,17 @@ class PipelineFiles:
     folder: Path
     class_name: str
     """Of the pipeline, in diffusers."""
-    parts: tuple[str, ...]
-    """Folders of the pipeline, those that are never used left out."""
     classes: Mapping[str, Sequence[str]]
-    """Library and class of each part."""
+    """Library and class of each part, those that are never used left out."""
     arguments: Mapping[str, Any]
     """What the pipeline is made with beside its parts, such as whether it was distilled."""
     revision: str | None
     """Commit of the hub repository; None for other sources."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Folders of the pipeline."""
+        return tuple(self.classes)
 
     @property
     def weight_files(self) -> tuple[Path, ...]:
@@ -85,16 +87,8 @@ def locate_pipeline(spec: ModelSpec) -> PipelineFiles:
         ModelError: It does not exist, cannot be reached, is no pipeline, or has no safetensors.
         StoreError: The cache cannot be written.
     """
-    source, revision = spec.source, None
-    if source.startswith(PREFIX):
-        folder = fetch_builtin(source)
-    elif (local := find_local(source)) is not None:
-        folder = local
-    else:
-        folder = fetch_pipeline(source, spec.revision)
-        revision = folder.name
-    if revision is None:
-        refuse_revision(source, spec.revision)
+    source = spec.source
+    folder, revision = find_or_fetch(spec, fetch_pipeline)
     if not (folder / INDEX).is_file():
         raise ModelError(f"model {source!r}: no {INDEX} in {folder}; that is no folder of a diffusers pipeline")
     index = _read(folder / INDEX, source)
@@ -104,7 +98,6 @@ def locate_pipeline(spec: ModelSpec) -> PipelineFiles:
         source=source,
         folder=folder,
         class_name=str(index.get("_class_name")),
-        parts=tuple(classes),
         classes=classes,
         arguments={key: value for key, value in index.items() if key[0] != "_" and not isinstance(value, list)},
         revision=revision,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -63,9 +64,14 @@ class Flux2Klein(ImagePipeline):
                 rows.append(pipeline._pack_latents(latents).cpu())
         return torch.cat(rows).clone()
 
+    @cached_property
+    def _ladder(self) -> Any:
+        """The scheduler as it is before it draws anything."""
+        return type(self.scheduler).from_config(self.scheduler.config)
+
     def batch(self, latents: Tensor, prompts: Prompts, levels: NoiseLevels, generator: torch.Generator) -> Batch:
         """What ``flow_matching_loss`` takes."""
-        sigmas = drawn_sigmas(self.scheduler, len(latents), levels, generator)
+        sigmas = drawn_sigmas(self._ladder, len(latents), levels, generator)
         side = math.isqrt(latents.shape[1])
         states = prompts["prompts"]
         return {

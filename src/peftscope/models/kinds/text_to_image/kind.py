@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
-from torch import nn
 
 from peftscope.errors import ModelError, unknown_name
 from peftscope.models.device import choose_device, choose_dtype
@@ -66,9 +65,6 @@ class TextToImage(ModelKind):
     def predictor(self, loaded: LoadedModel, scored: Scored) -> ImageGenerator:
         """Draws, as the pipeline does."""
         return ImageGenerator(loaded.processor, scored)
-
-    def rehearse(self, model: nn.Module, predictor: ImageGenerator) -> None:
-        """Nothing that a training step does not do."""
 
     def profile(self, spec: ModelSpec, dtype: torch.dtype) -> ModelProfile | None:
         """From the config of the pipeline's transformer.

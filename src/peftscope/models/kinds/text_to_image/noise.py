@@ -17,8 +17,8 @@ def drawn_noise(latents: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(latents.shape, generator=generator).to(latents.dtype)
 
 
-def drawn_sigmas(scheduler: Any, count: int, levels: NoiseLevels, generator: torch.Generator) -> Tensor:
-    """Noise levels (B,) of the scheduler's own ladder, in float32."""
+def drawn_sigmas(ladder: Any, count: int, levels: NoiseLevels, generator: torch.Generator) -> Tensor:
+    """Noise levels (B,) of a scheduler that has drawn nothing yet, in float32."""
     from diffusers.training_utils import compute_density_for_timestep_sampling
 
     shares = compute_density_for_timestep_sampling(
@@ -29,7 +29,6 @@ def drawn_sigmas(scheduler: Any, count: int, levels: NoiseLevels, generator: tor
         mode_scale=levels.mode_scale,
         generator=generator,
     )
-    ladder = type(scheduler).from_config(scheduler.config)  # as it is before it draws anything
     chosen = (shares * ladder.config.num_train_timesteps).long().clamp(max=ladder.config.num_train_timesteps - 1)
     sigmas: Tensor = ladder.sigmas[chosen].float()
     return sigmas

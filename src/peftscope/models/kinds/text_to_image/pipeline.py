@@ -81,7 +81,7 @@ class ImagePipeline(ABC):
     def __init__(self, files: PipelineFiles, *, device: torch.device, dtype: torch.dtype) -> None:
         self.files, self.device, self.dtype = files, device, dtype
 
-    @property
+    @cached_property
     def step_px(self) -> int:
         """Widths and heights of pictures are multiples of it."""
         blocks = self.files.settings("vae").get("block_out_channels", ())
@@ -146,7 +146,7 @@ class ImagePipeline(ABC):
         """
         return
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """What decides latents, what the text encoder says, and pictures, beside what is drawn."""
         return {
@@ -245,22 +245,18 @@ class ImagePipeline(ABC):
         Raises:
             ModelError: It failed, for another reason than memory.
         """
+        return self._saying(f": {what} failed", action)
+
+    def _loaded(self, load: Callable[[], Any]) -> Any:
+        return self._saying(f" cannot be loaded from {self.files.folder}", load)
+
+    def _saying(self, failure: str, action: Callable[[], Result]) -> Result:
         try:
             return action()
         except LOADING_ERRORS as error:
             if is_out_of_memory(error):
                 raise
-            raise ModelError(f"model {self.files.source!r}: {what} failed: {error}") from error
-
-    def _loaded(self, load: Callable[[], Any]) -> Any:
-        try:
-            return load()
-        except LOADING_ERRORS as error:
-            if is_out_of_memory(error):
-                raise
-            raise ModelError(
-                f"model {self.files.source!r} cannot be loaded from {self.files.folder}: {error}"
-            ) from error
+            raise ModelError(f"model {self.files.source!r}{failure}: {error}") from error
 
 
 def as_bytes(pictures: Tensor) -> Tensor:

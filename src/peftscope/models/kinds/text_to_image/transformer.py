@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import nn
 
 from peftscope.errors import MissingExtra, ModelError, unknown_name
 from peftscope.models.builtin import PREFIX, find_builtin
-from peftscope.models.source import fetch_configs, find_local, refuse_revision
+from peftscope.models.source import fetch_configs, find_local, read_settings, refuse_revision
 
 __all__ = ["TransformerConfig", "empty_transformer", "read_transformer_config"]
 
@@ -95,10 +94,10 @@ def empty_transformer(config: TransformerConfig, *, dtype: torch.dtype) -> nn.Mo
 def _of_other_parts(place: Path) -> dict[str, int]:
     """What of a pipeline's other parts decides sizes, as far as their configs lie beside the transformer."""
     found: dict[str, int] = {}
-    blocks = _json(place / "vae" / "config.json").get("block_out_channels")
+    blocks = read_settings(place / "vae" / "config.json").get("block_out_channels")
     if isinstance(blocks, list) and blocks:
         found["pixels_per_token"] = 2 ** len(blocks)
-    tokens = _json(place / "tokenizer" / "tokenizer_config.json").get("model_max_length")
+    tokens = read_settings(place / "tokenizer" / "tokenizer_config.json").get("model_max_length")
     if isinstance(tokens, int):
         found["prompt_tokens"] = min(tokens, TransformerConfig.prompt_tokens)
     return found
@@ -109,12 +108,4 @@ def _settings(place: Path) -> dict[str, Any]:
     if place.is_dir():
         inside = ("transformer/config.json", "config.json", "model_index.json")
         place = next((file for name in inside if (file := place / name).is_file()), place)
-    return _json(place) if place.suffix.lower() == ".json" else {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # read_config says what is wrong with it
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_settings(place) if place.suffix.lower() == ".json" else {}  # read_config says what is wrong with it
