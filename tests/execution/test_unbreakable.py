@@ -9,6 +9,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +157,12 @@ UNPRIVILEGED = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 
 def _set_writable(folder: Path, writable: bool) -> None:
-    for path in [folder, *folder.rglob("*")]:
-        mode = 0o755 if path.is_dir() else 0o644
-        path.chmod(mode if writable else mode & 0o555)
+    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    for path in folders:  # first, so that no file comes or goes any more
+        path.chmod(0o755 if writable else 0o555)
+    for path in (path for each in folders for path in each.iterdir() if not path.is_dir()):
+        with suppress(FileNotFoundError):  # a temporary one, gone since it was listed
+            path.chmod(0o644 if writable else 0o444)
 
 
 def test_a_read_only_folder_loses_no_record_and_the_study_resumes(

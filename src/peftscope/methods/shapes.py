@@ -135,10 +135,24 @@ def shapes_only() -> Iterator[None]:
         stack.enter_context(_config.patch(meta_nonzero_assume_all_nonzero=True))  # type: ignore[attr-defined]
         for module, name, fake in _fakes():
             stack.enter_context(mock.patch.object(module, name, fake))
-        stack.callback(gc.enable if gc.isenabled() else gc.disable)
-        gc.disable()  # tens of thousands of small objects and none to be freed: half of the time would go to looking
+        stack.enter_context(_nothing_collected())
         stack.enter_context(_ShapesOnly())
         yield
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Tens of thousands of small objects and none to be freed: half of the time would go to looking.
+
+    And what earlier work left behind is not finalized in the middle of a step that notes what comes and goes.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager
@@ -157,6 +171,7 @@ def steps_on_shapes() -> Iterator[None]:
         stack.enter_context(mock.patch.object(ShiraLinear, "get_delta_weight", shira_update))
         stack.enter_context(mock.patch.object(FrodLinear, "_get_frod_tensors", frod_tensors))
         stack.enter_context(mock.patch.object(FrodLinear, "_sparse_activation_mm", frod_product))
+        stack.enter_context(_nothing_collected())
         yield
 
 
