@@ -16,7 +16,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from peftscope.errors import PeftscopeError
+    from peftscope.study.conversion import ConvertedAdapter
     from peftscope.study.experiment import run_experiment
     from peftscope.study.functions import predict_memory
     from peftscope.study.import_export import import_results
@@ -29,6 +32,7 @@ __all__ = [
     "PeftscopeError",
     "Study",
     "__version__",
+    "convert",
     "import_results",
     "methods",
     "predict_memory",
@@ -46,8 +50,8 @@ _PLACES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: importing the package itself costs milliseconds."""
-    if name == "methods":
-        return import_module("peftscope.methods")
+    if name in _CALLABLE:
+        return import_module(f"peftscope.{name}")
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_PLACES[name]), name)
@@ -69,12 +73,26 @@ class _Methods(ModuleType):
         return methods(name, family=family)
 
 
+class _Convert(ModuleType):
+    """The package of conversions, which can be called."""
+
+    def __call__(self, adapter: str | Path, output: str | Path, **wishes: Any) -> ConvertedAdapter:
+        """An adapter of any method as a plain LoRA; ``study.conversion.convert`` says more."""
+        from peftscope.study.conversion import convert
+
+        return convert(adapter, output, **wishes)
+
+
+_CALLABLE: dict[str, type[ModuleType]] = {"methods": _Methods, "convert": _Convert}
+"""Packages whose name is a function of the front door, too."""
+
+
 class _Package(ModuleType):
-    """Makes the package of methods callable when it is imported, which is when it becomes an attribute here."""
+    """Makes packages callable when they are imported, which is when they become an attribute here."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "methods" and type(value) is ModuleType:
-            value.__class__ = _Methods
+        if name in _CALLABLE and type(value) is ModuleType:
+            value.__class__ = _CALLABLE[name]
         super().__setattr__(name, value)
 
 

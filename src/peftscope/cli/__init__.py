@@ -13,6 +13,7 @@ from rich.console import Console
 
 from peftscope.cli import (
     compare,
+    convert,
     export,
     import_results,
     init,
@@ -49,6 +50,7 @@ app.command(name="show")(show.show)
 app.command(name="rerun")(rerun.rerun)
 app.command(name="recommend")(recommend.recommend)
 app.command(name="report")(report.report)
+app.command(name="convert")(convert.convert)
 app.command(name="methods")(methods.methods)
 app.command(name="init")(init.init)
 app.command(name="import-results")(import_results.import_results)

@@ -29,7 +29,7 @@ from peftscope.methods.shapes import shapes_only
 from peftscope.methods.sizes import Entry, Range, adapter_range, entry, file_bytes
 from peftscope.store.files import ordinary_mode
 
-__all__ = ["load", "save", "saved_bytes", "saved_entries"]
+__all__ = ["load", "save", "save_adapter", "saved_bytes", "saved_entries"]
 
 ADAPTER_FILE = "adapter_model.safetensors"
 START_FILE = "initial_adapter.safetensors"
@@ -58,7 +58,7 @@ def save(built: Built, folder: Path, *, base: str | None = None, revision: str |
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if built.card.peft_type is not None:
-            written = _save_adapter(built, folder, base, revision)
+            written = _save_adapter(built.model, built.initial_adapter, folder, base, revision)
         elif built.card.trains:
             save_model(built.model, str(folder / MODEL_FILE), metadata=dict(METADATA))
             written = [folder / MODEL_FILE]
@@ -67,6 +67,19 @@ def save(built: Built, folder: Path, *, base: str | None = None, revision: str |
         return sum(path.stat().st_size for path in written)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"{folder}: the checkpoint cannot be written: {error}") from error
+
+
+def save_adapter(model: Any, folder: Path, *, base: str | None, revision: str | None = None) -> None:
+    """Write the adapter of a ``peft`` model into a folder that is there, as :func:`save` does.
+
+    Raises:
+        StoreError: The folder cannot be written to, or the disk is full.
+    """
+    try:
+        for path in _save_adapter(model, {}, folder, base, revision):
+            path.chmod(ordinary_mode())
+    except (OSError, SafetensorError) as error:
+        raise StoreError(f"{folder}: the adapter cannot be written: {error}") from error
 
 
 def saved_entries(built: Built) -> dict[str, Entry]:
@@ -158,14 +171,15 @@ def _with_adapter(base: nn.Module, folder: Path, card: Card, state: dict[str, Te
     return model  # type: ignore[no-any-return]
 
 
-def _save_adapter(built: Built, folder: Path, base: str | None, revision: str | None) -> list[Path]:
-    model: Any = built.model
+def _save_adapter(
+    model: Any, start: dict[str, Tensor], folder: Path, base: str | None, revision: str | None
+) -> list[Path]:
     state = _state(model)
     # Copies: safetensors refuses tensors that share storage, as tied adapters do.
     save_file(_separate(state), folder / ADAPTER_FILE, metadata=dict(METADATA))
     written = [folder / ADAPTER_FILE]
-    if built.initial_adapter:
-        save_file(_separate(built.initial_adapter), folder / START_FILE, metadata=dict(METADATA))
+    if start:
+        save_file(_separate(start), folder / START_FILE, metadata=dict(METADATA))
         written.append(folder / START_FILE)
     config = copy.deepcopy(model.peft_config[ADAPTER])
     config.inference_mode = True

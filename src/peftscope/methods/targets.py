@@ -27,6 +27,7 @@ __all__ = [
     "norm_targets",
     "residual_writers",
     "resolved",
+    "shortest_names",
     "unmatched",
 ]
 
@@ -58,7 +59,7 @@ def linear_targets(base: nn.Module, covered: Coverage | None = None) -> list[str
     Raises:
         MethodRefused: The model has none.
     """
-    return _shortened(base, list((covered or coverage(base)).modules), "linear layer")
+    return shortest_names(base, list((covered or coverage(base)).modules), "linear layer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +141,7 @@ def norm_targets(base: nn.Module) -> list[str]:
         for name, module in base.named_modules()
         if "norm" in type(module).__name__.lower() and isinstance(getattr(module, "weight", None), nn.Parameter)
     ]
-    return _shortened(base, found, "normalisation layer")
+    return shortest_names(base, found, "normalisation layer")
 
 
 def embedding_targets(base: nn.Module) -> list[str]:
@@ -152,7 +153,7 @@ def embedding_targets(base: nn.Module) -> list[str]:
         for name, module in base.named_modules()
         if (module is table if table is not None else isinstance(module, nn.Embedding))
     ]
-    return _shortened(base, found, "embedding")
+    return shortest_names(base, found, "embedding")
 
 
 def feedforward_targets(base: nn.Module, targets: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -218,7 +219,7 @@ def adapted_modules(model: nn.Module) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _shortened(base: nn.Module, names: list[str], kind: str) -> list[str]:
+def shortest_names(base: nn.Module, names: list[str], kind: str) -> list[str]:
     """Shortest tails that stand for exactly these modules; full names where a tail would catch others."""
     if not names:
         raise MethodRefused(f"the model has no {kind} to adapt; set targets")

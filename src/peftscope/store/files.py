@@ -20,6 +20,7 @@ __all__ = [
     "add_attempt",
     "ensure_folder",
     "existing_record",
+    "new_folder",
     "ordinary_mode",
     "read_record",
     "read_records",
@@ -76,6 +77,31 @@ def replacing(path: Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder that becomes ``path`` when all went well, and is gone otherwise.
+
+    Raises:
+        StoreError: There is something at ``path``, or the place is not writable or full.
+    """
+    if path.exists():
+        raise StoreError(f"{path}: is there already; nothing was written. Name another folder, or remove it")
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART))
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        temporary.rename(path)
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all.
 
@@ -90,9 +116,13 @@ def write_text(path: Path, text: str) -> None:
 
 def ordinary_mode() -> int:
     """Permissions that a new file has by default."""
+    return 0o666 & ~_umask()
+
+
+def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
-    return 0o666 & ~current
+    return current
 
 
 def sweep(folders: Iterable[Path]) -> None:

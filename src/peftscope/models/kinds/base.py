@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from peftscope.methods.context import Inputs
+from peftscope.models.kinds.likeness import Likeness
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.study import ModelSpec
 
@@ -134,6 +135,27 @@ class ModelKind(ABC):
 
     def inputs(self, processor: Any) -> Inputs | None:
         """What methods may start from; None where such starts are not defined."""
+        return None
+
+    def write(self, loaded: LoadedModel, spec: ModelSpec, folder: Path) -> None:
+        """Write a model whole, as its library loads it: the base of a spec with other weights in it.
+
+        Raises:
+            NotImplementedError: Models of the kind are not written.
+        """
+        raise NotImplementedError
+
+    def likeness(self, loaded: LoadedModel, material: Any, *, most: int) -> Likeness | None:
+        """Inputs on which two models of the kind are compared; None where the kind has none.
+
+        Args:
+            loaded: The base.
+            material: What inputs are made of: a text for models of text.
+            most: Inputs at the most, such as tokens.
+
+        Raises:
+            DataError: The material does not suffice.
+        """
         return None
 
 

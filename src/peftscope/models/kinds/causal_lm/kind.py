@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,6 +17,7 @@ from peftscope.models.kinds.causal_lm.empty import read_config
 from peftscope.models.kinds.causal_lm.generation import TextGenerator
 from peftscope.models.kinds.causal_lm.inputs import TextInputs
 from peftscope.models.kinds.causal_lm.latency import decode_latency
+from peftscope.models.kinds.causal_lm.likeness import TextLikeness
 from peftscope.models.kinds.causal_lm.loading import load, load_tokenizer
 from peftscope.models.kinds.causal_lm.metrics import DECODING, LATENCY_BATCHES
 from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
@@ -83,3 +86,17 @@ class CausalLM(ModelKind):
     def inputs(self, processor: Any) -> Inputs:
         """Token ids."""
         return TextInputs(processor)
+
+    def write(self, loaded: LoadedModel, spec: ModelSpec, folder: Path) -> None:
+        """Weights, config and tokenizer; how its author wants it decoded is the base's."""
+        model: Any = loaded.model
+        model.config.use_cache = True  # off in training
+        model.save_pretrained(folder)
+        loaded.processor.save_pretrained(folder)
+        author = locate(spec).folder / "generation_config.json"
+        if author.is_file():
+            shutil.copyfile(author, folder / author.name)
+
+    def likeness(self, loaded: LoadedModel, material: str, *, most: int) -> TextLikeness:
+        """Distributions over the next token, on windows of a text."""
+        return TextLikeness(loaded.processor, material, loaded.device, most)

@@ -1,0 +1,72 @@
+"""``peftscope convert``: an adapter of any method -> a LoRA that every server loads."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peftscope.cli import options
+from peftscope.cli.output import print_json, show
+from peftscope.views.shown import stderr_console
+
+__all__ = ["convert"]
+
+
+class Format(StrEnum):
+    """What is written."""
+
+    PEFT = "peft"
+    MERGED = "merged"
+
+
+def convert(
+    adapter: Annotated[
+        str, typer.Argument(help="Folder of an adapter, id of a run, or a study, which means the method it recommends.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make for the LoRA.")],
+    model: Annotated[str | None, typer.Option(help="The base, where the adapter's config names another.")] = None,
+    study: Annotated[Path | None, typer.Option(help="Where the run is; all under results/ by default.")] = None,
+    rank: Annotated[int | None, typer.Option(help="Rank of the LoRA; 64 by default.")] = None,
+    energy: Annotated[float | None, typer.Option(help="Least rank that holds this share of all changes.")] = None,
+    max_error: Annotated[
+        float | None, typer.Option(help="Least rank whose outputs miss no more of the adapter's effect.")
+    ] = None,
+    format: Annotated[
+        Format, typer.Option(help="peft: a LoRA, which servers load as well; merged: the whole model.")
+    ] = Format.PEFT,
+    tolerance: Annotated[
+        float, typer.Option(help="Error of outputs up to which it stands for the adapter; beyond, exit code 1.")
+    ] = 0.1,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Text like what the model will read; half of it is kept to compare on.")
+    ] = None,
+    json_output: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Convert an adapter into a plain LoRA, load it onto the base again and say how far it is from the original."""
+    from peftscope.study.conversion import convert as converted
+
+    console = stderr_console(quiet=quiet or json_output)
+    with console.status("convert") as status:
+        found = converted(
+            adapter,
+            output,
+            model=model,
+            study=study,
+            rank=rank,
+            energy=energy,
+            max_error=max_error,
+            format=format.value,
+            tolerance=tolerance,
+            calibration=calibration,
+            told=lambda line: status.update(f"convert: {line}"),
+        )
+    if json_output:
+        print_json(found.document())
+    else:
+        show(found)
+    if not found.stands:
+        raise typer.Exit(1)

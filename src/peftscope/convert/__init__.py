@@ -1,0 +1,1 @@
+"""Adapters of any method -> LoRA, checked against the original."""

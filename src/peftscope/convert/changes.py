@@ -1,0 +1,209 @@
+"""What a trained adapter changes of the base it began from, weight by weight.
+
+A change is the merged weight less the *original* one, whatever the method made of the base on the way: some take
+a part out of it when they begin. One layer at a time is copied and computed with in double precision.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from peftscope.errors import MethodRefused
+from peftscope.methods.card import Card
+
+__all__ = ["Change", "Originals", "changes", "kept_originals"]
+
+Form = Literal["linear", "embedding", "conv", "experts"]
+
+NEGLIGIBLE = 1e-9
+"""Share of a weight's norm below which a difference is rounding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What is added to one weight of the base."""
+
+    module: str
+    """Full name of the module in the base."""
+    parameter: str
+    """Its parameter; ``weight`` but for fused experts."""
+    form: Form
+    delta: Tensor
+    """(out, in) of a linear layer, (rows, width) of an embedding, (out, in, height, width) of a convolution,
+    (experts, out, in) of fused experts; float64."""
+    weight: Tensor
+    """The original, alike in shape."""
+    turned: bool = False
+    """Whether the base holds the weight the other way round, (in, out)."""
+
+    @property
+    def name(self) -> str:
+        """Full name of the weight."""
+        return f"{self.module}.{self.parameter}"
+
+
+Originals = Mapping[str, Tensor]
+"""Weights of the base as they were before the method touched it, by name; looked up one at a time."""
+
+
+@contextmanager
+def kept_originals(base: nn.Module, card: Card) -> Iterator[Originals]:
+    """The base's weights as they are now, where the method is going to change them; none where it is not.
+
+    They lie in a temporary file and are read one by one, so that memory holds the base once.
+    """
+    if not card.changes_base:
+        yield {}
+        return
+    with TemporaryDirectory(prefix="peftscope-") as folder:
+        path = Path(folder) / "originals.safetensors"
+        weights = {name: tensor.detach().cpu() for name, tensor in base.named_parameters()}
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
+        yield _InFile(path)
+
+
+class _InFile(Mapping[str, Tensor]):
+    """Tensors of a file, each read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with safe_open(path, framework="pt") as file:
+            self.names = list(file.keys())
+
+    def __getitem__(self, name: str) -> Tensor:
+        with safe_open(self.path, framework="pt") as file:
+            if name not in self.names:
+                raise KeyError(name)
+            tensor: Tensor = file.get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def changes(model: nn.Module, card: Card, originals: Originals) -> Iterator[Change]:
+    """Every change of a weight, one after another.
+
+    Args:
+        model: The base with the trained adapter on it.
+        card: Of its method.
+        originals: As ``kept_originals`` gave them.
+
+    Raises:
+        MethodRefused: The method does not merge, or changes something that no LoRA holds: a bias, a norm's weight.
+    """
+    if not card.merges:
+        raise MethodRefused(f"{card.name} cannot be converted: what it adds depends on the input, or is put before it")
+    if card.peft_type is None:
+        yield from _of_whole(model, originals)
+        return
+    inner: Any = model
+    inner = inner.base_model.model
+    _refuse_copies(inner)
+    done: set[str] = set()
+    for path, layer in inner.named_modules():
+        if isinstance(layer, BaseTunerLayer) and not any(path.startswith(f"{other}.") for other in done):
+            done.add(path)
+            yield from _of_layer(path, layer, originals)
+
+
+def _of_whole(model: nn.Module, originals: Originals) -> Iterator[Change]:
+    """Of fully fine-tuned weights."""
+    for path, module in model.named_modules():
+        now = dict(module.named_parameters(recurse=False))
+        before = {name: originals[f"{path}.{name}"] for name in now if f"{path}.{name}" in originals}
+        held = {name: now[name] for name in before}
+        yield from _compared(path, module, before, {name: tensor.detach() for name, tensor in held.items()})
+
+
+def _of_layer(path: str, layer: BaseTunerLayer, originals: Originals) -> Iterator[Change]:
+    wrapped = layer.get_base_layer()
+    names = [name for name, _ in wrapped.named_parameters(recurse=False)]
+    before = {name: originals.get(f"{path}.{name}", getattr(wrapped, name)).detach().double() for name in names}
+    merged = _merged(layer)
+    after = {name: parameter.detach() for name, parameter in merged.named_parameters(recurse=False)}
+    yield from _compared(path, wrapped, before, after)
+
+
+def _merged(layer: BaseTunerLayer) -> nn.Module:
+    """A copy of the layer's base with the adapter in its weights, in double precision."""
+    assert isinstance(layer, nn.Module)
+    copied: Any = copy.deepcopy(layer).double()
+    if hasattr(copied, "unload_and_optionally_merge_module"):
+        found = copied.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None)
+    else:
+        copied.merge()
+        found = copied.get_base_layer()
+    assert isinstance(found, nn.Module)
+    return found
+
+
+def _compared(
+    path: str, module: nn.Module, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
+) -> Iterator[Change]:
+    """The change of each weight of a module.
+
+    Raises:
+        MethodRefused: One of them is no weight that LoRA has factors for.
+    """
+    for name, value in after.items():
+        old = before[name].double().to(value.device) if name in before else torch.zeros_like(value, dtype=torch.float64)
+        delta = value.double() - old
+        if float(delta.norm()) <= NEGLIGIBLE * float(old.norm()):
+            continue
+        form = _form(module, name, delta)
+        if form is None:
+            raise MethodRefused(
+                f"{path}.{name} is changed, and a LoRA holds no {'bias' if name == 'bias' else 'such weight'}; "
+                "take --format merged"
+            )
+        turned = form in ("linear", "experts") and _is_turned(module, form)
+        if turned:
+            delta, old = delta.transpose(-1, -2), old.transpose(-1, -2)
+        yield Change(module=path, parameter=name, form=form, delta=delta, weight=old, turned=turned)
+
+
+def _form(module: nn.Module, name: str, delta: Tensor) -> Form | None:
+    if delta.ndim == 3:
+        return "experts"
+    if name != "weight":
+        return None
+    if isinstance(module, nn.Embedding):
+        return "embedding"
+    if delta.ndim == 4:
+        return "conv"
+    return "linear" if delta.ndim == 2 else None
+
+
+def _is_turned(module: nn.Module, form: Form) -> bool:
+    """Whether weights are held as (in, out): transformers' Conv1D, and some experts."""
+    if form == "experts":
+        return bool(getattr(module, "is_transposed", False))
+    return type(module).__name__ == "Conv1D"
+
+
+def _refuse_copies(model: nn.Module) -> None:
+    """Refuse modules that are trained whole beside the adapter."""
+    whole = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, AuxiliaryTrainingWrapper) and not isinstance(module, BaseTunerLayer)
+    ]
+    if whole:
+        raise MethodRefused(f"{', '.join(whole[:3])}: trained whole, which no plain LoRA holds; take --format merged")

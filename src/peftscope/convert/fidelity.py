@@ -1,0 +1,59 @@
+"""How far one model is from another on the same inputs, as a share of what the adapter does at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from peftscope.models.evaluating import evaluating
+from peftscope.models.kinds.likeness import Likeness
+
+__all__ = ["Distance", "distance", "outputs_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance:
+    """Of a model's outputs from wanted ones."""
+
+    squared: float
+    """Sum of the squared differences."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """The kind's own, means over all rows."""
+
+    def share_of(self, effect: Distance) -> float:
+        """Root of the squared distance, as a share of another one: the base's."""
+        if effect.squared == 0.0:
+            return 0.0 if self.squared == 0.0 else math.inf
+        return math.sqrt(self.squared / effect.squared)
+
+
+@torch.no_grad()
+def outputs_of(model: nn.Module, likeness: Likeness) -> list[Tensor]:
+    """Outputs of a model on every batch, on the CPU."""
+    with evaluating(model):
+        return [likeness.outputs(model, batch).cpu() for batch in likeness.batches]
+
+
+@torch.no_grad()
+def distance(model: nn.Module, wanted: Sequence[Tensor], likeness: Likeness) -> Distance:
+    """How far a model is from wanted outputs.
+
+    Args:
+        model: The one that is measured.
+        wanted: As ``outputs_of`` gave them.
+        likeness: The inputs they belong to.
+    """
+    squared, count = 0.0, 0
+    sums: dict[str, float] = {}
+    with evaluating(model):
+        for batch, right in zip(likeness.batches, wanted, strict=True):
+            given = likeness.outputs(model, batch).cpu()
+            squared += float((given - right).double().square().sum())
+            count += len(right)
+            for name, values in likeness.differences(right, given).items():
+                sums[name] = sums.get(name, 0.0) + float(values.double().sum())
+    return Distance(squared=squared, figures={name: value / count for name, value in sums.items()})

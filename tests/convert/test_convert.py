@@ -1,0 +1,181 @@
+"""An adapter becomes a LoRA in a folder of its own, checked against the original; or nothing is left and we say why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import peftscope as ps
+from peftscope.errors import DataError, MethodRefused, ModelError, SpecError, StoreError
+from peftscope.methods import checkpoint
+from peftscope.methods.build import build
+from peftscope.methods.optimizers import OptimizerSettings
+from peftscope.schema.study import MethodSpec
+from tiny import tiny_llama, tiny_tokenizer
+
+Trained = Callable[..., Path]
+
+
+@pytest.fixture
+def trained(
+    context: Callable[..., Any], batch: Callable[..., dict[str, Tensor]], tiny_folder: Path, tmp_path: Path
+) -> Trained:
+    """Trains a method on the model of ``tiny_folder`` and gives the adapter's folder."""
+
+    def make(name: str = "oft", *, steps: int = 5, **knobs: Any) -> Path:
+        torch.manual_seed(1)
+        built = build(tiny_llama(), MethodSpec(name=name, knobs=knobs), context())
+        optimizer = built.make_optimizer(OptimizerSettings(learning_rate=1e-2))
+        for step in range(steps):
+            built.model(**batch(step)).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        folder = tmp_path / f"adapter-{name}"
+        checkpoint.save(built, folder, base=str(tiny_folder))
+        return folder
+
+    return make
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+    outputs: Tensor = model.eval()(input_ids=inputs["input_ids"]).logits
+    return outputs
+
+
+def _left_over(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith(".") or path.name == "out"]
+
+
+def test_what_was_written_is_a_plain_lora_that_peft_loads_and_that_gives_the_same(
+    trained: Trained, batch: Callable[..., dict[str, Tensor]], tmp_path: Path
+) -> None:
+    adapter = trained("oft")
+    found = ps.convert(adapter, tmp_path / "out", rank=128)
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert config["peft_type"] == "LORA"
+    assert config["lora_alpha"] == config["r"] == found.conversion.rank
+    assert not any(config.get(name) for name in ("rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "bias_"))
+    assert config["bias"] == "none"
+    original = PeftModel.from_pretrained(tiny_llama(), str(adapter))
+    plain = PeftModel.from_pretrained(tiny_llama(), str(tmp_path / "out"))
+    wanted = _outputs(original, batch(0))
+    effect = (wanted - _outputs(tiny_llama(), batch(0))).norm()
+    assert (_outputs(plain, batch(0)) - wanted).norm() < 1e-3 * effect
+    assert found.stands
+    assert found.conversion.output_error is not None
+    assert found.conversion.output_error < 1e-3
+    assert found.conversion.figures["agreement"] == 1.0
+    assert found.conversion.base_figures["kl"] > found.conversion.figures["kl"]
+    told = json.loads((tmp_path / "out" / "conversion.json").read_text())
+    assert told["max_lora_rank"] == found.conversion.rank
+    assert told["verdict"] == "equivalent"
+
+
+def test_a_small_rank_misses_something_and_says_so(trained: Trained, tmp_path: Path) -> None:
+    found = ps.convert(trained("oft"), tmp_path / "out", rank=1)
+    assert found.conversion.output_error is not None
+    assert 0.1 < found.conversion.output_error < 1.0
+    assert not found.stands
+    assert "beyond 10 %" in found.text()
+    assert json.loads((tmp_path / "out" / "conversion.json").read_text())["verdict"] == "differs"
+
+
+def test_the_least_rank_that_comes_near_enough_is_taken(trained: Trained, tmp_path: Path) -> None:
+    adapter = trained("oft")
+    wanted = ps.convert(adapter, tmp_path / "near", max_error=0.3).conversion
+    assert wanted.rank is not None
+    assert 1 < wanted.rank < 32
+    assert wanted.output_error is not None
+    assert wanted.output_error < 0.4  # on other text than it was found on
+    below = ps.convert(adapter, tmp_path / "below", rank=wanted.rank - 1).conversion
+    assert below.output_error is not None
+    assert below.output_error > 0.25
+    ranks = [ps.convert(adapter, tmp_path / f"{e}", energy=e).conversion.rank or 0 for e in (0.5, 0.9, 0.999)]
+    assert ranks == sorted(set(ranks))
+
+
+def test_a_rank_stabilised_lora_comes_out_with_its_scale_in_the_weights(
+    trained: Trained, batch: Callable[..., dict[str, Tensor]], tmp_path: Path
+) -> None:
+    adapter = trained("rslora", r=16)
+    found = ps.convert(adapter, tmp_path / "out")
+    assert found.conversion.rank == 16
+    weights = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    name = "base_model.model.model.layers.0.self_attn.q_proj"
+    delta = (
+        weights[f"{name}.lora_B.weight"] @ weights[f"{name}.lora_A.weight"]
+    )  # as a loader that knows no scale has it
+    original = PeftModel.from_pretrained(tiny_llama(), str(adapter))
+    layer = original.base_model.model.model.layers[0].self_attn.q_proj
+    assert torch.allclose(delta, layer.get_delta_weight("default"), atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Unsupported layer type")
+def test_merged_is_the_whole_model_with_the_adapter_in_its_weights(
+    trained: Trained, batch: Callable[..., dict[str, Tensor]], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    adapter = trained("ln-tuning")
+    with pytest.raises(MethodRefused, match=r"norm.*--format merged"):
+        ps.convert(adapter, tmp_path / "out")
+    assert not _left_over(tmp_path)
+    found = ps.convert(adapter, tmp_path / "out", format="merged")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    original = PeftModel.from_pretrained(tiny_llama(), str(adapter))
+    assert torch.allclose(_outputs(model, batch(0)), _outputs(original, batch(0)), atol=1e-5)
+    assert model.config.use_cache
+    assert AutoTokenizer.from_pretrained(tmp_path / "out")("a").input_ids
+    assert found.stands
+    assert "merged model" in found.text()
+
+
+def test_nothing_is_overwritten_and_nothing_half_written_stays(trained: Trained, tmp_path: Path) -> None:
+    adapter = trained("oft")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").write_text("mine")
+    with pytest.raises(StoreError, match="is there already"):
+        ps.convert(adapter, tmp_path / "out")
+    assert (tmp_path / "out" / "precious").read_text() == "mine"
+    weights = adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(StoreError, match="safetensors"):
+        ps.convert(adapter, tmp_path / "other")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter-oft", "out"]
+
+
+def test_pickles_foreign_weights_and_other_bases_are_refused(trained: Trained, tmp_path: Path) -> None:
+    adapter = trained("oft")
+    tiny_llama(hidden_size=32).save_pretrained(tmp_path / "narrow")
+    tiny_tokenizer().save_pretrained(tmp_path / "narrow")
+    with pytest.raises((StoreError, ModelError), match="adapter"):
+        ps.convert(adapter, tmp_path / "out", model=str(tmp_path / "narrow"))
+    weights = load_file(adapter / "adapter_model.safetensors")
+    save_file({**weights, "strange.weight": torch.zeros(2)}, adapter / "adapter_model.safetensors")
+    with pytest.raises(StoreError, match=r"strange\.weight"):
+        ps.convert(adapter, tmp_path / "out")
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+    with pytest.raises(StoreError, match=r"adapter_model\.safetensors: not there"):
+        ps.convert(adapter, tmp_path / "out")
+    assert not _left_over(tmp_path)
+
+
+def test_wishes_that_contradict_or_are_out_of_range_are_told_together(trained: Trained, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        ps.convert(trained("oft"), tmp_path / "out", rank=0, energy=1.5)
+    assert [line.split(":")[0] for line in caught.value.problems] == ["--rank and --energy", "--rank", "--energy"]
+    with pytest.raises(SpecError, match=r"no such run|no records"):
+        ps.convert("nobody", tmp_path / "out")
+    short = tmp_path / "short.txt"
+    short.write_text("too short")
+    with pytest.raises(DataError, match=r"short\.txt"):
+        ps.convert(trained("oft"), tmp_path / "out", calibration=short)

@@ -1,0 +1,98 @@
+"""Every method, trained: a plain LoRA of full rank puts out what it put out, or the method is refused with a reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from peftscope.convert.changes import kept_originals
+from peftscope.convert.conversion import convert_layers, lora_weights
+from peftscope.errors import MethodRefused
+from peftscope.methods import catalog, checkpoint
+from peftscope.methods.build import Built, build
+from peftscope.methods.card import Card
+from peftscope.methods.optimizers import OptimizerSettings
+from peftscope.methods.plain_lora import attach_plain_lora
+from peftscope.schema.study import MethodSpec
+
+TRAINABLE = [card for card in catalog.cards().values() if card.trains]
+NO_WEIGHTS = r"cannot be converted: what it adds depends on the input|a LoRA holds no (bias|such weight)"
+REFUSED = {card.name for card in TRAINABLE if not card.merges} | {"ln-tuning", "full"}
+"""What changes norms, or is no weight at all."""
+SINGLE = {"adamss", "adamss-asa"}
+"""Compute in float32 whatever they are given."""
+QUICK = {"lora", "rslora", "dora", "pissa", "oft", "adalora", "ia3", "trainable-tokens", "ln-tuning", "full"}
+"""The rest is slow together."""
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled"),
+    pytest.mark.filterwarnings("ignore:RNN module weights are not part of single contiguous chunk"),
+]
+
+
+def _trained(built: Built, batch: Callable[..., dict[str, Tensor]], rate: float) -> None:
+    optimizer = built.make_optimizer(OptimizerSettings(learning_rate=rate))
+    built.model.train()
+    for step in range(1, 4):
+        loss = built.model(**batch(step)).loss
+        if built.penalty is not None:
+            loss = loss + built.penalty()
+        loss.backward()
+        optimizer.step()
+        if built.after_step is not None:
+            built.after_step(step)
+        optimizer.zero_grad()
+    built.model.eval()
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+    outputs: Tensor = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+    return outputs
+
+
+@pytest.mark.parametrize(
+    "card",
+    [pytest.param(card, id=card.name, marks=[] if card.name in QUICK else [pytest.mark.slow]) for card in TRAINABLE],
+)
+def test_at_full_rank_a_plain_lora_puts_out_the_same_or_the_method_is_refused(
+    card: Card,
+    make_base: Callable[[], nn.Module],
+    context: Callable[..., Any],
+    batch: Callable[..., dict[str, Tensor]],
+    knobs_for: Callable[[Card], dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    torch.manual_seed(1)
+    built = build(make_base(), MethodSpec(name=card.name, knobs=knobs_for(card)), context())
+    assert card.rate is not None
+    _trained(built, batch, card.rate.default)
+    checkpoint.save(built, tmp_path)
+
+    base = make_base()
+    with kept_originals(base, card) as originals:
+        adapted = checkpoint.load(base, tmp_path, card)
+        if card.name in REFUSED:
+            with pytest.raises(MethodRefused, match=NO_WEIGHTS):
+                convert_layers(adapted, card, originals, most=10_000, calibration=None)
+            return
+        layers = convert_layers(adapted, card, originals, most=10_000, calibration=None)
+    assert all(re.fullmatch(r"model\.(layers|embed_tokens).*", layer.module) for layer in layers)
+    plain = attach_plain_lora(
+        make_base(), lora_weights(layers), rank=max(layer.rank for layer in layers), task_type="CAUSAL_LM"
+    )
+
+    inputs = batch(0)
+    before, wanted, given = (
+        _outputs(model.to(torch.float32 if card.name in SINGLE else torch.float64).eval(), inputs)
+        for model in (make_base(), adapted, plain)
+    )
+    effect = (wanted - before).norm()
+    assert effect > 0
+    assert (given - wanted).norm() <= 1e-4 * effect
