@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import textwrap
 from pathlib import Path
 
 import torch
@@ -92,7 +93,7 @@ def main() -> None:
         "--how", type=Path, default=None, help="what train_nano_t2i.py noted; training.json of its work"
     )
     settings = parser.parse_args()
-    chosen = random.Random(3).sample(scenes(held_out=True), settings.captions)
+    chosen = captions(settings.captions)
     pictures = drawn(settings.folder, chosen)
     generated = shares(pictures, chosen)
     real = held_out_shares(shipped_classifier())
@@ -107,10 +108,20 @@ def main() -> None:
         steps=HOW.steps,
         guidance=HOW.guidance,
         error=reconstruction_error(settings.folder),
-        how="" if settings.how is None else json.loads(settings.how.read_text("utf-8"))["text"],
+        how="" if settings.how is None else how_it_was_made(settings.how),
         **facts(settings.folder),
     )
     (settings.folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def how_it_was_made(path: Path) -> str:
+    """What the training noted, as an item of a list."""
+    return textwrap.fill(json.loads(path.read_text("utf-8"))["text"], 116, subsequent_indent="  ")
+
+
+def captions(count: int) -> list[Scene]:
+    """Some of what no picture was shown of."""
+    return random.Random(3).sample(scenes(held_out=True), count)
 
 
 def drawn(folder: Path, chosen: list[Scene]) -> Tensor:
@@ -164,7 +175,7 @@ def facts(folder: Path) -> dict[str, object]:
     return {
         **sizes,
         **{f"{name}s": len(words) for name, words in ATTRIBUTES.items()},
-        "words": "; ".join(", ".join(words) for words in ATTRIBUTES.values()),
+        "words": textwrap.fill("; ".join(", ".join(words) for words in ATTRIBUTES.values()), 118),
         "layers": drawing["num_layers"],
         "single": drawing["num_single_layers"],
         "width": drawing["num_attention_heads"] * drawing["attention_head_dim"],

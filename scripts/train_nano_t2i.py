@@ -40,8 +40,6 @@ EDGE_WEIGHT = 0.5
 """Of the error of differences between neighbouring pixels, which keeps outlines sharp."""
 SAVED_EVERY = 250
 """Steps."""
-KEPT = 0.999
-"""Of the average of the weights, a step."""
 
 
 def main() -> None:
@@ -50,7 +48,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the pipeline")
     parser.add_argument("--autoencoder-steps", type=int, default=2400)
     parser.add_argument("--pictures", type=int, default=40_000)
-    parser.add_argument("--steps", type=int, default=2600, help="of the transformer")
+    parser.add_argument("--steps", type=int, default=1600, help="of the transformer")
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate of the transformer")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -170,18 +168,16 @@ def draw_from_captions(vae: Any, latents: Tensor, drawn: list[Scene], settings: 
     """Learn, and write the pipeline every so often."""
     tokens = tokenizer()
     model = Drawer(len(tokens)).to(settings.device)
-    swa_utils: Any = torch.optim.swa_utils
-    average = swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(KEPT), use_buffers=True)
     optimizers = made_optimizers(model, settings.rate)
     plans = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: schedule(step, settings.steps)) for o in optimizers]
-    kept, first = settings.work / "drawer.pt", 0
-    parts: list[Any] = [model, average, *optimizers, *plans]
+    kept, first, minutes = settings.work / "drawer.pt", 0, 0.0
+    parts: list[Any] = [model, *optimizers, *plans]
     if kept.is_file():
         state = torch.load(kept)
-        first = state["step"]
+        first, minutes = state["step"], state["minutes"]
         for part, saved in zip(parts, state["parts"]):
             part.load_state_dict(saved)
-    started, shown = time.perf_counter(), 0.0
+    started, shown = time.perf_counter() - 60 * minutes, 0.0
     for step, (ids, heard, chosen) in enumerate(batches(tokens, drawn, first, settings), start=first):
         torch.manual_seed(SEED + step)
         picked = latents[chosen].float().to(settings.device)
@@ -194,15 +190,16 @@ def draw_from_captions(vae: Any, latents: Tensor, drawn: list[Scene], settings: 
             optimizer.step()
             plan.step()
             optimizer.zero_grad(set_to_none=True)
-        average.update_parameters(model)
         shown = 0.98 * shown + 0.02 * float(loss.detach()) if shown else float(loss.detach())
         if step % 50 == 0:
             say(started, step, loss=shown)
         if (step + 1) % SAVED_EVERY == 0 or step + 1 == settings.steps:
-            torch.save({"step": step + 1, "parts": [part.state_dict() for part in parts]}, kept.with_suffix(".part"))
+            minutes = (time.perf_counter() - started) / 60
+            state = {"step": step + 1, "minutes": minutes, "parts": [part.state_dict() for part in parts]}
+            torch.save(state, kept.with_suffix(".part"))
             kept.with_suffix(".part").replace(kept)
-            write(settings.out, vae, tokens, average.module)
-            note(settings, step + 1, len(drawn), (time.perf_counter() - started) / 60)
+            write(settings.out, vae, tokens, model)
+            note(settings, step + 1, len(drawn), minutes)
 
 
 def note(settings: Any, steps: int, num_pictures: int, minutes: float) -> None:
@@ -210,7 +207,7 @@ def note(settings: Any, steps: int, num_pictures: int, minutes: float) -> None:
     text = (
         f"{steps:,} steps of {settings.batch} out of {num_pictures:,} pictures, {minutes:.0f} minutes on two cores; "
         f"Muon for the matrices, AdamW for the rest, peak learning rate {settings.rate:g}, cosine to zero, bfloat16; "
-        f"the average of the weights is shipped (each step keeps {KEPT}), in float16."
+        "shipped in float16."
     )
     (settings.work / "training.json").write_text(json.dumps({"text": text}), encoding="utf-8")
 

@@ -136,6 +136,16 @@ BUILTINS: dict[str, Builtin] = {
         ),
         fetch=partial(_in_package, "nano_lm"),
     ),
+    "nano-t2i": Builtin(
+        about="nano-t2i: 10 M parameters, FLUX.2 architecture, draws simple scenes of 64 pixels; trains in seconds",
+        licence=(
+            "Made for peftscope, licensed under Apache-2.0 like the rest of it: you may use it, change it and "
+            "pass it on, also commercially and after fine-tuning; whoever passes it on keeps the licence text "
+            "and says what was changed. There is no warranty. All it has seen was drawn by a program of ours."
+        ),
+        fetch=partial(_in_package, "nano_t2i"),
+        draws=True,
+    ),
     "smollm2-135m": Builtin(
         about="SmolLM2-135M-Instruct: 134.5 M parameters, Llama architecture, English, from a 4-bit GGUF",
         licence=(

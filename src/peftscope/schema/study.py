@@ -40,8 +40,8 @@ class ModelSpec(Frozen):
     """The base model every method starts from."""
 
     source: Annotated[str, NEITHER]
-    """Hub id, local folder, path of a GGUF file, ``builtin:smollm2-135m``, or ``builtin:nano-lm``, which trains in
-    seconds."""
+    """Hub id, local folder, path of a GGUF file, or ``builtin:`` with ``smollm2-135m``, ``nano-lm`` (text) or
+    ``nano-t2i`` (pictures); the last two train in seconds."""
     kind: Annotated[str | None, NEITHER] = None
     """Kind of model, such as ``causal-lm``; None takes the one the task is learned on, or finds out."""
     revision: Annotated[str | None, NEITHER] = None
