@@ -15,19 +15,20 @@ import math
 import statistics
 import tempfile
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from peft import PeftModel, convert_to_lora, get_peft_model, set_peft_model_state_dict
 
-from peftscope.convert.convert import Adapter, Wish, convert_adapter
+from peftscope.convert.convert import Adapter, Checks, Wish, convert_adapter
 from peftscope.convert.fidelity import Distance, distance, outputs_of
+from peftscope.convert.inputs import Inputs
 from peftscope.execution.execute import execute
 from peftscope.measures.score import score_split
 from peftscope.methods import checkpoint
 from peftscope.methods.catalog import card
 from peftscope.models.kinds.base import LoadedModel
-from peftscope.models.kinds.likeness import Likeness
 from peftscope.models.kinds.registry import kind
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MeasureSpec, MethodSpec, ModelSpec, TaskSpec, TrainSpec
@@ -40,6 +41,8 @@ RANKS = (8, 16, 32)
 RANKS_OF_SCORE = (1, 2, 4, 8, 16, 32)
 NEGLIGIBLE = 1e-3
 """Error of outputs below which a rank loses nothing."""
+BATCHES = 40
+"""To fit to, and to compare on."""
 MARGIN = 0.03
 """Of the score: what is within it counts as equivalent."""
 TASK = TaskSpec(
@@ -58,8 +61,8 @@ class Setting:
 
     loaded: LoadedModel
     task: Task
-    texts: tuple[str, str]
-    check: Likeness
+    fit: Inputs
+    check: Inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,18 +91,14 @@ def main() -> None:
 
 
 def setting() -> Setting:
-    """Base, task and texts."""
+    """Base, task and inputs."""
     loaded = kind("causal-lm").load(BASE)
     task = registry.create(TASK, TaskContext(processor=loaded.processor, kind="causal-lm", batch_size=8))
-    fit, check = (_text(task, split, count) for split, count in (("train", 300), ("valid", 300)))
-    likeness = kind("causal-lm").likeness(loaded, check, most=4096)
-    assert likeness is not None
-    return Setting(loaded=loaded, task=task, texts=(fit, check), check=likeness)
-
-
-def _text(task: Task, split: Any, count: int) -> str:
-    shown = [task.show(split, index) for index in range(count)]
-    return "\n\n".join(f"{each.prompt}{each.target}" for each in shown)
+    fit, check = (
+        Inputs(kind=kind("causal-lm"), processor=loaded.processor, batches=list(islice(batches, BATCHES)))
+        for batches in (task.batches(0), task.eval_batches("valid"))
+    )
+    return Setting(loaded=loaded, task=task, fit=fit, check=check)
 
 
 def trained(method: str, work: Path, steps: int) -> Path:
@@ -133,7 +132,7 @@ def measured(method: str, folder: Path, shared: Setting) -> list[Row]:
                 Adapter(folder=folder, card=of, base=BASE, kind=kind("causal-lm")),
                 Path(place) / "lora",
                 Wish(rank=rank),
-                calibration=shared.texts[0],
+                Checks(inputs=lambda loaded: (shared.fit, None)),
             )
             plain = PeftModel.from_pretrained(_base(), converted.folder)
             ours, after = distance(plain, wanted, shared.check), _scores(plain, shared)

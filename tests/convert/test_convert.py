@@ -84,6 +84,7 @@ def test_a_small_rank_misses_something_and_says_so(trained: Trained, tmp_path: P
     found = ps.convert(trained("oft"), tmp_path / "out", rank=1)
     assert found.conversion.output_error is not None
     assert 0.1 < found.conversion.output_error < 1.0
+    assert found.conversion.verdict == "differs"
     assert not found.stands
     assert "beyond 10 %" in found.text()
     assert json.loads((tmp_path / "out" / "conversion.json").read_text())["verdict"] == "differs"
@@ -126,7 +127,7 @@ def test_merged_is_the_whole_model_with_the_adapter_in_its_weights(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     adapter = trained("ln-tuning")
-    with pytest.raises(MethodRefused, match=r"norm.*--format merged"):
+    with pytest.raises(MethodRefused, match=r"norm.*format merged"):
         ps.convert(adapter, tmp_path / "out")
     assert not _left_over(tmp_path)
     found = ps.convert(adapter, tmp_path / "out", format="merged")
@@ -172,7 +173,7 @@ def test_pickles_foreign_weights_and_other_bases_are_refused(trained: Trained, t
 def test_wishes_that_contradict_or_are_out_of_range_are_told_together(trained: Trained, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         ps.convert(trained("oft"), tmp_path / "out", rank=0, energy=1.5)
-    assert [line.split(":")[0] for line in caught.value.problems] == ["--rank and --energy", "--rank", "--energy"]
+    assert [line.split(":")[0] for line in caught.value.problems] == ["rank and energy", "rank", "energy"]
     with pytest.raises(SpecError, match=r"no such run|no records"):
         ps.convert("nobody", tmp_path / "out")
     short = tmp_path / "short.txt"

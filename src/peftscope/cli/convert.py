@@ -19,6 +19,8 @@ class Format(StrEnum):
     """What is written."""
 
     PEFT = "peft"
+    DIFFUSERS = "diffusers"
+    KOHYA = "kohya"
     MERGED = "merged"
 
 
@@ -35,11 +37,16 @@ def convert(
         float | None, typer.Option(help="Least rank whose outputs miss no more of the adapter's effect.")
     ] = None,
     format: Annotated[
-        Format, typer.Option(help="peft: a LoRA, which servers load as well; merged: the whole model.")
+        Format,
+        typer.Option(help="peft, for servers, too; diffusers, kohya for models that draw; merged: whole."),
     ] = Format.PEFT,
     tolerance: Annotated[
         float, typer.Option(help="Error of outputs up to which it stands for the adapter; beyond, exit code 1.")
     ] = 0.1,
+    margin: options.Margin = None,
+    score: Annotated[
+        bool, typer.Option("--score/--no-score", help="Score the test examples of a run's task again.")
+    ] = True,
     calibration: Annotated[
         Path | None, typer.Option(help="Text like what the model will read; half of it is kept to compare on.")
     ] = None,
@@ -61,7 +68,10 @@ def convert(
             max_error=max_error,
             format=format.value,
             tolerance=tolerance,
+            margin=margin,
+            score=score,
             calibration=calibration,
+            request=options.request("convert"),
             told=lambda line: status.update(f"convert: {line}"),
         )
     if json_output:

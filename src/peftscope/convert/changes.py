@@ -14,15 +14,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from peftscope.capture import is_out_of_memory
 from peftscope.errors import MethodRefused
 from peftscope.methods.card import Card
+from peftscope.methods.context import ADAPTER
 
 __all__ = ["Change", "Originals", "changes", "kept_originals"]
 
@@ -44,8 +45,6 @@ class Change:
     delta: Tensor
     """(out, in) of a linear layer, (rows, width) of an embedding, (out, in, height, width) of a convolution,
     (experts, out, in) of fused experts; float64."""
-    weight: Tensor
-    """The original, alike in shape."""
     turned: bool = False
     """Whether the base holds the weight the other way round, (in, out)."""
 
@@ -70,24 +69,31 @@ def kept_originals(base: nn.Module, card: Card) -> Iterator[Originals]:
         return
     with TemporaryDirectory(prefix="peftscope-") as folder:
         path = Path(folder) / "originals.safetensors"
-        weights = {name: tensor.detach().cpu() for name, tensor in base.named_parameters()}
-        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, path)
-        yield _InFile(path)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in base.named_parameters()}, path)
+        yield _InFile(path, _aliases(base))
+
+
+def _aliases(model: nn.Module) -> dict[str, str]:
+    """Other names of shared weights, and the first of each."""
+    first: dict[int, str] = {}
+    named = model.named_parameters(remove_duplicate=False)
+    return {name: first.setdefault(id(weight), name) for name, weight in named}
 
 
 class _InFile(Mapping[str, Tensor]):
     """Tensors of a file, each read when it is asked for."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, aliases: Mapping[str, str]) -> None:
+        self.path, self.aliases = path, aliases
         with safe_open(path, framework="pt") as file:
             self.names = list(file.keys())
 
     def __getitem__(self, name: str) -> Tensor:
+        known = self.aliases.get(name, name)
+        if known not in self.names:
+            raise KeyError(name)
         with safe_open(self.path, framework="pt") as file:
-            if name not in self.names:
-                raise KeyError(name)
-            tensor: Tensor = file.get_tensor(name)
+            tensor: Tensor = file.get_tensor(known)
         return tensor
 
     def __iter__(self) -> Iterator[str]:
@@ -113,9 +119,9 @@ def changes(model: nn.Module, card: Card, originals: Originals) -> Iterator[Chan
     if card.peft_type is None:
         yield from _of_whole(model, originals)
         return
-    inner: Any = model
-    inner = inner.base_model.model
-    _refuse_copies(inner)
+    adapted: Any = model
+    inner = adapted.base_model.model
+    _refuse_what_is_beside(inner, adapted.peft_config[ADAPTER])
     done: set[str] = set()
     for path, layer in inner.named_modules():
         if isinstance(layer, BaseTunerLayer) and not any(path.startswith(f"{other}.") for other in done):
@@ -127,29 +133,40 @@ def _of_whole(model: nn.Module, originals: Originals) -> Iterator[Change]:
     """Of fully fine-tuned weights."""
     for path, module in model.named_modules():
         now = dict(module.named_parameters(recurse=False))
-        before = {name: originals[f"{path}.{name}"] for name in now if f"{path}.{name}" in originals}
-        held = {name: now[name] for name in before}
-        yield from _compared(path, module, before, {name: tensor.detach() for name, tensor in held.items()})
+        before = {name: originals[f"{path}.{name}"] for name in now}
+        yield from _compared(path, module, before, {name: tensor.detach() for name, tensor in now.items()})
 
 
 def _of_layer(path: str, layer: BaseTunerLayer, originals: Originals) -> Iterator[Change]:
     wrapped = layer.get_base_layer()
     names = [name for name, _ in wrapped.named_parameters(recurse=False)]
-    before = {name: originals.get(f"{path}.{name}", getattr(wrapped, name)).detach().double() for name in names}
-    merged = _merged(layer)
+    before = {name: originals.get(f"{path}.{name}", getattr(wrapped, name)).detach() for name in names}
+    merged = _merged(path, layer)
     after = {name: parameter.detach() for name, parameter in merged.named_parameters(recurse=False)}
     yield from _compared(path, wrapped, before, after)
 
 
-def _merged(layer: BaseTunerLayer) -> nn.Module:
-    """A copy of the layer's base with the adapter in its weights, in double precision."""
+def _merged(path: str, layer: BaseTunerLayer) -> nn.Module:
+    """A copy of the layer's base with the adapter in its weights, in double precision.
+
+    Raises:
+        MethodRefused: ``peft`` does not merge it.
+    """
     assert isinstance(layer, nn.Module)
-    copied: Any = copy.deepcopy(layer).double()
-    if hasattr(copied, "unload_and_optionally_merge_module"):
-        found = copied.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None)
-    else:
-        copied.merge()
-        found = copied.get_base_layer()
+    copied: Any = copy.deepcopy(layer)
+    if next(layer.parameters()).device.type == "mps":  # which has no double precision
+        copied = copied.cpu()
+    copied = copied.double()
+    try:
+        if hasattr(copied, "unload_and_optionally_merge_module"):
+            found = copied.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None)
+        else:
+            copied.merge()
+            found = copied.get_base_layer()
+    except (ValueError, RuntimeError, NotImplementedError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise MethodRefused(f"{path} cannot be merged: {error}") from error
     assert isinstance(found, nn.Module)
     return found
 
@@ -163,32 +180,44 @@ def _compared(
         MethodRefused: One of them is no weight that LoRA has factors for.
     """
     for name, value in after.items():
-        old = before[name].double().to(value.device) if name in before else torch.zeros_like(value, dtype=torch.float64)
-        delta = value.double() - old
-        if float(delta.norm()) <= NEGLIGIBLE * float(old.norm()):
+        value = value if value.device.type != "mps" else value.cpu()
+        delta = value.double()
+        size = 0.0
+        if name in before:
+            old = before[name].to(value.device).double()
+            size = float(old.norm())
+            delta = delta - old
+            del old
+        if float(delta.norm()) <= NEGLIGIBLE * size:
             continue
         form = _form(module, name, delta)
         if form is None:
             raise MethodRefused(
                 f"{path}.{name} is changed, and a LoRA holds no {'bias' if name == 'bias' else 'such weight'}; "
-                "take --format merged"
+                "take the format merged"
             )
         turned = form in ("linear", "experts") and _is_turned(module, form)
         if turned:
-            delta, old = delta.transpose(-1, -2), old.transpose(-1, -2)
-        yield Change(module=path, parameter=name, form=form, delta=delta, weight=old, turned=turned)
+            delta = delta.transpose(-1, -2)
+        yield Change(module=path, parameter=name, form=form, delta=delta, turned=turned)
 
 
 def _form(module: nn.Module, name: str, delta: Tensor) -> Form | None:
-    if delta.ndim == 3:
+    if isinstance(module, nn.modules.conv._ConvNd):
+        plain = module.groups == 1 and set(module.dilation) == {1} and module.padding_mode == "zeros"
+        return "conv" if name == "weight" and plain else None  # peft's convolutions know no others
+    if delta.ndim == 3 or (delta.ndim == 2 and _is_parameter_alone(module)):
         return "experts"
     if name != "weight":
         return None
     if isinstance(module, nn.Embedding):
         return "embedding"
-    if delta.ndim == 4:
-        return "conv"
     return "linear" if delta.ndim == 2 else None
+
+
+def _is_parameter_alone(module: nn.Module) -> bool:
+    """Whether a matrix is no layer's that ``peft`` knows, but a parameter that is adapted by its own name."""
+    return not isinstance(module, nn.Linear | nn.Embedding) and type(module).__name__ != "Conv1D"
 
 
 def _is_turned(module: nn.Module, form: Form) -> bool:
@@ -198,12 +227,19 @@ def _is_turned(module: nn.Module, form: Form) -> bool:
     return type(module).__name__ == "Conv1D"
 
 
-def _refuse_copies(model: nn.Module) -> None:
-    """Refuse modules that are trained whole beside the adapter."""
+def _refuse_what_is_beside(model: nn.Module, config: Any) -> None:
+    """Refuse modules and biases that are trained as they are, beside the adapter."""
+    if getattr(config, "layer_replication", None):
+        raise MethodRefused("layer_replication makes another network of the base, which no plain LoRA holds")
+    bias = getattr(config, "bias", "none")
+    if isinstance(bias, str) and bias != "none":
+        raise MethodRefused(
+            f"the base's biases were trained (bias: {bias}), which no plain LoRA holds; take the format merged"
+        )
     whole = [
         name
         for name, module in model.named_modules()
         if isinstance(module, AuxiliaryTrainingWrapper) and not isinstance(module, BaseTunerLayer)
     ]
     if whole:
-        raise MethodRefused(f"{', '.join(whole[:3])}: trained whole, which no plain LoRA holds; take --format merged")
+        raise MethodRefused(f"{', '.join(whole[:3])}: trained whole, which no plain LoRA holds; take the format merged")

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from peftscope.convert.changes import Change, Originals, changes
 from peftscope.convert.factors import Factors, best_factors
-from peftscope.convert.inputs import second_moments
+from peftscope.convert.inputs import Inputs, second_moments
 from peftscope.methods.card import Card
 from peftscope.methods.plain_lora import LoraWeights
-from peftscope.models.kinds.likeness import Likeness
 
 __all__ = ["ConvertedLayer", "convert_layers", "lora_weights", "uniform_rank"]
 
@@ -32,12 +31,8 @@ class ConvertedLayer:
     parameter: str
     form: str
     turned: bool
-    shape: tuple[int, ...]
-    """Of the change."""
     change_norm: float
-    """Of the change, in the Frobenius norm …"""
-    weight_norm: float
-    """… and of the weight it is added to."""
+    """Of the change, in the Frobenius norm."""
     weighted: bool
     """Whether errors are those of outputs on real inputs, not of weights."""
     factors: tuple[Factors, ...]
@@ -71,7 +66,7 @@ def convert_layers(
     originals: Originals,
     *,
     most: int,
-    calibration: Likeness | None,
+    calibration: Inputs | None,
     told: Callable[[str], None] = lambda name: None,
 ) -> list[ConvertedLayer]:
     """Factors of everything an adapter changes.
@@ -102,9 +97,7 @@ def _converted(change: Change, moments: Tensor | None, most: int) -> ConvertedLa
         parameter=change.parameter,
         form=change.form,
         turned=change.turned,
-        shape=tuple(change.delta.shape),
         change_norm=float(change.delta.norm()),
-        weight_norm=float(change.weight.norm()),
         weighted=moments is not None,
         factors=tuple(best_factors(matrix, moments, most=most) for matrix in _matrices(change)),
     )
@@ -112,7 +105,7 @@ def _converted(change: Change, moments: Tensor | None, most: int) -> ConvertedLa
 
 def _matrices(change: Change) -> list[Tensor]:
     """A change as matrices (out, in)."""
-    if change.form == "experts":
+    if change.form == "experts" and change.delta.ndim == 3:
         return list(change.delta)
     if change.form == "embedding":
         return [change.delta.T]  # a row is looked up: that is the input
@@ -133,16 +126,18 @@ class _Moments:
         calibration: The inputs.
     """
 
-    def __init__(self, base: nn.Module, calibration: Likeness) -> None:
+    def __init__(self, base: nn.Module, calibration: Inputs) -> None:
         self.base, self.calibration = base, calibration
         self._groups = list(_groups(_input_widths(base)))
         self._held: dict[str, Tensor] = {}
+        self._taken: list[str] | None = None
 
     def of(self, module: str) -> Tensor | None:
         """Those of a layer; None where its inputs are no vectors."""
-        if module not in self._held:
-            group = next((names for names in self._groups if module in names), [])
-            self._held = second_moments(self.base, group, self.calibration) if group else self._held
+        group = next((names for names in self._groups if module in names), None)
+        if group is not None and group is not self._taken:
+            self._held = {}  # given back before the next ones are taken
+            self._held, self._taken = second_moments(self.base, group, self.calibration), group
         return self._held.get(module)
 
 
@@ -172,30 +167,33 @@ def _groups(widths: dict[str, int]) -> Iterator[list[str]]:
         yield group
 
 
-def uniform_rank(layers: Sequence[ConvertedLayer], share: float) -> int:
-    """Least rank, the same for all, that holds a share of the energy of all changes, each counting alike."""
-    most = max(layer.rank for layer in layers)
-    for rank in range(1, most + 1):
+def uniform_rank(layers: Sequence[ConvertedLayer], share: float) -> int | None:
+    """Least rank, the same for all, that holds a share of the energy of all changes, each counting alike; None where
+    the ranks held do not suffice.
+    """
+    for rank in range(1, max(layer.rank for layer in layers) + 1):
         held = [1.0 - layer.cut(rank).error ** 2 for layer in layers]
-        if sum(held) >= share * len(held) - 1e-12:
+        if sum(held) >= share * len(held) - 1e-9:
             return rank
-    return most
+    return None
 
 
-def lora_weights(layers: Sequence[ConvertedLayer]) -> dict[str, LoraWeights]:
-    """Factors in the shapes that an adapter holds, by the module's name."""
-    found = {}
-    for layer in layers:
-        a, b = [of.a for of in layer.factors], [of.b for of in layer.factors]
-        rank = layer.rank
-        if layer.form == "experts":
-            weights = LoraWeights(
-                a=torch.stack([nn.functional.pad(each, (0, 0, 0, rank - len(each))) for each in a]),
-                b=torch.stack([nn.functional.pad(each, (0, rank - each.shape[1])) for each in b]),
-                parameter=layer.parameter,
-                turned=layer.turned,
-            )
-        else:
-            weights = LoraWeights(a=a[0], b=b[0], turned=layer.turned)
-        found[layer.module] = weights
-    return found
+def lora_weights(layers: Sequence[ConvertedLayer]) -> list[LoraWeights]:
+    """Factors in the shapes that an adapter holds."""
+    return [_weights(layer) for layer in layers]
+
+
+def _weights(layer: ConvertedLayer) -> LoraWeights:
+    if len(layer.factors) == 1:
+        (of,) = layer.factors
+        parameter = layer.parameter if layer.form == "experts" else None
+        return LoraWeights(module=layer.module, a=of.a, b=of.b, parameter=parameter, turned=layer.turned)
+    missing = [layer.rank - of.rank for of in layer.factors]
+    pad = nn.functional.pad
+    return LoraWeights(
+        module=layer.module,
+        a=torch.stack([pad(of.a, (0, 0, 0, more)) for of, more in zip(layer.factors, missing)]),
+        b=torch.stack([pad(of.b, (0, more)) for of, more in zip(layer.factors, missing)]),
+        parameter=layer.parameter,
+        turned=layer.turned,
+    )

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from peftscope.analysis.score_change import ScoreChange
+from peftscope.capture import is_out_of_memory
 from peftscope.convert.changes import kept_originals
 from peftscope.convert.conversion import ConvertedLayer, convert_layers, lora_weights, uniform_rank
 from peftscope.convert.fidelity import Distance, distance, outputs_of
+from peftscope.convert.inputs import Inputs
+from peftscope.convert.layouts import Layout, lay_out, require_layout
 from peftscope.errors import MethodRefused, ModelError, SpecError
 from peftscope.methods import checkpoint
 from peftscope.methods.card import Card
 from peftscope.methods.catalog import card as card_of
 from peftscope.methods.plain_lora import PLAIN, attach_plain_lora, cut_plain_lora
 from peftscope.models.kinds.base import LoadedModel, ModelKind
-from peftscope.models.kinds.likeness import Likeness
 from peftscope.schema.study import ModelSpec
 from peftscope.store.files import new_folder, write_text
 
-__all__ = ["Adapter", "Conversion", "Wish", "convert_adapter", "merge_adapter"]
+Verdict = Literal["equivalent", "differs", "unchecked"]
+
+Scorer = Callable[[nn.Module, LoadedModel], ScoreChange]
+"""Scores a converted model on its base's device, and sets that against the original."""
+
+__all__ = ["Adapter", "Checks", "Conversion", "LayerLoss", "Wish", "convert_adapter", "merge_adapter"]
 
 MOST_RANK = 256
 """Where no rank is given, none beyond it is tried: the largest that common servers load."""
-MOST_INPUTS = 2048
-"""Positions on which models are compared; as many others calibrate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +63,36 @@ class Wish:
     """Share of the energy of all changes that is to be held, by the least rank."""
     max_error: float | None = None
     """Of the outputs, as a share of what the adapter does to them, by the least rank."""
+    layout: Layout = "peft"
     tolerance: float = 0.1
     """Output error up to which the LoRA is said to stand for the adapter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checks:
+    """What a result is fitted to, compared on and scored by."""
+
+    inputs: Callable[[LoadedModel], tuple[Inputs | None, Inputs | None]] = lambda loaded: (None, None)
+    """Gives the inputs on which errors of outputs count (without, errors of weights), and others on which the result is
+    compared (without, it is not)."""
+    scorer: Scorer | None = None
+    """Scores what was written; None leaves the score out."""
+    described: Callable[[Conversion], str | None] = lambda found: None
+    """Gives the text of the card that goes with it; None for none."""
+    told: Callable[[str], None] = lambda line: None
+    """Called with a line for each stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerLoss:
+    """What one weight's change lost."""
+
+    name: str
+    rank: int
+    change_norm: float
+    error: float
+    """Share of the change that is missing."""
+    error_of: Literal["outputs", "weights"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,21 +103,27 @@ class Conversion:
     method: str
     rank: int | None
     """Of the LoRA; None where the adapter was merged into the base."""
-    layers: tuple[ConvertedLayer, ...] = ()
+    layers: tuple[LayerLoss, ...] = ()
     output_error: float | None
-    """Of outputs on inputs that nothing was fitted to, as a share of the adapter's effect; None where the kind of
-    model has no such inputs."""
+    """Of outputs on inputs that nothing was fitted to, as a share of the adapter's effect; None where there are no such
+    inputs, or the adapter does nothing to their outputs."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """Other distances from the adapter's outputs, as the kind has them …"""
     base_figures: Mapping[str, float] = field(default_factory=dict)
     """… and those of the base alone, to compare with."""
-    is_calibrated: bool
     tolerance: float
+    layout: Layout = "peft"
+    score: ScoreChange | None = None
+    """Of the task's test examples; None where they were not scored."""
 
     @property
-    def stands(self) -> bool:
-        """Whether the LoRA stands for the adapter."""
-        return self.output_error is not None and self.output_error <= self.tolerance
+    def verdict(self) -> Verdict:
+        """Whether it stands for the adapter: by the score where that tells, else by its outputs."""
+        if self.score is not None and self.score.verdict != "undecided":
+            return "differs" if self.score.verdict == "worse" else "equivalent"
+        if self.output_error is None:
+            return "unchecked"
+        return "equivalent" if self.output_error <= self.tolerance else "differs"
 
     def document(self) -> dict[str, Any]:
         """As ``--json`` prints it."""
@@ -91,35 +132,25 @@ class Conversion:
             "folder": str(self.folder),
             "method": self.method,
             "max_lora_rank": self.rank,
-            "calibrated": self.is_calibrated,
+            "layout": self.layout,
             "output_error": self.output_error,
             "tolerance": self.tolerance,
             **self.figures,
             "base": dict(self.base_figures),
-            "verdict": "equivalent" if self.stands else "unchecked" if self.output_error is None else "differs",
-            "layers": [
-                {
-                    "name": layer.name,
-                    "rank": layer.rank,
-                    "change_norm": layer.change_norm,
-                    "error": layer.error,
-                    "error_of": "outputs" if layer.weighted else "weights",
-                }
-                for layer in self.layers
-            ],
+            "score": None if self.score is None else _finite(asdict(self.score)),
+            "verdict": self.verdict,
+            "layers": [asdict(layer) for layer in self.layers],
         }
 
 
-def convert_adapter(
-    adapter: Adapter,
-    output: Path,
-    wish: Wish,
-    *,
-    calibration: Any = None,
-    verification: Any = None,
-    told: Callable[[str], None] = lambda line: None,
-) -> Conversion:
-    """Convert, write, load again and compare.
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Without an interval that has no end, as that of one example."""
+    low, high = values["interval"]
+    return {**values, "interval": [low, high] if math.isfinite(low) and math.isfinite(high) else None}
+
+
+def convert_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) -> Conversion:
+    """Convert into a plain LoRA, write, load again and compare.
 
     The base is in memory once at a time: with the adapter first, then as it was with the LoRA.
 
@@ -127,54 +158,47 @@ def convert_adapter(
         adapter: What to convert.
         output: Folder that is made; nothing may be there.
         wish: How large or how near.
-        calibration: What inputs are made of on which errors of outputs count; None counts errors of weights.
-        verification: What other inputs are made of, on which the result is compared; None compares weights alone.
-        told: Called with a line for each stage.
+        checks: What it is fitted to, compared on and scored by.
 
     Raises:
         MethodRefused: A plain LoRA cannot hold what the adapter changes.
-        ModelError: The base is not the one the adapter was trained on, or is quantized.
+        ModelError: The base is not the one the adapter was trained on, or is quantized; or the layout is not for it.
         StoreError: The adapter is damaged, the output is there already or cannot be written.
-        SpecError: Something is wished for that needs calibration, which there is none of.
+        SpecError: An error of outputs is wished for, and such a model has no inputs to measure it on.
     """
-    if wish.max_error is not None and calibration is None:
-        raise SpecError("convert", ["--max-error needs inputs to measure on: give --calibration"])
     with new_folder(output) as folder:
-        told("load")
+        checks.told("load")
         loaded = _base(adapter)
-        fit, check = (_likeness(adapter.kind, loaded, of) for of in (calibration, verification))
+        require_layout(wish.layout, adapter.kind.part(loaded.processor))
+        fit, check = checks.inputs(loaded)
+        if wish.max_error is not None and fit is None:
+            raise SpecError("convert", ["max_error needs inputs to measure on, and such a model has none"])
         with kept_originals(loaded.model, adapter.card) as originals:
             adapted = checkpoint.load(loaded.model, adapter.folder, adapter.card)
-            told("outputs")
-            wanted = _Wanted.of(adapted, fit, check)
-            told("factors")
-            layers = convert_layers(
-                adapted, adapter.card, originals, most=wish.rank or MOST_RANK, calibration=fit, told=told
-            )
+            checks.told("outputs")
+            wanted = _Wanted.of(adapted, None if wish.max_error is None else fit, check)
+            checks.told("factors")
+            most = wish.rank or MOST_RANK
+            layers = convert_layers(adapted, adapter.card, originals, most=most, calibration=fit, told=checks.told)
         del adapted, loaded
+        layers = [layer for layer in layers if layer.rank]
         if not layers:
             raise ModelError(f"{adapter.folder}: the adapter changes nothing; there is nothing to convert")
-        told("compare")
-        fresh = _base(adapter).model
-        return _Delivery(adapter, wish, layers, wanted, fit, check).to(folder, output, fresh)
+        checks.told("compare")
+        delivery = _Delivery(adapter, wish, checks, layers, wanted, fit, check)
+        found = delivery.to(folder, output, _base(adapter))
+        _note(found, folder, checks)
+        return found
 
 
-def merge_adapter(
-    adapter: Adapter,
-    output: Path,
-    *,
-    verification: Any = None,
-    tolerance: float = Wish.tolerance,
-    told: Callable[[str], None] = lambda line: None,
-) -> Conversion:
+def merge_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) -> Conversion:
     """Merge into the base, write the whole model, load it again and compare.
 
     Args:
         adapter: What to merge; also a model that was trained whole.
         output: Folder that is made; nothing may be there.
-        verification: What inputs are made of, on which the result is compared; None compares nothing.
-        tolerance: Output error up to which the model is said to stand for the adapter.
-        told: Called with a line for each stage.
+        wish: Its tolerance alone counts.
+        checks: What the result is compared on and scored by.
 
     Raises:
         MethodRefused: The method does not merge.
@@ -185,47 +209,63 @@ def merge_adapter(
         raise MethodRefused(
             f"{adapter.card.name} cannot be merged: what it adds depends on the input, or is put before it"
         )
+    if type(adapter.kind).write is ModelKind.write:
+        raise ModelError(f"models of the kind {adapter.kind.name} are not written; convert to a LoRA")
     with new_folder(output) as folder:
-        told("load")
+        checks.told("load")
         loaded = _base(adapter)
-        check = _likeness(adapter.kind, loaded, verification)
-        effect = None
+        _, check = checks.inputs(loaded)
         adapted = checkpoint.load(loaded.model, adapter.folder, adapter.card)
         wanted = () if check is None else outputs_of(adapted, check)
-        told("merge")
+        checks.told("merge")
         merged: Any = adapted
-        merged = merged.merge_and_unload() if adapter.card.peft_type is not None else merged
-        try:
-            adapter.kind.write(replace(loaded, model=merged), adapter.base, folder)
-        except NotImplementedError as error:
-            raise ModelError(
-                f"models of the kind {adapter.kind.name} are not written whole; convert to a LoRA"
-            ) from error
+        if adapter.card.peft_type is not None:
+            try:
+                merged = merged.merge_and_unload()
+            except (ValueError, RuntimeError, NotImplementedError) as error:
+                if is_out_of_memory(error):
+                    raise
+                raise MethodRefused(f"{adapter.card.name} cannot be merged: {error}") from error
+        adapter.kind.write(replace(loaded, model=merged), adapter.base, folder)
         del adapted, merged, loaded
-        told("compare")
-        away = None
-        if check is not None:
-            effect = distance(_base(adapter).model, wanted, check)
-            written = adapter.kind.load(adapter.base.model_copy(update={"source": str(folder), "revision": None}))
-            away = distance(written.model, wanted, check)
-        return Conversion(
-            folder=output,
-            method=adapter.card.name,
-            rank=None,
-            output_error=None if effect is None or away is None else away.share_of(effect),
-            figures={} if away is None else away.figures,
-            base_figures={} if effect is None else effect.figures,
-            is_calibrated=False,
-            tolerance=tolerance,
-        )
+        checks.told("compare")
+        effect = None if check is None else distance(_base(adapter).model, wanted, check)
+        written = adapter.kind.load(adapter.base.model_copy(update={"source": str(folder), "revision": None}))
+        away = None if check is None else distance(written.model, wanted, check)
+        score = None if checks.scorer is None else checks.scorer(written.model, written)
+        found = replace(_measured(adapter, wish, output, effect, away), layout="merged", score=score)
+        _note(found, folder, checks)
+        return found
+
+
+def _measured(adapter: Adapter, wish: Wish, output: Path, effect: Distance | None, away: Distance | None) -> Conversion:
+    """What was found of a result as a whole."""
+    return Conversion(
+        folder=output,
+        method=adapter.card.name,
+        rank=None,
+        output_error=None if effect is None or away is None or not effect.squared else away.share_of(effect),
+        figures={} if away is None else away.figures,
+        base_figures={} if effect is None else effect.figures,
+        tolerance=max(wish.tolerance, wish.max_error or 0.0),
+    )
+
+
+def _note(found: Conversion, folder: Path, checks: Checks) -> None:
+    """Leave what was measured beside what was written."""
+    document = {**found.document(), "folder": found.folder.name}
+    write_text(folder / "conversion.json", json.dumps(document, indent=2) + "\n")
+    text = checks.described(found)
+    if text is not None:
+        write_text(folder / "README.md", text)
 
 
 def _base(adapter: Adapter) -> LoadedModel:
     loaded = adapter.kind.load(adapter.base)
     if loaded.quantization is not None:
         raise ModelError(
-            f"the base is quantized ({loaded.quantization}): a change of rounded weights is not the adapter's; "
-            "convert on the base in full precision, the LoRA serves on either"
+            f"the base is quantized ({loaded.quantization}): a change of rounded weights is not the adapter's. Name "
+            "the base in full precision (model); the LoRA serves on either"
         )
     if adapter.weights_sha256 is not None and loaded.weights_sha256 != adapter.weights_sha256:
         raise ModelError(
@@ -233,10 +273,6 @@ def _base(adapter: Adapter) -> LoadedModel:
             f"{loaded.weights_sha256[:12]}, the run's record says {adapter.weights_sha256[:12]}"
         )
     return loaded
-
-
-def _likeness(kind: ModelKind, loaded: LoadedModel, material: Any) -> Likeness | None:
-    return None if material is None else kind.likeness(loaded, material, most=MOST_INPUTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +283,7 @@ class _Wanted:
     check: Sequence[Tensor] = ()
 
     @classmethod
-    def of(cls, adapted: nn.Module, fit: Likeness | None, check: Likeness | None) -> _Wanted:
+    def of(cls, adapted: nn.Module, fit: Inputs | None, check: Inputs | None) -> _Wanted:
         return cls(
             fit=() if fit is None else outputs_of(adapted, fit),
             check=() if check is None else outputs_of(adapted, check),
@@ -260,36 +296,27 @@ class _Delivery:
 
     adapter: Adapter
     wish: Wish
+    checks: Checks
     layers: list[ConvertedLayer]
     wanted: _Wanted
-    fit: Likeness | None
-    check: Likeness | None
+    fit: Inputs | None
+    check: Inputs | None
 
-    def to(self, folder: Path, output: Path, base: nn.Module) -> Conversion:
+    def to(self, folder: Path, output: Path, fresh: LoadedModel) -> Conversion:
+        """Write into a folder that is going to be ``output``."""
+        base = fresh.model
         effect = None if self.check is None else distance(base, self.wanted.check, self.check)
         rank = self._rank(base)
-        self.layers = [layer.cut(rank) for layer in self.layers]
+        layers = tuple(layer.cut(rank) for layer in self.layers)
         plain = self._attached(base, rank)
         checkpoint.save_adapter(plain, folder, base=self.adapter.base_name, revision=self.adapter.revision)
-        base = plain.unload()
-        reloaded = checkpoint.load(base, folder, card_of(PLAIN))
+        reloaded = checkpoint.load(plain.unload(), folder, card_of(PLAIN))
         away = None if self.check is None else distance(reloaded, self.wanted.check, self.check)
-        found = self._found(output, rank, effect, away)
-        write_text(folder / "conversion.json", json.dumps(found.document(), indent=2) + "\n")
-        return found
-
-    def _found(self, output: Path, rank: int, effect: Distance | None, away: Distance | None) -> Conversion:
-        return Conversion(
-            folder=output,
-            method=self.adapter.card.name,
-            rank=rank,
-            layers=tuple(self.layers),
-            output_error=None if effect is None or away is None else away.share_of(effect),
-            figures={} if away is None else away.figures,
-            base_figures={} if effect is None else effect.figures,
-            is_calibrated=self.fit is not None,
-            tolerance=self.wish.tolerance,
-        )
+        score = None if self.checks.scorer is None else self.checks.scorer(reloaded, fresh)
+        lay_out(folder, self.wish.layout, self.adapter.kind.part(fresh.processor))
+        found = _measured(self.adapter, self.wish, output, effect, away)
+        losses = tuple(_loss_of(layer) for layer in layers)
+        return replace(found, rank=rank, layers=losses, layout=self.wish.layout, score=score)
 
     def _rank(self, base: nn.Module) -> int:
         """The one wished for, or the least that comes near enough."""
@@ -297,11 +324,20 @@ class _Delivery:
         if self.wish.rank is not None:
             return min(self.wish.rank, most)
         if self.wish.energy is not None:
-            return uniform_rank(self.layers, self.wish.energy)
+            enough = uniform_rank(self.layers, self.wish.energy)
+            if enough is None:
+                raise ModelError(f"no rank up to {most} holds {self.wish.energy:g} of the changes; ask for less")
+            return enough
         assert self.fit is not None
         assert self.wish.max_error is not None
         effect = distance(base, self.wanted.fit, self.fit)
         plain = self._attached(base, most)
+        least = distance(plain, self.wanted.fit, self.fit).share_of(effect)
+        if least > self.wish.max_error:
+            raise ModelError(
+                f"no rank up to {most} comes within {self.wish.max_error:g}: the largest misses {least:.3g} of what "
+                "the adapter does"
+            )
         low, high = 1, most
         while low < high:
             middle = (low + high) // 2
@@ -318,3 +354,13 @@ class _Delivery:
             rank=rank,
             task_type=self.adapter.kind.task_type,
         )
+
+
+def _loss_of(layer: ConvertedLayer) -> LayerLoss:
+    return LayerLoss(
+        name=layer.name,
+        rank=layer.rank,
+        change_norm=layer.change_norm,
+        error=layer.error,
+        error_of="outputs" if layer.weighted else "weights",
+    )

@@ -32,9 +32,9 @@ class Factors:
     """A change as a product, direction by direction, the most important first."""
 
     a: Tensor
-    """(k, in)"""
+    """(k, in), float32, on the CPU."""
     b: Tensor
-    """(out, k)"""
+    """(out, k), likewise."""
     energies: Tensor
     """(k), what each direction adds to the squared norm of the change, of its outputs where inputs are known."""
     total: float
@@ -58,23 +58,19 @@ def best_factors(delta: Tensor, moments: Tensor | None, *, most: int) -> Factors
         moments: (in, in) second moments of the inputs; None counts all inputs alike.
         most: Directions that may be wanted.
     """
-    scaled, root = delta, None
+    scaled = delta
     if moments is not None:
-        root = _root(moments.to(delta))
-        scaled = delta @ root
+        scaled = delta @ _root(moments.to(delta))
     total = float(scaled.square().sum())
     if total == 0.0:
-        return Factors(a=delta[:0], b=delta.T[:0].T, energies=delta.new_zeros(0), total=0.0)
+        rows, columns = delta.shape
+        return Factors(a=torch.zeros(0, columns), b=torch.zeros(rows, 0), energies=torch.zeros(0), total=0.0)
     tall = scaled.shape[0] > scaled.shape[1]
-    narrow = scaled.T if tall else scaled  # (short, long): directions lie on the short side
-    energies, directions = _leading(narrow, most)
-    if not tall:
-        a, b = directions.T @ delta, directions
-    elif root is None:
-        a, b = directions.T, delta @ directions
-    else:
-        a, b = torch.linalg.solve(root, directions).T, scaled @ directions
-    return Factors(a=a, b=b, energies=energies, total=total)
+    energies, directions = _leading(scaled.T if tall else scaled, most)
+    if tall:  # from the right singular vectors to the left ones
+        directions = torch.linalg.qr(scaled @ directions).Q
+    kept = [tensor.to("cpu", torch.float32, copy=True) for tensor in (directions.T @ delta, directions)]
+    return Factors(a=kept[0], b=kept[1], energies=energies.cpu().clone(), total=total)
 
 
 def _leading(matrix: Tensor, most: int) -> tuple[Tensor, Tensor]:
@@ -108,7 +104,8 @@ def _by_iteration(matrix: Tensor, most: int) -> tuple[Tensor, Tensor]:
 
 def _root(moments: Tensor) -> Tensor:
     """Symmetric square root of damped second moments."""
-    damped = moments + DAMPING * moments.diagonal().mean() * torch.eye(len(moments), dtype=moments.dtype)
+    unit = torch.eye(len(moments), dtype=moments.dtype, device=moments.device)
+    damped = moments + DAMPING * moments.diagonal().mean() * unit
     values, vectors = torch.linalg.eigh(damped)
     root: Tensor = (vectors * values.clamp_min(0.0).sqrt()) @ vectors.T
     return root

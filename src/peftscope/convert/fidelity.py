@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from peftscope.convert.inputs import Inputs
 from peftscope.models.evaluating import evaluating
-from peftscope.models.kinds.likeness import Likeness
 
 __all__ = ["Distance", "distance", "outputs_of"]
 
@@ -32,28 +32,28 @@ class Distance:
 
 
 @torch.no_grad()
-def outputs_of(model: nn.Module, likeness: Likeness) -> list[Tensor]:
+def outputs_of(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     """Outputs of a model on every batch, on the CPU."""
     with evaluating(model):
-        return [likeness.outputs(model, batch).cpu() for batch in likeness.batches]
+        return [inputs.outputs(model, batch).cpu() for batch in inputs.batches]
 
 
 @torch.no_grad()
-def distance(model: nn.Module, wanted: Sequence[Tensor], likeness: Likeness) -> Distance:
+def distance(model: nn.Module, wanted: Sequence[Tensor], inputs: Inputs) -> Distance:
     """How far a model is from wanted outputs.
 
     Args:
         model: The one that is measured.
         wanted: As ``outputs_of`` gave them.
-        likeness: The inputs they belong to.
+        inputs: What they belong to.
     """
     squared, count = 0.0, 0
     sums: dict[str, float] = {}
     with evaluating(model):
-        for batch, right in zip(likeness.batches, wanted, strict=True):
-            given = likeness.outputs(model, batch).cpu()
+        for batch, right in zip(inputs.batches, wanted, strict=True):
+            given = inputs.outputs(model, batch).cpu()
             squared += float((given - right).double().square().sum())
             count += len(right)
-            for name, values in likeness.differences(right, given).items():
+            for name, values in inputs.kind.differences(right, given).items():
                 sums[name] = sums.get(name, 0.0) + float(values.double().sum())
     return Distance(squared=squared, figures={name: value / count for name, value in sums.items()})

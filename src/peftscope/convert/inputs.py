@@ -1,21 +1,37 @@
-"""What layers are given on real inputs: the second moments that say which of their outputs matter."""
+"""Inputs on which models are compared, and what layers are given on them: the second moments that say what matters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from peftscope.models.evaluating import evaluating
-from peftscope.models.kinds.likeness import Likeness
+from peftscope.models.kinds.base import Batch, ModelKind
+from peftscope.tasks.base import to_device
 
-__all__ = ["second_moments"]
+__all__ = ["Inputs", "second_moments"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Batches, and how a kind of model reads them."""
+
+    kind: ModelKind
+    processor: Any
+    batches: Sequence[Batch]
+    """On the CPU."""
+
+    def outputs(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What a model puts out of one: (rows, width), on its device."""
+        return self.kind.outputs(self.processor, model, to_device(batch, next(model.parameters()).device))
 
 
 @torch.no_grad()
-def second_moments(model: nn.Module, layers: Sequence[str], likeness: Likeness) -> dict[str, Tensor]:
+def second_moments(model: nn.Module, layers: Sequence[str], inputs: Inputs) -> dict[str, Tensor]:
     """Mean of x xᵀ over the inputs of some layers, by their names: (in, in), float32.
 
     Layers that are given the very same tensor share their moments. What is no vector per position (ids, pictures) has
@@ -24,7 +40,7 @@ def second_moments(model: nn.Module, layers: Sequence[str], likeness: Likeness) 
     Args:
         model: Whose layers they are.
         layers: Full names.
-        likeness: The inputs.
+        inputs: What it is given.
     """
     found: dict[str, _Sum] = {}
     by_input: list[tuple[Tensor, _Sum]] = []
@@ -48,9 +64,9 @@ def second_moments(model: nn.Module, layers: Sequence[str], likeness: Likeness) 
     ]
     try:
         with evaluating(model):
-            for batch in likeness.batches:
+            for batch in inputs.batches:
                 by_input.clear()
-                likeness.outputs(model, batch)
+                inputs.outputs(model, batch)
     finally:
         for handle in handles:
             handle.remove()

@@ -6,8 +6,9 @@ patterns or of rank stabilisation, it multiplies by one.
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ PLAIN = "lora"
 class LoraWeights:
     """The two factors of a module, in the shapes ``peft`` holds them, but for their rank."""
 
+    module: str
+    """Its full name."""
     a: Tensor
     """(k, in), or (experts, k, in)."""
     b: Tensor
@@ -43,35 +46,41 @@ class LoraWeights:
         return self.a.shape[-2]
 
 
-def attach_plain_lora(base: nn.Module, weights: Mapping[str, LoraWeights], *, rank: int, task_type: str | None) -> Any:
+def attach_plain_lora(base: nn.Module, weights: Sequence[LoraWeights], *, rank: int, task_type: str | None) -> Any:
     """Put a plain LoRA on a base, in place: one rank for all modules, filled up with zeros.
 
     Args:
         base: The original one.
-        weights: By the module's full name.
+        weights: Of every module that is changed.
         rank: At least that of each of them.
         task_type: Member of ``peft.TaskType``, or None.
     """
     from peft import LoraConfig, get_peft_model
     from peft.tuners.lora import LoraLayer
+    from peft.tuners.lora.layer import ParamWrapper
 
-    modules = [name for name, of in weights.items() if of.parameter is None]
+    modules = [of.module for of in weights if of.parameter is None]
     config = LoraConfig(
         r=rank,
         lora_alpha=rank,
         target_modules=shortest_names(base, modules, "module") if modules else [],
-        target_parameters=[f"{name}.{of.parameter}" for name, of in weights.items() if of.parameter] or None,
+        target_parameters=[f"{of.module}.{of.parameter}" for of in weights if of.parameter] or None,
         task_type=task_type,
-        fan_in_fan_out=any(of.turned for of in weights.values() if of.parameter is None),
+        fan_in_fan_out=any(of.turned for of in weights if of.parameter is None),
         inference_mode=True,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what peft says of a base that was used with it before
         model: Any = get_peft_model(base, config, autocast_adapter_dtype=False)
     inner: Any = model.base_model.model
-    found = {name: module for name, module in inner.named_modules() if isinstance(module, LoraLayer)}
-    for name, of in weights.items():
-        _fill(found[name], of, rank)
+    found: dict[tuple[str, str | None], Any] = {}
+    for name, layer in inner.named_modules():
+        if isinstance(layer, ParamWrapper):  # one for each parameter, around one another
+            found[re.sub(r"(\.base_layer)+$", "", name), layer.parameter_name] = layer
+        elif isinstance(layer, LoraLayer):
+            found[name, None] = layer
+    for of in weights:
+        _fill(found[of.module, of.parameter], of, rank)
     return model
 
 
@@ -100,13 +109,13 @@ def cut_plain_lora(model: Any, rank: int) -> Iterator[None]:
 def _fill(layer: Any, of: LoraWeights, rank: int) -> None:
     """Set the weights of one layer."""
     more = rank - of.rank
-    a = nn.functional.pad(of.a, (0, 0, 0, more))
-    b = nn.functional.pad(of.b, (0, more))
+    a = nn.functional.pad(of.a, (0, 0, 0, more)).float()
+    b = nn.functional.pad(of.b, (0, more)).float()
     if ADAPTER in layer.lora_embedding_A:
-        layer.lora_embedding_A[ADAPTER].data = a.float().contiguous()
-        layer.lora_embedding_B[ADAPTER].data = b.float().contiguous()
+        for embedded, value in ((layer.lora_embedding_A[ADAPTER], a), (layer.lora_embedding_B[ADAPTER], b)):
+            embedded.data = value.contiguous().to(embedded.device)
         return
     if a.ndim == 3:  # peft keeps the experts' factors in one matrix each
         a, b = a.flatten(0, 1), b.permute(1, 2, 0).flatten(1)
     for factor, value in ((layer.lora_A[ADAPTER], a), (layer.lora_B[ADAPTER], b)):
-        factor.weight.data = value.float().reshape(factor.weight.shape).contiguous()
+        factor.weight.data = value.reshape(factor.weight.shape).contiguous().to(factor.weight.device)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from peftscope.methods.context import Inputs
-from peftscope.models.kinds.likeness import Likeness
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.study import ModelSpec
 
@@ -133,6 +132,15 @@ class ModelKind(ABC):
         """
         return None
 
+    def knows(self, spec: ModelSpec) -> bool:
+        """Whether a source is a model of this kind, as far as its config tells.
+
+        Raises:
+            ModelError: It cannot be reached, or is no model at all.
+            StoreError: The hub's cache cannot be written.
+        """
+        return self.profile(spec, torch.float32) is not None
+
     def inputs(self, processor: Any) -> Inputs | None:
         """What methods may start from; None where such starts are not defined."""
         return None
@@ -145,18 +153,39 @@ class ModelKind(ABC):
         """
         raise NotImplementedError
 
-    def likeness(self, loaded: LoadedModel, material: Any, *, most: int) -> Likeness | None:
-        """Inputs on which two models of the kind are compared; None where the kind has none.
+    def part(self, processor: Any) -> str | None:
+        """What a pipeline calls the model that is trained; None where it is not a part of one."""
+        return None
+
+    def text_batches(self, processor: Any, text: str, *, most: int) -> list[Batch] | None:
+        """A text as batches that ``outputs`` takes; None where models of the kind read none.
 
         Args:
-            loaded: The base.
-            material: What inputs are made of: a text for models of text.
-            most: Inputs at the most, such as tokens.
+            processor: The base's.
+            text: To be read.
+            most: Rows of output at the most that the batches are to give.
 
         Raises:
-            DataError: The material does not suffice.
+            DataError: The text is too short.
         """
         return None
+
+    def outputs(self, processor: Any, model: nn.Module, batch: Batch) -> Tensor:
+        """What a model puts out of a batch, of which a task's loss would be taken: (rows, width), padding left out.
+
+        Args:
+            processor: The base's.
+            model: With a method or without, in ``eval`` mode.
+            batch: On the model's device.
+
+        Raises:
+            NotImplementedError: Outputs of such models are not compared.
+        """
+        raise NotImplementedError
+
+    def differences(self, wanted: Tensor, given: Tensor) -> Mapping[str, Tensor]:
+        """How two outputs (rows, width) differ beside their distance: figures by name, one for each row."""
+        return {}
 
 
 class ModelProfile(ABC):

@@ -84,12 +84,14 @@ def choose(spec: ModelSpec, names: Sequence[str]) -> ModelKind:
         raise ModelError(f"model.kind: {spec.kind!r} is no kind this task is learned on; it takes {', '.join(names)}")
     if spec.kind is not None or len(names) == 1:
         return kind(spec.kind or names[0])
-    import torch
-
-    found = _recognised(spec, torch.float32, names)
-    if found is None:
-        raise ModelError(f"model.source: {spec.source!r} is of none of the kinds {', '.join(names)}; set model.kind")
-    return kind(found[0])
+    *others, last = sorted(names, key=lambda name: name == FALLBACK)
+    for name in others:
+        with suppress(ModelError):
+            if kind(name).knows(spec):
+                return kind(name)
+    if kind(last).knows(spec):
+        return kind(last)
+    raise ModelError(f"model.source: {spec.source!r} is of none of the kinds {', '.join(names)}; set model.kind")
 
 
 def profile_of(spec: ModelSpec, dtype: torch.dtype) -> ModelProfile:

@@ -31,8 +31,9 @@ class ConceptOptions(TaskOptions):
     """Options whose outcome the hash of pictures and prompts stands for."""
 
     source: str = DRAWN
-    """``drawn``, a character that a program draws; a folder of pictures; or a data set's hub id.
-    Prompts are taken from the options, from a ``metadata.jsonl`` or from ``.txt`` files beside the pictures."""
+    """``drawn``, a character that a program draws and ``builtin:nano-t2i`` has never seen; a folder of pictures; or a
+    data set's hub id. Prompts are taken from the options, from a ``metadata.jsonl`` or from ``.txt`` files beside the
+    pictures."""
     split: str = "train"
     """Of a hub data set: the split that is read."""
     image_column: str = "image"

@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from peftscope.methods.context import Inputs
 from peftscope.models.device import choose_device, choose_dtype
-from peftscope.models.kinds.base import BaseFacts, LoadedModel, ModelKind, ModelProfile, Scored
+from peftscope.models.kinds.base import BaseFacts, Batch, LoadedModel, ModelKind, ModelProfile, Scored
+from peftscope.models.kinds.causal_lm.distributions import distribution_differences, next_token_logits, windows_of
 from peftscope.models.kinds.causal_lm.empty import read_config
 from peftscope.models.kinds.causal_lm.generation import TextGenerator
 from peftscope.models.kinds.causal_lm.inputs import TextInputs
 from peftscope.models.kinds.causal_lm.latency import decode_latency
-from peftscope.models.kinds.causal_lm.likeness import TextLikeness
-from peftscope.models.kinds.causal_lm.loading import load, load_tokenizer
+from peftscope.models.kinds.causal_lm.loading import load, load_tokenizer, original_tokenizer
 from peftscope.models.kinds.causal_lm.metrics import DECODING, LATENCY_BATCHES
 from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
 from peftscope.models.source import locate
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.study import ModelSpec
+from peftscope.store.files import ordinary_mode
 
 __all__ = ["CausalLM"]
 
@@ -92,11 +93,23 @@ class CausalLM(ModelKind):
         model: Any = loaded.model
         model.config.use_cache = True  # off in training
         model.save_pretrained(folder)
-        loaded.processor.save_pretrained(folder)
+        for weights in folder.glob("*.safetensors"):  # safetensors writes for its user alone
+            weights.chmod(ordinary_mode())
+        original_tokenizer(spec).save_pretrained(folder)  # anew: the one that was used holds what it was used with
         author = locate(spec).folder / "generation_config.json"
         if author.is_file():
             shutil.copyfile(author, folder / author.name)
 
-    def likeness(self, loaded: LoadedModel, material: str, *, most: int) -> TextLikeness:
-        """Distributions over the next token, on windows of a text."""
-        return TextLikeness(loaded.processor, material, loaded.device, most)
+    def text_batches(self, processor: Any, text: str, *, most: int) -> list[Batch]:
+        """Windows of equal length."""
+        return windows_of(processor, text, most)
+
+    def outputs(self, processor: Any, model: nn.Module, batch: Batch) -> Tensor:
+        """Logits (tokens, vocabulary)."""
+        if not {"input_ids", "attention_mask"} <= batch.keys():
+            raise NotImplementedError("batches of this task hold no tokens")
+        return next_token_logits(model, batch)
+
+    def differences(self, wanted: Tensor, given: Tensor) -> Mapping[str, Tensor]:
+        """Divergence of the distributions, and whether the likeliest token is the same."""
+        return distribution_differences(wanted, given)

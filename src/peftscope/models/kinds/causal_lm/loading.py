@@ -25,7 +25,7 @@ from peftscope.models.quiet import no_progress_bars
 from peftscope.models.source import Located, locate
 from peftscope.schema.study import ModelSpec
 
-__all__ = ["load", "load_tokenizer"]
+__all__ = ["load", "load_tokenizer", "original_tokenizer"]
 
 LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError, SafetensorError)
 """What ``from_pretrained`` raises for a folder, a setting or a device that does not fit."""
@@ -88,6 +88,13 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
         StoreError: The cache cannot be written.
     """
     return _read_tokenizer(locate(spec))
+
+
+def original_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
+    """The tokenizer as its files have it, to be written elsewhere."""
+    tokenizer = AutoTokenizer.from_pretrained(locate(spec).folder, trust_remote_code=False)
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    return tokenizer
 
 
 def _load_model(

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from peftscope.models.kinds.base import Batch
 
-__all__ = ["flow_matching_loss"]
+__all__ = ["flow_matching_loss", "predicted_velocity"]
 
 
 def flow_matching_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
@@ -21,19 +21,23 @@ def flow_matching_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
             0 to 1, ``prompts`` (B, T, D) as the text encoder gives them, and the tokens' coordinates
             ``image_places`` (B, S, 4) and ``prompt_places`` (B, T, 4).
     """
-    latents, noise = batch["latents"], batch["noise"]
+    velocity = predicted_velocity(model, batch)
+    target = batch["noise"] - batch["latents"]
+    errors = (velocity.float() - target.float()) ** 2
+    if "weights" in batch:
+        errors = errors * batch["weights"].view(-1, 1, 1)
+    return errors.sum(), target.numel()
+
+
+def predicted_velocity(model: nn.Module, batch: Batch) -> Tensor:
+    """What a model predicts of a batch as ``flow_matching_loss`` takes it: (B, S, C)."""
     sigmas = batch["sigmas"].view(-1, 1, 1)
-    noisy = (1.0 - sigmas) * latents + sigmas * noise
-    velocity = model(
-        hidden_states=noisy,
+    velocity: Tensor = model(
+        hidden_states=(1.0 - sigmas) * batch["latents"] + sigmas * batch["noise"],
         timestep=batch["sigmas"],
         encoder_hidden_states=batch["prompts"],
         img_ids=batch["image_places"],
         txt_ids=batch["prompt_places"],
         return_dict=False,
     )[0]
-    target = noise - latents
-    errors = (velocity.float() - target.float()) ** 2
-    if "weights" in batch:
-        errors = errors * batch["weights"].view(-1, 1, 1)
-    return errors.sum(), target.numel()
+    return velocity

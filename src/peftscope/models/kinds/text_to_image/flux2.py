@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from peftscope.models.device import give_back_cache
 from peftscope.models.kinds.base import Batch
-from peftscope.models.kinds.text_to_image.flow_matching import flow_matching_loss
+from peftscope.models.kinds.text_to_image.flow_matching import flow_matching_loss, predicted_velocity
 from peftscope.models.kinds.text_to_image.noise import drawn_noise, drawn_sigmas, loss_weights
 from peftscope.models.kinds.text_to_image.pipeline import Drawing, ImagePipeline, NoiseLevels, Prompts, as_bytes
 
@@ -87,6 +87,10 @@ class Flux2Klein(ImagePipeline):
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         """Of the velocity."""
         return flow_matching_loss(model, batch)
+
+    def predicted(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The velocity."""
+        return predicted_velocity(model, batch)
 
     def draw(self, model: nn.Module, prompts: Prompts, nothing: Prompts, seeds: Sequence[int], how: Drawing) -> Tensor:
         """By the velocity, from noise to picture."""

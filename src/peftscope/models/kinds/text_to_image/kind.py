@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
+from torch import Tensor, nn
 
 from peftscope.errors import ModelError, unknown_name
 from peftscope.models.device import choose_device, choose_dtype
-from peftscope.models.kinds.base import BaseFacts, LoadedModel, ModelKind, ModelProfile, Scored
+from peftscope.models.kinds.base import BaseFacts, Batch, LoadedModel, ModelKind, ModelProfile, Scored
 from peftscope.models.kinds.text_to_image.files import PipelineFiles, locate_pipeline
 from peftscope.models.kinds.text_to_image.flux2 import Flux2Klein
 from peftscope.models.kinds.text_to_image.generator import ImageGenerator
 from peftscope.models.kinds.text_to_image.pipeline import ImagePipeline
 from peftscope.models.kinds.text_to_image.profile import TextToImageProfile
 from peftscope.models.kinds.text_to_image.stable_diffusion import StableDiffusion, StableDiffusionXL
-from peftscope.models.kinds.text_to_image.transformer import read_transformer_config
+from peftscope.models.kinds.text_to_image.transformer import is_image_model, read_transformer_config
 from peftscope.schema.study import ModelSpec
 
 __all__ = ["TextToImage"]
@@ -65,6 +66,21 @@ class TextToImage(ModelKind):
     def predictor(self, loaded: LoadedModel, scored: Scored) -> ImageGenerator:
         """Draws, as the pipeline does."""
         return ImageGenerator(loaded.processor, scored)
+
+    def knows(self, spec: ModelSpec) -> bool:
+        """By its pipeline's configs."""
+        return is_image_model(spec.source, spec.revision)
+
+    def part(self, processor: ImagePipeline) -> str:
+        """The denoiser's name."""
+        return processor.denoiser
+
+    def outputs(self, processor: ImagePipeline, model: nn.Module, batch: Batch) -> Tensor:
+        """What the denoiser predicts, a row for each of a picture's tokens or places."""
+        if "prompts" not in batch:
+            raise NotImplementedError("batches of this task hold no prompts")
+        said = processor.predicted(model, batch)
+        return said.flatten(0, 1) if said.ndim == 3 else said.movedim(1, -1).flatten(0, -2)
 
     def profile(self, spec: ModelSpec, dtype: torch.dtype) -> ModelProfile | None:
         """From the config of the pipeline's transformer.

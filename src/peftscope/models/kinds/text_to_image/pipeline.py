@@ -127,6 +127,10 @@ class ImagePipeline(ABC):
         """Squared error of what the denoiser predicts: sum over all elements, and their number."""
 
     @abstractmethod
+    def predicted(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What the denoiser predicts of a batch, of the shape of its latents."""
+
+    @abstractmethod
     def draw(self, model: nn.Module, prompts: Prompts, nothing: Prompts, seeds: Sequence[int], how: Drawing) -> Tensor:
         """Pictures (N, H, W, 3) of 8 bits, on the CPU, drawn at once and by the pipeline's own code.
 

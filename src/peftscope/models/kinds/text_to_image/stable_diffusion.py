@@ -108,14 +108,19 @@ class StableDiffusion(ImagePipeline):
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         """Of the noise (Ho et al. 2020, arXiv:2006.11239) or the velocity (Salimans & Ho 2022, arXiv:2202.00512)."""
-        said = model(
+        said = self.predicted(model, batch)
+        return ((said.float() - batch["target"].float()) ** 2).sum(), batch["target"].numel()
+
+    def predicted(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The noise or the velocity."""
+        said: Tensor = model(
             batch["noisy"],
             batch["timesteps"],
             encoder_hidden_states=batch["prompts"],
             return_dict=False,
             **self._beside(batch),
         )[0]
-        return ((said.float() - batch["target"].float()) ** 2).sum(), batch["target"].numel()
+        return said
 
     def _beside(self, batch: Batch) -> dict[str, Any]:
         return {}

@@ -13,7 +13,7 @@ from peftscope.errors import MissingExtra, ModelError, unknown_name
 from peftscope.models.builtin import PREFIX, find_builtin
 from peftscope.models.source import fetch_configs, find_local, read_settings, refuse_revision
 
-__all__ = ["TransformerConfig", "empty_transformer", "read_transformer_config"]
+__all__ = ["TransformerConfig", "empty_transformer", "is_image_model", "read_transformer_config"]
 
 KNOWN = ("Flux2Transformer2DModel",)
 """Classes of diffusers whose inputs we know."""
@@ -46,19 +46,9 @@ def read_transformer_config(source: str, revision: str | None = None) -> Transfo
         ModelError: There is nothing, the hub cannot be reached, or it is an image model we do not know.
         StoreError: The hub's cache cannot be written.
     """
-    if source.startswith(PREFIX):
-        builtin = find_builtin(source)
-        place = builtin.fetch() if builtin.draws else None
-        if place is None:
-            return None
-    else:
-        place = find_local(source)
-    if place is None:
-        place = fetch_configs(source, revision)
-    else:
-        refuse_revision(source, revision)
-    settings = _settings(place)
-    if "_class_name" not in settings:
+    place = _place(source, revision)
+    settings = {} if place is None else _settings(place)
+    if place is None or "_class_name" not in settings:
         return None
     name = str(settings["_class_name"])
     if name in WITHOUT_SIZES:
@@ -101,6 +91,29 @@ def _of_other_parts(place: Path) -> dict[str, int]:
     if isinstance(tokens, int):
         found["prompt_tokens"] = min(tokens, TransformerConfig.prompt_tokens)
     return found
+
+
+def is_image_model(source: str, revision: str | None = None) -> bool:
+    """Whether a source is an image model, as far as its configs tell; also one whose sizes are not predicted.
+
+    Raises:
+        ModelError: There is nothing, or the hub cannot be reached.
+        StoreError: The hub's cache cannot be written.
+    """
+    place = _place(source, revision)
+    return place is not None and "_class_name" in _settings(place)
+
+
+def _place(source: str, revision: str | None) -> Path | None:
+    """Where the configs of a source lie; None for a built-in model that draws nothing."""
+    if source.startswith(PREFIX):
+        builtin = find_builtin(source)
+        return builtin.fetch() if builtin.draws else None
+    place = find_local(source)
+    if place is None:
+        return fetch_configs(source, revision)
+    refuse_revision(source, revision)
+    return place
 
 
 def _settings(place: Path) -> dict[str, Any]:

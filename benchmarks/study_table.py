@@ -1,7 +1,12 @@
-"""What ``make demo`` came to, as Markdown, from the records it left; writes ``demo_table.md`` beside this file."""
+"""What a study came to, as Markdown, from the records it left; writes ``demo_table.md`` and its kind beside this file.
+
+python benchmarks/study_table.py demo          # after make demo
+python benchmarks/study_table.py nano-t2i      # after peftscope compare studies/nano-t2i.yaml
+"""
 
 from __future__ import annotations
 
+import argparse
 from datetime import datetime
 from pathlib import Path
 
@@ -12,21 +17,28 @@ from peftscope.study.results import StudyResults
 from peftscope.views.table import markdown_table, quality_and_cost
 
 HERE = Path(__file__).resolve().parent
-FOLDER = HERE.parent / "results" / "demo"
+RESULTS = HERE.parent / "results"
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="of the study, as its folder under results/ is called")
+    write(parser.parse_args().name)
+
+
+def write(name: str) -> None:
     """Write the tables and the recommendation."""
-    study = ps.Study.load(FOLDER)
+    folder = RESULTS / name
+    study = ps.Study.load(folder)
     found = study.results()
-    compared = comparison_of(found.records, found.metric, folder=FOLDER, title=found.name, study=study.spec)
+    compared = comparison_of(found.records, found.metric, folder=folder, title=found.name, study=study.spec)
     tables = quality_and_cost(compared.summary, found.metric, known_metrics())
     shown = "\n\n".join(markdown_table(table) for table in tables)
-    text = f"{_note(found)}\n\n{shown}\n\n```text\n{study.recommend().text()}\n```\n"
-    (HERE / "demo_table.md").write_text(text, encoding="utf-8")
+    text = f"{_note(found, name)}\n\n{shown}\n\n```text\n{study.recommend().text()}\n```\n"
+    (HERE / f"{name.replace('-', '_')}_table.md").write_text(text, encoding="utf-8")
 
 
-def _note(found: StudyResults) -> str:
+def _note(found: StudyResults, name: str) -> str:
     attempts = [attempt for record in found.records for attempt in record.attempts]
     environment = attempts[-1].environment
     packages = environment["packages"]
@@ -34,7 +46,7 @@ def _note(found: StudyResults) -> str:
     last = max(datetime.fromisoformat(attempt.ended_at) for attempt in attempts)
     steps = sum(tuning.num_steps for tuning in found.tunings)
     return (
-        f"Written by `python benchmarks/demo_table.py` after `make demo`: {environment['num_cores']} cores "
+        f"Written by `python benchmarks/study_table.py {name}` after the study: {environment['num_cores']} cores "
         f"({environment['cpu']}), no accelerator, torch {packages['torch']}, peft {packages['peft']}; "
         f"{len(found.records)} runs, {steps:,} steps of tuning, {(last - first).total_seconds() / 60:.1f} minutes from "
         "the first start to the last end."

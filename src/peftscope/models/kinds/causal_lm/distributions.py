@@ -1,0 +1,59 @@
+"""Distributions over the next token: of a text or of a task's batches, and how two of them differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from peftscope.errors import DataError
+from peftscope.models.kinds.base import Batch
+
+__all__ = ["distribution_differences", "next_token_logits", "windows_of"]
+
+WINDOW = 128
+"""Tokens that are seen together."""
+WINDOWS = 8
+"""In a batch."""
+
+
+def windows_of(tokenizer: Any, text: str, most: int) -> list[Batch]:
+    """A text in windows of equal length.
+
+    Args:
+        tokenizer: The base's.
+        text: To be cut.
+        most: Tokens at the most.
+
+    Raises:
+        DataError: The text has too few tokens for one.
+    """
+    ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids[:most]
+    count = len(ids) // WINDOW
+    if count == 0:
+        raise DataError(f"the text has {len(ids)} tokens; {WINDOW} at least are needed to compare models on it")
+    windows = torch.tensor(ids[: count * WINDOW]).view(count, WINDOW)
+    return [{"input_ids": some, "attention_mask": torch.ones_like(some)} for some in torch.split(windows, WINDOWS)]
+
+
+def next_token_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """Logits (tokens, vocabulary) of a batch, padding left out."""
+    ids, heard = batch["input_ids"], batch["attention_mask"]
+    told = {key: batch[key] for key in ("attention_mask", "position_ids") if key in batch}
+    if "position_ids" in told:  # packed samples: their positions tell where each begins
+        del told["attention_mask"]
+    logits: Tensor = model(input_ids=ids, use_cache=False, **told).logits
+    return logits[:, -ids.shape[1] :][heard.bool()]  # virtual tokens come first
+
+
+def distribution_differences(wanted: Tensor, given: Tensor) -> Mapping[str, Tensor]:
+    """``kl``: nats a token by which the given distribution misses the wanted one; ``agreement``: the likeliest token is
+    the same.
+    """
+    p, q = (values.float().log_softmax(-1) for values in (wanted, given))
+    return {
+        "kl": (p.exp() * (p - q)).sum(-1),
+        "agreement": (wanted.argmax(-1) == given.argmax(-1)).float(),
+    }

