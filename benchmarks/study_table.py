@@ -1,5 +1,7 @@
 """What a study came to, as Markdown, from the records it left; writes ``demo_table.md`` and its kind beside this file.
 
+Of a study of pictures it also sets side by side what the methods drew, in ``docs/images``.
+
 python benchmarks/study_table.py demo          # after make demo
 python benchmarks/study_table.py nano-t2i      # after peftscope compare studies/nano-t2i.yaml
 """
@@ -7,17 +9,26 @@ python benchmarks/study_table.py nano-t2i      # after peftscope compare studies
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 from datetime import datetime
 from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
 
 import peftscope as ps
 from peftscope.study.comparison import comparison_of
 from peftscope.study.metrics import known_metrics
 from peftscope.study.results import StudyResults
+from peftscope.tasks.images.grids import GridRow, grid_png
+from peftscope.views.report.samples import PictureTable, picture_tables
 from peftscope.views.table import markdown_table, quality_and_cost
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
+IMAGES = HERE.parent / "docs" / "images"
 
 
 def main() -> None:
@@ -36,6 +47,22 @@ def write(name: str) -> None:
     shown = "\n\n".join(markdown_table(table) for table in tables)
     text = f"{_note(found, name)}\n\n{shown}\n\n```text\n{study.recommend().text()}\n```\n"
     (HERE / f"{name.replace('-', '_')}_table.md").write_text(text, encoding="utf-8")
+    drawn = picture_tables(found.records, {}, folder)
+    if drawn:
+        (IMAGES / f"{name}-methods.png").write_bytes(side_by_side(drawn[0]))
+
+
+def side_by_side(table: PictureTable) -> bytes:
+    """Every other prompt of a table, each method in a column."""
+    rows = [
+        GridRow(prompt=prompt, pictures=[_tile(address) for address in addresses]) for prompt, addresses in table.rows
+    ]
+    return grid_png(rows[::2], table.headings, {})
+
+
+def _tile(address: str) -> torch.Tensor:
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as picture:
+        return torch.from_numpy(np.array(picture.convert("RGB")))
 
 
 def _note(found: StudyResults, name: str) -> str:

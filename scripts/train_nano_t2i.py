@@ -257,6 +257,8 @@ def write(out: Path, vae: Any, tokens: Qwen2TokenizerFast, drawer: Any) -> None:
         tokenizer=tokens,
         transformer=drawing.half(),
     ).save_pretrained(out)
+    for path in out.rglob("*.safetensors"):  # safetensors writes for its user alone
+        path.chmod(0o644)
 
 
 def say(started: float, step: int, **values: float) -> None:

@@ -20,6 +20,13 @@ def test_the_readmes_table_is_the_committed_output_of_the_demo() -> None:
     assert f"expect {expected[1]}" in readme
 
 
+def test_the_readmes_pictures_and_their_table_are_the_committed_output_of_their_study() -> None:
+    output = (ROOT / "benchmarks" / "nano_t2i_table.md").read_text(encoding="utf-8")
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert " ".join(output.split("\n\n")[1].split()) in readme
+    assert (ROOT / "docs" / "images" / "nano-t2i-methods.png").is_file()
+
+
 def test_every_study_in_the_readme_is_read() -> None:
     vocabulary_ = vocabulary()
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
