@@ -132,7 +132,7 @@ def measured(method: str, folder: Path, shared: Setting) -> list[Row]:
                 Adapter(folder=folder, card=of, base=BASE, kind=kind("causal-lm")),
                 Path(place) / "lora",
                 Wish(rank=rank),
-                Checks(inputs=lambda loaded: (shared.fit, None)),
+                Checks(calibration=lambda loaded: shared.fit),
             )
             plain = PeftModel.from_pretrained(_base(), converted.folder)
             ours, after = distance(plain, wanted, shared.check), _scores(plain, shared)

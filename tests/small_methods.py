@@ -1,14 +1,15 @@
 """Fixtures for tests of methods: a tiny base to put them on, and the circumstances of a build."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from peftscope.methods.build import BuildContext
+from peftscope.methods.build import BuildContext, Built
+from peftscope.methods.optimizers import OptimizerSettings
 from peftscope.models.kinds.causal_lm.inputs import TextInputs
 
 NARROW: dict[str, dict[str, Any]] = {
@@ -41,6 +42,31 @@ def _batch(seed: int, size: int = 4, length: int = 24) -> dict[str, Tensor]:
     ids = torch.randint(0, 64, (size, length), generator=torch.Generator().manual_seed(seed))
     ids[:, 0], ids[:, -1] = 0, 1
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids.clone()}
+
+
+def train(
+    built: Built, batch: Callable[..., dict[str, Tensor]], rate: float, steps: Iterable[int] = range(1, 4)
+) -> None:
+    """Train a few steps, each on the batch of its number."""
+    optimizer = built.make_optimizer(OptimizerSettings(learning_rate=rate))
+    built.model.train()
+    for step in steps:
+        loss = built.model(**batch(step)).loss
+        if built.penalty is not None:
+            loss = loss + built.penalty()
+        loss.backward()
+        optimizer.step()
+        if built.after_step is not None:
+            built.after_step(step)
+        optimizer.zero_grad()
+    built.model.eval()
+
+
+@torch.no_grad()
+def logits_of(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
+    """Logits of a batch, in the model's mode."""
+    logits: Tensor = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+    return logits
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import peftscope as ps
 from peftscope.errors import DataError, MethodRefused, ModelError, SpecError, StoreError
 from peftscope.methods import checkpoint
 from peftscope.methods.build import build
-from peftscope.methods.optimizers import OptimizerSettings
 from peftscope.schema.study import MethodSpec
+from small_methods import train
 from tiny import tiny_llama, tiny_tokenizer
 
 Trained = Callable[..., Path]
@@ -33,11 +33,7 @@ def trained(
     def make(name: str = "oft", *, steps: int = 5, **knobs: Any) -> Path:
         torch.manual_seed(1)
         built = build(tiny_llama(), MethodSpec(name=name, knobs=knobs), context())
-        optimizer = built.make_optimizer(OptimizerSettings(learning_rate=1e-2))
-        for step in range(steps):
-            built.model(**batch(step)).loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+        train(built, batch, 1e-2, range(steps))
         folder = tmp_path / f"adapter-{name}"
         checkpoint.save(built, folder, base=str(tiny_folder))
         return folder

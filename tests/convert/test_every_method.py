@@ -15,11 +15,11 @@ from peftscope.convert.changes import kept_originals
 from peftscope.convert.conversion import convert_layers, lora_weights
 from peftscope.errors import MethodRefused
 from peftscope.methods import catalog, checkpoint
-from peftscope.methods.build import Built, build
+from peftscope.methods.build import build
 from peftscope.methods.card import Card
-from peftscope.methods.optimizers import OptimizerSettings
 from peftscope.methods.plain_lora import attach_plain_lora
 from peftscope.schema.study import MethodSpec
+from small_methods import logits_of, train
 
 TRAINABLE = [card for card in catalog.cards().values() if card.trains]
 NO_WEIGHTS = r"cannot be converted: what it adds depends on the input|a LoRA holds no (bias|such weight)"
@@ -34,27 +34,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled"),
     pytest.mark.filterwarnings("ignore:RNN module weights are not part of single contiguous chunk"),
 ]
-
-
-def _trained(built: Built, batch: Callable[..., dict[str, Tensor]], rate: float) -> None:
-    optimizer = built.make_optimizer(OptimizerSettings(learning_rate=rate))
-    built.model.train()
-    for step in range(1, 4):
-        loss = built.model(**batch(step)).loss
-        if built.penalty is not None:
-            loss = loss + built.penalty()
-        loss.backward()
-        optimizer.step()
-        if built.after_step is not None:
-            built.after_step(step)
-        optimizer.zero_grad()
-    built.model.eval()
-
-
-@torch.no_grad()
-def _outputs(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-    outputs: Tensor = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
-    return outputs
 
 
 @pytest.mark.parametrize(
@@ -72,7 +51,7 @@ def test_at_full_rank_a_plain_lora_puts_out_the_same_or_the_method_is_refused(
     torch.manual_seed(1)
     built = build(make_base(), MethodSpec(name=card.name, knobs=knobs_for(card)), context())
     assert card.rate is not None
-    _trained(built, batch, card.rate.default)
+    train(built, batch, card.rate.default)
     checkpoint.save(built, tmp_path)
 
     base = make_base()
@@ -90,7 +69,7 @@ def test_at_full_rank_a_plain_lora_puts_out_the_same_or_the_method_is_refused(
 
     inputs = batch(0)
     before, wanted, given = (
-        _outputs(model.to(torch.float32 if card.name in SINGLE else torch.float64).eval(), inputs)
+        logits_of(model.to(torch.float32 if card.name in SINGLE else torch.float64).eval(), inputs)
         for model in (make_base(), adapted, plain)
     )
     effect = (wanted - before).norm()

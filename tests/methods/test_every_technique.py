@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from peftscope.errors import MethodRefused
 from peftscope.methods import catalog, checkpoint
-from peftscope.methods.build import Built, build
+from peftscope.methods.build import build
 from peftscope.methods.card import Card
-from peftscope.methods.optimizers import OptimizerSettings
 from peftscope.schema.study import MethodSpec
+from small_methods import logits_of, train
 
 TRAINABLE = [card for card in catalog.cards().values() if card.trains]
 LORA_VARIANTS = {
@@ -34,27 +34,6 @@ pytestmark = [
     # torch itself, under prefix tuning with a projection and p-tuning by LSTM on old CPUs.
     pytest.mark.filterwarnings("ignore:RNN module weights are not part of single contiguous chunk"),
 ]
-
-
-def _train(built: Built, batch: Callable[..., dict[str, Tensor]], rate: float, steps: int = 3) -> None:
-    optimizer = built.make_optimizer(OptimizerSettings(learning_rate=rate))
-    built.model.train()
-    for step in range(1, steps + 1):
-        loss = built.model(**batch(step)).loss
-        if built.penalty is not None:
-            loss = loss + built.penalty()
-        loss.backward()
-        optimizer.step()
-        if built.after_step is not None:
-            built.after_step(step)
-        optimizer.zero_grad()
-    built.model.eval()
-
-
-def _logits(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-    with torch.no_grad():
-        logits: Tensor = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
-    return logits
 
 
 def _expected_tuner(card: Card) -> str:
@@ -84,7 +63,7 @@ def test_every_method_trains_and_survives_saving_loading_and_merging(
     assert sum(p.numel() for p in trained.values()) == built.num_trainable_params > 0
 
     assert card.rate is not None
-    _train(built, batch, card.rate.default)
+    train(built, batch, card.rate.default)
 
     still = {n for n, p in built.model.named_parameters() if n in trained and torch.equal(p, trained[n])}
     if card.name == "shadow":  # the last layer updates a state that no layer after it reads
@@ -94,20 +73,20 @@ def test_every_method_trains_and_survives_saving_loading_and_merging(
     changed = [name for name, (p, old) in before.items() if id(p) not in held or not torch.equal(p, old)]
     assert bool(changed) == card.changes_base, f"the base's {changed[:3]} changed"
 
-    reference = _logits(built.model, batch(0))
+    reference = logits_of(built.model, batch(0))
     assert checkpoint.save(built, tmp_path) > 0
     torch.manual_seed(99)  # loading must not lean on the random state of the training
     loaded = checkpoint.load(make_base(), tmp_path, card)
-    assert torch.allclose(_logits(loaded, batch(0)), reference, atol=1e-5)
+    assert torch.allclose(logits_of(loaded, batch(0)), reference, atol=1e-5)
 
     if not card.merges:
         with pytest.raises(MethodRefused, match=card.name):
             built.merge()
         return
     merged = built.merge()
-    assert torch.allclose(_logits(merged, batch(0)), reference, atol=1e-5)
+    assert torch.allclose(logits_of(merged, batch(0)), reference, atol=1e-5)
     assert not any(type(module).__module__.startswith("peft.") for module in merged.modules())
-    assert torch.allclose(_logits(built.model, batch(0)), reference, atol=1e-6), "merging broke the adapter"
+    assert torch.allclose(logits_of(built.model, batch(0)), reference, atol=1e-6), "merging broke the adapter"
 
 
 @pytest.mark.parametrize("name", sorted(LORA_VARIANTS))
@@ -130,10 +109,10 @@ def test_the_base_is_unchanged_and_saves_no_weights(
     batch: Callable[..., dict[str, Tensor]],
     tmp_path: Path,
 ) -> None:
-    reference = _logits(make_base(), batch(0))
+    reference = logits_of(make_base(), batch(0))
     built = build(make_base(), MethodSpec(name="base"), context())
     assert built.num_trainable_params == 0
     assert not any(parameter.requires_grad for parameter in built.model.parameters())
-    assert torch.equal(_logits(built.model, batch(0)), reference)
+    assert torch.equal(logits_of(built.model, batch(0)), reference)
     assert checkpoint.save(built, tmp_path) == 0
-    assert torch.equal(_logits(checkpoint.load(make_base(), tmp_path, built.card), batch(0)), reference)
+    assert torch.equal(logits_of(checkpoint.load(make_base(), tmp_path, built.card), batch(0)), reference)

@@ -19,11 +19,12 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
-from peftscope.capture import is_out_of_memory
 from peftscope.errors import MethodRefused
+from peftscope.methods.build import merging
 from peftscope.methods.card import Card
-from peftscope.methods.context import ADAPTER
+from peftscope.methods.context import ADAPTER, base_inside
 
 __all__ = ["Change", "Originals", "changes", "kept_originals"]
 
@@ -120,7 +121,7 @@ def changes(model: nn.Module, card: Card, originals: Originals) -> Iterator[Chan
         yield from _of_whole(model, originals)
         return
     adapted: Any = model
-    inner = adapted.base_model.model
+    inner = base_inside(model)
     _refuse_what_is_beside(inner, adapted.peft_config[ADAPTER])
     done: set[str] = set()
     for path, layer in inner.named_modules():
@@ -157,16 +158,12 @@ def _merged(path: str, layer: BaseTunerLayer) -> nn.Module:
     if next(layer.parameters()).device.type == "mps":  # which has no double precision
         copied = copied.cpu()
     copied = copied.double()
-    try:
+    with merging(path):
         if hasattr(copied, "unload_and_optionally_merge_module"):
             found = copied.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None)
         else:
             copied.merge()
             found = copied.get_base_layer()
-    except (ValueError, RuntimeError, NotImplementedError) as error:
-        if is_out_of_memory(error):
-            raise
-        raise MethodRefused(f"{path} cannot be merged: {error}") from error
     assert isinstance(found, nn.Module)
     return found
 
@@ -217,14 +214,14 @@ def _form(module: nn.Module, name: str, delta: Tensor) -> Form | None:
 
 def _is_parameter_alone(module: nn.Module) -> bool:
     """Whether a matrix is no layer's that ``peft`` knows, but a parameter that is adapted by its own name."""
-    return not isinstance(module, nn.Linear | nn.Embedding) and type(module).__name__ != "Conv1D"
+    return not isinstance(module, nn.Linear | nn.Embedding | Conv1D)
 
 
 def _is_turned(module: nn.Module, form: Form) -> bool:
     """Whether weights are held as (in, out): transformers' Conv1D, and some experts."""
     if form == "experts":
         return bool(getattr(module, "is_transposed", False))
-    return type(module).__name__ == "Conv1D"
+    return isinstance(module, Conv1D)
 
 
 def _refuse_what_is_beside(model: nn.Module, config: Any) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from peftscope.convert.changes import Change, Originals, changes
 from peftscope.convert.factors import Factors, best_factors
 from peftscope.convert.inputs import Inputs, second_moments
 from peftscope.methods.card import Card
+from peftscope.methods.context import base_inside
 from peftscope.methods.plain_lora import LoraWeights
 
 __all__ = ["ConvertedLayer", "convert_layers", "lora_weights", "uniform_rank"]
@@ -82,7 +83,7 @@ def convert_layers(
     Raises:
         MethodRefused: A plain LoRA cannot hold it.
     """
-    moments = None if calibration is None else _Moments(_inner(model), calibration)
+    moments = None if calibration is None else _Moments(base_inside(model), calibration)
     layers = []
     for change in changes(model, card, originals):
         known = None if moments is None or change.form != "linear" else moments.of(change.module)
@@ -110,12 +111,6 @@ def _matrices(change: Change) -> list[Tensor]:
     if change.form == "embedding":
         return [change.delta.T]  # a row is looked up: that is the input
     return [change.delta.flatten(1)]
-
-
-def _inner(model: nn.Module) -> Any:
-    """The base inside, whose modules bear the base's names."""
-    holder: Any = model
-    return holder.base_model.model if hasattr(holder, "peft_config") else model
 
 
 class _Moments:
@@ -148,7 +143,7 @@ def _input_widths(base: nn.Module) -> dict[str, int]:
         wrapped = module.get_base_layer() if isinstance(module, BaseTunerLayer) else None
         weight = getattr(wrapped, "weight", None)
         if isinstance(weight, Tensor) and weight.ndim == 2 and not isinstance(wrapped, nn.Embedding):
-            found[name] = int(weight.shape[0] if type(wrapped).__name__ == "Conv1D" else weight.shape[1])
+            found[name] = int(weight.shape[0] if isinstance(wrapped, Conv1D) else weight.shape[1])
     return found
 
 

@@ -12,14 +12,14 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from peftscope.analysis.score_change import ScoreChange
-from peftscope.capture import is_out_of_memory
 from peftscope.convert.changes import kept_originals
 from peftscope.convert.conversion import ConvertedLayer, convert_layers, lora_weights, uniform_rank
-from peftscope.convert.fidelity import Distance, distance, outputs_of
+from peftscope.convert.fidelity import Distance, distance, distance_of, outputs_of
 from peftscope.convert.inputs import Inputs
 from peftscope.convert.layouts import Layout, lay_out, require_layout
 from peftscope.errors import MethodRefused, ModelError, SpecError
 from peftscope.methods import checkpoint
+from peftscope.methods.build import merging
 from peftscope.methods.card import Card
 from peftscope.methods.catalog import card as card_of
 from peftscope.methods.plain_lora import PLAIN, attach_plain_lora, cut_plain_lora
@@ -31,6 +31,9 @@ Verdict = Literal["equivalent", "differs", "unchecked"]
 
 Scorer = Callable[[nn.Module, LoadedModel], ScoreChange]
 """Scores a converted model on its base's device, and sets that against the original."""
+
+InputsOf = Callable[[LoadedModel], Inputs | None]
+"""Makes inputs for a base."""
 
 __all__ = ["Adapter", "Checks", "Conversion", "LayerLoss", "Wish", "convert_adapter", "merge_adapter"]
 
@@ -72,9 +75,10 @@ class Wish:
 class Checks:
     """What a result is fitted to, compared on and scored by."""
 
-    inputs: Callable[[LoadedModel], tuple[Inputs | None, Inputs | None]] = lambda loaded: (None, None)
-    """Gives the inputs on which errors of outputs count (without, errors of weights), and others on which the result is
-    compared (without, it is not)."""
+    calibration: InputsOf = lambda loaded: None
+    """Gives the inputs on which errors of outputs count; without, errors of weights do."""
+    verification: InputsOf = lambda loaded: None
+    """Gives other inputs, on which the result is compared; without, it is not."""
     scorer: Scorer | None = None
     """Scores what was written; None leaves the score out."""
     described: Callable[[Conversion], str | None] = lambda found: None
@@ -170,7 +174,7 @@ def convert_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) 
         checks.told("load")
         loaded = _base(adapter)
         require_layout(wish.layout, adapter.kind.part(loaded.processor))
-        fit, check = checks.inputs(loaded)
+        fit, check = checks.calibration(loaded), checks.verification(loaded)
         if wish.max_error is not None and fit is None:
             raise SpecError("convert", ["max_error needs inputs to measure on, and such a model has none"])
         with kept_originals(loaded.model, adapter.card) as originals:
@@ -214,22 +218,19 @@ def merge_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) ->
     with new_folder(output) as folder:
         checks.told("load")
         loaded = _base(adapter)
-        _, check = checks.inputs(loaded)
+        check = checks.verification(loaded)
+        before = () if check is None else outputs_of(loaded.model, check)
         adapted = checkpoint.load(loaded.model, adapter.folder, adapter.card)
         wanted = () if check is None else outputs_of(adapted, check)
         checks.told("merge")
         merged: Any = adapted
         if adapter.card.peft_type is not None:
-            try:
+            with merging(adapter.card.name):
                 merged = merged.merge_and_unload()
-            except (ValueError, RuntimeError, NotImplementedError) as error:
-                if is_out_of_memory(error):
-                    raise
-                raise MethodRefused(f"{adapter.card.name} cannot be merged: {error}") from error
         adapter.kind.write(replace(loaded, model=merged), adapter.base, folder)
         del adapted, merged, loaded
         checks.told("compare")
-        effect = None if check is None else distance(_base(adapter).model, wanted, check)
+        effect = None if check is None else distance_of(before, wanted, check)
         written = adapter.kind.load(adapter.base.model_copy(update={"source": str(folder), "revision": None}))
         away = None if check is None else distance(written.model, wanted, check)
         score = None if checks.scorer is None else checks.scorer(written.model, written)

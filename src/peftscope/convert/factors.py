@@ -78,6 +78,11 @@ def _leading(matrix: Tensor, most: int) -> tuple[Tensor, Tensor]:
     if len(matrix) >= LARGE and most + BEYOND < len(matrix) // 4:
         return _by_iteration(matrix, most)
     values, vectors = torch.linalg.eigh(matrix @ matrix.T)
+    return _largest(values, vectors, most)
+
+
+def _largest(values: Tensor, vectors: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The first of ascending eigenvalues and their vectors, turned round, without those that are rounding."""
     values, vectors = values.flip(0)[:most].clamp_min(0.0), vectors.flip(1)[:, :most]
     kept = int((values > EXACT * values[0]).sum())
     return values[:kept], vectors[:, :kept]
@@ -97,9 +102,8 @@ def _by_iteration(matrix: Tensor, most: int) -> tuple[Tensor, Tensor]:
         if held - found <= CLOSE * held:
             break
         found = held
-    values, vectors = values.flip(0)[:most].clamp_min(0.0), (basis @ vectors.flip(1))[:, :most]
-    kept = int((values > EXACT * values[0]).sum())
-    return values[:kept], vectors[:, :kept]
+    values, vectors = _largest(values, vectors, most)
+    return values, basis @ vectors
 
 
 def _root(moments: Tensor) -> Tensor:

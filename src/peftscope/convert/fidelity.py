@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from peftscope.convert.inputs import Inputs
 from peftscope.models.evaluating import evaluating
 
-__all__ = ["Distance", "distance", "outputs_of"]
+__all__ = ["Distance", "distance", "distance_of", "outputs_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +47,17 @@ def distance(model: nn.Module, wanted: Sequence[Tensor], inputs: Inputs) -> Dist
         wanted: As ``outputs_of`` gave them.
         inputs: What they belong to.
     """
+    with evaluating(model):
+        return distance_of((inputs.outputs(model, batch).cpu() for batch in inputs.batches), wanted, inputs)
+
+
+def distance_of(outputs: Iterable[Tensor], wanted: Sequence[Tensor], inputs: Inputs) -> Distance:
+    """How far outputs are from wanted ones of the same inputs."""
     squared, count = 0.0, 0
     sums: dict[str, float] = {}
-    with evaluating(model):
-        for batch, right in zip(inputs.batches, wanted, strict=True):
-            given = inputs.outputs(model, batch).cpu()
-            squared += float((given - right).double().square().sum())
-            count += len(right)
-            for name, values in inputs.kind.differences(right, given).items():
-                sums[name] = sums.get(name, 0.0) + float(values.double().sum())
+    for given, right in zip(outputs, wanted, strict=True):
+        squared += float((given - right).double().square().sum())
+        count += len(right)
+        for name, values in inputs.kind.differences(right, given).items():
+            sums[name] = sums.get(name, 0.0) + float(values.double().sum())
     return Distance(squared=squared, figures={name: value / count for name, value in sums.items()})

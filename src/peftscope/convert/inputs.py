@@ -57,10 +57,11 @@ def second_moments(model: nn.Module, layers: Sequence[str], inputs: Inputs) -> d
         by_input.append((given, held))
         del by_input[:-4]  # the next layers alone may have the same input
 
+    wanted = set(layers)
     handles = [
         module.register_forward_pre_hook(lambda _, args, name=name: note(name, args[0] if args else None))
         for name, module in model.named_modules()
-        if name in set(layers)
+        if name in wanted
     ]
     try:
         with evaluating(model):

@@ -25,7 +25,7 @@ from peftscope.methods.optimizers import OptimizerSettings, freeze_for, make_opt
 from peftscope.methods.targets import adapted_modules
 from peftscope.schema.study import MethodSpec
 
-__all__ = ["BuildContext", "Built", "build", "refusing", "starts_from_data"]
+__all__ = ["BuildContext", "Built", "build", "merging", "refusing", "starts_from_data"]
 
 # What peft raises when a method does not fit a base; anything else is a defect and must show as one.
 _REFUSALS = (
@@ -100,13 +100,9 @@ class Built:
                 f"{self.card.name}: merging into {self.quantization} weights rounds the result, so the "
                 "outputs would change"
             )
-        try:
+        with merging(self.card.name):
             _forget_graph(self.model)
             merged = copy.deepcopy(self.model).merge_and_unload()  # type: ignore[operator]
-        except _REFUSALS as error:
-            if is_out_of_memory(error):
-                raise
-            raise MethodRefused(f"{self.card.name} cannot be merged: {error}") from error
         assert isinstance(merged, nn.Module)
         return merged
 
@@ -213,6 +209,24 @@ def refusing(card: Card, applies: Callable[[], bool] = lambda: True) -> Iterator
             raise
         reason = f"{type(error).__name__}: {error}"
         raise MethodRefused(f"{card.name} does not run on this model: {reason}{_what_to_do(card)}") from error
+
+
+@contextmanager
+def merging(what: str) -> Iterator[None]:
+    """What ``peft`` raises inside becomes a refusal: something cannot be merged.
+
+    Args:
+        what: A method or a layer, by its name.
+
+    Raises:
+        MethodRefused: In place of what was raised.
+    """
+    try:
+        yield
+    except _REFUSALS as error:
+        if is_out_of_memory(error):
+            raise
+        raise MethodRefused(f"{what} cannot be merged: {error}") from error
 
 
 def _what_to_do(card: Card) -> str:

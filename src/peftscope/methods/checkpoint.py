@@ -10,7 +10,9 @@ from __future__ import annotations
 import copy
 import json
 import warnings
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,33 +55,42 @@ def save(built: Built, folder: Path, *, base: str | None = None, revision: str |
     Raises:
         StoreError: The folder cannot be written to, or the disk is full.
     """
-    folder = Path(folder)
-    written: list[Path] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if built.card.peft_type is not None:
-            written = _save_adapter(built.model, built.initial_adapter, folder, base, revision)
-        elif built.card.trains:
-            save_model(built.model, str(folder / MODEL_FILE), metadata=dict(METADATA))
-            written = [folder / MODEL_FILE]
-        for path in written:  # safetensors writes for its user alone
-            path.chmod(ordinary_mode())
-        return sum(path.stat().st_size for path in written)
-    except (OSError, SafetensorError) as error:
-        raise StoreError(f"{folder}: the checkpoint cannot be written: {error}") from error
+    if built.card.peft_type is not None:
+        return save_adapter(built.model, folder, base=base, revision=revision, start=built.initial_adapter)
+    return _written(Path(folder), partial(_save_whole, built))
 
 
-def save_adapter(model: Any, folder: Path, *, base: str | None, revision: str | None = None) -> None:
-    """Write the adapter of a ``peft`` model into a folder that is there, as :func:`save` does.
+def save_adapter(
+    model: Any, folder: Path, *, base: str | None, revision: str | None, start: Mapping[str, Tensor] | None = None
+) -> int:
+    """Write the adapter of a ``peft`` model, as :func:`save` does.
+
+    Args:
+        model: With the adapter.
+        folder: Is made.
+        base: As :func:`save` takes it.
+        revision: Commit of a hub id.
+        start: Adapter weights as they began, where they are written too.
+
+    Returns:
+        Bytes of the weight files on disk.
 
     Raises:
         StoreError: The folder cannot be written to, or the disk is full.
     """
+    return _written(Path(folder), partial(_save_adapter, model, start or {}, base, revision))
+
+
+def _written(folder: Path, write: Callable[[Path], list[Path]]) -> int:
+    """Have weight files written into a folder, readable as others are; gives their bytes."""
     try:
-        for path in _save_adapter(model, {}, folder, base, revision):
+        folder.mkdir(parents=True, exist_ok=True)
+        files = write(folder)
+        for path in files:  # safetensors writes for its user alone
             path.chmod(ordinary_mode())
+        return sum(path.stat().st_size for path in files)
     except (OSError, SafetensorError) as error:
-        raise StoreError(f"{folder}: the adapter cannot be written: {error}") from error
+        raise StoreError(f"{folder}: the checkpoint cannot be written: {error}") from error
 
 
 def saved_entries(built: Built) -> dict[str, Entry]:
@@ -171,8 +182,15 @@ def _with_adapter(base: nn.Module, folder: Path, card: Card, state: dict[str, Te
     return model  # type: ignore[no-any-return]
 
 
+def _save_whole(built: Built, folder: Path) -> list[Path]:
+    if not built.card.trains:
+        return []
+    save_model(built.model, str(folder / MODEL_FILE), metadata=dict(METADATA))
+    return [folder / MODEL_FILE]
+
+
 def _save_adapter(
-    model: Any, start: dict[str, Tensor], folder: Path, base: str | None, revision: str | None
+    model: Any, start: Mapping[str, Tensor], base: str | None, revision: str | None, folder: Path
 ) -> list[Path]:
     state = _state(model)
     # Copies: safetensors refuses tensors that share storage, as tied adapters do.
@@ -201,7 +219,7 @@ def _state(model: Any) -> dict[str, Tensor]:
     return state
 
 
-def _separate(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-__all__ = ["BuildContext", "Inputs", "device_of", "quantization_of"]
+__all__ = ["BuildContext", "Inputs", "base_inside", "device_of", "quantization_of"]
 
 ADAPTER = "default"
 """Name peft gives the one adapter of a model."""
@@ -50,6 +50,13 @@ class BuildContext:
     """What turns examples into the base's inputs."""
     autocast_adapter_dtype: bool = True
     """Keep adapter weights in float32 when the base is in a half type."""
+
+
+def base_inside(model: nn.Module) -> nn.Module:
+    """The base that a ``peft`` model wraps, whose modules bear the base's names; any other model itself."""
+    holder: Any = model
+    inner: nn.Module = holder.base_model.model if hasattr(holder, "peft_config") else model
+    return inner
 
 
 def device_of(model: nn.Module) -> str:

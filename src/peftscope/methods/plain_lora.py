@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from peftscope.methods.context import ADAPTER
+from peftscope.methods.context import ADAPTER, base_inside
 from peftscope.methods.targets import shortest_names
 
 __all__ = ["PLAIN", "LoraWeights", "attach_plain_lora", "cut_plain_lora"]
@@ -72,9 +72,8 @@ def attach_plain_lora(base: nn.Module, weights: Sequence[LoraWeights], *, rank: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what peft says of a base that was used with it before
         model: Any = get_peft_model(base, config, autocast_adapter_dtype=False)
-    inner: Any = model.base_model.model
     found: dict[tuple[str, str | None], Any] = {}
-    for name, layer in inner.named_modules():
+    for name, layer in base_inside(model).named_modules():
         if isinstance(layer, ParamWrapper):  # one for each parameter, around one another
             found[re.sub(r"(\.base_layer)+$", "", name), layer.parameter_name] = layer
         elif isinstance(layer, LoraLayer):

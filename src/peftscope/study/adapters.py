@@ -18,7 +18,7 @@ from peftscope.store.base_folder import base_folder
 from peftscope.store.files import record_path
 from peftscope.store.local_paths import public_source
 from peftscope.study.folder import find_record
-from peftscope.study.trained import best_run
+from peftscope.study.trained import adapter_folder, best_run
 from peftscope.tasks.registry import kind_of
 
 __all__ = ["FoundAdapter", "find_adapter"]
@@ -48,8 +48,9 @@ def find_adapter(adapter: str, model: str | None, study: Path | None) -> FoundAd
         ModelError: The base is of no known kind.
     """
     folder = Path(adapter)
-    if folder.is_dir() and record_path(folder.absolute().parent.parent, folder.name).is_file():
-        return _of_run(str(record_path(folder.absolute().parent.parent, folder.name)), None, model)
+    record = record_path(folder.absolute().parent.parent, folder.name)  # were it the folder of a run's adapter
+    if folder.is_dir() and record.is_file():
+        return _of_run(str(record), None, model)
     if (folder / "adapter_config.json").is_file():
         return _foreign(folder, model)
     if folder.exists() and folder.suffix != ".json":
@@ -62,16 +63,13 @@ def find_adapter(adapter: str, model: str | None, study: Path | None) -> FoundAd
 
 def _of_run(run: str, study: Path | None, model: str | None) -> FoundAdapter:
     folder, record = find_record(run, study)
-    adapter, known = folder / "adapters" / record.run_id, card(record.spec.method.name)
-    if not adapter.is_dir():
-        raise SpecError(record.run_id, [f"its adapter is not there ({adapter}); {record.status}: a final run has one"])
     place = base_folder(folder)
     base = anchored(record.spec.model, place)
     if model is not None:  # the record's hash says whether it is the same
         base = base.model_copy(update={"source": model, "revision": None, "quantization": None})
     return FoundAdapter(
-        folder=adapter,
-        card=known,
+        folder=adapter_folder(folder, record),
+        card=card(record.spec.method.name),
         base=base,
         kind=kind_of(base, record.spec.task),
         weights_sha256=record.weights_sha256,

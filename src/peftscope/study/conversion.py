@@ -17,7 +17,7 @@ from peftscope.schema.amounts import number_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.request import Request
 from peftscope.study.adapters import find_adapter
-from peftscope.study.conversion_inputs import OwnTask, inputs_of_text
+from peftscope.study.conversion_inputs import OwnTask, ParagraphInputs
 from peftscope.study.model_card import model_card
 from peftscope.study.requirements import Amount
 from peftscope.views.shown import Shown
@@ -137,33 +137,35 @@ def convert(
         StoreError: The adapter is damaged, or the output exists or cannot be written.
     """
     request = request or Request("convert")
-    wish = _wish(request, rank, {"energy": energy, "max_error": max_error, "tolerance": tolerance})
     request.check("format", "format", format, get_args(Format))
-    sizes = {"rank": rank, "energy": energy, "max_error": max_error}
-    for name in (name for name, value in sizes.items() if value is not None and format == "merged"):
-        request.note(name, "a merged model has no rank; leave it out")
+    wish = _wish(request, format, rank, {"energy": energy, "max_error": max_error, "tolerance": tolerance})
     width = request.amount("margin", margin, number_of)
     request.end()
     found = find_adapter(str(adapter), model, Path(study) if study is not None else None)
     own = None if found.record is None else OwnTask(found, found.record, width, told)
+    inputs = own if own is not None and calibration is None else ParagraphInputs(found, calibration)
     checks = Checks(
-        inputs=own.inputs if own is not None and calibration is None else partial(inputs_of_text, found, calibration),
+        calibration=inputs.calibration,
+        verification=inputs.verification,
         scorer=own.change if own is not None and score and own.scores else None,
         described=partial(model_card, base=found.base_name, record=found.record),
         told=told,
     )
     make = merge_adapter if format == "merged" else convert_adapter
-    done = make(found, Path(output).absolute(), replace(wish, layout=format), checks)
+    done = make(found, Path(output).absolute(), wish, checks)
     metric = None if found.record is None else found.record.metric
     return ConvertedAdapter(conversion=replace(done, folder=Path(output)), metric=metric)
 
 
-def _wish(request: Request, rank: int | None, shares: Mapping[str, float | None]) -> Wish:
+def _wish(request: Request, layout: Format, rank: int | None, shares: Mapping[str, float | None]) -> Wish:
     """What is asked for; the problems go to the request."""
     sizes = {"rank": rank, **{name: shares[name] for name in ("energy", "max_error")}}
-    given = [request.option(name) for name, value in sizes.items() if value is not None]
+    given = [name for name, value in sizes.items() if value is not None]
     if len(given) > 1:
-        request.problems.append(f"{' and '.join(given)}: each decides the rank; give one of them")
+        options = " and ".join(map(request.option, given))
+        request.problems.append(f"{options}: each decides the rank; give one of them")
+    for name in given if layout == "merged" else ():
+        request.note(name, "a merged model has no rank; leave it out")
     if rank is not None and rank < 1:
         request.note("rank", f"{rank}; must be at least 1")
     for name, value in shares.items():
@@ -173,5 +175,6 @@ def _wish(request: Request, rank: int | None, shares: Mapping[str, float | None]
         rank=rank if given else DEFAULT_RANK,
         energy=shares["energy"],
         max_error=shares["max_error"],
+        layout=layout,
         tolerance=shares["tolerance"] or Wish.tolerance,
     )

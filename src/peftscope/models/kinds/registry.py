@@ -10,11 +10,11 @@ A plug-in is an entry point whose object is a ``KindEntry``, in a module that im
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from peftscope.errors import ModelError
 from peftscope.models.kinds.causal_lm.metrics import DECODING
@@ -49,6 +49,7 @@ KINDS = Registry(
         "text-to-image": KindEntry(kind="peftscope.models.kinds.text_to_image.kind:TextToImage"),
     },
 )
+Answer = TypeVar("Answer")
 FALLBACK = "causal-lm"
 """Asked last what a source is, since it says what is wrong with one that is no model at all."""
 
@@ -84,13 +85,9 @@ def choose(spec: ModelSpec, names: Sequence[str]) -> ModelKind:
         raise ModelError(f"model.kind: {spec.kind!r} is no kind this task is learned on; it takes {', '.join(names)}")
     if spec.kind is not None or len(names) == 1:
         return kind(spec.kind or names[0])
-    *others, last = sorted(names, key=lambda name: name == FALLBACK)
-    for name in others:
-        with suppress(ModelError):
-            if kind(name).knows(spec):
-                return kind(name)
-    if kind(last).knows(spec):
-        return kind(last)
+    found = _first(names, lambda each: each if each.knows(spec) else None)
+    if found is not None:
+        return found
     raise ModelError(f"model.source: {spec.source!r} is of none of the kinds {', '.join(names)}; set model.kind")
 
 
@@ -106,20 +103,19 @@ def profile_of(spec: ModelSpec, dtype: torch.dtype) -> ModelProfile:
             predicted with such a quantization.
         StoreError: The hub's cache cannot be written.
     """
-    found = _recognised(spec, dtype, KINDS.names() if spec.kind is None else [spec.kind])
+    found = _first(KINDS.names() if spec.kind is None else [spec.kind], lambda each: each.profile(spec, dtype))
     if found is not None:
-        return found[1]
+        return found
     of_kind = f", a {spec.kind}," if spec.kind else ""
     raise ModelError(f"model.source: sizes of {spec.source!r}{of_kind} are not predicted with these settings")
 
 
-def _recognised(spec: ModelSpec, dtype: torch.dtype, names: Iterable[str]) -> tuple[str, ModelProfile] | None:
-    """The first of some kinds that knows a base, with its shapes; what the last one says is wrong with it is raised."""
+def _first(names: Iterable[str], ask: Callable[[ModelKind], Answer | None]) -> Answer | None:
+    """The first answer of some kinds that is not None; what the last one says is wrong is raised."""
     *others, last = sorted(names, key=lambda name: name == FALLBACK)
     for name in others:
         with suppress(ModelError):
-            found = kind(name).profile(spec, dtype)
+            found = ask(kind(name))
             if found is not None:
-                return name, found
-    found = kind(last).profile(spec, dtype)
-    return None if found is None else (last, found)
+                return found
+    return ask(kind(last))

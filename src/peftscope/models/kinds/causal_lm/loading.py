@@ -91,10 +91,12 @@ def load_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
 
 
 def original_tokenizer(spec: ModelSpec) -> PreTrainedTokenizerBase:
-    """The tokenizer as its files have it, to be written elsewhere."""
-    tokenizer = AutoTokenizer.from_pretrained(locate(spec).folder, trust_remote_code=False)
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    return tokenizer
+    """The tokenizer as its files have it, to be written elsewhere.
+
+    Raises:
+        ModelError: The model cannot be found or reached, or has no tokenizer.
+    """
+    return _as_published(locate(spec))
 
 
 def _load_model(
@@ -130,12 +132,17 @@ def _load_model(
     return model
 
 
-def _read_tokenizer(located: Located) -> PreTrainedTokenizerBase:
+def _as_published(located: Located) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(located.folder, trust_remote_code=False)
     except LOADING_ERRORS as error:
         raise ModelError(f"model {located.source!r} has no tokenizer that can be loaded: {error}") from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    return tokenizer
+
+
+def _read_tokenizer(located: Located) -> PreTrainedTokenizerBase:
+    tokenizer = _as_published(located)
     tokenizer.listed_ends = _listed_ends(located)
     _tell_limits(tokenizer, read_config(str(located.folder)).get_text_config())
     return tokenizer
