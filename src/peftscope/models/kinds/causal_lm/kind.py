@@ -21,6 +21,7 @@ from peftscope.models.kinds.causal_lm.latency import decode_latency
 from peftscope.models.kinds.causal_lm.loading import load, load_tokenizer, original_tokenizer
 from peftscope.models.kinds.causal_lm.metrics import DECODING, LATENCY_BATCHES
 from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
+from peftscope.models.quiet import no_progress_bars
 from peftscope.models.source import locate
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.study import ModelSpec
@@ -92,7 +93,8 @@ class CausalLM(ModelKind):
         """Weights, config and tokenizer; how its author wants it decoded is the base's."""
         model: Any = loaded.model
         model.config.use_cache = True  # off in training
-        model.save_pretrained(folder)
+        with no_progress_bars():
+            model.save_pretrained(folder)
         for weights in folder.glob("*.safetensors"):  # safetensors writes for its user alone
             weights.chmod(ordinary_mode())
         original_tokenizer(spec).save_pretrained(folder)  # anew: the one that was used holds what it was used with
