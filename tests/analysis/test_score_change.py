@@ -67,3 +67,10 @@ def test_equally_good_models_are_rarely_called_equivalent_when_they_are_not() ->
         after = np.where((before == 1.0) & (flips < 0.0286), 0.0, before)  # 0.02 worse on average: at the margin
         wrong += _change(list(before), list(after)).verdict == "equivalent"
     assert wrong / 300 <= 0.08
+
+
+def test_scores_that_are_no_right_or_wrong_spread_as_far_as_they_were_seen_to() -> None:
+    cosines = [0.50 + 0.0005 * (i % 20) for i in range(40)]
+    found = score_change(_outcomes(cosines), _outcomes([score + 0.0001 for score in cosines]), SHARE, sign=1.0)
+    assert found.verdict == "equivalent"
+    assert found.interval[1] - found.interval[0] < 0.01

@@ -65,8 +65,9 @@ def score_change(
         differences = parts_of_groups(differences[None], codes)[0]
     change = float(differences.mean())
     scores = [score for one, other, _ in pairs for score in (one, other)]
-    is_share = min(scores) >= 0.0 and max(scores) <= 1.0
-    spread, error = 1.0 if is_share else max(scores) - min(scores), 1.0 - criteria.level
+    spread, error = max(scores) - min(scores), 1.0 - criteria.level
+    if set(scores) <= {0.0, 1.0}:  # right or wrong: an answer may turn round, were there none yet that did
+        spread = 1.0
     wide = _half(differences, 1.0 - error / 2.0, spread)
     verdict: Kept = "undecided"
     if criteria.margin is not None and _is_within(differences, criteria.margin, 1.0 - error, spread):
