@@ -21,9 +21,10 @@ from typing import Any
 
 from peft import PeftModel, convert_to_lora, get_peft_model, set_peft_model_state_dict
 
-from peftscope.convert.convert import Adapter, Checks, Wish, convert_adapter
+from peftscope.convert.convert import convert_adapter
 from peftscope.convert.fidelity import Distance, distance, outputs_of
 from peftscope.convert.inputs import Inputs
+from peftscope.convert.result import Adapter, Checks, Wish
 from peftscope.execution.execute import execute
 from peftscope.measures.score import score_split
 from peftscope.methods import checkpoint

@@ -22,9 +22,10 @@ from peftscope.schema.study import MethodSpec
 from small_methods import logits_of, train
 
 TRAINABLE = [card for card in catalog.cards().values() if card.trains]
-NO_WEIGHTS = r"cannot be converted: what it adds depends on the input|a LoRA holds no (bias|such weight)"
-REFUSED = {card.name for card in TRAINABLE if not card.merges} | {"ln-tuning", "full"}
-"""What changes norms, or is no weight at all."""
+REFUSED = {card.name for card in TRAINABLE if not card.merges}
+"""What changes no weight."""
+WHOLE = {"ln-tuning"}
+"""What changes norms alone, for which LoRA has no factors."""
 SINGLE = {"adamss", "adamss-asa"}
 """Compute in float32 whatever they are given."""
 QUICK = {"lora", "rslora", "dora", "pissa", "oft", "adalora", "ia3", "trainable-tokens", "ln-tuning", "full"}
@@ -58,13 +59,22 @@ def test_at_full_rank_a_plain_lora_puts_out_the_same_or_the_method_is_refused(
     with kept_originals(base, card) as originals:
         adapted = checkpoint.load(base, tmp_path, card)
         if card.name in REFUSED:
-            with pytest.raises(MethodRefused, match=NO_WEIGHTS):
+            with pytest.raises(MethodRefused, match="cannot be converted: what it adds depends on the input"):
                 convert_layers(adapted, card, originals, most=10_000, calibration=None)
             return
-        layers = convert_layers(adapted, card, originals, most=10_000, calibration=None)
-    assert all(re.fullmatch(r"model\.(layers|embed_tokens).*", layer.module) for layer in layers)
+        converted = convert_layers(adapted, card, originals, most=10_000, calibration=None)
+    layers = converted.layers
+    if card.name in WHOLE:
+        assert not layers
+        assert all("norm" in of.name for of in converted.wholes)
+        return
+    assert all(re.fullmatch(r"(model\.(layers|embed_tokens)|lm_head).*", layer.module) for layer in layers)
+    assert bool(converted.wholes) == (card.name == "full")
     plain = attach_plain_lora(
-        make_base(), lora_weights(layers), rank=max(layer.rank for layer in layers), task_type="CAUSAL_LM"
+        make_base(),
+        lora_weights(layers),
+        task_type="CAUSAL_LM",
+        wholes={of.name: of.value for of in converted.wholes},
     )
 
     inputs = batch(0)

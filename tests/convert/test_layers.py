@@ -11,11 +11,11 @@ from peft import LoHaConfig, LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, MixtralConfig, MixtralForCausalLM
 
-from peftscope.convert.changes import Change, changes
+from peftscope.convert.changes import changes, kept_originals
 from peftscope.convert.conversion import convert_layers, lora_weights
 from peftscope.errors import MethodRefused
 from peftscope.methods.catalog import card
-from peftscope.methods.plain_lora import attach_plain_lora, cut_plain_lora
+from peftscope.methods.plain_lora import attach_plain_lora
 
 IDS = torch.arange(20).view(2, 10)
 
@@ -83,24 +83,46 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Any, str, Tensor, str | None]] =
 def test_the_plain_lora_puts_out_the_same(case: str) -> None:
     make, config, name, inputs, task_type = CASES[case]
     adapted = _disturbed(get_peft_model(make(), config))
-    layers = convert_layers(adapted, card(name), {}, most=1000, calibration=None)
-    rank = max(layer.rank for layer in layers)
-    plain = attach_plain_lora(make(), lora_weights(layers), rank=rank, task_type=task_type)
+    layers = convert_layers(adapted, card(name), {}, most=1000, calibration=None).layers
     wanted, before = _outputs(adapted, inputs), _outputs(make(), inputs)
-    assert (_outputs(plain, inputs) - wanted).norm() < 1e-4 * (wanted - before).norm()
-    with cut_plain_lora(plain, 1):
-        assert (_outputs(plain, inputs) - wanted).norm() > 1e-2 * (wanted - before).norm()
-    assert (_outputs(plain, inputs) - wanted).norm() < 1e-4 * (wanted - before).norm()
+    for is_even in (True, False):
+        plain = attach_plain_lora(make(), lora_weights(layers), task_type=task_type, is_even=is_even)
+        assert (_outputs(plain, inputs) - wanted).norm() < 1e-4 * (wanted - before).norm()
+    smaller = attach_plain_lora(make(), lora_weights([layer.cut(1) for layer in layers]), task_type=task_type)
+    assert (_outputs(smaller, inputs) - wanted).norm() > 1e-2 * (wanted - before).norm()
 
 
-def test_biases_that_are_trained_too_are_refused() -> None:
-    config = LoraConfig(target_modules=["c_attn"], bias="all", fan_in_fan_out=True)
-    with pytest.raises(MethodRefused, match=r"biases were trained \(bias: all\)"):
-        list[Change](changes(_disturbed(get_peft_model(_gpt2(), config)), card("lora"), {}))
+BESIDE: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "biases": ({"bias": "all"}, {"bias"}),
+    "own-biases": ({"bias": "lora_only"}, {"bias"}),
+    "a-module": ({"modules_to_save": ["ln_f"]}, {"weight", "bias"}),
+    "tokens": ({"trainable_token_indices": [3, 5]}, set()),
+}
 
 
-@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings")
-def test_what_is_trained_whole_beside_the_adapter_is_refused_by_name() -> None:
-    config = LoraConfig(target_modules=["c_attn"], modules_to_save=["lm_head"], fan_in_fan_out=True)
-    with pytest.raises(MethodRefused, match=r"lm_head: trained whole"):
-        list[Change](changes(_disturbed(get_peft_model(_gpt2(), config)), card("lora"), {}))
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", BESIDE)
+def test_what_is_trained_beside_the_adapter_is_carried(case: str) -> None:
+    settings, parameters = BESIDE[case]
+    config = LoraConfig(target_modules=["c_attn"], fan_in_fan_out=True, task_type="CAUSAL_LM", **settings)
+    base = _gpt2()
+    with kept_originals(base, card("lora")) as originals:
+        adapted = _disturbed(get_peft_model(base, config))
+        converted = convert_layers(adapted, card("lora"), originals, most=1000, calibration=None)
+    assert {of.parameter for of in converted.wholes} == parameters
+    plain = attach_plain_lora(
+        _gpt2(),
+        lora_weights(converted.layers),
+        task_type="CAUSAL_LM",
+        wholes={of.name: of.value for of in converted.wholes},
+    )
+    wanted, before = _outputs(adapted, IDS), _outputs(_gpt2(), IDS)
+    assert (_outputs(plain, IDS) - wanted).norm() < 1e-4 * (wanted - before).norm()
+
+
+def test_a_base_that_is_made_another_network_is_refused() -> None:
+    config = LoraConfig(target_modules=["c_attn"], fan_in_fan_out=True)
+    adapted = get_peft_model(_gpt2(), config)
+    adapted.peft_config["default"].layer_replication = [(0, 2), (1, 2)]
+    with pytest.raises(MethodRefused, match="layer_replication makes another network"):
+        list(changes(adapted, card("lora"), {}))

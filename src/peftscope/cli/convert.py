@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,15 +12,6 @@ from peftscope.cli.output import print_json, show
 from peftscope.views.shown import stderr_console
 
 __all__ = ["convert"]
-
-
-class Format(StrEnum):
-    """What is written."""
-
-    PEFT = "peft"
-    DIFFUSERS = "diffusers"
-    KOHYA = "kohya"
-    MERGED = "merged"
 
 
 def convert(
@@ -36,10 +26,14 @@ def convert(
     max_error: Annotated[
         float | None, typer.Option(help="Least rank whose outputs miss no more of the adapter's effect.")
     ] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Share the rank out over weights, more where it cuts the error most.")
+    ] = False,
+    refine: Annotated[int, typer.Option(help="Steps of distillation against the original, on calibration data.")] = 0,
     format: Annotated[
-        Format,
-        typer.Option(help="peft, for servers, too; diffusers, kohya for models that draw; merged: whole."),
-    ] = Format.PEFT,
+        Literal["peft", "vllm", "gguf", "diffusers", "kohya", "comfy", "merged", "merged-gguf"],
+        typer.Option(help="What is to load it; merged: the whole model."),
+    ] = "peft",
     tolerance: Annotated[
         float, typer.Option(help="Error of outputs up to which it stands for the adapter; beyond, exit code 1.")
     ] = 0.1,
@@ -66,7 +60,9 @@ def convert(
             rank=rank,
             energy=energy,
             max_error=max_error,
-            format=format.value,
+            shared=shared,
+            refine=refine,
+            format=format,
             tolerance=tolerance,
             margin=margin,
             score=score,

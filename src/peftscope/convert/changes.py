@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils.other import AuxiliaryTrainingWrapper
+from peft.utils.other import ModulesToSaveWrapper, TrainableTokensWrapper
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from peftscope.methods.build import merging
 from peftscope.methods.card import Card
 from peftscope.methods.context import ADAPTER, base_inside
 
-__all__ = ["Change", "Originals", "changes", "kept_originals"]
+__all__ = ["Change", "Originals", "Whole", "changes", "kept_originals"]
 
 Form = Literal["linear", "embedding", "conv", "experts"]
 
@@ -55,18 +55,36 @@ class Change:
         return f"{self.module}.{self.parameter}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """A changed parameter that LoRA has no factors for: a bias, a norm's weight, what was trained as it is."""
+
+    module: str
+    """Full name of the module in the base."""
+    parameter: str
+    value: Tensor
+    """As it is now, on the CPU."""
+
+    @property
+    def name(self) -> str:
+        """Full name of the parameter."""
+        return f"{self.module}.{self.parameter}"
+
+
 Originals = Mapping[str, Tensor]
 """Weights of the base as they were before the method touched it, by name; looked up one at a time."""
 
 
 @contextmanager
 def kept_originals(base: nn.Module, card: Card) -> Iterator[Originals]:
-    """The base's weights as they are now, where the method is going to change them; none where it is not.
+    """The base's weights as they are now, where the method is going to change them; biases, where it is not.
 
     They lie in a temporary file and are read one by one, so that memory holds the base once.
     """
     if not card.changes_base:
-        yield {}
+        yield {
+            name: tensor.detach().cpu().clone() for name, tensor in base.named_parameters() if name.endswith(".bias")
+        }
         return
     with TemporaryDirectory(prefix="peftscope-") as folder:
         path = Path(folder) / "originals.safetensors"
@@ -104,8 +122,8 @@ class _InFile(Mapping[str, Tensor]):
         return len(self.names)
 
 
-def changes(model: nn.Module, card: Card, originals: Originals) -> Iterator[Change]:
-    """Every change of a weight, one after another.
+def changes(model: nn.Module, card: Card, originals: Originals) -> Iterator[Change | Whole]:
+    """Every change of a weight, one after another; then what is changed whole.
 
     Args:
         model: The base with the trained adapter on it.
@@ -113,7 +131,7 @@ def changes(model: nn.Module, card: Card, originals: Originals) -> Iterator[Chan
         originals: As ``kept_originals`` gave them.
 
     Raises:
-        MethodRefused: The method does not merge, or changes something that no LoRA holds: a bias, a norm's weight.
+        MethodRefused: The method does not merge, or makes another network of the base.
     """
     if not card.merges:
         raise MethodRefused(f"{card.name} cannot be converted: what it adds depends on the input, or is put before it")
@@ -121,16 +139,34 @@ def changes(model: nn.Module, card: Card, originals: Originals) -> Iterator[Chan
         yield from _of_whole(model, originals)
         return
     adapted: Any = model
-    inner = base_inside(model)
-    _refuse_what_is_beside(inner, adapted.peft_config[ADAPTER])
+    inner, config = base_inside(model), adapted.peft_config[ADAPTER]
+    if getattr(config, "layer_replication", None):
+        raise MethodRefused("layer_replication makes another network of the base, which no plain LoRA holds")
     done: set[str] = set()
     for path, layer in inner.named_modules():
-        if isinstance(layer, BaseTunerLayer) and not any(path.startswith(f"{other}.") for other in done):
+        if any(path.startswith(f"{other}.") for other in done):
+            continue
+        if isinstance(layer, BaseTunerLayer | ModulesToSaveWrapper | TrainableTokensWrapper):
             done.add(path)
+        if isinstance(layer, BaseTunerLayer):
             yield from _of_layer(path, layer, originals)
+        elif isinstance(layer, TrainableTokensWrapper):
+            yield from _of_layer(path, layer.token_adapter, originals)
+        elif isinstance(layer, ModulesToSaveWrapper):
+            for name, parameter in layer.modules_to_save[ADAPTER].named_parameters():
+                yield Whole(module=path, parameter=name, value=parameter.detach().cpu())
+        else:
+            yield from _of_bias(path, layer, originals)
 
 
-def _of_whole(model: nn.Module, originals: Originals) -> Iterator[Change]:
+def _of_bias(path: str, module: nn.Module, originals: Originals) -> Iterator[Whole]:
+    """A bias that was trained where nothing else is."""
+    bias, before = getattr(module, "bias", None), originals.get(f"{path}.bias")
+    if isinstance(bias, nn.Parameter) and before is not None and not bias.detach().cpu().equal(before):
+        yield Whole(module=path, parameter="bias", value=bias.detach().cpu())
+
+
+def _of_whole(model: nn.Module, originals: Originals) -> Iterator[Change | Whole]:
     """Of fully fine-tuned weights."""
     for path, module in model.named_modules():
         now = dict(module.named_parameters(recurse=False))
@@ -138,7 +174,7 @@ def _of_whole(model: nn.Module, originals: Originals) -> Iterator[Change]:
         yield from _compared(path, module, before, {name: tensor.detach() for name, tensor in now.items()})
 
 
-def _of_layer(path: str, layer: BaseTunerLayer, originals: Originals) -> Iterator[Change]:
+def _of_layer(path: str, layer: BaseTunerLayer, originals: Originals) -> Iterator[Change | Whole]:
     wrapped = layer.get_base_layer()
     names = [name for name, _ in wrapped.named_parameters(recurse=False)]
     before = {name: originals.get(f"{path}.{name}", getattr(wrapped, name)).detach() for name in names}
@@ -170,12 +206,8 @@ def _merged(path: str, layer: BaseTunerLayer) -> nn.Module:
 
 def _compared(
     path: str, module: nn.Module, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
-) -> Iterator[Change]:
-    """The change of each weight of a module.
-
-    Raises:
-        MethodRefused: One of them is no weight that LoRA has factors for.
-    """
+) -> Iterator[Change | Whole]:
+    """The change of each weight of a module."""
     for name, value in after.items():
         value = value if value.device.type != "mps" else value.cpu()
         delta = value.double()
@@ -189,10 +221,8 @@ def _compared(
             continue
         form = _form(module, name, delta)
         if form is None:
-            raise MethodRefused(
-                f"{path}.{name} is changed, and a LoRA holds no {'bias' if name == 'bias' else 'such weight'}; "
-                "take the format merged"
-            )
+            yield Whole(module=path, parameter=name, value=value.cpu())
+            continue
         turned = form in ("linear", "experts") and _is_turned(module, form)
         if turned:
             delta = delta.transpose(-1, -2)
@@ -222,21 +252,3 @@ def _is_turned(module: nn.Module, form: Form) -> bool:
     if form == "experts":
         return bool(getattr(module, "is_transposed", False))
     return isinstance(module, Conv1D)
-
-
-def _refuse_what_is_beside(model: nn.Module, config: Any) -> None:
-    """Refuse modules and biases that are trained as they are, beside the adapter."""
-    if getattr(config, "layer_replication", None):
-        raise MethodRefused("layer_replication makes another network of the base, which no plain LoRA holds")
-    bias = getattr(config, "bias", "none")
-    if isinstance(bias, str) and bias != "none":
-        raise MethodRefused(
-            f"the base's biases were trained (bias: {bias}), which no plain LoRA holds; take the format merged"
-        )
-    whole = [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, AuxiliaryTrainingWrapper) and not isinstance(module, BaseTunerLayer)
-    ]
-    if whole:
-        raise MethodRefused(f"{', '.join(whole[:3])}: trained whole, which no plain LoRA holds; take the format merged")

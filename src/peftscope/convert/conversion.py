@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from peftscope.convert.changes import Change, Originals, changes
+from peftscope.convert.changes import Change, Originals, Whole, changes
 from peftscope.convert.factors import Factors, best_factors
 from peftscope.convert.inputs import Inputs, second_moments
 from peftscope.methods.card import Card
 from peftscope.methods.context import base_inside
 from peftscope.methods.plain_lora import LoraWeights
 
-__all__ = ["ConvertedLayer", "convert_layers", "lora_weights", "uniform_rank"]
+__all__ = ["Converted", "ConvertedLayer", "convert_layers", "lora_weights"]
 
 MOMENTS_BYTES = 2**30
 """Second moments are taken of so many layers at once as fit into it; the inputs are gone through anew for more."""
@@ -53,11 +54,35 @@ class ConvertedLayer:
         return replace(self, factors=tuple(of.cut(rank) for of in self.factors))
 
     @property
+    def total(self) -> float:
+        """Squared norm of the change (of its outputs, where weighted)."""
+        return sum(of.total for of in self.factors)
+
+    @property
+    def energies(self) -> list[float]:
+        """What each further rank adds to the squared norm that is held."""
+        each = [of.energies.tolist() for of in self.factors]
+        return [sum(values) for values in zip_longest(*each, fillvalue=0.0)]
+
+    @property
+    def cost(self) -> int:
+        """Parameters of each rank."""
+        return sum(of.a.shape[1] + len(of.b) for of in self.factors)
+
+    @property
     def error(self) -> float:
         """What is missing, as a share of the change's norm (of its outputs', where weighted)."""
-        total = sum(of.total for of in self.factors)
-        held = sum(float(of.energies.sum()) for of in self.factors)
-        return math.sqrt(max(0.0, 1.0 - held / total)) if total else 0.0
+        return math.sqrt(max(0.0, 1.0 - sum(self.energies) / self.total)) if self.total else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """Everything an adapter changes."""
+
+    layers: list[ConvertedLayer]
+    """As factors."""
+    wholes: list[Whole]
+    """As it is, where there are none."""
 
 
 @torch.no_grad()
@@ -69,7 +94,7 @@ def convert_layers(
     most: int,
     calibration: Inputs | None,
     told: Callable[[str], None] = lambda name: None,
-) -> list[ConvertedLayer]:
+) -> Converted:
     """Factors of everything an adapter changes.
 
     Args:
@@ -84,12 +109,15 @@ def convert_layers(
         MethodRefused: A plain LoRA cannot hold it.
     """
     moments = None if calibration is None else _Moments(base_inside(model), calibration)
-    layers = []
+    layers, wholes = [], []
     for change in changes(model, card, originals):
+        if isinstance(change, Whole):
+            wholes.append(change)
+            continue
         known = None if moments is None or change.form != "linear" else moments.of(change.module)
         layers.append(_converted(change, known, most))
         told(change.name)
-    return layers
+    return Converted(layers=layers, wholes=wholes)
 
 
 def _converted(change: Change, moments: Tensor | None, most: int) -> ConvertedLayer:
@@ -160,17 +188,6 @@ def _groups(widths: dict[str, int]) -> Iterator[list[str]]:
         held += size
     if group:
         yield group
-
-
-def uniform_rank(layers: Sequence[ConvertedLayer], share: float) -> int | None:
-    """Least rank, the same for all, that holds a share of the energy of all changes, each counting alike; None where
-    the ranks held do not suffice.
-    """
-    for rank in range(1, max(layer.rank for layer in layers) + 1):
-        held = [1.0 - layer.cut(rank).error ** 2 for layer in layers]
-        if sum(held) >= share * len(held) - 1e-9:
-            return rank
-    return None
 
 
 def lora_weights(layers: Sequence[ConvertedLayer]) -> list[LoraWeights]:

@@ -2,155 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
-from peftscope.analysis.score_change import ScoreChange
 from peftscope.convert.changes import kept_originals
-from peftscope.convert.conversion import ConvertedLayer, convert_layers, lora_weights, uniform_rank
-from peftscope.convert.fidelity import Distance, distance, distance_of, outputs_of
+from peftscope.convert.conversion import Converted, ConvertedLayer, convert_layers, lora_weights
+from peftscope.convert.fidelity import distance, outputs_of
 from peftscope.convert.inputs import Inputs
-from peftscope.convert.layouts import Layout, lay_out, require_layout
-from peftscope.errors import MethodRefused, ModelError, SpecError
+from peftscope.convert.layouts import Home
+from peftscope.convert.ranks import Cut, even, held_share, least_size, output_weights, shared_out
+from peftscope.convert.refine import Refined, refine
+from peftscope.convert.result import Adapter, Checks, Conversion, LayerLoss, Wish, load_base, measured, note
+from peftscope.errors import MethodRefused, ModelError, PeftscopeError, SpecError
 from peftscope.methods import checkpoint
-from peftscope.methods.build import merging
-from peftscope.methods.card import Card
 from peftscope.methods.catalog import card as card_of
-from peftscope.methods.plain_lora import PLAIN, attach_plain_lora, cut_plain_lora
-from peftscope.models.kinds.base import LoadedModel, ModelKind
-from peftscope.schema.study import ModelSpec
-from peftscope.store.files import new_folder, write_text
+from peftscope.methods.plain_lora import PLAIN, attach_plain_lora
+from peftscope.models.kinds.base import LoadedModel
+from peftscope.store.files import new_folder
 
-Verdict = Literal["equivalent", "differs", "unchecked"]
-
-Scorer = Callable[[nn.Module, LoadedModel], ScoreChange]
-"""Scores a converted model on its base's device, and sets that against the original."""
-
-InputsOf = Callable[[LoadedModel], Inputs | None]
-"""Makes inputs for a base."""
-
-__all__ = ["Adapter", "Checks", "Conversion", "LayerLoss", "Wish", "convert_adapter", "merge_adapter"]
+__all__ = ["convert_adapter"]
 
 MOST_RANK = 256
 """Where no rank is given, none beyond it is tried: the largest that common servers load."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adapter:
-    """A trained adapter on disk."""
-
-    folder: Path
-    card: Card
-    """Of its method."""
-    base: ModelSpec
-    kind: ModelKind
-    weights_sha256: str | None = None
-    """Hash of the base it was trained on; None where nobody noted it."""
-    base_name: str | None = None
-    """What the LoRA's config is to call its base."""
-    revision: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """How large the LoRA may be or how near it must come: exactly one is given."""
-
-    rank: int | None = None
-    energy: float | None = None
-    """Share of the energy of all changes that is to be held, by the least rank."""
-    max_error: float | None = None
-    """Of the outputs, as a share of what the adapter does to them, by the least rank."""
-    layout: Layout = "peft"
-    tolerance: float = 0.1
-    """Output error up to which the LoRA is said to stand for the adapter."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checks:
-    """What a result is fitted to, compared on and scored by."""
-
-    calibration: InputsOf = lambda loaded: None
-    """Gives the inputs on which errors of outputs count; without, errors of weights do."""
-    verification: InputsOf = lambda loaded: None
-    """Gives other inputs, on which the result is compared; without, it is not."""
-    scorer: Scorer | None = None
-    """Scores what was written; None leaves the score out."""
-    described: Callable[[Conversion], str | None] = lambda found: None
-    """Gives the text of the card that goes with it; None for none."""
-    told: Callable[[str], None] = lambda line: None
-    """Called with a line for each stage."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerLoss:
-    """What one weight's change lost."""
-
-    name: str
-    rank: int
-    change_norm: float
-    error: float
-    """Share of the change that is missing."""
-    error_of: Literal["outputs", "weights"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conversion:
-    """What came out."""
-
-    folder: Path
-    method: str
-    rank: int | None
-    """Of the LoRA; None where the adapter was merged into the base."""
-    layers: tuple[LayerLoss, ...] = ()
-    output_error: float | None
-    """Of outputs on inputs that nothing was fitted to, as a share of the adapter's effect; None where there are no such
-    inputs, or the adapter does nothing to their outputs."""
-    figures: Mapping[str, float] = field(default_factory=dict)
-    """Other distances from the adapter's outputs, as the kind has them …"""
-    base_figures: Mapping[str, float] = field(default_factory=dict)
-    """… and those of the base alone, to compare with."""
-    tolerance: float
-    layout: Layout = "peft"
-    score: ScoreChange | None = None
-    """Of the task's test examples; None where they were not scored."""
-
-    @property
-    def verdict(self) -> Verdict:
-        """Whether it stands for the adapter: by the score where that tells, else by its outputs."""
-        if self.score is not None and self.score.verdict != "undecided":
-            return "differs" if self.score.verdict == "worse" else "equivalent"
-        if self.output_error is None:
-            return "unchecked"
-        return "equivalent" if self.output_error <= self.tolerance else "differs"
-
-    def document(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
-        return {
-            "schema": "peftscope.convert/1",
-            "folder": str(self.folder),
-            "method": self.method,
-            "max_lora_rank": self.rank,
-            "layout": self.layout,
-            "output_error": self.output_error,
-            "tolerance": self.tolerance,
-            **self.figures,
-            "base": dict(self.base_figures),
-            "score": None if self.score is None else _finite(asdict(self.score)),
-            "verdict": self.verdict,
-            "layers": [asdict(layer) for layer in self.layers],
-        }
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """Without an interval that has no end, as that of one example."""
-    low, high = values["interval"]
-    return {**values, "interval": [low, high] if math.isfinite(low) and math.isfinite(high) else None}
+SHARED_UP_TO = 4
+"""A rank that is shared out gives a weight up to so many times as much."""
 
 
 def convert_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) -> Conversion:
@@ -165,196 +44,177 @@ def convert_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) 
         checks: What it is fitted to, compared on and scored by.
 
     Raises:
-        MethodRefused: A plain LoRA cannot hold what the adapter changes.
+        MethodRefused: A plain LoRA cannot hold what the adapter changes, or what is to load it cannot.
         ModelError: The base is not the one the adapter was trained on, or is quantized; or the layout is not for it.
         StoreError: The adapter is damaged, the output is there already or cannot be written.
-        SpecError: An error of outputs is wished for, and such a model has no inputs to measure it on.
+        SpecError: What is wished for needs inputs, and such a model has none.
     """
     with new_folder(output) as folder:
         checks.told("load")
-        loaded = _base(adapter)
-        require_layout(wish.layout, adapter.kind.part(loaded.processor))
+        loaded = load_base(adapter)
+        home = Home.of(wish.layout, adapter.kind, loaded)
         fit, check = checks.calibration(loaded), checks.verification(loaded)
-        if wish.max_error is not None and fit is None:
-            raise SpecError("convert", ["max_error needs inputs to measure on, and such a model has none"])
+        if fit is None and (wish.max_error is not None or wish.refine):
+            what = "max_error" if wish.max_error is not None else "refine"
+            raise SpecError("convert", [f"{what} needs inputs to measure on, and such a model has none"])
         with kept_originals(loaded.model, adapter.card) as originals:
             adapted = checkpoint.load(loaded.model, adapter.folder, adapter.card)
             checks.told("outputs")
-            wanted = _Wanted.of(adapted, None if wish.max_error is None else fit, check)
+            wanted = _Wanted(
+                fit=outputs_of(adapted, fit) if fit is not None and (wish.max_error or wish.refine) else (),
+                check=() if check is None else outputs_of(adapted, check),
+                answers=[] if check is None else adapter.kind.answers(loaded, adapted, check.batches),
+            )
             checks.told("factors")
-            most = wish.rank or MOST_RANK
-            layers = convert_layers(adapted, adapter.card, originals, most=most, calibration=fit, told=checks.told)
+            converted = convert_layers(
+                adapted, adapter.card, originals, most=_most(wish), calibration=fit, told=checks.told
+            )
         del adapted, loaded
-        layers = [layer for layer in layers if layer.rank]
-        if not layers:
-            raise ModelError(f"{adapter.folder}: the adapter changes nothing; there is nothing to convert")
+        converted = replace(converted, layers=[layer for layer in converted.layers if layer.rank])
+        if not converted.layers:
+            raise _nothing_to_hold(adapter, converted)
         checks.told("compare")
-        delivery = _Delivery(adapter, wish, checks, layers, wanted, fit, check)
-        found = delivery.to(folder, output, _base(adapter))
-        _note(found, folder, checks)
+        delivery = _Delivery(adapter, home, wish, checks, converted, wanted, fit, check)
+        found = delivery.to(folder, output, load_base(adapter))
+        note(found, folder, checks)
         return found
 
 
-def merge_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) -> Conversion:
-    """Merge into the base, write the whole model, load it again and compare.
-
-    Args:
-        adapter: What to merge; also a model that was trained whole.
-        output: Folder that is made; nothing may be there.
-        wish: Its tolerance alone counts.
-        checks: What the result is compared on and scored by.
-
-    Raises:
-        MethodRefused: The method does not merge.
-        ModelError: The base is not the one the adapter was trained on, is quantized, or of a kind that is not written.
-        StoreError: The adapter is damaged, the output is there already or cannot be written.
-    """
-    if not adapter.card.merges:
-        raise MethodRefused(
-            f"{adapter.card.name} cannot be merged: what it adds depends on the input, or is put before it"
-        )
-    if type(adapter.kind).write is ModelKind.write:
-        raise ModelError(f"models of the kind {adapter.kind.name} are not written; convert to a LoRA")
-    with new_folder(output) as folder:
-        checks.told("load")
-        loaded = _base(adapter)
-        check = checks.verification(loaded)
-        before = () if check is None else outputs_of(loaded.model, check)
-        adapted = checkpoint.load(loaded.model, adapter.folder, adapter.card)
-        wanted = () if check is None else outputs_of(adapted, check)
-        checks.told("merge")
-        merged: Any = adapted
-        if adapter.card.peft_type is not None:
-            with merging(adapter.card.name):
-                merged = merged.merge_and_unload()
-        adapter.kind.write(replace(loaded, model=merged), adapter.base, folder)
-        del adapted, merged, loaded
-        checks.told("compare")
-        effect = None if check is None else distance_of(before, wanted, check)
-        written = adapter.kind.load(adapter.base.model_copy(update={"source": str(folder), "revision": None}))
-        away = None if check is None else distance(written.model, wanted, check)
-        score = None if checks.scorer is None else checks.scorer(written.model, written)
-        found = replace(_measured(adapter, wish, output, effect, away), layout="merged", score=score)
-        _note(found, folder, checks)
-        return found
-
-
-def _measured(adapter: Adapter, wish: Wish, output: Path, effect: Distance | None, away: Distance | None) -> Conversion:
-    """What was found of a result as a whole."""
-    return Conversion(
-        folder=output,
-        method=adapter.card.name,
-        rank=None,
-        output_error=None if effect is None or away is None or not effect.squared else away.share_of(effect),
-        figures={} if away is None else away.figures,
-        base_figures={} if effect is None else effect.figures,
-        tolerance=max(wish.tolerance, wish.max_error or 0.0),
+def _nothing_to_hold(adapter: Adapter, converted: Converted) -> PeftscopeError:
+    if not converted.wholes:
+        return ModelError(f"{adapter.folder}: the adapter changes nothing; there is nothing to convert")
+    return MethodRefused(
+        f"{adapter.card.name} cannot be converted: it changes {converted.wholes[0].name} and its like alone, for which "
+        "LoRA has no factors; take the format merged"
     )
 
 
-def _note(found: Conversion, folder: Path, checks: Checks) -> None:
-    """Leave what was measured beside what was written."""
-    document = {**found.document(), "folder": found.folder.name}
-    write_text(folder / "conversion.json", json.dumps(document, indent=2) + "\n")
-    text = checks.described(found)
-    if text is not None:
-        write_text(folder / "README.md", text)
-
-
-def _base(adapter: Adapter) -> LoadedModel:
-    loaded = adapter.kind.load(adapter.base)
-    if loaded.quantization is not None:
-        raise ModelError(
-            f"the base is quantized ({loaded.quantization}): a change of rounded weights is not the adapter's. Name "
-            "the base in full precision (model); the LoRA serves on either"
-        )
-    if adapter.weights_sha256 is not None and loaded.weights_sha256 != adapter.weights_sha256:
-        raise ModelError(
-            f"{adapter.base.source!r} is not the base the adapter was trained on: its weights have the hash "
-            f"{loaded.weights_sha256[:12]}, the run's record says {adapter.weights_sha256[:12]}"
-        )
-    return loaded
+def _most(wish: Wish) -> int:
+    """Rank beyond which nothing is asked for."""
+    if wish.rank is None:
+        return MOST_RANK
+    return max(wish.rank, min(SHARED_UP_TO * wish.rank, MOST_RANK)) if wish.shared else wish.rank
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Wanted:
-    """Outputs with the original adapter."""
+    """What the original adapter makes of the inputs."""
 
-    fit: Sequence[Tensor] = ()
-    check: Sequence[Tensor] = ()
+    fit: Sequence[Tensor]
+    check: Sequence[Tensor]
+    answers: Sequence[str]
 
-    @classmethod
-    def of(cls, adapted: nn.Module, fit: Inputs | None, check: Inputs | None) -> _Wanted:
-        return cls(
-            fit=() if fit is None else outputs_of(adapted, fit),
-            check=() if check is None else outputs_of(adapted, check),
-        )
+    def same_answers(self, answers: Sequence[str]) -> dict[str, float]:
+        """How many are the same word for word."""
+        if not self.answers:
+            return {}
+        same = sum(one == other for one, other in zip(self.answers, answers, strict=True))
+        return {"same_answers": same / len(self.answers)}
 
 
 @dataclass
 class _Delivery:
-    """Finds the rank, writes the LoRA and compares what was written."""
+    """Finds the ranks, writes the LoRA and compares what was written."""
 
     adapter: Adapter
+    home: Home
     wish: Wish
     checks: Checks
-    layers: list[ConvertedLayer]
+    converted: Converted
     wanted: _Wanted
     fit: Inputs | None
     check: Inputs | None
 
     def to(self, folder: Path, output: Path, fresh: LoadedModel) -> Conversion:
         """Write into a folder that is going to be ``output``."""
-        base = fresh.model
-        effect = None if self.check is None else distance(base, self.wanted.check, self.check)
-        rank = self._rank(base)
-        layers = tuple(layer.cut(rank) for layer in self.layers)
-        plain = self._attached(base, rank)
+        base, check = fresh.model, self.check
+        effect = None if check is None else distance(base, self.wanted.check, check)
+        base_answers = self._same_answers(fresh, base)
+        layers = self._sized(base)
+        rank = max(layer.rank for layer in layers)
+        self.home.require(layers, self.converted.wholes, rank=rank)
+        plain = self._attached(base, layers)
+        refined = self._refined(plain)
         checkpoint.save_adapter(plain, folder, base=self.adapter.base_name, revision=self.adapter.revision)
         reloaded = checkpoint.load(plain.unload(), folder, card_of(PLAIN))
-        away = None if self.check is None else distance(reloaded, self.wanted.check, self.check)
+        away = None if check is None else distance(reloaded, self.wanted.check, check)
+        answers = self._same_answers(fresh, reloaded)
         score = None if self.checks.scorer is None else self.checks.scorer(reloaded, fresh)
-        lay_out(folder, self.wish.layout, self.adapter.kind.part(fresh.processor))
-        found = _measured(self.adapter, self.wish, output, effect, away)
-        losses = tuple(_loss_of(layer) for layer in layers)
-        return replace(found, rank=rank, layers=losses, layout=self.wish.layout, score=score)
+        self.home.lay_out(folder)
+        found = measured(self.adapter, self.wish, output, effect, away)
+        return replace(
+            found,
+            rank=rank,
+            layers=tuple(map(_loss_of, layers)),
+            wholes=tuple(of.name for of in self.converted.wholes),
+            figures={**found.figures, **answers},
+            base_figures={**found.base_figures, **base_answers},
+            refined=refined,
+            layout=self.wish.layout,
+            score=score,
+        )
 
-    def _rank(self, base: nn.Module) -> int:
-        """The one wished for, or the least that comes near enough."""
-        most = max(layer.rank for layer in self.layers)
-        if self.wish.rank is not None:
-            return min(self.wish.rank, most)
-        if self.wish.energy is not None:
-            enough = uniform_rank(self.layers, self.wish.energy)
-            if enough is None:
-                raise ModelError(f"no rank up to {most} holds {self.wish.energy:g} of the changes; ask for less")
-            return enough
-        assert self.fit is not None
-        assert self.wish.max_error is not None
-        effect = distance(base, self.wanted.fit, self.fit)
-        plain = self._attached(base, most)
-        least = distance(plain, self.wanted.fit, self.fit).share_of(effect)
-        if least > self.wish.max_error:
+    def _same_answers(self, fresh: LoadedModel, model: nn.Module) -> dict[str, float]:
+        if self.check is None:
+            return {}
+        return self.wanted.same_answers(self.adapter.kind.answers(fresh, model, self.check.batches))
+
+    def _sized(self, base: nn.Module) -> list[ConvertedLayer]:
+        """Cut to the size wished for, or to the least that comes near enough."""
+        layers, wish = self.converted.layers, self.wish
+        weights = output_weights(base, layers, self.fit) if wish.shared else {}
+
+        def cut(size: int) -> list[ConvertedLayer]:
+            return shared_out(layers, size, weights) if wish.shared else even(layers, size)
+
+        most = max(layer.rank for layer in layers)
+        if wish.rank is not None:
+            return cut(wish.rank)
+        if wish.energy is not None:
+            share = wish.energy - 1e-9
+            size = least_size(most, lambda size: held_share(cut(size), layers) >= share)
+            if size is None:
+                raise ModelError(f"no rank up to {most} holds {wish.energy:g} of the changes; ask for less")
+            return cut(size)
+        return cut(self._near_enough(base, cut, most))
+
+    def _near_enough(self, base: nn.Module, cut: Cut, most: int) -> int:
+        """The least size whose outputs miss no more than is wished for."""
+        fit, most_error = self.fit, self.wish.max_error
+        assert fit is not None
+        assert most_error is not None
+        effect = distance(base, self.wanted.fit, fit)
+        errors: list[float] = []
+
+        def is_near(size: int) -> bool:
+            plain = self._attached(base, cut(size))
+            errors.append(distance(plain, self.wanted.fit, fit).share_of(effect))
+            plain.unload()
+            return errors[-1] <= most_error
+
+        size = least_size(most, is_near)
+        if size is None:
             raise ModelError(
-                f"no rank up to {most} comes within {self.wish.max_error:g}: the largest misses {least:.3g} of what "
-                "the adapter does"
+                f"no rank up to {most} comes within {most_error:g}: the largest misses {errors[0]:.3g} of what the "
+                "adapter does"
             )
-        low, high = 1, most
-        while low < high:
-            middle = (low + high) // 2
-            with cut_plain_lora(plain, middle):
-                near = distance(plain, self.wanted.fit, self.fit).share_of(effect) <= self.wish.max_error
-            low, high = (low, middle) if near else (middle + 1, high)
-        plain.unload()
-        return low
+        return size
 
-    def _attached(self, base: nn.Module, rank: int) -> Any:
+    def _attached(self, base: nn.Module, layers: Sequence[ConvertedLayer]) -> Any:
         return attach_plain_lora(
             base,
-            lora_weights([layer.cut(rank) for layer in self.layers]),
-            rank=rank,
+            lora_weights(layers),
             task_type=self.adapter.kind.task_type,
+            wholes={of.name: of.value for of in self.converted.wholes},
+            is_even=not (self.wish.shared and self.home.takes_shared_ranks),
         )
+
+    def _refined(self, plain: Any) -> Refined | None:
+        if not self.wish.refine:
+            return None
+        assert self.fit is not None
+        self.checks.told("refine")
+        return refine(plain, self.fit, self.wanted.fit, steps=self.wish.refine)
 
 
 def _loss_of(layer: ConvertedLayer) -> LayerLoss:

@@ -1,8 +1,7 @@
 """The best factors of low rank of a change: of its weights, or of the outputs it makes of real inputs.
 
 With the second moments S = E[x xᵀ] of a layer's inputs, the factors minimise the mean squared error of its outputs,
-‖(Δ − B A) S^½‖ in the Frobenius norm, which a truncated singular value decomposition of Δ S^½ solves. Without them S is
-the identity.
+tr((Δ − B A) S (Δ − B A)ᵀ): B holds the leading eigenvectors of Δ S Δᵀ, and A = Bᵀ Δ. Without them S is the identity.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ __all__ = ["Factors", "best_factors"]
 
 DAMPING = 1e-9
 """Share of the mean second moment that is added to each, so that no direction counts nothing."""
-LARGE = 4096
+LARGE = 1024
 """Smaller side from which on the leading directions are found by subspace iteration."""
 BEYOND = 32
 """Directions the iteration follows beyond those that are wanted."""
@@ -58,27 +57,32 @@ def best_factors(delta: Tensor, moments: Tensor | None, *, most: int) -> Factors
         moments: (in, in) second moments of the inputs; None counts all inputs alike.
         most: Directions that may be wanted.
     """
-    scaled = delta
     if moments is not None:
-        scaled = delta @ _root(moments.to(delta))
-    total = float(scaled.square().sum())
+        moments = _damped(moments.to(delta))
+    total = float(_weighted(delta, moments).mul(delta).sum())
     if total == 0.0:
         rows, columns = delta.shape
         return Factors(a=torch.zeros(0, columns), b=torch.zeros(rows, 0), energies=torch.zeros(0), total=0.0)
-    tall = scaled.shape[0] > scaled.shape[1]
-    energies, directions = _leading(scaled.T if tall else scaled, most)
-    if tall:  # from the right singular vectors to the left ones
-        directions = torch.linalg.qr(scaled @ directions).Q
+    if min(delta.shape) >= LARGE and most + BEYOND < min(delta.shape) // 4:
+        energies, directions = _by_iteration(delta, moments, most)
+    elif len(delta) <= delta.shape[1]:
+        values, vectors = torch.linalg.eigh(_weighted(delta, moments) @ delta.T)
+        energies, directions = _largest(values, vectors, most)
+    else:
+        energies, directions = _of_tall(delta if moments is None else delta @ _root(moments), most)
     kept = [tensor.to("cpu", torch.float32, copy=True) for tensor in (directions.T @ delta, directions)]
     return Factors(a=kept[0], b=kept[1], energies=energies.cpu().clone(), total=total)
 
 
-def _leading(matrix: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Energies (k) and left singular vectors (rows, k) of a wide matrix, the largest first."""
-    if len(matrix) >= LARGE and most + BEYOND < len(matrix) // 4:
-        return _by_iteration(matrix, most)
-    values, vectors = torch.linalg.eigh(matrix @ matrix.T)
-    return _largest(values, vectors, most)
+def _weighted(delta: Tensor, moments: Tensor | None) -> Tensor:
+    return delta if moments is None else delta @ moments
+
+
+def _of_tall(matrix: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Energies (k) and left singular vectors (rows, k) of a tall matrix, by way of its right ones."""
+    values, vectors = torch.linalg.eigh(matrix.T @ matrix)
+    energies, right = _largest(values, vectors, most)
+    return energies, torch.linalg.qr(matrix @ right).Q
 
 
 def _largest(values: Tensor, vectors: Tensor, most: int) -> tuple[Tensor, Tensor]:
@@ -88,28 +92,40 @@ def _largest(values: Tensor, vectors: Tensor, most: int) -> tuple[Tensor, Tensor
     return values[:kept], vectors[:, :kept]
 
 
-def _by_iteration(matrix: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The same by subspace iteration, until another turn finds no more energy."""
-    generator = torch.Generator(matrix.device).manual_seed(0)
-    start = torch.randn(matrix.shape[1], most + BEYOND, dtype=matrix.dtype, device=matrix.device, generator=generator)
-    basis = torch.linalg.qr(matrix @ start).Q
+def _by_iteration(delta: Tensor, moments: Tensor | None, most: int) -> tuple[Tensor, Tensor]:
+    """Leading eigenvalues and vectors of Δ S Δᵀ by subspace iteration, until another turn finds no more energy."""
+
+    def turned(basis: Tensor) -> Tensor:
+        back = delta.T @ basis
+        return delta @ (back if moments is None else moments @ back)
+
+    generator = torch.Generator(delta.device).manual_seed(0)
+    start = torch.randn(len(delta), most + BEYOND, dtype=delta.dtype, device=delta.device, generator=generator)
+    basis = torch.linalg.qr(turned(start)).Q
     found = 0.0
     for _ in range(MOST_TURNS):
-        basis = torch.linalg.qr(matrix @ (matrix.T @ basis)).Q
-        small = basis.T @ matrix
-        values, vectors = torch.linalg.eigh(small @ small.T)
+        further = turned(basis)
+        values, vectors = torch.linalg.eigh(basis.T @ further)
         held = float(values.flip(0)[:most].sum())
         if held - found <= CLOSE * held:
             break
-        found = held
+        found, basis = held, torch.linalg.qr(further).Q
+    else:
+        values, vectors = torch.linalg.eigh(basis.T @ turned(basis))
     values, vectors = _largest(values, vectors, most)
     return values, basis @ vectors
 
 
-def _root(moments: Tensor) -> Tensor:
-    """Symmetric square root of damped second moments."""
+def _damped(moments: Tensor) -> Tensor:
     unit = torch.eye(len(moments), dtype=moments.dtype, device=moments.device)
-    damped = moments + DAMPING * moments.diagonal().mean() * unit
-    values, vectors = torch.linalg.eigh(damped)
-    root: Tensor = (vectors * values.clamp_min(0.0).sqrt()) @ vectors.T
+    return moments + DAMPING * moments.diagonal().mean() * unit
+
+
+def _root(moments: Tensor) -> Tensor:
+    """A matrix L with L Lᵀ = S; triangular but where rounding keeps S from being positive."""
+    root: Tensor
+    root, failed = torch.linalg.cholesky_ex(moments)
+    if failed:
+        values, vectors = torch.linalg.eigh(moments)
+        root = vectors * values.clamp_min(0.0).sqrt()
     return root

@@ -45,6 +45,8 @@ def second_moments(model: nn.Module, layers: Sequence[str], inputs: Inputs) -> d
     found: dict[str, _Sum] = {}
     by_input: list[tuple[Tensor, _Sum]] = []
 
+    heard: Tensor | None = None
+
     def note(name: str, given: Any) -> None:
         if not isinstance(given, Tensor) or not given.is_floating_point() or given.ndim < 2:
             return
@@ -53,7 +55,7 @@ def second_moments(model: nn.Module, layers: Sequence[str], inputs: Inputs) -> d
                 found[name] = held
                 return
         held = found.setdefault(name, _Sum())
-        held.add(given)
+        held.add(given if heard is None or heard.shape != given.shape[:-1] else given[heard.to(given.device)])
         by_input.append((given, held))
         del by_input[:-4]  # the next layers alone may have the same input
 
@@ -67,6 +69,7 @@ def second_moments(model: nn.Module, layers: Sequence[str], inputs: Inputs) -> d
         with evaluating(model):
             for batch in inputs.batches:
                 by_input.clear()
+                heard = inputs.kind.heard(batch)
                 inputs.outputs(model, batch)
     finally:
         for handle in handles:

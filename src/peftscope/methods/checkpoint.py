@@ -178,7 +178,7 @@ def _with_adapter(base: nn.Module, folder: Path, card: Card, state: dict[str, Te
     if start is not None:
         _fill(model, start, saved_start)
         _subtract_start(model)
-    _fill(model, state, folder / ADAPTER_FILE)
+    _fill(model, _without_copies(model, state, folder / ADAPTER_FILE), folder / ADAPTER_FILE)
     return model  # type: ignore[no-any-return]
 
 
@@ -246,6 +246,23 @@ def _load_whole(base: nn.Module, path: Path) -> None:
         load_model(base, str(_require(path)), strict=True)
     except (RuntimeError, SafetensorError) as error:
         raise StoreError(f"{path}: does not fit the model: {error}") from error
+
+
+def _without_copies(model: nn.Module, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """A state without the base's own embeddings, which ``peft`` writes beside an adapter that is on them.
+
+    Raises:
+        StoreError: They are not the base's.
+    """
+    copies = [name for name in state if name.endswith(".base_layer.weight")]
+    own = dict(model.named_parameters(remove_duplicate=False))
+    for name in copies:
+        here = own.get(name)
+        if here is None or here.shape != state[name].shape or not torch.equal(here.cpu(), state[name].to(here.dtype)):
+            raise StoreError(
+                f"{path}: {name} is not the base's: the adapter was trained on another, or on a larger one"
+            )
+    return {name: tensor for name, tensor in state.items() if name not in copies}
 
 
 def _fill(model: Any, state: dict[str, Tensor], path: Path) -> None:

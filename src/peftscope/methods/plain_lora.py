@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from peftscope.methods.context import ADAPTER, base_inside
 from peftscope.methods.targets import shortest_names
 
-__all__ = ["PLAIN", "LoraWeights", "attach_plain_lora", "cut_plain_lora"]
+__all__ = ["PLAIN", "LoraWeights", "attach_plain_lora", "balanced_factors"]
 
 PLAIN = "lora"
 """Its card."""
@@ -46,27 +45,43 @@ class LoraWeights:
         return self.a.shape[-2]
 
 
-def attach_plain_lora(base: nn.Module, weights: Sequence[LoraWeights], *, rank: int, task_type: str | None) -> Any:
-    """Put a plain LoRA on a base, in place: one rank for all modules, filled up with zeros.
+def attach_plain_lora(
+    base: nn.Module,
+    weights: Sequence[LoraWeights],
+    *,
+    task_type: str | None,
+    wholes: Mapping[str, Tensor] | None = None,
+    is_even: bool = True,
+) -> Any:
+    """Put a plain LoRA on a base, in place.
 
     Args:
         base: The original one.
         weights: Of every module that is changed.
-        rank: At least that of each of them.
         task_type: Member of ``peft.TaskType``, or None.
+        wholes: Changed parameters that LoRA has no factors for, by full name.
+        is_even: One rank for all modules, filled up with zeros; else each has its own.
     """
     from peft import LoraConfig, get_peft_model
     from peft.tuners.lora import LoraLayer
     from peft.tuners.lora.layer import ParamWrapper
 
+    wholes = wholes or {}
+    rank = max(of.rank for of in weights)
     modules = [of.module for of in weights if of.parameter is None]
+    biases = {f"{module}.bias" for module in modules} & wholes.keys()
+    own = {} if is_even else {of.module: of.rank for of in weights if of.rank != rank}
     config = LoraConfig(
         r=rank,
         lora_alpha=rank,
+        rank_pattern=dict(own),
+        alpha_pattern=dict(own),
         target_modules=shortest_names(base, modules, "module") if modules else [],
         target_parameters=[f"{of.module}.{of.parameter}" for of in weights if of.parameter] or None,
         task_type=task_type,
         fan_in_fan_out=any(of.turned for of in weights if of.parameter is None),
+        bias="lora_only" if biases else "none",
+        modules_to_save=sorted({name.rpartition(".")[0] for name in wholes.keys() - biases}) or None,
         inference_mode=True,
     )
     with warnings.catch_warnings():
@@ -79,29 +94,37 @@ def attach_plain_lora(base: nn.Module, weights: Sequence[LoraWeights], *, rank: 
         elif isinstance(layer, LoraLayer):
             found[name, None] = layer
     for of in weights:
-        _fill(found[of.module, of.parameter], of, rank)
+        _fill(found[of.module, of.parameter], of, own.get(of.module, rank))
+    for name, value in wholes.items():
+        _set_whole(base_inside(model), *name.rpartition(".")[::2], value)
     return model
 
 
-@contextmanager
-def cut_plain_lora(model: Any, rank: int) -> Iterator[None]:
-    """Within it, a plain LoRA has a smaller rank: what is beyond counts nothing."""
+@torch.no_grad()
+def balanced_factors(model: Any) -> list[nn.Parameter]:
+    """The factors of a plain LoRA, ready to be trained: both of a module alike in size, their product as it was."""
     from peft.tuners.lora import LoraLayer
 
-    kept: list[tuple[Tensor, Tensor]] = []
+    found: list[nn.Parameter] = []
     for layer in (module for module in model.modules() if isinstance(module, LoraLayer)):
-        if ADAPTER in layer.lora_embedding_B:
-            beyond = layer.lora_embedding_B[ADAPTER].data[:, rank:]
+        if ADAPTER in layer.lora_embedding_A:
+            a, b = layer.lora_embedding_A[ADAPTER], layer.lora_embedding_B[ADAPTER]
         else:
-            weight = layer.lora_B[ADAPTER].weight.data  # of fused experts (out, rank x experts), the rank first
-            beyond = weight[:, rank * (weight.shape[1] // layer.r[ADAPTER]) :]
-        kept.append((beyond, beyond.clone()))
-        beyond.zero_()
-    try:
-        yield
-    finally:
-        for beyond, values in kept:
-            beyond.copy_(values)
+            a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+        scale = (b.norm() / a.norm().clamp_min(1e-30)).sqrt()
+        if scale > 0:
+            a.mul_(scale)
+            b.div_(scale)
+        found += [a.requires_grad_(True), b.requires_grad_(True)]
+    return found
+
+
+@torch.no_grad()
+def _set_whole(model: nn.Module, path: str, parameter: str, value: Tensor) -> None:
+    """Set a parameter of a module that is kept whole beside the adapter, or that the adapter is on."""
+    module: Any = model.get_submodule(path)
+    held = module.modules_to_save[ADAPTER] if hasattr(module, "modules_to_save") else module.get_base_layer()
+    held.get_parameter(parameter).copy_(value)
 
 
 @torch.no_grad()

@@ -35,6 +35,7 @@ __all__ = [
     "fetch_pipeline",
     "find_local",
     "find_or_fetch",
+    "gguf_file",
     "locate",
     "read_settings",
     "refuse_other_folders",
@@ -135,6 +136,17 @@ def find_or_fetch(spec: ModelSpec, download: Callable[[ModelSpec], Path]) -> tup
         return folder, folder.name
     refuse_revision(spec.source, spec.revision)
     return found, None
+
+
+def gguf_file(spec: ModelSpec) -> Path | None:
+    """The GGUF file that a source is; None where it is something else.
+
+    Raises:
+        ModelError: It does not exist, or cannot be reached.
+        StoreError: The cache cannot be written.
+    """
+    found = fetch_builtin(spec.source) if spec.source.startswith(PREFIX) else find_local(spec.source)
+    return found if found is not None and found.suffix.lower() == ".gguf" else None
 
 
 def fetch_configs(source: str, revision: str | None) -> Path:

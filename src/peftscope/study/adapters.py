@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from peftscope.convert.convert import Adapter
+from peftscope.convert.result import Adapter
 from peftscope.errors import SpecError, StoreError
 from peftscope.methods.adapter_config import method_name
 from peftscope.methods.catalog import card

@@ -11,8 +11,12 @@ from typing import Any, ClassVar, get_args
 from rich.console import RenderableType
 from rich.text import Text
 
-from peftscope.convert.convert import Checks, Conversion, Wish, convert_adapter, merge_adapter
+from peftscope.convert.convert import convert_adapter
+from peftscope.convert.layouts import WHOLE, served_rank
 from peftscope.convert.layouts import Layout as Format
+from peftscope.convert.merge import merge_adapter
+from peftscope.convert.refine import Refined
+from peftscope.convert.result import Checks, Conversion, Wish
 from peftscope.schema.amounts import number_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.request import Request
@@ -49,7 +53,7 @@ class ConvertedAdapter(Shown):
 
     def _parts(self) -> Iterator[RenderableType]:
         found = self.conversion
-        size = sum(path.stat().st_size for path in found.folder.glob("*.safetensors"))
+        size = sum(path.stat().st_size for path in found.folder.iterdir() if path.suffix in (".safetensors", ".gguf"))
         what = "merged model" if found.rank is None else f"LoRA of rank {found.rank}"
         yield Text(f"{found.method} → {what}, {bytes_text(size)}: {found.folder}", style="bold")
         if found.output_error is None:
@@ -61,6 +65,8 @@ class ConvertedAdapter(Shown):
                 f" ({'within' if near else 'beyond'} {100 * found.tolerance:g} %)",
                 style="green" if near else "yellow" if self.stands else "red",
             )
+        if found.refined is not None:
+            yield Text(f"  {_of_refining(found.refined)}")
         for name, value in found.figures.items():
             yield Text(f"  {name}: {value:.4g} (the base without adapter: {found.base_figures[name]:.4g})")
         yield from self._of_score()
@@ -84,9 +90,18 @@ class ConvertedAdapter(Shown):
         yield Text("  weights that lose most of their change:")
         for layer in worst:
             yield Text(f"    {100 * layer.error:6.2f} % (of {layer.error_of})  {layer.name}")
-        if found.layout == "peft":
+        if found.wholes:
             yield Text(
-                f"  servers need max_lora_rank {found.rank} at least; scale is in the weights, alpha equals the rank"
+                f"  {len(found.wholes)} parameters are carried whole ({found.wholes[0]}, …), which peft loads and "
+                "servers do not; they load the format merged",
+                style="yellow",
+            )
+        elif found.layout in ("peft", "vllm"):
+            assert found.rank is not None
+            limit = served_rank(found.rank)
+            yield Text(
+                "  scale is in the weights, alpha equals the rank; "
+                + (f"vLLM: --max-lora-rank {limit}" if limit else "vLLM loads no rank as large")
             )
         if not self.stands:
             yield Text("  take a larger --rank, or --max-error with the error you can bear", style="red")
@@ -101,6 +116,8 @@ def convert(
     rank: int | None = None,
     energy: float | None = None,
     max_error: float | None = None,
+    shared: bool = False,
+    refine: int = 0,
     format: Format = "peft",
     tolerance: float = 0.1,
     margin: Amount | None = None,
@@ -119,8 +136,12 @@ def convert(
         rank: Of the LoRA; 64 where nothing else is asked for.
         energy: In its place the share of all changes that is to be held, by the least rank.
         max_error: Or the error of outputs that may remain, as a share of what the adapter does, by the least rank.
-        format: ``peft``, which servers load as well; ``diffusers`` or ``kohya``, one file for models that draw; or
-            ``merged``, the whole model with the adapter in its weights.
+        shared: Give each weight a rank of its own, where it cuts the error most; the size is then the mean rank. What
+            loads such ranks wrongly gets them filled up to the largest.
+        refine: Steps of distillation against the original's outputs, on the calibration inputs alone.
+        format: ``peft``, which servers load as well; ``vllm``, the same within what vLLM loads; ``gguf``, one file for
+            llama.cpp; ``diffusers``, ``kohya`` or ``comfy``, one file for models that draw; ``merged``, the whole model
+            with the adapter in its weights, or ``merged-gguf``, that for llama.cpp.
         tolerance: Error of outputs up to which the LoRA is said to stand for the adapter.
         margin: Change of the score that does not matter; 0.02 of a share where None.
         score: Score the test examples of a run's task again, with what was written.
@@ -139,6 +160,12 @@ def convert(
     request = request or Request("convert")
     request.check("format", "format", format, get_args(Format))
     wish = _wish(request, format, rank, {"energy": energy, "max_error": max_error, "tolerance": tolerance})
+    if refine < 0:
+        request.note("refine", f"{refine}; must be at least 0")
+    for name, is_given in (("shared", shared), ("refine", refine)):
+        if is_given and format in WHOLE:
+            request.note(name, "a merged model has no factors; leave it out")
+    wish = replace(wish, shared=shared, refine=refine)
     width = request.amount("margin", margin, number_of)
     request.end()
     found = find_adapter(str(adapter), model, Path(study) if study is not None else None)
@@ -151,10 +178,16 @@ def convert(
         described=partial(model_card, base=found.base_name, record=found.record),
         told=told,
     )
-    make = merge_adapter if format == "merged" else convert_adapter
+    make = merge_adapter if format in WHOLE else convert_adapter
     done = make(found, Path(output).absolute(), wish, checks)
     metric = None if found.record is None else found.record.metric
     return ConvertedAdapter(conversion=replace(done, folder=Path(output)), metric=metric)
+
+
+def _of_refining(found: Refined) -> str:
+    """What a distillation brought, in words."""
+    came = f"{found.before:.4g} to {found.after:.4g} on inputs kept from it"
+    return f"refined in {found.steps} steps: divergence from {came}" + ("" if found.helped else "; not kept")
 
 
 def _wish(request: Request, layout: Format, rank: int | None, shares: Mapping[str, float | None]) -> Wish:
@@ -164,7 +197,7 @@ def _wish(request: Request, layout: Format, rank: int | None, shares: Mapping[st
     if len(given) > 1:
         options = " and ".join(map(request.option, given))
         request.problems.append(f"{options}: each decides the rank; give one of them")
-    for name in given if layout == "merged" else ():
+    for name in given if layout in WHOLE else ():
         request.note(name, "a merged model has no rank; leave it out")
     if rank is not None and rank < 1:
         request.note("rank", f"{rank}; must be at least 1")

@@ -29,7 +29,7 @@ GENERAL = "sotu"
 """Text that comes with peftscope, where no other is given."""
 PARAGRAPHS = 400
 """Of it: the even ones calibrate, on the odd ones models are compared."""
-ROWS = 4096
+ROWS = 2048
 """Of output (tokens of a text, places of a picture): so many calibrate, and on so many others models are compared …"""
 MOST_BYTES = 2**28
 """… or on as many as have outputs of that size, which are kept."""
@@ -113,14 +113,19 @@ def _enough(
     """
     taken: list[Batch] = []
     inputs = Inputs(kind=adapter.kind, processor=loaded.processor, batches=taken)
-    num_rows = num_bytes = 0
+    num_rows = num_bytes = row_bytes = 0
     for batch in batches:
-        try:
-            outputs = inputs.outputs(loaded.model, batch)
-        except NotImplementedError:
-            return None
+        heard = adapter.kind.heard(batch)
+        if heard is None or not taken:  # the first tells how wide a row is
+            try:
+                outputs = inputs.outputs(loaded.model, batch)
+            except NotImplementedError:
+                return None
+            rows, row_bytes = len(outputs), outputs[0].nbytes
+        else:
+            rows = int(heard.sum())
         taken.append(batch)
-        num_rows, num_bytes = num_rows + len(outputs), num_bytes + outputs.nbytes
+        num_rows, num_bytes = num_rows + rows, num_bytes + rows * row_bytes
         if num_rows >= ROWS or (kept and num_bytes >= MOST_BYTES):
             break
     return inputs if taken else None

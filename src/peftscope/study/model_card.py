@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from peftscope.convert.convert import Conversion
+from peftscope.convert.layouts import served_rank
+from peftscope.convert.result import Conversion
 from peftscope.methods.plain_lora import PLAIN
 from peftscope.schema.record import RunRecord
 from peftscope.store.local_paths import without_local_paths
@@ -28,6 +29,18 @@ model = PeftModel.from_pretrained(base, "THIS_FOLDER")    # base: the model name
 
 Servers load the folder as a LoRA; where they limit ranks, the limit has to be {rank} at least. The scale is in the
 weights: `lora_alpha` equals the rank.""",
+    "vllm": """\
+```console
+vllm serve BASE --enable-lora --max-lora-rank {limit} --lora-modules name=THIS_FOLDER
+```
+
+`peft` loads the folder, too. The scale is in the weights: `lora_alpha` equals the rank.""",
+    "gguf": """\
+```console
+llama-server -m BASE.gguf --lora lora.gguf
+```
+
+It goes on any GGUF file of the base, quantized or not. The scale is in the weights.""",
     "diffusers": """\
 ```python
 pipeline.load_lora_weights("THIS_FOLDER")    # pipeline: the model named above, as diffusers loads it
@@ -35,11 +48,28 @@ pipeline.load_lora_weights("THIS_FOLDER")    # pipeline: the model named above, 
     "kohya": """\
 `lora.safetensors` is read by what reads files of kohya's trainers: the user interfaces that draw, and diffusers'
 `load_lora_weights`. Each module has its alpha, which equals the rank ({rank}).""",
+    "comfy": """\
+`lora.safetensors` is read by ComfyUI (LoraLoaderModelOnly) and by diffusers' `load_lora_weights`. Each module has its
+alpha, which equals its rank.""",
+    "merged-gguf": """\
+```console
+llama-server -m model.gguf
+```
+
+The whole model, not quantized; `llama-quantize` makes it smaller.""",
     "merged": """\
 The folder is a whole model: `from_pretrained("THIS_FOLDER")` of the base's class loads it.""",
 }
 """How each layout is used."""
-LIBRARIES = {"peft": "peft", "diffusers": "diffusers", "kohya": "diffusers"}
+LIBRARIES = {
+    "peft": "peft",
+    "vllm": "peft",
+    "gguf": "gguf",
+    "diffusers": "diffusers",
+    "kohya": "diffusers",
+    "comfy": "diffusers",
+    "merged-gguf": "gguf",
+}
 
 
 def model_card(found: Conversion, *, base: str | None, record: RunRecord | None) -> str:
@@ -60,7 +90,7 @@ def model_card(found: Conversion, *, base: str | None, record: RunRecord | None)
         "\n".join(_nearness(found, record)),
         *([] if record is None else ["## How it was trained", "\n".join(_training(record))]),
         "## Use",
-        USES[found.layout].format(rank=found.rank),
+        USES[found.layout].format(rank=found.rank, limit=served_rank(found.rank or 1)),
     ]
     text: str = without_local_paths("\n\n".join(parts))
     return text + "\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -11,7 +11,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from peftscope.errors import ModelError
 from peftscope.methods.context import Inputs
+from peftscope.models.gguf_layout import GgufLayout
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.study import ModelSpec
 
@@ -153,6 +155,23 @@ class ModelKind(ABC):
         """
         raise NotImplementedError
 
+    def gguf(self, model: nn.Module) -> GgufLayout:
+        """How llama.cpp lays out the weights of a model.
+
+        Raises:
+            ModelError: It runs no such models, or they were not compared there.
+        """
+        raise ModelError(f"llama.cpp runs no models of the kind {self.name}")
+
+    def write_gguf(self, loaded: LoadedModel, spec: ModelSpec, path: Path) -> None:
+        """Write a model whole as a GGUF file: the base of a spec with other weights in it.
+
+        Raises:
+            ModelError: As ``gguf``; or the base is no GGUF file, from which settings and vocabulary are taken.
+        """
+        self.gguf(loaded.model)
+        raise NotImplementedError
+
     def part(self, processor: Any) -> str | None:
         """What a pipeline calls the model that is trained; None where it is not a part of one."""
         return None
@@ -182,6 +201,24 @@ class ModelKind(ABC):
             NotImplementedError: Outputs of such models are not compared.
         """
         raise NotImplementedError
+
+    def answers(self, loaded: LoadedModel, model: nn.Module, batches: Sequence[Batch]) -> list[str]:
+        """What a model makes of the beginnings of some inputs, to be compared word for word; none where it makes none.
+
+        Args:
+            loaded: The base.
+            model: With a method or without.
+            batches: As ``outputs`` takes them.
+        """
+        return []
+
+    def divergence(self, wanted: Tensor, given: Tensor) -> Tensor:
+        """What one output (rows, width) has to come down by to be another: a figure for each row, with graph."""
+        return (wanted.float() - given.float()).square().sum(-1)
+
+    def heard(self, batch: Batch) -> Tensor | None:
+        """Which positions of a batch hold something, the rest being padding; None where all do."""
+        return None
 
     def differences(self, wanted: Tensor, given: Tensor) -> Mapping[str, Tensor]:
         """How two outputs (rows, width) differ beside their distance: figures by name, one for each row."""

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from peftscope.errors import ModelError
 from peftscope.methods.context import Inputs
 from peftscope.models.device import choose_device, choose_dtype
+from peftscope.models.gguf import write_gguf
+from peftscope.models.gguf_layout import GgufLayout, gguf_layout
 from peftscope.models.kinds.base import BaseFacts, Batch, LoadedModel, ModelKind, ModelProfile, Scored
-from peftscope.models.kinds.causal_lm.distributions import distribution_differences, next_token_logits, windows_of
+from peftscope.models.kinds.causal_lm.distributions import (
+    beginnings,
+    distribution_differences,
+    divergence,
+    next_token_logits,
+    windows_of,
+)
 from peftscope.models.kinds.causal_lm.empty import read_config
 from peftscope.models.kinds.causal_lm.generation import TextGenerator
 from peftscope.models.kinds.causal_lm.inputs import TextInputs
@@ -22,13 +31,15 @@ from peftscope.models.kinds.causal_lm.loading import load, load_tokenizer, origi
 from peftscope.models.kinds.causal_lm.metrics import DECODING, LATENCY_BATCHES
 from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
 from peftscope.models.quiet import no_progress_bars
-from peftscope.models.source import locate
+from peftscope.models.source import gguf_file, locate
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.study import ModelSpec
 from peftscope.store.files import ordinary_mode
 
 __all__ = ["CausalLM"]
 
+ANSWERED = 8
+"""Tokens of an answer that is compared with another."""
 REHEARSED = 3
 """Tokens: the first from the prompt, the next from the cache."""
 
@@ -102,6 +113,20 @@ class CausalLM(ModelKind):
         if author.is_file():
             shutil.copyfile(author, folder / author.name)
 
+    def gguf(self, model: nn.Module) -> GgufLayout:
+        """By the model's type."""
+        return gguf_layout(model.config)
+
+    def write_gguf(self, loaded: LoadedModel, spec: ModelSpec, path: Path) -> None:
+        """Not quantized, whatever the base's file was."""
+        source = gguf_file(spec)
+        if source is None:
+            raise ModelError(
+                "the format merged-gguf takes settings and vocabulary from the base's own GGUF file, and this base is "
+                "none; take the format merged, and llama.cpp's convert_hf_to_gguf.py"
+            )
+        write_gguf(loaded.model, source, path)
+
     def text_batches(self, processor: Any, text: str, *, most: int) -> list[Batch]:
         """Windows of equal length."""
         return windows_of(processor, text, most)
@@ -111,6 +136,22 @@ class CausalLM(ModelKind):
         if not {"input_ids", "attention_mask"} <= batch.keys():
             raise NotImplementedError("batches of this task hold no tokens")
         return next_token_logits(model, batch)
+
+    def answers(self, loaded: LoadedModel, model: nn.Module, batches: Sequence[Batch]) -> list[str]:
+        """Greedy tokens after the first half of some rows."""
+        prompts = beginnings(batches)
+        generator = TextGenerator(loaded.processor, loaded.device)
+        rows = generator(model, prompts, max_new_tokens=ANSWERED, max_length=None, batch_size=len(prompts) or 1)
+        return [row.text for row in rows]
+
+    def divergence(self, wanted: Tensor, given: Tensor) -> Tensor:
+        """Of the distributions over the next token."""
+        return divergence(wanted, given)
+
+    def heard(self, batch: Batch) -> Tensor | None:
+        """Tokens that are no padding."""
+        mask = batch.get("attention_mask")
+        return mask.bool() if isinstance(mask, Tensor) else None
 
     def differences(self, wanted: Tensor, given: Tensor) -> Mapping[str, Tensor]:
         """Divergence of the distributions, and whether the likeliest token is the same."""
