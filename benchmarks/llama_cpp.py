@@ -11,24 +11,26 @@ file, unpacked: what differs there is llama.cpp's own arithmetic on 4-bit blocks
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from llama_server import LlamaCpp
+
 import peftscope as ps
 from peftscope.execution.execute import execute
 from peftscope.methods import checkpoint
 from peftscope.methods.catalog import card
+from peftscope.models.kinds.causal_lm.generation import greedy_tokens
 from peftscope.models.kinds.registry import kind
 from peftscope.models.source import gguf_file
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MeasureSpec, MethodSpec, ModelSpec, TaskSpec, TrainSpec
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from tiny_gguf import LlamaCpp
+from peftscope.tasks import registry
+from peftscope.tasks.base import TaskContext
 
 BASE = ModelSpec(source="builtin:smollm2-135m", dtype="float32", device="cpu")
 RATES = {"lora": 3e-4, "rslora": 1e-4, "dora": 3e-4, "oft": 3e-4}
@@ -84,9 +86,6 @@ def main() -> None:
 
 
 def _prompts(tokenizer: Any) -> list[list[int]]:
-    from peftscope.tasks import registry
-    from peftscope.tasks.base import TaskContext
-
     task = registry.create(TASK, TaskContext(processor=tokenizer, kind="causal-lm"))
     return [tokenizer(task.show("test", index).prompt)["input_ids"] for index in range(NUM_PROMPTS)]
 
@@ -109,9 +108,6 @@ def _trained(method: str, work: Path, steps: int) -> Path:
 
 def _continued(model: Any, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
     """Greedy tokens, one prompt at a time: padding would decide near ties otherwise."""
-    from peftscope.models.kinds.causal_lm.generation import greedy_tokens
-    import torch
-
     found = []
     for prompt in prompts:
         ids = torch.tensor([list(prompt)])

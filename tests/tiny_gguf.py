@@ -1,4 +1,4 @@
-"""Tiny models as GGUF files, and what the real llama.cpp makes of them."""
+"""Tiny models as GGUF files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from peftscope.models.gguf_layout import gguf_layout
 from tiny import BOS, EOS, PAD
 
-__all__ = ["VOCABULARY", "LlamaCpp", "logprobs", "write_gguf"]
+__all__ = ["VOCABULARY", "logprobs", "write_gguf"]
 
 
 LETTERS = [chr(code) for code in range(33, 127)]
@@ -79,37 +79,6 @@ def write_gguf(model: Any, path: Path) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
-
-
-class LlamaCpp:
-    """llama.cpp with a model, and perhaps a LoRA on it."""
-
-    def __init__(self, model: Path, lora: Path | None = None, *, scale: float = 1.0) -> None:
-        import xllamacpp
-
-        params = xllamacpp.CommonParams()
-        params.model.path = str(model)
-        params.n_ctx, params.n_parallel, params.warmup, params.verbosity = 1024, 1, False, -1
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-        if lora is not None:
-            params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(lora), scale)]
-        self.server = xllamacpp.Server(params)
-
-    def continued(self, prompt: Sequence[int], count: int) -> list[int]:
-        """Greedy tokens after a prompt."""
-        return [each["id"] for each in self._tokens(prompt, count, 1)]
-
-    def logprobs(self, prompt: Sequence[int], most: int) -> dict[int, float]:
-        """Log probability of the likeliest next tokens, by id."""
-        (first,) = self._tokens(prompt, 1, most)
-        return {each["id"]: each["logprob"] for each in first["top_logprobs"]}
-
-    def _tokens(self, prompt: Sequence[int], count: int, most: int) -> list[dict[str, Any]]:
-        asked = {"prompt": list(prompt), "n_predict": count, "n_probs": most, "temperature": 0.0, "ignore_eos": True}
-        answer = self.server.handle_completions(asked)
-        assert "error" not in answer, answer
-        found: list[dict[str, Any]] = answer["choices"][0]["logprobs"]["content"]
-        return found
 
 
 @torch.no_grad()

@@ -176,3 +176,57 @@ def test_wishes_that_contradict_or_are_out_of_range_are_told_together(trained: T
     short.write_text("too short")
     with pytest.raises(DataError, match=r"short\.txt"):
         ps.convert(trained("oft"), tmp_path / "out", calibration=short)
+
+
+def test_ranks_that_are_shared_out_miss_less_at_the_same_size(trained: Trained, tmp_path: Path) -> None:
+    adapter = trained("oft")
+    even, shared = (
+        ps.convert(adapter, tmp_path / f"{shared}", rank=6, shared=shared).conversion for shared in (False, True)
+    )
+    assert even.output_error is not None
+    assert shared.output_error is not None
+    assert shared.output_error < even.output_error
+    assert len({layer.rank for layer in shared.layers}) > 1
+    sizes = [(tmp_path / f"{of}" / "adapter_model.safetensors").stat().st_size for of in (False, True)]
+    assert sizes[1] <= 1.01 * sizes[0]
+    config = json.loads((tmp_path / "True" / "adapter_config.json").read_text())
+    assert config["rank_pattern"] == config["alpha_pattern"] != {}
+    near = ps.convert(adapter, tmp_path / "near", max_error=0.3, shared=True).conversion
+    assert near.output_error is not None
+    assert near.output_error < 0.4
+
+
+def test_a_distillation_brings_the_lora_nearer(trained: Trained, tmp_path: Path) -> None:
+    adapter = trained("oft")
+    before = ps.convert(adapter, tmp_path / "before", rank=2).conversion
+    found = ps.convert(adapter, tmp_path / "after", rank=2, refine=40)
+    refined = found.conversion.refined
+    assert refined is not None
+    assert refined.helped
+    assert found.conversion.figures["kl"] < 0.8 * before.figures["kl"]  # on inputs nothing was fitted to
+    assert "refined in 40 steps: divergence from" in found.text()
+    assert json.loads((tmp_path / "after" / "conversion.json").read_text())["refined"]["helped"] is True
+
+
+def test_a_distillation_that_does_not_help_is_not_kept(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    adapter = trained("oft")
+    before = ps.convert(adapter, tmp_path / "before", rank=2).conversion
+    monkeypatch.setattr("peftscope.convert.refine.RELATIVE_RATE", 3.0)
+    found = ps.convert(adapter, tmp_path / "after", rank=2, refine=5)
+    assert found.conversion.refined is not None
+    assert not found.conversion.refined.helped
+    assert "not kept" in found.text()
+    assert found.conversion.figures["kl"] == pytest.approx(before.figures["kl"], rel=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_base_of_half_precision_is_converted_as_well(dtype: str, trained: Trained, tmp_path: Path) -> None:
+    adapter = trained("oft")
+    tiny_llama().to(getattr(torch, dtype)).save_pretrained(tmp_path / "half")
+    tiny_tokenizer().save_pretrained(tmp_path / "half")
+    found = ps.convert(adapter, tmp_path / "out", model=str(tmp_path / "half"), rank=64).conversion
+    assert found.output_error is not None
+    assert found.output_error < 0.05
+    assert found.figures["kl"] < 0.01 * found.base_figures["kl"] + 1e-4

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from llama_server import LlamaCpp
 from peft import LoraConfig, OFTConfig, get_peft_model
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -15,7 +16,7 @@ import peftscope as ps
 from peftscope.errors import MethodRefused, ModelError
 from peftscope.models.gguf_layout import ARCHITECTURES
 from tiny import tiny_tokenizer
-from tiny_gguf import VOCABULARY, LlamaCpp, logprobs, write_gguf
+from tiny_gguf import VOCABULARY, logprobs, write_gguf
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 import peftscope as ps
-from peftscope.errors import ModelError
+from peftscope.errors import ModelError, SpecError
 from peftscope.execution.execute import execute
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import write_record
@@ -89,3 +90,29 @@ def test_the_command_says_by_its_exit_code_whether_the_lora_stands_for_the_adapt
     code, out, errors = call("--output", "other", "--rank", "2", "--energy", "0.5")
     assert code == 2
     assert "--rank and --energy" in errors
+
+
+def test_an_adapter_of_others_is_fitted_to_and_scored_by_the_task_of_a_study(
+    study: tuple[Path, str], make_run: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    folder, run = study
+    foreign = tmp_path / "foreign"
+    shutil.copytree(folder / "adapters" / run, foreign)
+    spec = make_run("hra")
+    text = {
+        "name": "of-others",
+        "model": spec.model.source,
+        "task": {"name": spec.task.name, **spec.task.options},
+        "methods": [{"name": "hra"}],
+    }
+    (tmp_path / "task.yaml").write_text(yaml.safe_dump(text))
+    found = ps.convert(foreign, tmp_path / "out", model=spec.model.source, task=tmp_path / "task.yaml", rank=64)
+    own = ps.convert(run, tmp_path / "own", study=folder, rank=64)
+    assert found.conversion.score is not None
+    assert own.conversion.score is not None
+    assert found.conversion.score.before == own.conversion.score.before
+    assert found.conversion.score.num_examples == 6
+    assert "before" in found.text()
+    assert "test examples" in (tmp_path / "out" / "README.md").read_text()
+    with pytest.raises(SpecError, match="a run has its own"):
+        ps.convert(run, tmp_path / "not", study=folder, task=tmp_path / "task.yaml")

@@ -21,6 +21,9 @@ def convert(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make for the LoRA.")],
     model: Annotated[str | None, typer.Option(help="The base, where the adapter's config names another.")] = None,
     study: Annotated[Path | None, typer.Option(help="Where the run is; all under results/ by default.")] = None,
+    task: Annotated[
+        Path | None, typer.Option(help="For an adapter of others: a study file, whose task it is scored by.")
+    ] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of the LoRA; 64 by default.")] = None,
     energy: Annotated[float | None, typer.Option(help="Least rank that holds this share of all changes.")] = None,
     max_error: Annotated[
@@ -57,6 +60,7 @@ def convert(
             output,
             model=model,
             study=study,
+            task=task,
             rank=rank,
             energy=energy,
             max_error=max_error,

@@ -65,6 +65,8 @@ def convert_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) 
                 check=() if check is None else outputs_of(adapted, check),
                 answers=[] if check is None else adapter.kind.answers(loaded, adapted, check.batches),
             )
+            if checks.scorer is not None:
+                checks.scorer.before(adapted, loaded)
             checks.told("factors")
             converted = convert_layers(
                 adapted, adapter.card, originals, most=_most(wish), calibration=fit, told=checks.told
@@ -139,7 +141,7 @@ class _Delivery:
         reloaded = checkpoint.load(plain.unload(), folder, card_of(PLAIN))
         away = None if check is None else distance(reloaded, self.wanted.check, check)
         answers = self._same_answers(fresh, reloaded)
-        score = None if self.checks.scorer is None else self.checks.scorer(reloaded, fresh)
+        score = None if self.checks.scorer is None else self.checks.scorer.change(reloaded, fresh)
         self.home.lay_out(folder)
         found = measured(self.adapter, self.wish, output, effect, away)
         return replace(

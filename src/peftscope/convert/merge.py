@@ -50,6 +50,8 @@ def merge_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) ->
         before = () if check is None else outputs_of(loaded.model, check)
         adapted = checkpoint.load(loaded.model, adapter.folder, adapter.card)
         wanted = () if check is None else outputs_of(adapted, check)
+        if checks.scorer is not None:
+            checks.scorer.before(adapted, loaded)
         checks.told("merge")
         merged: Any = adapted
         if adapter.card.peft_type is not None:
@@ -62,7 +64,7 @@ def merge_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) ->
         with _readable(folder) as source:
             written = adapter.kind.load(adapter.base.model_copy(update={"source": str(source), "revision": None}))
             away = None if check is None else distance(written.model, wanted, check)
-            score = None if checks.scorer is None else checks.scorer(written.model, written)
+            score = None if checks.scorer is None else checks.scorer.change(written.model, written)
         found = replace(measured(adapter, wish, output, effect, away), layout=wish.layout, score=score)
         note(found, folder, checks)
         return found

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from torch import nn
 
@@ -26,8 +26,16 @@ __all__ = ["Adapter", "Checks", "Conversion", "LayerLoss", "Wish", "load_base", 
 
 Verdict = Literal["equivalent", "differs", "unchecked"]
 
-Scorer = Callable[[nn.Module, LoadedModel], ScoreChange]
-"""Scores a converted model on its base's device, and sets that against the original."""
+
+class Scorer(Protocol):
+    """Scores models on their base's device."""
+
+    def before(self, model: nn.Module, loaded: LoadedModel) -> None:
+        """Score the original, where that is not known yet."""
+
+    def change(self, model: nn.Module, loaded: LoadedModel) -> ScoreChange:
+        """Score a converted model, and set that against the original."""
+
 
 InputsOf = Callable[[LoadedModel], Inputs | None]
 """Makes inputs for a base."""
@@ -76,7 +84,7 @@ class Checks:
     verification: InputsOf = lambda loaded: None
     """Gives other inputs, on which the result is compared; without, it is not."""
     scorer: Scorer | None = None
-    """Scores what was written; None leaves the score out."""
+    """Scores the original and what was written; None leaves the score out."""
     described: Callable[[Conversion], str | None] = lambda found: None
     """Gives the text of the card that goes with it; None for none."""
     told: Callable[[str], None] = lambda line: None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -17,13 +16,16 @@ from peftscope.convert.layouts import Layout as Format
 from peftscope.convert.merge import merge_adapter
 from peftscope.convert.refine import Refined
 from peftscope.convert.result import Checks, Conversion, Wish
+from peftscope.errors import SpecError
 from peftscope.schema.amounts import number_of
 from peftscope.schema.metric import MetricSpec
+from peftscope.schema.reader import read_study
 from peftscope.schema.request import Request
-from peftscope.study.adapters import find_adapter
-from peftscope.study.conversion_inputs import OwnTask, ParagraphInputs
+from peftscope.study.adapters import FoundAdapter, find_adapter
+from peftscope.study.conversion_inputs import OwnTask, ParagraphInputs, TaskSource
 from peftscope.study.model_card import model_card
 from peftscope.study.requirements import Amount
+from peftscope.study.vocabulary import vocabulary
 from peftscope.views.shown import Shown
 from peftscope.views.units import bytes_text, metric_text
 
@@ -113,6 +115,7 @@ def convert(
     *,
     model: str | None = None,
     study: str | Path | None = None,
+    task: str | Path | None = None,
     rank: int | None = None,
     energy: float | None = None,
     max_error: float | None = None,
@@ -133,6 +136,7 @@ def convert(
         output: Folder that is made for the LoRA.
         model: The base, where it is not the one a run or the adapter's config names.
         study: Where the run is looked for; all under ``results`` where None.
+        task: For an adapter of others a study file, whose task it is fitted to, compared on and scored by.
         rank: Of the LoRA; 64 where nothing else is asked for.
         energy: In its place the share of all changes that is to be held, by the least rank.
         max_error: Or the error of outputs that may remain, as a share of what the adapter does, by the least rank.
@@ -169,19 +173,47 @@ def convert(
     width = request.amount("margin", margin, number_of)
     request.end()
     found = find_adapter(str(adapter), model, Path(study) if study is not None else None)
-    own = None if found.record is None else OwnTask(found, found.record, width, told)
+    own = _task_of(found, task, width, told)
     inputs = own if own is not None and calibration is None else ParagraphInputs(found, calibration)
     checks = Checks(
         calibration=inputs.calibration,
         verification=inputs.verification,
-        scorer=own.change if own is not None and score and own.scores else None,
-        described=partial(model_card, base=found.base_name, record=found.record),
+        scorer=own if own is not None and score and _is_comparable(found) else None,
+        described=lambda made: model_card(
+            made,
+            base=found.base_name,
+            record=found.record,
+            scored=None if own is None or own.metric is None else (own.source.task, own.metric),
+        ),
         told=told,
     )
     make = merge_adapter if format in WHOLE else convert_adapter
     done = make(found, Path(output).absolute(), wish, checks)
-    metric = None if found.record is None else found.record.metric
-    return ConvertedAdapter(conversion=replace(done, folder=Path(output)), metric=metric)
+    return ConvertedAdapter(conversion=replace(done, folder=Path(output)), metric=None if own is None else own.metric)
+
+
+def _task_of(
+    found: FoundAdapter, task: str | Path | None, margin: float | None, told: Callable[[str], None]
+) -> OwnTask | None:
+    """The task of a run, or the one named for an adapter of others; None where there is none."""
+    if found.record is not None:
+        if task is not None:
+            raise SpecError("convert", ["task: a run has its own; leave it out"])
+        return OwnTask(found, TaskSource.of_run(found.record, found.study_base), margin, told)
+    if task is None:
+        return None
+    spec, place = read_study(Path(task), vocabulary()), Path(task).parent
+    return OwnTask(
+        found,
+        TaskSource(task=spec.task, batch_size=spec.train.batch_size, place=place),
+        margin,
+        told,
+    )
+
+
+def _is_comparable(found: FoundAdapter) -> bool:
+    """Whether scores can be compared: those of a run on rounded weights are of another base."""
+    return found.record is None or (bool(found.record.examples) and found.record.spec.model.quantization is None)
 
 
 def _of_refining(found: Refined) -> str:

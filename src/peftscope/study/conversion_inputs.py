@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import chdir
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,13 +19,15 @@ from peftscope.errors import DataError
 from peftscope.measures.score import score_split
 from peftscope.models.kinds.base import Batch, LoadedModel
 from peftscope.schema.base import content_hash
+from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import ExampleOutcome, RunRecord
+from peftscope.schema.study import TaskSpec
 from peftscope.study.adapters import FoundAdapter
 from peftscope.tasks.base import Task, TaskContext
 from peftscope.tasks.registry import create
 from peftscope.tasks.text.general_text import read_general_text
 
-__all__ = ["OwnTask", "ParagraphInputs"]
+__all__ = ["OwnTask", "ParagraphInputs", "TaskSource"]
 
 GENERAL = "sotu"
 """Text that comes with peftscope, where no other is given."""
@@ -35,65 +39,108 @@ MOST_BYTES = 2**28
 """… or on as many as have outputs of that size, which are kept."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TaskSource:
+    """A task, and how it was or would be trained on."""
+
+    task: TaskSpec
+    batch_size: int
+    place: Path
+    """Folder that relative paths are taken from."""
+    seed: int = 0
+    vary_split: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Fingerprint of the data a run was trained on; empty where nobody noted it."""
+    outcomes: Sequence[ExampleOutcome] = ()
+    """Of the test examples with the original adapter; empty where they are not scored yet."""
+
+    @classmethod
+    def of_run(cls, record: RunRecord, place: Path) -> TaskSource:
+        """A run's own."""
+        spec = record.spec
+        return cls(
+            task=spec.task,
+            batch_size=spec.train.batch_size,
+            place=place,
+            seed=spec.seed,
+            vary_split=spec.vary_split,
+            data=record.data,
+            outcomes=record.examples,
+        )
+
+
 class OwnTask:
-    """The task of a run: its data to fit to and to compare on, its test examples to score again."""
+    """A task's data to fit to and to compare on, and its test examples to score.
+
+    Args:
+        adapter: What is converted.
+        source: The task.
+        margin: Change of the score that does not matter; None takes the usual one.
+        told: Called with a line for each stage.
+    """
 
     def __init__(
-        self, adapter: FoundAdapter, record: RunRecord, margin: float | None, told: Callable[[str], None]
+        self, adapter: FoundAdapter, source: TaskSource, margin: float | None, told: Callable[[str], None]
     ) -> None:
-        self.adapter, self.record, self.margin, self.told = adapter, record, margin, told
+        self.adapter, self.source, self.margin, self.told = adapter, source, margin, told
+        self.outcomes = source.outcomes
         self._made: Task | None = None
 
     @property
-    def scores(self) -> bool:
-        """Whether scores before and after can be compared: those of a run on rounded weights are of another base."""
-        return bool(self.record.examples) and self.record.spec.model.quantization is None
+    def metric(self) -> MetricSpec | None:
+        """Of the score; None before the task was looked at."""
+        return None if self._made is None else self._made.metric
 
     def calibration(self, loaded: LoadedModel) -> Inputs | None:
         """Batches of the training split."""
-        with chdir(self.adapter.study_base):
-            batches = self._task(loaded).batches(self.record.spec.seed)
+        with chdir(self.source.place):
+            batches = self._task(loaded).batches(self.source.seed)
             return _enough(self.adapter, loaded, batches, kept=False)
 
     def verification(self, loaded: LoadedModel) -> Inputs | None:
         """Batches of the validation split."""
-        with chdir(self.adapter.study_base):
+        with chdir(self.source.place):
             return _enough(self.adapter, loaded, self._task(loaded).eval_batches("valid"))
 
+    def before(self, model: nn.Module, loaded: LoadedModel) -> None:
+        """Score the test examples with the original adapter, where a run has not."""
+        if not self.outcomes:
+            self.outcomes = self._scored(model, loaded)
+
     def change(self, model: nn.Module, loaded: LoadedModel) -> ScoreChange:
-        """Score the test examples and set them against the record's."""
-        record = self.record
-        assert record.metric is not None
+        """Score the test examples again and set them against the original's."""
+        groups = {each.example_id: each.group for each in self.outcomes}
+        after = [replace(each, group=groups.get(each.example_id)) for each in self._scored(model, loaded)]
+        metric = self._task(loaded).metric
+        sign = -1.0 if metric.direction == "lower" else 1.0
+        return score_change(self.outcomes, after, criteria_for(metric, margin=self.margin), sign=sign)
+
+    def _scored(self, model: nn.Module, loaded: LoadedModel) -> list[ExampleOutcome]:
         self.told("score")
         predictor = self.adapter.kind.predictor(loaded, lambda *_: None)
-        with chdir(self.adapter.study_base):
-            outcomes = score_split(self._task(loaded), model, predictor, "test")
-        groups = {each.example_id: each.group for each in record.examples}
-        after = [
-            ExampleOutcome(example_id=o.example_id, score=o.score, draw=o.draw, group=groups.get(o.example_id))
-            for o in outcomes
+        with chdir(self.source.place):
+            found = score_split(self._task(loaded), model, predictor, "test")
+        return [
+            ExampleOutcome(example_id=each.example_id, score=each.score, draw=each.draw, group=each.group)
+            for each in found
         ]
-        criteria = criteria_for(record.metric, margin=self.margin)
-        return score_change(record.examples, after, criteria, sign=-1.0 if record.metric.direction == "lower" else 1.0)
 
     def _task(self, loaded: LoadedModel) -> Task:
-        """The run's, made once.
+        """Made once.
 
         Raises:
             DataError: Its data are no longer those the run was trained on.
         """
         if self._made is None:
-            spec = self.record.spec
-            context = TaskContext(
-                processor=loaded.processor, kind=self.adapter.kind.name, batch_size=spec.train.batch_size
-            )
-            task = create(spec.task, context)
-            if spec.vary_split:
-                task.resplit(spec.seed)
-            if self.record.data and content_hash(task.fingerprint()) != content_hash(self.record.data):
+            source = self.source
+            context = TaskContext(processor=loaded.processor, kind=self.adapter.kind.name, batch_size=source.batch_size)
+            task = create(source.task, context)
+            if source.vary_split:
+                task.resplit(source.seed)
+            if source.data and content_hash(task.fingerprint()) != content_hash(dict(source.data)):
                 raise DataError(
-                    f"the data of run {self.record.run_id} are no longer those it was trained on; give a text to fit "
-                    "to (calibration) and leave the score out (score=False, --no-score)"
+                    "the data are no longer those the run was trained on; give a text to fit to (calibration) and "
+                    "leave the score out (score=False, --no-score)"
                 )
             self._made = task
         return self._made

@@ -13,7 +13,9 @@ import yaml
 from peftscope.convert.layouts import served_rank
 from peftscope.convert.result import Conversion
 from peftscope.methods.plain_lora import PLAIN
+from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
+from peftscope.schema.study import TaskSpec
 from peftscope.store.local_paths import without_local_paths
 from peftscope.views.units import metric_text, rate_text
 
@@ -72,22 +74,25 @@ LIBRARIES = {
 }
 
 
-def model_card(found: Conversion, *, base: str | None, record: RunRecord | None) -> str:
+def model_card(
+    found: Conversion, *, base: str | None, record: RunRecord | None, scored: tuple[TaskSpec, MetricSpec] | None = None
+) -> str:
     """The card as Markdown.
 
     Args:
         found: What was converted and measured.
         base: What the base is called where others find it.
         record: Of the run the adapter comes from; None for an adapter of others.
+        scored: The task it was scored by, and its metric; None where it was not.
     """
     what = "A model" if found.rank is None else f"A LoRA of rank {found.rank}"
     of = f"`{base}`" if base else "its base"
     parts = [
-        f"---\n{yaml.safe_dump(_front_matter(found, base, record), sort_keys=False, allow_unicode=True)}---",
+        f"---\n{yaml.safe_dump(_front_matter(found, base, scored), sort_keys=False, allow_unicode=True)}---",
         f"# {found.method} of {base or 'a base model'}{'' if found.rank is None else ' as a LoRA'}",
         f"{what}, made by peftscope from an adapter trained with {found.method} on {of}.",
         "## How near it is to the original",
-        "\n".join(_nearness(found, record)),
+        "\n".join(_nearness(found, scored)),
         *([] if record is None else ["## How it was trained", "\n".join(_training(record))]),
         "## Use",
         USES[found.layout].format(rank=found.rank, limit=served_rank(found.rank or 1)),
@@ -96,21 +101,21 @@ def model_card(found: Conversion, *, base: str | None, record: RunRecord | None)
     return text + "\n"
 
 
-def _front_matter(found: Conversion, base: str | None, record: RunRecord | None) -> dict[str, Any]:
+def _front_matter(found: Conversion, base: str | None, scored: tuple[TaskSpec, MetricSpec] | None) -> dict[str, Any]:
     matter: dict[str, Any] = {"library_name": LIBRARIES.get(found.layout, "transformers")}
     if base:
         matter["base_model"] = base
     matter["tags"] = ["peftscope", *([] if found.rank is None else [PLAIN]), found.method]
-    if found.score is not None and record is not None and record.metric is not None:
-        task = record.spec.task
+    if found.score is not None and scored is not None:
+        task, metric = scored
         matter["model-index"] = [
             {
                 "name": f"{found.method} of {base or 'a base model'}",
                 "results": [
                     {
                         "task": {"type": task.name},
-                        "dataset": {"type": "own", "name": _data(record)},
-                        "metrics": [{"type": record.metric.name, "value": round(found.score.after, 6)}],
+                        "dataset": {"type": "own", "name": _data(task)},
+                        "metrics": [{"type": metric.name, "value": round(found.score.after, 6)}],
                     }
                 ],
             }
@@ -118,7 +123,7 @@ def _front_matter(found: Conversion, base: str | None, record: RunRecord | None)
     return matter
 
 
-def _nearness(found: Conversion, record: RunRecord | None) -> Iterator[str]:
+def _nearness(found: Conversion, scored: tuple[TaskSpec, MetricSpec] | None) -> Iterator[str]:
     yield f"Verdict: **{found.verdict}**.\n"
     yield "| | this | the base alone |"
     yield "| --- | ---: | ---: |"
@@ -126,8 +131,8 @@ def _nearness(found: Conversion, record: RunRecord | None) -> Iterator[str]:
         yield f"| outputs: error, of what the adapter does to them | {100 * found.output_error:.2f} % | 100 % |"
     for name, value in found.figures.items():
         yield f"| {name} | {value:.4g} | {found.base_figures[name]:.4g} |"
-    metric = None if record is None else record.metric
-    if found.score is not None and metric is not None:
+    if found.score is not None and scored is not None:
+        metric = scored[1]
         low, high = (metric_text(metric, end, signed=True) for end in found.score.interval)
         yield ""
         yield (
@@ -145,14 +150,14 @@ def _training(record: RunRecord) -> Iterator[str]:
     yield f"- method: {spec.title}; learning rate {rate_text(spec.learning_rate)}"
     examples = spec.train.batch_size * spec.train.accumulation
     yield f"- {spec.train.max_steps} steps of {examples} examples, seed {spec.seed}"
-    yield f"- data: {_data(record)}"
+    yield f"- data: {_data(spec.task)}"
     if record.quality_protocol:
         yield f"- conditions that decide quality (hash): `{record.quality_protocol}`"
     if record.weights_sha256:
         yield f"- weights of the base (hash): `{record.weights_sha256}`"
 
 
-def _data(record: RunRecord) -> str:
-    options = record.spec.task.options
+def _data(task: TaskSpec) -> str:
+    options = task.options
     source = options.get("source") or options.get("dataset") or options.get("train") or "default"
-    return f"task {record.spec.task.name}, {source}"
+    return f"task {task.name}, {source}"
