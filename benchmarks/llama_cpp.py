@@ -2,10 +2,11 @@
 
     python benchmarks/llama_cpp.py --work results/llama-cpp      # about ten minutes; writes benchmarks/llama_cpp.md
 
-Each method is trained on word problems, converted by ``peftscope convert --format gguf`` and loaded into llama.cpp on the
-base as GGUF in float32, which peftscope exports, and on the base's own 4-bit file. What is compared is the first 16 greedy
-tokens after 50 prompts, with those of the original adapter in transformers. The base's weights are those of the 4-bit
-file, unpacked: what differs there is llama.cpp's own arithmetic on 4-bit blocks. The same is done without adapters.
+Each method is trained on word problems, converted by ``peftscope convert --format gguf`` and loaded into llama.cpp on
+the base as GGUF in float32, which peftscope exports, and on the base's own 4-bit file. What is compared is the first 16
+greedy tokens after 50 prompts, with those of the original adapter in transformers. The base's weights are those of the
+4-bit file, unpacked: what differs there is llama.cpp's own arithmetic on 4-bit blocks. The same is done without
+adapters.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from peftscope.errors import PeftscopeError
     from peftscope.study.conversion import ConvertedAdapter
+    from peftscope.study.conversion_plan import plan_conversion
     from peftscope.study.experiment import run_experiment
     from peftscope.study.functions import predict_memory
     from peftscope.study.import_export import import_results
@@ -35,6 +36,7 @@ __all__ = [
     "convert",
     "import_results",
     "methods",
+    "plan_conversion",
     "predict_memory",
     "run_experiment",
 ]
@@ -43,6 +45,7 @@ _PLACES = {
     "PeftscopeError": "peftscope.errors",
     "Study": "peftscope.study.study",
     "import_results": "peftscope.study.import_export",
+    "plan_conversion": "peftscope.study.conversion_plan",
     "predict_memory": "peftscope.study.functions",
     "run_experiment": "peftscope.study.experiment",
 }

@@ -18,7 +18,7 @@ def convert(
     adapter: Annotated[
         str, typer.Argument(help="Folder of an adapter, id of a run, or a study, which means the method it recommends.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make for the LoRA.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to make for the LoRA.")] = None,
     model: Annotated[str | None, typer.Option(help="The base, where the adapter's config names another.")] = None,
     study: Annotated[Path | None, typer.Option(help="Where the run is; all under results/ by default.")] = None,
     task: Annotated[
@@ -47,12 +47,24 @@ def convert(
     calibration: Annotated[
         Path | None, typer.Option(help="Text like what the model will read; half of it is kept to compare on.")
     ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what memory and time it will take, and stop.")] = False,
     json_output: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Convert an adapter into a plain LoRA, load it onto the base again and say how far it is from the original."""
     from peftscope.study.conversion import convert as converted
 
+    request = options.request("convert")
+    if plan:
+        from peftscope.study.conversion_plan import plan_conversion
+
+        planned = plan_conversion(adapter, model=model, study=study, rank=rank, shared=shared)
+        print_json(planned.document()) if json_output else show(planned)
+        return
+    if output is None:
+        request.note("output", "say which folder to make")
+        request.end()
+    assert output is not None
     console = stderr_console(quiet=quiet or json_output)
     with console.status("convert") as status:
         found = converted(
@@ -71,7 +83,7 @@ def convert(
             margin=margin,
             score=score,
             calibration=calibration,
-            request=options.request("convert"),
+            request=request,
             told=lambda line: status.update(f"convert: {line}"),
         )
     if json_output:

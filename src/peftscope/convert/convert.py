@@ -26,11 +26,6 @@ from peftscope.store.files import new_folder
 
 __all__ = ["convert_adapter"]
 
-MOST_RANK = 256
-"""Where no rank is given, none beyond it is tried: the largest that common servers load."""
-SHARED_UP_TO = 4
-"""A rank that is shared out gives a weight up to so many times as much."""
-
 
 def convert_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) -> Conversion:
     """Convert into a plain LoRA, write, load again and compare.
@@ -69,7 +64,7 @@ def convert_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) 
                 checks.scorer.before(adapted, loaded)
             checks.told("factors")
             converted = convert_layers(
-                adapted, adapter.card, originals, most=_most(wish), calibration=fit, told=checks.told
+                adapted, adapter.card, originals, most=wish.most_rank, calibration=fit, told=checks.told
             )
         del adapted, loaded
         converted = replace(converted, layers=[layer for layer in converted.layers if layer.rank])
@@ -89,13 +84,6 @@ def _nothing_to_hold(adapter: Adapter, converted: Converted) -> PeftscopeError:
         f"{adapter.card.name} cannot be converted: it changes {converted.wholes[0].name} and its like alone, for which "
         "LoRA has no factors; take the format merged"
     )
-
-
-def _most(wish: Wish) -> int:
-    """Rank beyond which nothing is asked for."""
-    if wish.rank is None:
-        return MOST_RANK
-    return max(wish.rank, min(SHARED_UP_TO * wish.rank, MOST_RANK)) if wish.shared else wish.rank
 
 
 @dataclass(frozen=True, kw_only=True)

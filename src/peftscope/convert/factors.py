@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Factors", "best_factors"]
+__all__ = ["BEYOND", "Factors", "best_factors", "is_iterated"]
 
 DAMPING = 1e-9
 """Share of the mean second moment that is added to each, so that no direction counts nothing."""
@@ -59,14 +59,15 @@ def best_factors(delta: Tensor, moments: Tensor | None, *, most: int) -> Factors
     """
     if moments is not None:
         moments = _damped(moments.to(delta))
-    total = float(_weighted(delta, moments).mul(delta).sum())
+    weighted = delta if moments is None else delta @ moments
+    total = float(weighted.mul(delta).sum())
     if total == 0.0:
         rows, columns = delta.shape
         return Factors(a=torch.zeros(0, columns), b=torch.zeros(rows, 0), energies=torch.zeros(0), total=0.0)
-    if min(delta.shape) >= LARGE and most + BEYOND < min(delta.shape) // 4:
+    if is_iterated(*delta.shape, most=most):
         energies, directions = _by_iteration(delta, moments, most)
     elif len(delta) <= delta.shape[1]:
-        values, vectors = torch.linalg.eigh(_weighted(delta, moments) @ delta.T)
+        values, vectors = torch.linalg.eigh(weighted @ delta.T)
         energies, directions = _largest(values, vectors, most)
     else:
         energies, directions = _of_tall(delta if moments is None else delta @ _root(moments), most)
@@ -74,8 +75,9 @@ def best_factors(delta: Tensor, moments: Tensor | None, *, most: int) -> Factors
     return Factors(a=kept[0], b=kept[1], energies=energies.cpu().clone(), total=total)
 
 
-def _weighted(delta: Tensor, moments: Tensor | None) -> Tensor:
-    return delta if moments is None else delta @ moments
+def is_iterated(rows: int, columns: int, *, most: int) -> bool:
+    """Whether the leading directions of a change are found by iteration."""
+    return min(rows, columns) >= LARGE and most + BEYOND < min(rows, columns) // 4
 
 
 def _of_tall(matrix: Tensor, most: int) -> tuple[Tensor, Tensor]:

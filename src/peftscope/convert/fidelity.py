@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from peftscope.convert.inputs import Inputs
 from peftscope.models.evaluating import evaluating
 
+ROWS = 128
+"""Compared at once: an output may be as wide as a vocabulary."""
 __all__ = ["Distance", "distance", "distance_of", "outputs_of"]
 
 
@@ -56,8 +58,9 @@ def distance_of(outputs: Iterable[Tensor], wanted: Sequence[Tensor], inputs: Inp
     squared, count = 0.0, 0
     sums: dict[str, float] = {}
     for given, right in zip(outputs, wanted, strict=True):
-        squared += float((given - right).double().square().sum())
         count += len(right)
-        for name, values in inputs.kind.differences(right, given).items():
-            sums[name] = sums.get(name, 0.0) + float(values.double().sum())
+        for some, wanted_some in zip(given.split(ROWS), right.split(ROWS), strict=True):
+            squared += float((some - wanted_some).double().square().sum())
+            for name, values in inputs.kind.differences(wanted_some, some).items():
+                sums[name] = sums.get(name, 0.0) + float(values.double().sum())
     return Distance(squared=squared, figures={name: value / count for name, value in sums.items()})

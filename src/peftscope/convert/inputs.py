@@ -91,5 +91,8 @@ class _Sum:
         self.count += len(rows)
 
     def mean(self) -> Tensor:
+        """Ends the sum: the same tensor, for all that share it."""
         assert self.total is not None
-        return self.total / self.count
+        if self.count:
+            self.total, self.count = self.total.div_(self.count), 0
+        return self.total

@@ -24,6 +24,11 @@ from peftscope.store.files import write_text
 
 __all__ = ["Adapter", "Checks", "Conversion", "LayerLoss", "Wish", "load_base", "measured", "note"]
 
+MOST_RANK = 256
+"""Where no rank is given, none beyond it is tried: the largest that common servers load."""
+SHARED_UP_TO = 4
+"""A rank that is shared out gives a weight up to so many times as much."""
+
 Verdict = Literal["equivalent", "differs", "unchecked"]
 
 
@@ -73,6 +78,13 @@ class Wish:
     layout: Layout = "peft"
     tolerance: float = 0.1
     """Output error up to which the LoRA is said to stand for the adapter."""
+
+    @property
+    def most_rank(self) -> int:
+        """Beyond which no direction is asked for."""
+        if self.rank is None:
+            return MOST_RANK
+        return max(self.rank, min(SHARED_UP_TO * self.rank, MOST_RANK)) if self.shared else self.rank
 
 
 @dataclass(frozen=True, kw_only=True)
