@@ -230,3 +230,46 @@ def test_a_base_of_half_precision_is_converted_as_well(dtype: str, trained: Trai
     assert found.output_error is not None
     assert found.output_error < 0.05
     assert found.figures["kl"] < 0.01 * found.base_figures["kl"] + 1e-4
+
+
+def test_an_adapter_on_the_hub_is_converted_by_its_id(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path, tmp_path: Path
+) -> None:
+    adapter, asked = trained("oft"), []
+
+    def download(name: str, *, allow_patterns: list[str]) -> str:
+        asked.append((name, allow_patterns))
+        return str(adapter)
+
+    monkeypatch.setattr("peftscope.models.source.snapshot_download", download)
+    monkeypatch.chdir(tmp_path)
+    found = ps.convert("somebody/theirs", tmp_path / "out", rank=64)
+    assert asked == [("somebody/theirs", ["adapter_config.json", "adapter_model.safetensors"])]
+    assert found.stands
+
+
+def test_what_says_nothing_of_an_adapter_of_others_is_refused(trained: Trained, tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        ps.convert(trained("oft"), tmp_path / "out", study=tmp_path, margin=0.01)
+    assert [line.split(":")[0] for line in caught.value.problems] == ["study", "margin"]
+    with pytest.raises(SpecError, match="refine: a merged model has no factors"):
+        ps.convert(trained("oft"), tmp_path / "out", format="merged", refine=3)
+
+
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`")
+def test_embeddings_of_the_base_that_peft_writes_beside_an_adapter_are_let_be_and_others_refused(
+    trained: Trained, tiny_folder: Path, tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(tiny_llama(), LoraConfig(target_modules=["embed_tokens", "q_proj"]))
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.05
+    adapted.save_pretrained(tmp_path / "adapter")
+    assert any(name.endswith("base_layer.weight") for name in load_file(tmp_path / "adapter/adapter_model.safetensors"))
+    assert ps.convert(tmp_path / "adapter", tmp_path / "out", model=str(tiny_folder)).stands
+    tiny_llama(seed=1).save_pretrained(tmp_path / "another")
+    tiny_tokenizer().save_pretrained(tmp_path / "another")
+    with pytest.raises(StoreError, match=r"base_layer\.weight is not the base's"):
+        ps.convert(tmp_path / "adapter", tmp_path / "not", model=str(tmp_path / "another"))

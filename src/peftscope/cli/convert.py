@@ -16,7 +16,8 @@ __all__ = ["convert"]
 
 def convert(
     adapter: Annotated[
-        str, typer.Argument(help="Folder of an adapter, id of a run, or a study, which means the method it recommends.")
+        str,
+        typer.Argument(help="Folder or hub id of an adapter, id of a run, or a study: what it recommends."),
     ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder to make for the LoRA.")] = None,
     model: Annotated[str | None, typer.Option(help="The base, where the adapter's config names another.")] = None,

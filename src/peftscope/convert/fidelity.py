@@ -59,7 +59,7 @@ def distance_of(outputs: Iterable[Tensor], wanted: Sequence[Tensor], inputs: Inp
     sums: dict[str, float] = {}
     for given, right in zip(outputs, wanted, strict=True):
         count += len(right)
-        for some, wanted_some in zip(given.split(ROWS), right.split(ROWS), strict=True):
+        for some, wanted_some in zip(torch.split(given, ROWS), torch.split(right, ROWS), strict=True):
             squared += float((some - wanted_some).double().square().sum())
             for name, values in inputs.kind.differences(wanted_some, some).items():
                 sums[name] = sums.get(name, 0.0) + float(values.double().sum())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import tempfile
@@ -13,6 +12,7 @@ from filelock import FileLock
 from platformdirs import user_cache_dir
 
 from peftscope.errors import StoreError
+from peftscope.store.files import STORAGE_ERRORS
 
 __all__ = ["build_once", "cache_dir"]
 
@@ -45,24 +45,13 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
             if not folder.is_dir():
                 _build(folder, build)
     except OSError as error:
-        if isinstance(error, StoreError) or error.errno not in _STORAGE_ERRORS:
+        if isinstance(error, StoreError) or error.errno not in STORAGE_ERRORS:
             raise
         raise StoreError(
             f"{folder.parent}: the cache cannot be written ({error.strerror}); "
             f"free some space, or set {VARIABLE} to another folder"
         ) from error
     return folder
-
-
-_STORAGE_ERRORS = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EEXIST,
-}
 
 
 def _build(folder: Path, build: Callable[[Path], None]) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "UNUSED_PARTS",
     "Located",
     "anchored",
+    "fetch_adapter",
     "fetch_configs",
     "fetch_pipeline",
     "find_local",
@@ -47,6 +48,8 @@ SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 
 CONFIG_FILES = ["config.json", "adapter_config.json", "model_index.json", "transformer/config.json"]
 """The config of a language model or of a pipeline's transformer, and what shows that a repository is neither."""
+
+ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors"]
 
 PART_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 """What a part of an image pipeline is loaded from."""
@@ -149,6 +152,17 @@ def gguf_file(spec: ModelSpec) -> Path | None:
     return found if found is not None and found.suffix.lower() == ".gguf" else None
 
 
+def fetch_adapter(source: str) -> Path:
+    """Folder of the hub's cache with an adapter, as ``peft`` has written it.
+
+    Raises:
+        ModelError: There is none of that name, or the hub cannot be reached.
+        StoreError: The cache cannot be written.
+    """
+    with _hub_errors(source, None, setting="adapter"):
+        return Path(snapshot_download(source, allow_patterns=ADAPTER_FILES))
+
+
 def fetch_configs(source: str, revision: str | None) -> Path:
     """Folder of the hub's cache with the configs of a repository and nothing else.
 
@@ -246,13 +260,14 @@ def _download(spec: ModelSpec) -> Path:
 
 
 @contextmanager
-def _hub_errors(source: str, revision: str | None, also: str = "") -> Iterator[None]:
-    """Say in our words what went wrong when the hub was asked for a model.
+def _hub_errors(source: str, revision: str | None, also: str = "", *, setting: str = "model.source") -> Iterator[None]:
+    """Say in our words what went wrong when the hub was asked for a model or an adapter.
 
     Args:
         source: As the user wrote it.
         revision: What was asked for.
         also: What can be given instead of a hub id, beside what ``locate`` takes.
+        setting: What the source was given as.
 
     Raises:
         ModelError: It does not exist there, is not open to everybody, or the hub cannot be reached.
@@ -261,13 +276,13 @@ def _hub_errors(source: str, revision: str | None, also: str = "") -> Iterator[N
     try:
         yield
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise ModelError(_not_there(source, _reason(error, revision), also)) from error
+        raise ModelError(_not_there(source, _reason(error, revision), also, setting)) from error
     except (LocalEntryNotFoundError, HTTPError) as error:
         cause = str(error.__cause__ or error).splitlines()[0]
         reason = f"the Hugging Face hub cannot be reached ({cause})"
-        raise ModelError(_not_there(source, reason, also)) from error
+        raise ModelError(_not_there(source, reason, also, setting)) from error
     except OSError as error:
-        raise StoreError(f"model.source: {source!r} cannot be written to the hub's cache ({error})") from error
+        raise StoreError(f"{setting}: {source!r} cannot be written to the hub's cache ({error})") from error
 
 
 def _reason(error: Exception, revision: str | None) -> str:
@@ -280,7 +295,9 @@ def _reason(error: Exception, revision: str | None) -> str:
     return "the hub has no such model, or it is private: then run 'hf auth login'"
 
 
-def _not_there(source: str, reason: str, also: str = "") -> str:
+def _not_there(source: str, reason: str, also: str, setting: str) -> str:
+    if setting != "model.source":
+        return f"{setting}: {source!r}: {reason}. No folder of that name is in {Path.cwd()} either."
     instead = [*([also] if also else []), "a local folder", "a .gguf file", *(PREFIX + name for name in BUILTINS)]
     near = get_close_matches(source.rpartition("/")[2].lower().removeprefix(PREFIX), BUILTINS, n=1, cutoff=0.6)
     hint = PREFIX + near[0] if near else _nearest(Path(source))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import shutil
@@ -11,12 +12,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
+from safetensors import SafetensorError
 
 from peftscope.errors import StoreError
 from peftscope.schema.reader import problems_of
 from peftscope.schema.record import Attempt, RunRecord
 
 __all__ = [
+    "STORAGE_ERRORS",
     "add_attempt",
     "ensure_folder",
     "existing_record",
@@ -33,6 +36,16 @@ __all__ = [
 
 PART = ".tmp"
 """How the name of a file ends that is being written."""
+STORAGE_ERRORS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+}
+"""By which a system says that a place cannot be written: it is full, closed, or no folder."""
 
 
 def ensure_folder(folder: Path) -> Path:
@@ -82,7 +95,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Yields a folder that becomes ``path`` when all went well, and is gone otherwise.
 
     Raises:
-        StoreError: There is something at ``path``, or the place is not writable or full.
+        StoreError: There is something at ``path``, the place is not writable or full, or a file cannot be read.
     """
     if path.exists():
         raise StoreError(f"{path}: is there already; nothing was written. Name another folder, or remove it")
@@ -93,10 +106,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         temporary.rename(path)
+    except SafetensorError as error:
+        raise StoreError(f"{path}: cannot be written ({error})") from error
     except OSError as error:
         if isinstance(error, StoreError):
             raise
-        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
+        if error.errno in STORAGE_ERRORS:
+            raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
+        raise StoreError(f"{error.filename or path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from peftscope.errors import SpecError, StoreError
 from peftscope.methods.adapter_config import method_name
 from peftscope.methods.catalog import card
 from peftscope.models.kinds.registry import KINDS, choose
-from peftscope.models.source import anchored
+from peftscope.models.source import anchored, fetch_adapter
 from peftscope.schema.record import RunRecord
 from peftscope.schema.study import ModelSpec
 from peftscope.store.base_folder import base_folder
@@ -22,6 +23,8 @@ from peftscope.study.trained import adapter_folder, best_run
 from peftscope.tasks.registry import kind_of
 
 __all__ = ["FoundAdapter", "find_adapter"]
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +40,8 @@ def find_adapter(adapter: str, model: str | None, study: Path | None) -> FoundAd
     """The adapter somebody means.
 
     Args:
-        adapter: Folder of one; id of a run or path of its record; a study's file or folder, which means what it
-            recommends.
+        adapter: Folder of one, or its id on the hub; id of a run or path of its record; a study's file or folder, which
+            means what it recommends.
         model: The base, where it is not the one that is named there.
         study: Where a run is looked for; None looks at all studies.
 
@@ -53,6 +56,8 @@ def find_adapter(adapter: str, model: str | None, study: Path | None) -> FoundAd
         return _of_run(str(record), None, model)
     if (folder / "adapter_config.json").is_file():
         return _foreign(folder, model)
+    if HUB_ID.fullmatch(adapter) and not folder.exists():
+        return _foreign(fetch_adapter(adapter), model)
     if folder.exists() and folder.suffix != ".json":
         from peftscope.study.study import Study
 

@@ -16,7 +16,6 @@ from peftscope.convert.layouts import Layout as Format
 from peftscope.convert.merge import merge_adapter
 from peftscope.convert.refine import Refined
 from peftscope.convert.result import Checks, Conversion, Wish
-from peftscope.errors import SpecError
 from peftscope.schema.amounts import number_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.reader import read_study
@@ -132,7 +131,8 @@ def convert(
     """Convert an adapter of any method that merges into a plain LoRA, and compare the two.
 
     Args:
-        adapter: Folder of an adapter; id of a run; or a study's file or folder, which means the method it recommends.
+        adapter: Folder of an adapter, or its id on the hub; id of a run; or a study's file or folder, which means the
+            method it recommends.
         output: Folder that is made for the LoRA.
         model: The base, where it is not the one a run or the adapter's config names.
         study: Where the run is looked for; all under ``results`` where None.
@@ -173,6 +173,7 @@ def convert(
     width = request.amount("margin", margin, number_of)
     request.end()
     found = find_adapter(str(adapter), model, Path(study) if study is not None else None)
+    _refuse_what_counts_nothing(request, found, study=study, task=task, margin=margin)
     own = _task_of(found, task, width, told)
     inputs = own if own is not None and calibration is None else ParagraphInputs(found, calibration)
     checks = Checks(
@@ -192,13 +193,26 @@ def convert(
     return ConvertedAdapter(conversion=replace(done, folder=Path(output)), metric=None if own is None else own.metric)
 
 
+def _refuse_what_counts_nothing(request: Request, found: FoundAdapter, *, study: Any, task: Any, margin: Any) -> None:
+    """Refuse what is asked for beside an adapter that it says nothing of."""
+    if found.record is not None:
+        if task is not None:
+            request.note("task", "a run has its own; leave it out")
+    else:
+        if study is not None:
+            request.note(
+                "study", "says where a run lies, and this adapter is of others; leave it out, or give a task"
+            )
+        if margin is not None and task is None:
+            request.note("margin", "is of a score, and nothing is scored without a task; leave it out, or give a task")
+    request.end()
+
+
 def _task_of(
     found: FoundAdapter, task: str | Path | None, margin: float | None, told: Callable[[str], None]
 ) -> OwnTask | None:
     """The task of a run, or the one named for an adapter of others; None where there is none."""
     if found.record is not None:
-        if task is not None:
-            raise SpecError("convert", ["task: a run has its own; leave it out"])
         return OwnTask(found, TaskSource.of_run(found.record, found.study_base), margin, told)
     if task is None:
         return None
