@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,7 +61,7 @@ def test_what_was_written_is_a_plain_lora_that_peft_loads_and_that_gives_the_sam
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert config["peft_type"] == "LORA"
     assert config["lora_alpha"] == config["r"] == found.conversion.rank
-    assert not any(config.get(name) for name in ("rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "bias_"))
+    assert not any(config.get(name) for name in ("rank_pattern", "alpha_pattern", "use_rslora", "use_dora"))
     assert config["bias"] == "none"
     original = PeftModel.from_pretrained(tiny_llama(), str(adapter))
     plain = PeftModel.from_pretrained(tiny_llama(), str(tmp_path / "out"))
@@ -213,7 +215,7 @@ def test_a_distillation_that_does_not_help_is_not_kept(
 ) -> None:
     adapter = trained("oft")
     before = ps.convert(adapter, tmp_path / "before", rank=2).conversion
-    monkeypatch.setattr("peftscope.convert.refine.RELATIVE_RATE", 3.0)
+    monkeypatch.setattr("peftscope.convert.refine.RATES", (3.0,))
     found = ps.convert(adapter, tmp_path / "after", rank=2, refine=5)
     assert found.conversion.refined is not None
     assert not found.conversion.refined.helped
@@ -273,3 +275,24 @@ def test_embeddings_of_the_base_that_peft_writes_beside_an_adapter_are_let_be_an
     tiny_tokenizer().save_pretrained(tmp_path / "another")
     with pytest.raises(StoreError, match=r"base_layer\.weight is not the base's"):
         ps.convert(tmp_path / "adapter", tmp_path / "not", model=str(tmp_path / "another"))
+
+
+@pytest.mark.parametrize("layout", ["peft", "gguf", "merged"])
+def test_a_disk_that_takes_no_more_is_told_and_nothing_half_written_stays(
+    layout: str, trained: Trained, tmp_path: Path
+) -> None:
+    adapter = trained("oft")
+    code = (
+        "import resource, sys\n"
+        "import peftscope as ps\n"
+        "from peftscope.errors import StoreError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        "try:\n"
+        f"    ps.convert({str(adapter)!r}, {str(tmp_path / 'out')!r}, format={layout!r})\n"
+        "except StoreError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "File too large" in done.stdout
+    assert not _left_over(tmp_path)

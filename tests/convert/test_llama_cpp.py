@@ -14,7 +14,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import peftscope as ps
 from peftscope.errors import MethodRefused, ModelError
+from peftscope.methods import checkpoint
+from peftscope.methods.build import BuildContext, build
 from peftscope.models.gguf_layout import ARCHITECTURES
+from peftscope.models.kinds.causal_lm.generation import greedy_tokens
+from peftscope.models.kinds.registry import kind
+from peftscope.schema.study import MethodSpec, ModelSpec
 from tiny import tiny_tokenizer
 from tiny_gguf import VOCABULARY, logprobs, write_gguf
 
@@ -111,7 +116,7 @@ def test_an_embedding_that_is_not_tied_is_looked_up_in_it(tmp_path: Path) -> Non
     assert _far(given, logprobs(adapted, PROMPT)) < 0.01
     tied = _base(tmp_path / "tied", "llama", tie_word_embeddings=True)
     _adapter(tied, tmp_path / "of-tied", config)
-    with pytest.raises(MethodRefused, match=r"no LoRA on model\.embed_tokens, lm_head of such a model.*merged"):
+    with pytest.raises(MethodRefused, match=r"no LoRA on model\.embed_tokens, lm_head of such a model.*peft"):
         ps.convert(tmp_path / "of-tied", tmp_path / "not", format="gguf")
 
 
@@ -134,3 +139,47 @@ def test_a_whole_gguf_model_is_written_from_a_base_in_gguf(tmp_path: Path) -> No
     assert found.conversion.output_error < 1e-3
     given = LlamaCpp(tmp_path / "out" / "model.gguf").logprobs(PROMPT, 20)
     assert _far(given, logprobs(adapted, PROMPT)) < 0.01
+
+
+TEXTS = [
+    "The capital of France is", "Question: Tom has 3 apples and buys 4 more. How many has he?\nAnswer:",
+    "Once upon a time there was", "Water boils at a temperature of", "def add(a, b):\n    return", "My name is",
+]  # fmt: skip
+CONTINUED = 10
+
+
+@pytest.mark.slow
+def test_a_real_model_says_the_same_in_llama_cpp_as_with_the_adapter(tmp_path: Path) -> None:
+    spec = ModelSpec(source="builtin:smollm2-135m", dtype="float32", device="cpu")
+    causal = kind("causal-lm")
+    loaded = causal.load(spec)
+    causal.write_gguf(loaded, spec, tmp_path / "base.gguf")
+    prompts = [loaded.processor(text)["input_ids"] for text in TEXTS]
+    plain = _continued(loaded.model, prompts)
+    assert [LlamaCpp(tmp_path / "base.gguf").continued(prompt, CONTINUED) for prompt in prompts[:2]] == plain[:2]
+    context = BuildContext(seed=0, max_steps=1, learning_rate=1e-3, warn=lambda line: None)
+    built = build(loaded.model, MethodSpec(name="dora"), context)
+    torch.manual_seed(0)
+    for parameter in built.model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.01 * torch.randn_like(parameter)
+    checkpoint.save(built, tmp_path / "adapter", base=spec.source)
+    wanted = _continued(built.model, prompts)
+    ps.convert(tmp_path / "adapter", tmp_path / "out", format="gguf", rank=64)
+    server = LlamaCpp(tmp_path / "base.gguf", tmp_path / "out" / "lora.gguf")
+    given = [server.continued(prompt, CONTINUED) for prompt in prompts]
+    same = [a == b for one, other in zip(wanted, given, strict=True) for a, b in zip(one, other, strict=True)]
+    moved = [a == b for one, other in zip(wanted, plain, strict=True) for a, b in zip(one, other, strict=True)]
+    assert sum(moved) < 0.9 * len(moved)
+    assert sum(same) >= 0.95 * len(same)
+
+
+def _continued(model: Any, prompts: list[list[int]]) -> list[list[int]]:
+    found = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt])
+        tokens = greedy_tokens(
+            model.eval(), ids, torch.ones_like(ids), max_new_tokens=CONTINUED, eos_token_id=None, pad_token_id=0
+        )
+        found.append(tokens[0].tolist()[:CONTINUED])
+    return found

@@ -65,12 +65,12 @@ def score_change(
         differences = parts_of_groups(differences[None], codes)[0]
     change = float(differences.mean())
     scores = [score for one, other, _ in pairs for score in (one, other)]
-    spread, error = max(scores) - min(scores), 1.0 - criteria.level
-    if set(scores) <= {0.0, 1.0}:  # right or wrong: an answer may turn round, were there none yet that did
-        spread = 1.0
+    is_binary = set(scores) <= {0.0, 1.0}  # right or wrong: an answer may turn round, were there none yet that did
+    error = 1.0 - criteria.level
+    spread = 1.0 if is_binary else (max(scores) - min(scores) or max(map(abs, scores)) or 1.0)
     wide = _half(differences, 1.0 - error / 2.0, spread)
     verdict: Kept = "undecided"
-    if criteria.margin is not None and _is_within(differences, criteria.margin, 1.0 - error, spread):
+    if criteria.margin is not None and _is_within(differences, criteria.margin, 1.0 - error, spread, is_binary):
         verdict = "equivalent"
     elif abs(change) > wide:
         verdict = "better" if sign * change > 0 else "worse"
@@ -94,7 +94,11 @@ def _by_example(outcomes: Sequence[ExampleOutcome]) -> dict[str, tuple[float, st
 
 
 def _is_within(
-    differences: np.ndarray[tuple[int], np.dtype[np.float64]], margin: float, probability: float, spread: float
+    differences: np.ndarray[tuple[int], np.dtype[np.float64]],
+    margin: float,
+    probability: float,
+    spread: float,
+    is_binary: bool,
 ) -> bool:
     """Whether the mean is surely within the margin: two one-sided tests.
 
@@ -103,7 +107,7 @@ def _is_within(
     """
     half = _half(differences, probability, spread)
     count = len(differences)
-    if spread == 1.0 and margin < 1.0 and count > 1:
+    if is_binary and margin < 1.0 and count > 1:
         edge = math.sqrt(margin * (1.0 - margin) / count)
         half = max(half, float(t_quantile(probability, count - 1)) * edge)
     return abs(float(differences.mean())) + half <= margin

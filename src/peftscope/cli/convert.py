@@ -39,8 +39,9 @@ def convert(
         typer.Option(help="What is to load it; merged: the whole model."),
     ] = "peft",
     tolerance: Annotated[
-        float, typer.Option(help="Error of outputs up to which it stands for the adapter; beyond, exit code 1.")
-    ] = 0.1,
+        float | None,
+        typer.Option(help="Error of outputs up to which it stands for the adapter, 0.1; beyond, exit code 1."),
+    ] = None,
     margin: options.Margin = None,
     score: Annotated[
         bool, typer.Option("--score/--no-score", help="Score the test examples of a run's task again.")
@@ -59,7 +60,18 @@ def convert(
     if plan:
         from peftscope.study.conversion_plan import plan_conversion
 
-        planned = plan_conversion(adapter, model=model, study=study, rank=rank, shared=shared)
+        if format.startswith("merged") or refine:
+            request.note("plan", "is of a conversion to factors, without refining; leave the other out")
+        planned = plan_conversion(
+            adapter,
+            model=model,
+            study=study,
+            rank=rank,
+            energy=energy,
+            max_error=max_error,
+            shared=shared,
+            request=request,
+        )
         print_json(planned.document()) if json_output else show(planned)
         return
     if output is None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from typing import Any
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -115,6 +116,8 @@ def convert_layers(
             wholes.append(change)
             continue
         known = None if moments is None or change.form != "linear" else moments.of(change.module)
+        if known is not None and not float(known.diagonal().sum()):  # nothing came by
+            known = None
         layers.append(_converted(change, known, most))
         told(change.name)
     return Converted(layers=layers, wholes=wholes)
@@ -167,8 +170,11 @@ class _Moments:
 def _input_widths(base: nn.Module) -> dict[str, int]:
     """Adapted layers whose inputs can be looked at, and the width of these."""
     found: dict[str, int] = {}
+    is_adapted = any(isinstance(module, BaseTunerLayer) for module in base.modules())
     for name, module in base.named_modules():
-        wrapped = module.get_base_layer() if isinstance(module, BaseTunerLayer) else None
+        wrapped: Any = module.get_base_layer() if isinstance(module, BaseTunerLayer) else None
+        if not is_adapted and isinstance(module, nn.Linear | Conv1D):  # trained whole
+            wrapped = module
         weight = getattr(wrapped, "weight", None)
         if isinstance(weight, Tensor) and weight.ndim == 2 and not isinstance(wrapped, nn.Embedding):
             found[name] = int(weight.shape[0] if isinstance(wrapped, Conv1D) else weight.shape[1])

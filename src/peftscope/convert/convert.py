@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from peftscope.convert.changes import kept_originals
 from peftscope.convert.conversion import Converted, ConvertedLayer, convert_layers, lora_weights
-from peftscope.convert.fidelity import distance, outputs_of
+from peftscope.convert.fidelity import distance, outputs_of, same_answers
 from peftscope.convert.inputs import Inputs
 from peftscope.convert.layouts import Home
 from peftscope.convert.ranks import Cut, even, held_share, least_size, output_weights, shared_out
@@ -94,13 +94,6 @@ class _Wanted:
     check: Sequence[Tensor]
     answers: Sequence[str]
 
-    def same_answers(self, answers: Sequence[str]) -> dict[str, float]:
-        """How many are the same word for word."""
-        if not self.answers:
-            return {}
-        same = sum(one == other for one, other in zip(self.answers, answers, strict=True))
-        return {"same_answers": same / len(self.answers)}
-
 
 @dataclass
 class _Delivery:
@@ -117,7 +110,8 @@ class _Delivery:
 
     def to(self, folder: Path, output: Path, fresh: LoadedModel) -> Conversion:
         """Write into a folder that is going to be ``output``."""
-        base, check = fresh.model, self.check
+        base: Any = fresh.model
+        check = self.check
         effect = None if check is None else distance(base, self.wanted.check, check)
         base_answers = self._same_answers(fresh, base)
         layers = self._sized(base)
@@ -126,19 +120,26 @@ class _Delivery:
         plain = self._attached(base, layers)
         refined = self._refined(plain)
         checkpoint.save_adapter(plain, folder, base=self.adapter.base_name, revision=self.adapter.revision)
-        reloaded = checkpoint.load(plain.unload(), folder, card_of(PLAIN))
+        base = plain.unload()
+        del plain
+        if self.converted.wholes:  # which it leaves in the base
+            base = None
+            base = load_base(self.adapter).model
+        reloaded = checkpoint.load(base, folder, card_of(PLAIN))
         away = None if check is None else distance(reloaded, self.wanted.check, check)
         answers = self._same_answers(fresh, reloaded)
         score = None if self.checks.scorer is None else self.checks.scorer.change(reloaded, fresh)
         self.home.lay_out(folder)
         found = measured(self.adapter, self.wish, output, effect, away)
+        cut = {layer.name: layer for layer in layers}
         return replace(
             found,
             rank=rank,
-            layers=tuple(map(_loss_of, layers)),
+            layers=tuple(_loss_of(layer, cut.get(layer.name)) for layer in self.converted.layers),
             wholes=tuple(of.name for of in self.converted.wholes),
             figures={**found.figures, **answers},
             base_figures={**found.base_figures, **base_answers},
+            shared=self.wish.shared,
             refined=refined,
             layout=self.wish.layout,
             score=score,
@@ -147,7 +148,7 @@ class _Delivery:
     def _same_answers(self, fresh: LoadedModel, model: nn.Module) -> dict[str, float]:
         if self.check is None:
             return {}
-        return self.wanted.same_answers(self.adapter.kind.answers(fresh, model, self.check.batches))
+        return same_answers(self.wanted.answers, self.adapter.kind.answers(fresh, model, self.check.batches))
 
     def _sized(self, base: nn.Module) -> list[ConvertedLayer]:
         """Cut to the size wished for, or to the least that comes near enough."""
@@ -207,11 +208,12 @@ class _Delivery:
         return refine(plain, self.fit, self.wanted.fit, steps=self.wish.refine)
 
 
-def _loss_of(layer: ConvertedLayer) -> LayerLoss:
+def _loss_of(layer: ConvertedLayer, cut: ConvertedLayer | None) -> LayerLoss:
+    """What a layer lost by being cut; all of it, where it was given no rank."""
     return LayerLoss(
         name=layer.name,
-        rank=layer.rank,
+        rank=0 if cut is None else cut.rank,
         change_norm=layer.change_norm,
-        error=layer.error,
+        error=1.0 if cut is None else cut.error,
         error_of="outputs" if layer.weighted else "weights",
     )

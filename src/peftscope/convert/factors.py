@@ -58,7 +58,7 @@ def best_factors(delta: Tensor, moments: Tensor | None, *, most: int) -> Factors
         most: Directions that may be wanted.
     """
     if moments is not None:
-        moments = _damped(moments.to(delta))
+        moments = _damped(moments.to(delta.device).to(delta.dtype))
     weighted = delta if moments is None else delta @ moments
     total = float(weighted.mul(delta).sum())
     if total == 0.0:

@@ -14,7 +14,7 @@ from peftscope.models.evaluating import evaluating
 
 ROWS = 128
 """Compared at once: an output may be as wide as a vocabulary."""
-__all__ = ["Distance", "distance", "distance_of", "outputs_of"]
+__all__ = ["Distance", "distance", "distance_of", "outputs_of", "same_answers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,3 +64,11 @@ def distance_of(outputs: Iterable[Tensor], wanted: Sequence[Tensor], inputs: Inp
             for name, values in inputs.kind.differences(wanted_some, some).items():
                 sums[name] = sums.get(name, 0.0) + float(values.double().sum())
     return Distance(squared=squared, figures={name: value / count for name, value in sums.items()})
+
+
+def same_answers(wanted: Sequence[str], given: Sequence[str]) -> dict[str, float]:
+    """How many answers are the same word for word, as a figure; none where nothing is answered."""
+    if not wanted:
+        return {}
+    same = sum(one == other for one, other in zip(wanted, given, strict=True))
+    return {"same_answers": same / len(wanted)}

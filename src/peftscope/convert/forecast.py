@@ -12,10 +12,11 @@ from peft import PeftConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
+from peftscope.capture import capture
 from peftscope.convert.conversion import MOMENTS_BYTES
 from peftscope.convert.factors import BEYOND, is_iterated
 from peftscope.convert.result import Adapter, Wish
-from peftscope.errors import ModelError
+from peftscope.errors import MethodRefused, ModelError, brief
 from peftscope.methods.context import base_inside
 from peftscope.methods.shapes import shapes_only
 from peftscope.models.device import choose_device, choose_dtype, synchronize
@@ -38,7 +39,7 @@ START_S = 8.0
 """Until libraries are there and everything is attached and written."""
 DISK_RATE = 1e9
 """Bytes a second at which weights are read; the base is read twice."""
-BATCH_ROWS = 512
+BATCH_ROWS = 256
 """Of output, in a batch of text."""
 PROBE = 1024
 """Side of the matrices by which this machine's speed is taken."""
@@ -60,7 +61,7 @@ class Speed:
     def of(cls, device: torch.device, dtype: torch.dtype) -> Speed:
         """Measured, in about a second."""
         matrix = torch.randn(PROBE, PROBE, device=device)
-        double = matrix.double() if device.type != "mps" else matrix
+        double = (matrix.cpu() if device.type == "mps" else matrix).double()
         gram = double @ double.T
         held = torch.zeros(2**26 // 4, device=device)
         return cls(
@@ -109,9 +110,12 @@ def forecast(adapter: Adapter, wish: Wish, *, rows: int, kept_bytes: int, speed:
         speed: Of the device; measured where None.
 
     Raises:
-        ModelError: Shapes of such a base are not known beforehand.
+        MethodRefused: The method does not merge.
+        ModelError: Shapes of such a base are not known beforehand, or the adapter does not go on it.
         StoreError: The base's config cannot be fetched.
     """
+    if not adapter.card.merges:
+        raise MethodRefused(f"{adapter.card.name} cannot be converted: it changes no weights")
     device = choose_device(adapter.base.device)
     dtype = choose_dtype(adapter.base.dtype, device)
     profile = adapter.kind.profile(adapter.base, dtype)
@@ -150,15 +154,40 @@ def _shapes(adapter: Adapter, base: nn.Module) -> Iterator[tuple[int, int]]:
     if adapter.card.peft_type is None:
         weights: Iterator[Tensor] = (weight for weight in base.parameters() if weight.ndim > 1)
     else:
+        weights = iter(_adapted_weights(adapter, base))
+    for weight in weights:
+        yield weight.shape[0], weight.numel() // weight.shape[0]
+
+
+def _adapted_weights(adapter: Adapter, base: nn.Module) -> list[Tensor]:
+    """Weights of the base that an adapter is on.
+
+    Raises:
+        ModelError: It does not go on this base.
+    """
+    found: list[Tensor] = []
+
+    def attach() -> None:
         config = PeftConfig.from_pretrained(str(adapter.folder))
+        if isinstance(getattr(config, "init_lora_weights", None), str):
+            config.init_lora_weights = True  # a start from data or from the weights has the same shapes
         with warnings.catch_warnings(), shapes_only():
             warnings.simplefilter("ignore")  # what peft says of a base without a name
             adapted = get_peft_model(base, config)
-        layers = (module for module in base_inside(adapted).modules() if isinstance(module, BaseTunerLayer))
-        found = (getattr(layer.get_base_layer(), "weight", None) for layer in layers)
-        weights = (weight for weight in found if isinstance(weight, Tensor) and weight.ndim > 1)
-    for weight in weights:
-        yield weight.shape[0], weight.numel() // weight.shape[0]
+        for layer in base_inside(adapted).modules():
+            if isinstance(layer, BaseTunerLayer):
+                of = (
+                    layer.get_param()
+                    if hasattr(layer, "get_param")
+                    else getattr(layer.get_base_layer(), "weight", None)
+                )
+                if isinstance(of, Tensor) and of.ndim > 1:
+                    found.append(of)
+
+    failure = capture(attach)
+    if failure is not None:
+        raise ModelError(f"{adapter.folder}: the adapter does not go on this base: {brief(failure.reason)}")
+    return found
 
 
 def _beside(columns: int) -> int:

@@ -27,11 +27,13 @@ from peftscope.models.gguf_layout import GgufLayout
 from peftscope.models.kinds.base import LoadedModel, ModelKind
 from peftscope.store.files import ordinary_mode
 
-__all__ = ["WHOLE", "Home", "Layout", "served_rank"]
+__all__ = ["PADDED", "WHOLE", "Home", "Layout", "served_rank"]
 
 Layout = Literal["peft", "vllm", "gguf", "diffusers", "kohya", "comfy", "merged", "merged-gguf"]
 """The merged ones are no adapters, but the whole model."""
 WHOLE = ("merged", "merged-gguf")
+PADDED = ("vllm", "diffusers")
+"""Whose loaders take one rank for all modules, or scale several ranks wrongly."""
 OF_PIPELINES = ("diffusers", "kohya", "comfy")
 PREFIX = "base_model.model."
 UNET = "unet"
@@ -89,7 +91,7 @@ class Home:
     @property
     def takes_shared_ranks(self) -> bool:
         """Whether a rank for each module is read rightly; elsewhere all are filled up to the largest."""
-        return self.layout not in ("vllm", "diffusers")
+        return self.layout not in PADDED
 
     def require(self, layers: Sequence[ConvertedLayer], wholes: Sequence[Whole], *, rank: int) -> None:
         """Refuse what it has no place for.
@@ -119,7 +121,7 @@ class Home:
             without = self.gguf.without_factors([layer.module for layer in layers])
             if without:
                 raise MethodRefused(
-                    f"llama.cpp takes no LoRA on {', '.join(without[:3])} of such a model; take the format merged"
+                    f"llama.cpp takes no LoRA on {', '.join(without[:3])} of such a model; take the format peft"
                 )
 
     def lay_out(self, folder: Path) -> None:

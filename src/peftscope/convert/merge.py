@@ -9,7 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from peftscope.convert.fidelity import distance, distance_of, outputs_of
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from peftscope.convert.fidelity import distance, distance_of, outputs_of, same_answers
 from peftscope.convert.result import Adapter, Checks, Conversion, Wish, load_base, measured, note
 from peftscope.errors import MethodRefused, ModelError
 from peftscope.methods import checkpoint
@@ -48,11 +51,14 @@ def merge_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) ->
         loaded = load_base(adapter)
         check = checks.verification(loaded)
         before = () if check is None else outputs_of(loaded.model, check)
+        base_answers = [] if check is None else adapter.kind.answers(loaded, loaded.model, check.batches)
         adapted = checkpoint.load(loaded.model, adapter.folder, adapter.card)
         wanted = () if check is None else outputs_of(adapted, check)
+        answers = [] if check is None else adapter.kind.answers(loaded, adapted, check.batches)
         if checks.scorer is not None:
             checks.scorer.before(adapted, loaded)
         checks.told("merge")
+        _refuse_shared(adapter, adapted)
         merged: Any = adapted
         if adapter.card.peft_type is not None:
             with merging(adapter.card.name):
@@ -64,10 +70,35 @@ def merge_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) ->
         with _readable(folder) as source:
             written = adapter.kind.load(adapter.base.model_copy(update={"source": str(source), "revision": None}))
             away = None if check is None else distance(written.model, wanted, check)
+            given = [] if check is None else adapter.kind.answers(written, written.model, check.batches)
             score = None if checks.scorer is None else checks.scorer.change(written.model, written)
-        found = replace(measured(adapter, wish, output, effect, away), layout=wish.layout, score=score)
+        found = measured(adapter, wish, output, effect, away)
+        found = replace(
+            found,
+            figures={**found.figures, **same_answers(answers, given)},
+            base_figures={**found.base_figures, **same_answers(answers, base_answers)},
+            layout=wish.layout,
+            score=score,
+        )
         note(found, folder, checks)
         return found
+
+
+def _refuse_shared(adapter: Adapter, adapted: nn.Module) -> None:
+    """Refuse to merge into a weight that another module shares: it would be changed there, too."""
+    names: dict[int, set[str]] = {}
+    for name, weight in adapted.named_parameters(remove_duplicate=False):
+        names.setdefault(id(weight), set()).add(name)
+    for path, module in adapted.named_modules():
+        layer: Any = module
+        if not isinstance(module, BaseTunerLayer):
+            continue
+        if any(len(names.get(id(weight), ())) > 1 for weight in layer.get_base_layer().parameters(recurse=False)):
+            where = path.rpartition("base_model.model.")[2]
+            raise MethodRefused(
+                f"{adapter.card.name} cannot be merged here: it is on {where}, whose weight another module shares and "
+                "would be changed in; convert to the format peft"
+            )
 
 
 def _write(adapter: Adapter, wish: Wish, merged: LoadedModel, folder: Path) -> None:

@@ -32,12 +32,15 @@ def shared_out(layers: Sequence[ConvertedLayer], size: int, weights: Mapping[str
     Args:
         layers: With more directions than the size, so that some can be given more.
         size: That rank.
-        weights: What the squared error of a layer's outputs counts in those of the model, by the layer's name.
+        weights: What the squared error of a layer's outputs counts in those of the model, by the layer's name; a layer
+            of which that is not known gets the size.
     """
+    apart = [layer.cut(size) for layer in layers if layer.name not in weights]
+    layers = [layer for layer in layers if layer.name in weights]
     costs = [layer.cost for layer in layers]
     left = size * sum(costs)
     ranks = [0] * len(layers)
-    gains = [[value * weights.get(layer.name, 0.0) for value in layer.energies] for layer in layers]
+    gains = [[value * weights[layer.name] for value in layer.energies] for layer in layers]
     best = [(-gain[0] / cost, index) for index, (gain, cost) in enumerate(zip(gains, costs, strict=True)) if gain]
     heapq.heapify(best)
     while best:
@@ -48,7 +51,7 @@ def shared_out(layers: Sequence[ConvertedLayer], size: int, weights: Mapping[str
         ranks[index] += 1
         if ranks[index] < len(gains[index]):
             heapq.heappush(best, (-gains[index][ranks[index]] / costs[index], index))
-    return [layer.cut(rank) for layer, rank in zip(layers, ranks, strict=True) if rank]
+    return [*apart, *(layer.cut(rank) for layer, rank in zip(layers, ranks, strict=True) if rank)]
 
 
 def held_share(layers: Sequence[ConvertedLayer], all_of: Sequence[ConvertedLayer]) -> float:
@@ -72,14 +75,15 @@ def output_weights(model: nn.Module, layers: Sequence[ConvertedLayer], inputs: I
     """What the squared error of each layer's outputs counts in the squared error of the model's.
 
     By random probes of the outputs: the mean square of what comes back to a layer is the mean square of its Jacobian.
-    Where not all layers' errors are those of outputs, each counts by its share of its own change.
+    Layers whose errors are those of weights have none; where all are such, each counts by its share of its own change.
 
     Args:
         model: The base, without the adapter.
         layers: Whose weights are asked for.
         inputs: What the model is given; None where there is nothing.
     """
-    if inputs is None or not all(layer.weighted for layer in layers):
+    watched = [layer for layer in layers if layer.weighted]
+    if inputs is None or not watched:
         return {layer.name: 1.0 / total if (total := layer.total) else 0.0 for layer in layers}
     sums: dict[str, float] = {}
     modules = dict(model.named_modules())
@@ -92,7 +96,7 @@ def output_weights(model: nn.Module, layers: Sequence[ConvertedLayer], inputs: I
 
         return note
 
-    handles = [modules[layer.module].register_forward_hook(watch(layer.name)) for layer in layers]
+    handles = [modules[layer.module].register_forward_hook(watch(layer.name)) for layer in watched]
     generator = torch.Generator().manual_seed(0)
     try:
         with evaluating(model), torch.enable_grad():

@@ -21,8 +21,10 @@ from peftscope.training.loop import make_schedule, train_step
 
 __all__ = ["Refined", "refine"]
 
-RELATIVE_RATE = 0.01
-"""Learning rate as a share of the size of each factor's entries."""
+RATES = (0.01, 0.003)
+"""Learning rates as shares of the size of each factor's entries; the second is tried where the first brings little."""
+ENOUGH = 0.7
+"""Share of the divergence down to which a rate has to bring it, or another one is tried."""
 GUARDED = 4
 """Every so many-th batch is kept to see whether it helps."""
 WANTED = "wanted"
@@ -84,26 +86,51 @@ def refine(plain: Any, inputs: Inputs, wanted: Sequence[Tensor], *, steps: int, 
     if not used:
         raise SpecError("convert", ["refine needs more calibration inputs: some are kept to see whether it helps"])
     task = _Distillation(inputs)
-    before = task.mean(plain, kept)
     factors = balanced_factors(plain)
     start = deepcopy([factor.data for factor in factors])
+    before = best = task.mean(plain, kept)
+    found = start
+    for rate in RATES:
+        _set(factors, start)
+        _train(plain, task, factors, used, steps=steps, rate=rate, seed=seed)
+        after = task.mean(plain, kept)
+        if after < best:
+            best, found = after, deepcopy([factor.data for factor in factors])
+        if best < ENOUGH * before:
+            break
+    _set(factors, found)
+    for factor in factors:
+        factor.requires_grad_(False)
+    return Refined(steps=steps, before=before, after=best)
+
+
+def _train(
+    plain: Any,
+    task: _Distillation,
+    factors: Sequence[nn.Parameter],
+    batches: Sequence[Batch],
+    *,
+    steps: int,
+    rate: float,
+    seed: int,
+) -> None:
+    """Go down the divergence; learning rates are shares of the size of each factor's entries."""
     optimizer = torch.optim.AdamW(
-        [{"params": [factor], "lr": RELATIVE_RATE * float(factor.data.square().mean().sqrt())} for factor in factors],
+        [{"params": [factor], "lr": rate * float(factor.data.square().mean().sqrt())} for factor in factors],
         weight_decay=0.0,
     )
     spec = TrainSpec(max_steps=steps, grad_norm_clip=None)
     schedule = make_schedule(optimizer, spec)
     generator = torch.Generator().manual_seed(seed)
+    order: list[int] = []
     with evaluating(plain):
         for step in range(1, steps + 1):
-            if (step - 1) % len(used) == 0:
-                order = torch.randperm(len(used), generator=generator).tolist()
-            train_step(plain, task, [used[order[(step - 1) % len(used)]]], optimizer, spec, step=step)
+            order = order or torch.randperm(len(batches), generator=generator).tolist()
+            train_step(plain, task, [batches[order.pop()]], optimizer, spec, step=step)
             schedule.step()
-    for factor in factors:
-        factor.requires_grad_(False)
-    found = Refined(steps=steps, before=before, after=task.mean(plain, kept))
-    if not found.helped:
-        for factor, value in zip(factors, start, strict=True):
-            factor.data.copy_(value)
-    return found
+
+
+@torch.no_grad()
+def _set(factors: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
+    for factor, value in zip(factors, values, strict=True):
+        factor.data.copy_(value)

@@ -24,6 +24,7 @@ from peftscope.store.files import write_text
 
 __all__ = ["Adapter", "Checks", "Conversion", "LayerLoss", "Wish", "load_base", "measured", "note"]
 
+TOLERANCE = 0.1
 MOST_RANK = 256
 """Where no rank is given, none beyond it is tried: the largest that common servers load."""
 SHARED_UP_TO = 4
@@ -68,7 +69,7 @@ class Wish:
 
     rank: int | None = None
     energy: float | None = None
-    """Share of the energy of all changes that is to be held, by the least rank."""
+    """Share of a change's energy that is to be held, in the mean over weights, by the least rank."""
     max_error: float | None = None
     """Of the outputs, as a share of what the adapter does to them, by the least rank."""
     shared: bool = False
@@ -76,8 +77,13 @@ class Wish:
     refine: int = 0
     """Steps of distillation on the calibration inputs."""
     layout: Layout = "peft"
-    tolerance: float = 0.1
-    """Output error up to which the LoRA is said to stand for the adapter."""
+    tolerance: float | None = None
+    """Output error up to which the LoRA is said to stand for the adapter; what may remain, or 0.1, where None."""
+
+    @property
+    def borne(self) -> float:
+        """Output error up to which it stands for the adapter."""
+        return max(TOLERANCE, self.max_error or 0.0) if self.tolerance is None else self.tolerance
 
     @property
     def most_rank(self) -> int:
@@ -126,6 +132,8 @@ class Conversion:
     layers: tuple[LayerLoss, ...] = ()
     wholes: tuple[str, ...] = ()
     """Parameters that are carried as they are, for want of factors: full names."""
+    shared: bool = False
+    """Whether the rank was shared out over weights."""
     refined: Refined | None = None
     """What a distillation brought; None where none was asked for."""
     output_error: float | None
@@ -139,6 +147,11 @@ class Conversion:
     layout: Layout = "peft"
     score: ScoreChange | None = None
     """Of the task's test examples; None where they were not scored."""
+
+    @property
+    def has_own_ranks(self) -> bool:
+        """Whether weights were given ranks that differ."""
+        return self.shared and len({layer.rank for layer in self.layers}) > 1
 
     @property
     def verdict(self) -> Verdict:
@@ -164,6 +177,7 @@ class Conversion:
             "score": None if self.score is None else _finite(asdict(self.score)),
             "verdict": self.verdict,
             "refined": None if self.refined is None else {**asdict(self.refined), "helped": self.refined.helped},
+            "shared": self.shared,
             "wholes": list(self.wholes),
             "layers": [asdict(layer) for layer in self.layers],
         }
@@ -184,7 +198,7 @@ def measured(adapter: Adapter, wish: Wish, output: Path, effect: Distance | None
         output_error=None if effect is None or away is None or not effect.squared else away.share_of(effect),
         figures={} if away is None else away.figures,
         base_figures={} if effect is None else effect.figures,
-        tolerance=max(wish.tolerance, wish.max_error or 0.0),
+        tolerance=wish.borne,
     )
 
 
@@ -214,4 +228,5 @@ def load_base(adapter: Adapter) -> LoadedModel:
             f"{adapter.base.source!r} is not the base the adapter was trained on: its weights have the hash "
             f"{loaded.weights_sha256[:12]}, the run's record says {adapter.weights_sha256[:12]}"
         )
+    loaded.model.requires_grad_(False)
     return loaded

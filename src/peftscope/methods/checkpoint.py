@@ -248,6 +248,11 @@ def _load_whole(base: nn.Module, path: Path) -> None:
         raise StoreError(f"{path}: does not fit the model: {error}") from error
 
 
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same in the narrower of their types."""
+    return torch.equal(one, other.to(one.dtype)) or torch.equal(one.to(other.dtype), other)
+
+
 def _without_copies(model: nn.Module, state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     """A state without the base's own embeddings, which ``peft`` writes beside an adapter that is on them.
 
@@ -258,7 +263,7 @@ def _without_copies(model: nn.Module, state: dict[str, Tensor], path: Path) -> d
     own = dict(model.named_parameters(remove_duplicate=False))
     for name in copies:
         here = own.get(name)
-        if here is None or here.shape != state[name].shape or not torch.equal(here.cpu(), state[name].to(here.dtype)):
+        if here is None or here.shape != state[name].shape or not _alike(here.detach().cpu(), state[name]):
             raise StoreError(
                 f"{path}: {name} is not the base's: the adapter was trained on another, or on a larger one"
             )

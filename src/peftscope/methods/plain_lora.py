@@ -44,6 +44,11 @@ class LoraWeights:
         """Directions held."""
         return self.a.shape[-2]
 
+    @property
+    def name(self) -> str:
+        """By which ``peft`` knows it: of the module, or of the fused parameter."""
+        return self.module if self.parameter is None else f"{self.module}.{self.parameter}"
+
 
 def attach_plain_lora(
     base: nn.Module,
@@ -70,7 +75,7 @@ def attach_plain_lora(
     rank = max(of.rank for of in weights)
     modules = [of.module for of in weights if of.parameter is None]
     biases = {f"{module}.bias" for module in modules} & wholes.keys()
-    own = {} if is_even else {of.module: of.rank for of in weights if of.rank != rank}
+    own = {} if is_even else _own_ranks(weights, rank)
     config = LoraConfig(
         r=rank,
         lora_alpha=rank,
@@ -94,10 +99,23 @@ def attach_plain_lora(
         elif isinstance(layer, LoraLayer):
             found[name, None] = layer
     for of in weights:
-        _fill(found[of.module, of.parameter], of, own.get(of.module, rank))
+        _fill(found[of.module, of.parameter], of, rank if is_even else of.rank)
     for name, value in wholes.items():
         _set_whole(base_inside(model), *name.rpartition(".")[::2], value)
     return model
+
+
+def _own_ranks(weights: Sequence[LoraWeights], usual: int) -> dict[str, int]:
+    """Patterns of the ranks that are not the usual one: full names, which ``peft`` takes for endings of names."""
+    names = [of.name for of in weights]
+    found: dict[str, int] = {}
+    for of in weights:
+        is_ending = any(name.endswith(f".{of.name}") for name in names)
+        if is_ending:  # first, and tied to the beginning: else it would be taken for the longer one's, too
+            found = {f"^{of.name}": of.rank, **found}
+        elif of.rank != usual:
+            found[of.name] = of.rank
+    return found
 
 
 @torch.no_grad()
@@ -131,6 +149,7 @@ def _set_whole(model: nn.Module, path: str, parameter: str, value: Tensor) -> No
 def _fill(layer: Any, of: LoraWeights, rank: int) -> None:
     """Set the weights of one layer."""
     more = rank - of.rank
+    assert more >= 0, f"{of.name}: {of.rank} directions do not fit into rank {rank}"
     a = nn.functional.pad(of.a, (0, 0, 0, more)).float()
     b = nn.functional.pad(of.b, (0, more)).float()
     if ADAPTER in layer.lora_embedding_A:

@@ -119,7 +119,10 @@ def _copy_settings(reader: GGUFReader, writer: GGUFWriter) -> None:
     for field in reader.fields.values():
         if field.name.startswith("GGUF.") or field.name in OF_WEIGHTS:
             continue
-        kind = field.types[0]
-        writer.add_key_value(
-            field.name, field.contents(), kind, sub_type=field.types[-1] if kind == GGUFValueType.ARRAY else None
-        )
+        kind, value = field.types[0], field.contents()
+        if field.name == Keys.General.ALIGNMENT:
+            writer.add_custom_alignment(value)
+        elif kind != GGUFValueType.ARRAY:
+            writer.add_key_value(field.name, value, kind)
+        elif value:  # an empty one is not written
+            writer.add_key_value(field.name, value, kind, sub_type=field.types[-1])

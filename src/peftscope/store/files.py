@@ -111,9 +111,10 @@ def new_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, StoreError):
             raise
-        if error.errno in STORAGE_ERRORS:
-            raise StoreError(f"{path}: cannot be written ({error.strerror})") from error
-        raise StoreError(f"{error.filename or path}: {error.strerror or error}") from error
+        where = Path(error.filename) if isinstance(error.filename, str) else None
+        if where is not None and temporary is not None and not where.is_relative_to(temporary):
+            raise StoreError(f"{where}: {error.strerror or error}") from error
+        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from peftscope.convert.result import Adapter
 from peftscope.errors import SpecError, StoreError
@@ -22,6 +23,9 @@ from peftscope.study.folder import find_record
 from peftscope.study.trained import adapter_folder, best_run
 from peftscope.tasks.registry import kind_of
 
+if TYPE_CHECKING:
+    from peftscope.study.study import Study
+
 __all__ = ["FoundAdapter", "find_adapter"]
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -34,6 +38,8 @@ class FoundAdapter(Adapter):
     record: RunRecord | None = None
     study_base: Path = Path()
     """Folder that relative paths of the study are taken from."""
+    chosen: str | None = None
+    """How it was chosen, where a study recommends it."""
 
 
 def find_adapter(adapter: str, model: str | None, study: Path | None) -> FoundAdapter:
@@ -56,14 +62,25 @@ def find_adapter(adapter: str, model: str | None, study: Path | None) -> FoundAd
         return _of_run(str(record), None, model)
     if (folder / "adapter_config.json").is_file():
         return _foreign(folder, model)
-    if HUB_ID.fullmatch(adapter) and not folder.exists():
+    if HUB_ID.fullmatch(adapter) and not folder.parent.exists() and folder.suffix not in (".yaml", ".yml", ".json"):
         return _foreign(fetch_adapter(adapter), model)
     if folder.exists() and folder.suffix != ".json":
         from peftscope.study.study import Study
 
         opened = Study.load(folder)
-        return _of_run(best_run(opened), opened.folder, model)
+        return replace(_of_run(best_run(opened), opened.folder, model), chosen=_choice(opened))
     return _of_run(adapter, study, model)
+
+
+def _choice(study: Study) -> str:
+    """How a study came to what it recommends, in a sentence."""
+    results = study.results()
+    final = results.runs.query("purpose == 'final'") if "purpose" in results.runs else results.runs
+    methods = sorted(set(final["method"]))
+    return (
+        f"what `peftscope recommend` takes of {len(methods)} methods that were trained under the same conditions "
+        f"({', '.join(methods)}); of its seeds the one with the least validation loss"
+    )
 
 
 def _of_run(run: str, study: Path | None, model: str | None) -> FoundAdapter:

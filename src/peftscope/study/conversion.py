@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from peftscope.convert.convert import convert_adapter
-from peftscope.convert.layouts import WHOLE, served_rank
+from peftscope.convert.layouts import PADDED, WHOLE, served_rank
 from peftscope.convert.layouts import Layout as Format
 from peftscope.convert.merge import merge_adapter
 from peftscope.convert.refine import Refined
@@ -31,6 +31,8 @@ from peftscope.views.units import bytes_text, metric_text
 __all__ = ["ConvertedAdapter", "convert"]
 
 DEFAULT_RANK = 64
+WEIGHTS = (".safetensors", ".gguf")
+"""What files of weights end in."""
 SHOWN = 5
 """Layers shown: those that lose most."""
 
@@ -43,6 +45,10 @@ class ConvertedAdapter(Shown):
     conversion: Conversion
     metric: MetricSpec | None = None
     """Of the score, where there is one."""
+    num_bytes: int = 0
+    """Of the weights on disk."""
+    is_scorable: bool = True
+    """Whether scores before and after can be compared: those of a run on rounded weights are of another base."""
 
     @property
     def stands(self) -> bool:
@@ -54,9 +60,8 @@ class ConvertedAdapter(Shown):
 
     def _parts(self) -> Iterator[RenderableType]:
         found = self.conversion
-        size = sum(path.stat().st_size for path in found.folder.iterdir() if path.suffix in (".safetensors", ".gguf"))
         what = "merged model" if found.rank is None else f"LoRA of rank {found.rank}"
-        yield Text(f"{found.method} → {what}, {bytes_text(size)}: {found.folder}", style="bold")
+        yield Text(f"{found.method} → {what}, {bytes_text(self.num_bytes)}: {found.folder}", style="bold")
         if found.output_error is None:
             yield Text("  outputs were not compared: there are no inputs that the adapter acts on", style="yellow")
         else:
@@ -75,6 +80,8 @@ class ConvertedAdapter(Shown):
 
     def _of_score(self) -> Iterator[RenderableType]:
         score, metric = self.conversion.score, self.metric
+        if not self.is_scorable:
+            yield Text("  not scored: the run's scores are of a base with rounded weights, or there are none")
         if score is None or metric is None:
             return
         of = ", ".join(metric_text(metric, value, signed=True) for value in score.interval)
@@ -91,11 +98,19 @@ class ConvertedAdapter(Shown):
         yield Text("  weights that lose most of their change:")
         for layer in worst:
             yield Text(f"    {100 * layer.error:6.2f} % (of {layer.error_of})  {layer.name}")
+        if found.has_own_ranks and found.layout in PADDED:
+            yield Text(
+                f"  all are filled up to rank {found.rank}, since the format {found.layout} takes one rank for all"
+            )
         if found.wholes:
             yield Text(
                 f"  {len(found.wholes)} parameters are carried whole ({found.wholes[0]}, …), which peft loads and "
                 "servers do not; they load the format merged",
                 style="yellow",
+            )
+        elif found.has_own_ranks and found.layout == "peft":
+            yield Text(
+                "  each weight has a rank of its own, which vLLM does not read rightly; for it take the format vllm"
             )
         elif found.layout in ("peft", "vllm"):
             assert found.rank is not None
@@ -121,7 +136,7 @@ def convert(
     shared: bool = False,
     refine: int = 0,
     format: Format = "peft",
-    tolerance: float = 0.1,
+    tolerance: float | None = None,
     margin: Amount | None = None,
     score: bool = True,
     calibration: str | Path | None = None,
@@ -146,7 +161,8 @@ def convert(
         format: ``peft``, which servers load as well; ``vllm``, the same within what vLLM loads; ``gguf``, one file for
             llama.cpp; ``diffusers``, ``kohya`` or ``comfy``, one file for models that draw; ``merged``, the whole model
             with the adapter in its weights, or ``merged-gguf``, that for llama.cpp.
-        tolerance: Error of outputs up to which the LoRA is said to stand for the adapter.
+        tolerance: Error of outputs up to which the LoRA is said to stand for the adapter; where None, ``max_error`` or
+            0.1, whichever is more.
         margin: Change of the score that does not matter; 0.02 of a share where None.
         score: Score the test examples of a run's task again, with what was written.
         calibration: A text file like what the model will read; every other paragraph of it is kept for comparing. Where
@@ -163,19 +179,22 @@ def convert(
     """
     request = request or Request("convert")
     request.check("format", "format", format, get_args(Format))
-    wish = _wish(request, format, rank, {"energy": energy, "max_error": max_error, "tolerance": tolerance})
-    if refine < 0:
-        request.note("refine", f"{refine}; must be at least 0")
+    wish = wish_of(request, format, rank, {"energy": energy, "max_error": max_error, "tolerance": tolerance})
+    if not isinstance(refine, int) or refine < 0:
+        request.note("refine", f"{refine}; must be a whole number, 0 or more")
     for name, is_given in (("shared", shared), ("refine", refine)):
         if is_given and format in WHOLE:
             request.note(name, "a merged model has no factors; leave it out")
+    if margin is not None and not score:
+        request.note("margin", "is of a score, and none is to be taken; leave it out")
     wish = replace(wish, shared=shared, refine=refine)
     width = request.amount("margin", margin, number_of)
     request.end()
     found = find_adapter(str(adapter), model, Path(study) if study is not None else None)
     _refuse_what_counts_nothing(request, found, study=study, task=task, margin=margin)
-    own = _task_of(found, task, width, told)
-    inputs = own if own is not None and calibration is None else ParagraphInputs(found, calibration)
+    kept = max_error is not None or refine > 0
+    own = _task_of(found, task, width, kept=kept, told=told)
+    inputs = own if own is not None and calibration is None else ParagraphInputs(found, calibration, kept=kept)
     checks = Checks(
         calibration=inputs.calibration,
         verification=inputs.verification,
@@ -184,13 +203,19 @@ def convert(
             made,
             base=found.base_name,
             record=found.record,
+            chosen=found.chosen,
             scored=None if own is None or own.metric is None else (own.source.task, own.metric),
         ),
         told=told,
     )
     make = merge_adapter if format in WHOLE else convert_adapter
     done = make(found, Path(output).absolute(), wish, checks)
-    return ConvertedAdapter(conversion=replace(done, folder=Path(output)), metric=None if own is None else own.metric)
+    return ConvertedAdapter(
+        conversion=replace(done, folder=Path(output)),
+        metric=None if own is None else own.metric,
+        num_bytes=sum(path.stat().st_size for path in Path(output).iterdir() if path.suffix in WEIGHTS),
+        is_scorable=own is None or not score or checks.scorer is not None,
+    )
 
 
 def _refuse_what_counts_nothing(request: Request, found: FoundAdapter, *, study: Any, task: Any, margin: Any) -> None:
@@ -200,29 +225,24 @@ def _refuse_what_counts_nothing(request: Request, found: FoundAdapter, *, study:
             request.note("task", "a run has its own; leave it out")
     else:
         if study is not None:
-            request.note(
-                "study", "says where a run lies, and this adapter is of others; leave it out, or give a task"
-            )
+            request.note("study", "says where a run lies, and this adapter is of others; leave it out, or give a task")
         if margin is not None and task is None:
             request.note("margin", "is of a score, and nothing is scored without a task; leave it out, or give a task")
     request.end()
 
 
 def _task_of(
-    found: FoundAdapter, task: str | Path | None, margin: float | None, told: Callable[[str], None]
+    found: FoundAdapter, task: str | Path | None, margin: float | None, *, kept: bool, told: Callable[[str], None]
 ) -> OwnTask | None:
     """The task of a run, or the one named for an adapter of others; None where there is none."""
     if found.record is not None:
-        return OwnTask(found, TaskSource.of_run(found.record, found.study_base), margin, told)
+        source = TaskSource.of_run(found.record, found.study_base)
+        return OwnTask(found, source, margin=margin, kept=kept, told=told)
     if task is None:
         return None
-    spec, place = read_study(Path(task), vocabulary()), Path(task).parent
-    return OwnTask(
-        found,
-        TaskSource(task=spec.task, batch_size=spec.train.batch_size, place=place),
-        margin,
-        told,
-    )
+    spec = read_study(Path(task), vocabulary())
+    source = TaskSource(task=spec.task, batch_size=spec.train.batch_size, place=Path(task).parent)
+    return OwnTask(found, source, margin=margin, kept=kept, told=told)
 
 
 def _is_comparable(found: FoundAdapter) -> bool:
@@ -236,8 +256,8 @@ def _of_refining(found: Refined) -> str:
     return f"refined in {found.steps} steps: divergence from {came}" + ("" if found.helped else "; not kept")
 
 
-def _wish(request: Request, layout: Format, rank: int | None, shares: Mapping[str, float | None]) -> Wish:
-    """What is asked for; the problems go to the request."""
+def wish_of(request: Request, layout: Format, rank: int | None, shares: Mapping[str, float | None]) -> Wish:
+    """What is asked for, by its size; the problems go to the request."""
     sizes = {"rank": rank, **{name: shares[name] for name in ("energy", "max_error")}}
     given = [name for name, value in sizes.items() if value is not None]
     if len(given) > 1:
@@ -245,8 +265,8 @@ def _wish(request: Request, layout: Format, rank: int | None, shares: Mapping[st
         request.problems.append(f"{options}: each decides the rank; give one of them")
     for name in given if layout in WHOLE else ():
         request.note(name, "a merged model has no rank; leave it out")
-    if rank is not None and rank < 1:
-        request.note("rank", f"{rank}; must be at least 1")
+    if rank is not None and (not isinstance(rank, int) or rank < 1):
+        request.note("rank", f"{rank}; must be a whole number, 1 or more")
     for name, value in shares.items():
         if value is not None and not 0.0 < value <= 1.0:
             request.note(name, f"{value:g}; must be above 0 and at most 1")
@@ -255,5 +275,5 @@ def _wish(request: Request, layout: Format, rank: int | None, shares: Mapping[st
         energy=shares["energy"],
         max_error=shares["max_error"],
         layout=layout,
-        tolerance=shares["tolerance"] or Wish.tolerance,
+        tolerance=shares.get("tolerance"),
     )

@@ -35,6 +35,8 @@ PARAGRAPHS = 400
 """Of it: the even ones calibrate, on the odd ones models are compared."""
 ROWS = 2048
 """Of output (tokens of a text, places of a picture): so many calibrate, and on so many others models are compared …"""
+FEWEST = 2
+"""Batches there are of each at least, where there are as many."""
 MOST_BYTES = 2**28
 """… or on as many as have outputs of that size, which are kept."""
 
@@ -53,6 +55,8 @@ class TaskSource:
     """Fingerprint of the data a run was trained on; empty where nobody noted it."""
     outcomes: Sequence[ExampleOutcome] = ()
     """Of the test examples with the original adapter; empty where they are not scored yet."""
+    scored_in: str | None = None
+    """Type of the base's weights with which these were scored; None where nobody noted it."""
 
     @classmethod
     def of_run(cls, record: RunRecord, place: Path) -> TaskSource:
@@ -66,6 +70,7 @@ class TaskSource:
             vary_split=spec.vary_split,
             data=record.data,
             outcomes=record.examples,
+            scored_in=None if record.protocol is None else record.protocol.quality.get("dtype"),
         )
 
 
@@ -76,13 +81,20 @@ class OwnTask:
         adapter: What is converted.
         source: The task.
         margin: Change of the score that does not matter; None takes the usual one.
+        kept: Whether outputs on the calibration inputs are going to be kept.
         told: Called with a line for each stage.
     """
 
     def __init__(
-        self, adapter: FoundAdapter, source: TaskSource, margin: float | None, told: Callable[[str], None]
+        self,
+        adapter: FoundAdapter,
+        source: TaskSource,
+        *,
+        margin: float | None,
+        kept: bool,
+        told: Callable[[str], None],
     ) -> None:
-        self.adapter, self.source, self.margin, self.told = adapter, source, margin, told
+        self.adapter, self.source, self.margin, self.kept, self.told = adapter, source, margin, kept, told
         self.outcomes = source.outcomes
         self._made: Task | None = None
 
@@ -95,16 +107,16 @@ class OwnTask:
         """Batches of the training split."""
         with chdir(self.source.place):
             batches = self._task(loaded).batches(self.source.seed)
-            return _enough(self.adapter, loaded, batches, kept=False)
+            return _enough(self.adapter, loaded, batches, kept=self.kept)
 
     def verification(self, loaded: LoadedModel) -> Inputs | None:
         """Batches of the validation split."""
         with chdir(self.source.place):
-            return _enough(self.adapter, loaded, self._task(loaded).eval_batches("valid"))
+            return _enough(self.adapter, loaded, self._task(loaded).eval_batches("valid"), kept=True)
 
     def before(self, model: nn.Module, loaded: LoadedModel) -> None:
-        """Score the test examples with the original adapter, where a run has not."""
-        if not self.outcomes:
+        """Score the test examples with the original adapter, where a run has not, or not as they are scored here."""
+        if not self.outcomes or self.source.scored_in not in (None, str(loaded.dtype).removeprefix("torch.")):
             self.outcomes = self._scored(model, loaded)
 
     def change(self, model: nn.Module, loaded: LoadedModel) -> ScoreChange:
@@ -147,9 +159,7 @@ class OwnTask:
 
 
 @torch.no_grad()
-def _enough(
-    adapter: FoundAdapter, loaded: LoadedModel, batches: Iterable[Batch], *, kept: bool = True
-) -> Inputs | None:
+def _enough(adapter: FoundAdapter, loaded: LoadedModel, batches: Iterable[Batch], *, kept: bool) -> Inputs | None:
     """Inputs with as many batches as give enough rows; None where there are none whose outputs are compared.
 
     Args:
@@ -173,7 +183,7 @@ def _enough(
             rows = int(heard.sum())
         taken.append(batch)
         num_rows, num_bytes = num_rows + rows, num_bytes + rows * row_bytes
-        if num_rows >= ROWS or (kept and num_bytes >= MOST_BYTES):
+        if len(taken) >= FEWEST and (num_rows >= ROWS or (kept and num_bytes >= MOST_BYTES)):
             break
     return inputs if taken else None
 
@@ -184,27 +194,32 @@ class ParagraphInputs:
     Args:
         adapter: What is converted.
         calibration: A text file; None takes the text that comes with peftscope.
+        kept: Whether outputs on the calibration inputs are going to be kept.
     """
 
-    def __init__(self, adapter: FoundAdapter, calibration: str | Path | None) -> None:
-        self.adapter, self.source = adapter, calibration
+    def __init__(self, adapter: FoundAdapter, calibration: str | Path | None, *, kept: bool) -> None:
+        self.adapter, self.source, self.kept = adapter, calibration, kept
 
     def calibration(self, loaded: LoadedModel) -> Inputs | None:
         """The even paragraphs."""
-        return self._inputs(loaded, 0)
+        return self._inputs(loaded, 0, kept=self.kept)
 
     def verification(self, loaded: LoadedModel) -> Inputs | None:
         """The odd ones."""
-        return self._inputs(loaded, 1)
+        return self._inputs(loaded, 1, kept=True)
 
-    def _inputs(self, loaded: LoadedModel, side: int) -> Inputs | None:
+    def _inputs(self, loaded: LoadedModel, side: int, *, kept: bool) -> Inputs | None:
         """Every other paragraph.
 
         Raises:
-            DataError: The text cannot be read, or is too short.
+            DataError: The text cannot be read, is too short, or is for a model that reads none.
         """
         batches = self.adapter.kind.text_batches(loaded.processor, _texts(self.source)[side], most=ROWS)
-        return None if batches is None else _enough(self.adapter, loaded, batches)
+        if batches is None and self.source is not None:
+            raise DataError(
+                f"{self.source}: a {self.adapter.kind.name} model reads no text; give a study to fit to (task)"
+            )
+        return None if batches is None else _enough(self.adapter, loaded, batches, kept=kept)
 
 
 def _texts(calibration: str | Path | None) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,9 +11,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from peftscope.convert.forecast import Forecast, forecast
-from peftscope.convert.result import Wish
+from peftscope.schema.request import Request
 from peftscope.study.adapters import find_adapter
-from peftscope.study.conversion import DEFAULT_RANK
+from peftscope.study.conversion import wish_of
 from peftscope.study.conversion_inputs import MOST_BYTES, ROWS
 from peftscope.views.shown import Shown, labelled
 from peftscope.views.units import bytes_text, seconds_text
@@ -58,7 +58,10 @@ def plan_conversion(
     model: str | None = None,
     study: str | Path | None = None,
     rank: int | None = None,
+    energy: float | None = None,
+    max_error: float | None = None,
     shared: bool = False,
+    request: Request | None = None,
 ) -> ConversionPlan:
     """Memory and time of a conversion, from the adapter's config and the base's; no weights are read.
 
@@ -66,13 +69,19 @@ def plan_conversion(
         adapter: As ``convert`` takes it.
         model: The base, where it is not the one that is named there.
         study: Where a run is looked for.
-        rank: Of the LoRA; 64 where None.
+        rank: Of the LoRA; 64 where nothing else is asked for.
+        energy: As ``convert`` takes it.
+        max_error: Likewise; the search for the least rank is not counted.
         shared: Whether it is shared out over weights.
+        request: Collects what is wrong with the arguments, by the names they are given under.
 
     Raises:
-        SpecError: There is no such adapter.
+        SpecError: An argument is out of range, or there is no such adapter.
+        MethodRefused: The method does not merge.
         ModelError: Shapes of such a base are not known beforehand.
     """
+    request = request or Request("convert")
+    wish = replace(wish_of(request, "peft", rank, {"energy": energy, "max_error": max_error}), shared=shared)
+    request.end()
     found = find_adapter(str(adapter), model, Path(study) if study is not None else None)
-    wish = Wish(rank=DEFAULT_RANK if rank is None else rank, shared=shared)
     return ConversionPlan(method=found.card.name, forecast=forecast(found, wish, rows=ROWS, kept_bytes=MOST_BYTES))

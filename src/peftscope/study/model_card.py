@@ -31,6 +31,12 @@ model = PeftModel.from_pretrained(base, "THIS_FOLDER")    # base: the model name
 
 Servers load the folder as a LoRA; where they limit ranks, the limit has to be {rank} at least. The scale is in the
 weights: `lora_alpha` equals the rank.""",
+    "peft alone": """\
+```python
+from peft import PeftModel
+
+model = PeftModel.from_pretrained(base, "THIS_FOLDER")    # base: the model named above, as its library loads it
+```""",
     "vllm": """\
 ```console
 vllm serve BASE --enable-lora --max-lora-rank {limit} --lora-modules name=THIS_FOLDER
@@ -49,7 +55,7 @@ pipeline.load_lora_weights("THIS_FOLDER")    # pipeline: the model named above, 
 ```""",
     "kohya": """\
 `lora.safetensors` is read by what reads files of kohya's trainers: the user interfaces that draw, and diffusers'
-`load_lora_weights`. Each module has its alpha, which equals the rank ({rank}).""",
+`load_lora_weights`. Each module has its alpha, which equals its rank.""",
     "comfy": """\
 `lora.safetensors` is read by ComfyUI (LoraLoaderModelOnly) and by diffusers' `load_lora_weights`. Each module has its
 alpha, which equals its rank.""",
@@ -75,7 +81,12 @@ LIBRARIES = {
 
 
 def model_card(
-    found: Conversion, *, base: str | None, record: RunRecord | None, scored: tuple[TaskSpec, MetricSpec] | None = None
+    found: Conversion,
+    *,
+    base: str | None,
+    record: RunRecord | None,
+    scored: tuple[TaskSpec, MetricSpec] | None = None,
+    chosen: str | None = None,
 ) -> str:
     """The card as Markdown.
 
@@ -84,6 +95,7 @@ def model_card(
         base: What the base is called where others find it.
         record: Of the run the adapter comes from; None for an adapter of others.
         scored: The task it was scored by, and its metric; None where it was not.
+        chosen: How a study came to it; None where somebody named it.
     """
     what = "A model" if found.rank is None else f"A LoRA of rank {found.rank}"
     of = f"`{base}`" if base else "its base"
@@ -93,12 +105,25 @@ def model_card(
         f"{what}, made by peftscope from an adapter trained with {found.method} on {of}.",
         "## How near it is to the original",
         "\n".join(_nearness(found, scored)),
-        *([] if record is None else ["## How it was trained", "\n".join(_training(record))]),
+        *([] if record is None else ["## How it was trained", "\n".join(_training(record, chosen))]),
         "## Use",
-        USES[found.layout].format(rank=found.rank, limit=served_rank(found.rank or 1)),
+        _use(found),
     ]
     text: str = without_local_paths("\n\n".join(parts))
     return text + "\n"
+
+
+def _use(found: Conversion) -> str:
+    """How it is loaded, and by what."""
+    name: str = found.layout
+    if name == "peft" and (found.wholes or found.has_own_ranks):
+        name = "peft alone"
+    text = USES[name].format(rank=found.rank, limit=served_rank(found.rank or 1))
+    if found.wholes:
+        text += f"\n\nBeside the factors it holds {len(found.wholes)} parameters whole, which servers do not load."
+    elif name == "peft alone":
+        text += "\n\nEach weight has a rank of its own (`rank_pattern`), which not every server reads."
+    return text
 
 
 def _front_matter(found: Conversion, base: str | None, scored: tuple[TaskSpec, MetricSpec] | None) -> dict[str, Any]:
@@ -145,8 +170,10 @@ def _nearness(found: Conversion, scored: tuple[TaskSpec, MetricSpec] | None) -> 
         yield "\nOutputs were compared on inputs that nothing was fitted to."
 
 
-def _training(record: RunRecord) -> Iterator[str]:
+def _training(record: RunRecord, chosen: str | None) -> Iterator[str]:
     spec = record.spec
+    if chosen:
+        yield f"- chosen: {chosen}"
     yield f"- method: {spec.title}; learning rate {rate_text(spec.learning_rate)}"
     examples = spec.train.batch_size * spec.train.accumulation
     yield f"- {spec.train.max_steps} steps of {examples} examples, seed {spec.seed}"

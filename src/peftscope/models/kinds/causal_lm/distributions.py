@@ -15,7 +15,7 @@ __all__ = ["beginnings", "distribution_differences", "divergence", "next_token_l
 
 WINDOW = 128
 """Tokens that are seen together."""
-WINDOWS = 4
+WINDOWS = 2
 """In a batch."""
 PROMPTS = 16
 """Rows whose beginnings are gone on from …"""
