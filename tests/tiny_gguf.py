@@ -23,11 +23,13 @@ VOCABULARY = [BOS, EOS, PAD, *LETTERS, "ab", *(f"<{number}>" for number in range
 answers end in is held back by the server."""
 
 
-def write_gguf(model: Any, path: Path) -> Path:
-    """A model with a vocabulary of letters."""
+def write_gguf(model: Any, path: Path, *, alignment: int | None = None) -> Path:
+    """A model with a vocabulary of letters; tensors begin at multiples of an alignment."""
     config = model.config
     layout = gguf_layout(config)
     writer = gguf.GGUFWriter(path, layout.architecture)
+    if alignment is not None:
+        writer.add_custom_alignment(alignment)
     writer.add_block_count(layout.num_blocks)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)

@@ -74,3 +74,9 @@ def test_scores_that_are_no_right_or_wrong_spread_as_far_as_they_were_seen_to() 
     found = score_change(_outcomes(cosines), _outcomes([score + 0.0001 for score in cosines]), SHARE, sign=1.0)
     assert found.verdict == "equivalent"
     assert found.interval[1] - found.interval[0] < 0.01
+
+
+def test_a_few_scores_that_are_all_alike_prove_nothing() -> None:
+    found = _change([0.5, 0.5], [0.5, 0.5])
+    assert found.verdict == "undecided"
+    assert found.interval[1] > 0.02

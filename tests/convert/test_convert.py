@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -296,3 +297,42 @@ def test_a_disk_that_takes_no_more_is_told_and_nothing_half_written_stays(
     assert done.returncode == 0, done.stderr
     assert "File too large" in done.stdout
     assert not _left_over(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_on_a_weight_that_is_shared_is_not_merged_into_it(tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    tiny_llama(tie_word_embeddings=True).save_pretrained(tmp_path / "tied")
+    tiny_tokenizer().save_pretrained(tmp_path / "tied")
+    adapted = get_peft_model(tiny_llama(tie_word_embeddings=True), LoraConfig(target_modules=["lm_head", "q_proj"]))
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.05
+    adapted.save_pretrained(tmp_path / "adapter")
+    with pytest.raises(MethodRefused, match=r"it is on lm_head, whose weight another module shares"):
+        ps.convert(tmp_path / "adapter", tmp_path / "out", model=str(tmp_path / "tied"), format="merged")
+    assert not _left_over(tmp_path)
+    assert ps.convert(tmp_path / "adapter", tmp_path / "out", model=str(tmp_path / "tied")).stands
+
+
+def test_weights_that_were_given_no_rank_are_told(trained: Trained, tmp_path: Path) -> None:
+    found = ps.convert(trained("oft"), tmp_path / "out", rank=1, shared=True).conversion
+    gone = [layer for layer in found.layers if layer.rank == 0]
+    assert gone
+    assert all(layer.error == 1.0 for layer in gone)
+    told = json.loads((tmp_path / "out" / "conversion.json").read_text())
+    assert len(told["layers"]) == len(found.layers) == 14
+
+
+def test_a_tolerance_that_is_given_holds_whatever_error_may_remain(trained: Trained, tmp_path: Path) -> None:
+    found = ps.convert(trained("oft"), tmp_path / "out", max_error=0.5, tolerance=0.05).conversion
+    assert found.tolerance == 0.05
+    assert found.verdict == "differs"
+
+
+def test_a_result_is_shown_when_its_folder_is_gone(trained: Trained, tmp_path: Path) -> None:
+    found = ps.convert(trained("oft"), tmp_path / "out", rank=4)
+    before = found.text()
+    shutil.rmtree(tmp_path / "out")
+    assert found.text() == before

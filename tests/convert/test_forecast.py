@@ -16,6 +16,7 @@ from torch import Tensor
 import peftscope as ps
 from peftscope.convert.forecast import Speed, forecast
 from peftscope.convert.result import Wish
+from peftscope.errors import MethodRefused, ModelError, SpecError
 from peftscope.methods import checkpoint
 from peftscope.methods.build import BuildContext, build
 from peftscope.models.kinds.registry import kind
@@ -111,3 +112,18 @@ def test_inputs_are_counted_without_their_padding(make_base: Callable[[], Any]) 
     alone = moments({"input_ids": ids, "attention_mask": torch.ones_like(ids)})
     beside = moments({"input_ids": padded, "attention_mask": mask})
     assert torch.allclose(alone, beside, atol=1e-4)
+
+
+def test_what_cannot_be_converted_or_does_not_fit_the_base_is_not_planned(
+    adapter: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with pytest.raises(MethodRefused, match="cannot be converted"):
+        ps.plan_conversion(adapter("prompt-tuning"))
+    with pytest.raises(SpecError, match="rank: 0; must be"):
+        ps.plan_conversion(adapter("oft"), rank=0)
+    other = adapter("lokr")
+    text = (other / "adapter_config.json").read_text()
+    config = json.loads(text)
+    (other / "adapter_config.json").write_text(json.dumps({**config, "target_modules": ["nothing_like_it"]}))
+    with pytest.raises(ModelError, match="does not go on this base"):
+        ps.plan_conversion(other)

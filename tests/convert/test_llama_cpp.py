@@ -131,7 +131,7 @@ def test_a_model_that_was_not_seen_there_is_refused_before_anything_is_converted
 def test_a_whole_gguf_model_is_written_from_a_base_in_gguf(tmp_path: Path) -> None:
     base = _base(tmp_path / "base", "llama")
     adapted = _adapter(base, tmp_path / "adapter", OFTConfig(oft_block_size=8, target_modules="all-linear"))
-    model = write_gguf(_loaded(base), tmp_path / "model.gguf")
+    model = write_gguf(_loaded(base), tmp_path / "model.gguf", alignment=64)
     with pytest.raises(ModelError, match=r"base's own GGUF file.*convert_hf_to_gguf"):
         ps.convert(tmp_path / "adapter", tmp_path / "not", format="merged-gguf")
     found = ps.convert(tmp_path / "adapter", tmp_path / "out", model=str(model), format="merged-gguf")

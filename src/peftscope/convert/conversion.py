@@ -20,7 +20,7 @@ from peftscope.methods.card import Card
 from peftscope.methods.context import base_inside
 from peftscope.methods.plain_lora import LoraWeights
 
-__all__ = ["Converted", "ConvertedLayer", "convert_layers", "lora_weights"]
+__all__ = ["Converted", "ConvertedLayer", "convert_layers", "converted_layer", "lora_weights"]
 
 MOMENTS_BYTES = 2**30
 """Second moments are taken of so many layers at once as fit into it; the inputs are gone through anew for more."""
@@ -116,14 +116,21 @@ def convert_layers(
             wholes.append(change)
             continue
         known = None if moments is None or change.form != "linear" else moments.of(change.module)
-        if known is not None and not float(known.diagonal().sum()):  # nothing came by
-            known = None
-        layers.append(_converted(change, known, most))
+        layers.append(converted_layer(change, known, most=most))
         told(change.name)
     return Converted(layers=layers, wholes=wholes)
 
 
-def _converted(change: Change, moments: Tensor | None, most: int) -> ConvertedLayer:
+def converted_layer(change: Change, moments: Tensor | None, *, most: int) -> ConvertedLayer:
+    """Factors of one change.
+
+    Args:
+        change: Of a weight.
+        moments: Second moments of its inputs; None, or zeros where nothing came by, counts errors of weights.
+        most: Rank beyond which nothing is asked for.
+    """
+    if moments is not None and not float(moments.diagonal().sum()):
+        moments = None
     return ConvertedLayer(
         module=change.module,
         parameter=change.parameter,
