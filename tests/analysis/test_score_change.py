@@ -80,3 +80,11 @@ def test_a_few_scores_that_are_all_alike_prove_nothing() -> None:
     found = _change([0.5, 0.5], [0.5, 0.5])
     assert found.verdict == "undecided"
     assert found.interval[1] > 0.02
+
+
+def test_where_every_score_moved_a_little_the_interval_is_as_wide_as_they_moved() -> None:
+    before = [0.4 + 0.02 * (i % 11) for i in range(24)]
+    found = _change(before, [score + 0.002 * (-1) ** i for i, score in enumerate(before)])
+    assert found.num_changed == 24
+    assert found.interval[1] < 0.002
+    assert found.verdict == "equivalent"

@@ -20,6 +20,8 @@ from peftscope.schema.record import ExampleOutcome
 
 __all__ = ["ScoreChange", "score_change"]
 
+FEW = 5
+"""Examples that changed, below which a spread of changes is not to be had from them."""
 Kept = Literal["equivalent", "better", "worse", "undecided"]
 
 
@@ -122,7 +124,8 @@ def _half(differences: np.ndarray[tuple[int], np.dtype[np.float64]], probability
     count = len(differences)
     if count < 2:
         return math.inf
-    hidden = 1.0 - (1.0 - probability) ** (1.0 / count)
     error = float(differences.std(ddof=1)) / math.sqrt(count)
-    half: float = max(float(t_quantile(probability, count - 1)) * error, hidden * spread)
+    half = float(t_quantile(probability, count - 1)) * error
+    if np.count_nonzero(differences) < FEW:
+        half = max(half, spread * (1.0 - (1.0 - probability) ** (1.0 / count)))
     return half

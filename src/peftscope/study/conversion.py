@@ -97,7 +97,8 @@ class ConvertedAdapter(Shown):
         worst = sorted(found.layers, key=lambda layer: -layer.error)[:SHOWN]
         yield Text("  weights that lose most of their change:")
         for layer in worst:
-            yield Text(f"    {100 * layer.error:6.2f} % (of {layer.error_of})  {layer.name}")
+            kept = "" if layer.rank else ", given no rank"
+            yield Text(f"    {100 * layer.error:6.2f} % (of {layer.error_of}{kept})  {layer.name}")
         if found.has_own_ranks and found.layout in PADDED:
             yield Text(
                 f"  all are filled up to rank {found.rank}, since the format {found.layout} takes one rank for all"
