@@ -202,3 +202,15 @@ def test_a_layer_that_was_given_nothing_keeps_its_change() -> None:
     found = converted_layer(change, torch.zeros(5, 5), most=5)
     assert not found.weighted
     assert found.rank == 5
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_too_large_for_double_precision_comes_out_in_single(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peftscope.convert.changes.DOUBLE_UP_TO", 0)
+    make, config, name, inputs, task_type = CASES[case]
+    adapted = _disturbed(get_peft_model(make(), config))
+    layers = convert_layers(adapted, card(name), {}, most=1000, calibration=None).layers
+    plain = attach_plain_lora(make(), lora_weights(layers), task_type=task_type)
+    wanted, before = _outputs(adapted, inputs), _outputs(make(), inputs)
+    assert (_outputs(plain, inputs) - wanted).norm() < 1e-3 * (wanted - before).norm()

@@ -1,7 +1,8 @@
 """What a trained adapter changes of the base it began from, weight by weight.
 
 A change is the merged weight less the *original* one, whatever the method made of the base on the way: some take
-a part out of it when they begin. One layer at a time is copied and computed with in double precision.
+a part out of it when they begin. One layer at a time is copied and computed with in double precision, the largest (a
+vocabulary's, experts') in single.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import ModulesToSaveWrapper, TrainableTokensWrapper
 from safetensors import safe_open
@@ -26,10 +28,12 @@ from peftscope.methods.build import merging
 from peftscope.methods.card import Card
 from peftscope.methods.context import ADAPTER, base_inside
 
-__all__ = ["Change", "Originals", "Whole", "changes", "kept_originals"]
+__all__ = ["Change", "Originals", "Whole", "changes", "kept_originals", "precision"]
 
 Form = Literal["linear", "embedding", "conv", "experts"]
 
+DOUBLE_UP_TO = 2**26
+"""Entries of a weight that is computed with in double precision."""
 NEGLIGIBLE = 1e-9
 """Share of a weight's norm below which a difference is rounding."""
 
@@ -45,7 +49,7 @@ class Change:
     form: Form
     delta: Tensor
     """(out, in) of a linear layer, (rows, width) of an embedding, (out, in, height, width) of a convolution,
-    (experts, out, in) of fused experts; float64."""
+    (experts, out, in) of fused experts; in the type ``precision`` says."""
     turned: bool = False
     """Whether the base holds the weight the other way round, (in, out)."""
 
@@ -69,6 +73,11 @@ class Whole:
     def name(self) -> str:
         """Full name of the parameter."""
         return f"{self.module}.{self.parameter}"
+
+
+def precision(count: int) -> torch.dtype:
+    """Type in which a weight of so many entries is computed with."""
+    return torch.float64 if count <= DOUBLE_UP_TO else torch.float32
 
 
 Originals = Mapping[str, Tensor]
@@ -184,7 +193,7 @@ def _of_layer(path: str, layer: BaseTunerLayer, originals: Originals) -> Iterato
 
 
 def _merged(path: str, layer: BaseTunerLayer) -> nn.Module:
-    """A copy of the layer's base with the adapter in its weights, in double precision.
+    """A copy of the layer's base with the adapter in its weights, in the precision they are computed with.
 
     Raises:
         MethodRefused: ``peft`` does not merge it.
@@ -193,7 +202,7 @@ def _merged(path: str, layer: BaseTunerLayer) -> nn.Module:
     copied: Any = copy.deepcopy(layer)
     if next(layer.parameters()).device.type == "mps":  # which has no double precision
         copied = copied.cpu()
-    copied = copied.double()
+    copied = copied.to(precision(max(weight.numel() for weight in layer.parameters())))
     with merging(path):
         if hasattr(copied, "unload_and_optionally_merge_module"):
             found = copied.unload_and_optionally_merge_module(merge=True, safe_merge=False, adapter_names=None)
@@ -210,10 +219,10 @@ def _compared(
     """The change of each weight of a module."""
     for name, value in after.items():
         value = value if value.device.type != "mps" else value.cpu()
-        delta = value.double()
+        delta = value.to(precision(value.numel()))
         size = 0.0
         if name in before:
-            old = before[name].to(value.device).double()
+            old = before[name].to(value.device).to(delta.dtype)
             size = float(old.norm())
             delta = delta - old
             del old

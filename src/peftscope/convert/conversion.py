@@ -13,7 +13,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from peftscope.convert.changes import Change, Originals, Whole, changes
+from peftscope.convert.changes import Change, Originals, Whole, changes, precision
 from peftscope.convert.factors import Factors, best_factors
 from peftscope.convert.inputs import Inputs, second_moments
 from peftscope.methods.card import Card
@@ -138,7 +138,9 @@ def converted_layer(change: Change, moments: Tensor | None, *, most: int) -> Con
         turned=change.turned,
         change_norm=float(change.delta.norm()),
         weighted=moments is not None,
-        factors=tuple(best_factors(matrix, moments, most=most) for matrix in _matrices(change)),
+        factors=tuple(
+            best_factors(matrix.to(precision(matrix.numel())), moments, most=most) for matrix in _matrices(change)
+        ),
     )
 
 

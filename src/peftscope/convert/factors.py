@@ -22,8 +22,8 @@ BEYOND = 32
 CLOSE = 1e-6
 """Share of the energy found that one more turn may still add."""
 MOST_TURNS = 60
-EXACT = 1e-13
-"""Share of the largest energy below which a direction is rounding."""
+EXACT = {torch.float64: 1e-13, torch.float32: 1e-7}
+"""Share of the largest energy below which a direction is rounding, by type."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def best_factors(delta: Tensor, moments: Tensor | None, *, most: int) -> Factors
     """The leading directions of a change.
 
     Args:
-        delta: (out, in), float64.
+        delta: (out, in), float64; float32 where it is too large for that.
         moments: (in, in) second moments of the inputs; None counts all inputs alike.
         most: Directions that may be wanted.
     """
@@ -90,7 +90,7 @@ def _of_tall(matrix: Tensor, most: int) -> tuple[Tensor, Tensor]:
 def _largest(values: Tensor, vectors: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The first of ascending eigenvalues and their vectors, turned round, without those that are rounding."""
     values, vectors = values.flip(0)[:most].clamp_min(0.0), vectors.flip(1)[:, :most]
-    kept = int((values > EXACT * values[0]).sum())
+    kept = int((values > EXACT[values.dtype] * values[0]).sum())
     return values[:kept], vectors[:, :kept]
 
 

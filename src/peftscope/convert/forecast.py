@@ -13,6 +13,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from peftscope.capture import capture
+from peftscope.convert.changes import precision
 from peftscope.convert.conversion import MOMENTS_BYTES
 from peftscope.convert.factors import BEYOND, is_iterated
 from peftscope.convert.result import Adapter, Wish
@@ -23,10 +24,9 @@ from peftscope.models.device import choose_device, choose_dtype, synchronize
 
 __all__ = ["Forecast", "Speed", "forecast"]
 
-DOUBLE = 8
 COPIES = 6
-"""Matrices of a layer's shape that are held at once, in double precision: the copy, the merged one, what it was, the
-change, its weighted outputs, and what ``peft`` makes on the way."""
+"""Matrices of a layer's shape that are held at once: the copy, the merged one, what it was, the change, its weighted
+outputs, and what ``peft`` makes on the way."""
 TURNS = 12
 """Of an iteration, as they come to an end by."""
 PASSES = 4
@@ -136,7 +136,7 @@ def forecast(adapter: Adapter, wish: Wish, *, rows: int, kept_bytes: int, speed:
     return Forecast(
         base_bytes=base_bytes,
         moments_bytes=min(MOMENTS_BYTES, sum(4 * columns**2 for _, columns in shapes)),
-        layer_bytes=max((DOUBLE * COPIES * rows_ * columns + _beside(columns) for rows_, columns in shapes), default=0),
+        layer_bytes=max((COPIES * _size(out * columns) + _beside(columns) for out, columns in shapes), default=0),
         outputs_bytes=kept,
         batch_bytes=2 * BATCH_ROWS * width,
         num_layers=len(shapes),
@@ -190,15 +190,20 @@ def _adapted_weights(adapter: Adapter, base: nn.Module) -> list[Tensor]:
     return found
 
 
+def _size(count: int) -> int:
+    """Bytes of so many entries, as they are computed with."""
+    return count * precision(count).itemsize
+
+
 def _beside(columns: int) -> int:
-    """Moments in double precision, and their root."""
-    return 2 * DOUBLE * columns**2
+    """Moments as they are computed with, and their root."""
+    return 2 * _size(columns**2)
 
 
 def _seconds_of(shape: tuple[int, int], most: int, rows: int, speed: Speed) -> float:
     """To merge a weight and to find its factors."""
     out, columns = shape
-    moved = 2 * COPIES * DOUBLE * out * columns / speed.copied
+    moved = 2 * COPIES * _size(out * columns) / speed.copied
     products = 2 * out * columns**2
     small = min(out, columns)
     if is_iterated(out, columns, most=most):
