@@ -12,9 +12,10 @@ adapters.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ TASK = TaskSpec(
         "general_tokens": 0,
     },
 )  # fmt: skip
+ROWS = "rows.json"
 TABLE = Path(__file__).with_suffix(".md")
 
 
@@ -73,17 +75,32 @@ def main() -> None:
         kind("causal-lm").write_gguf(loaded, BASE, float32)
     prompts = _prompts(loaded.processor)
     plain = _continued(loaded.model, prompts)
-    rows = [_row("none", None, None, plain, plain, [_llama(each, None, prompts) for each in (float32, four_bit)])]
-    print(rows[-1], flush=True)
-    for method in RATES:
+    rows = _kept(settings.work)
+    if "none" not in rows:
+        given = [_llama(each, None, prompts) for each in (float32, four_bit)]
+        _keep(settings.work, rows, _row("none", None, None, plain, plain, given))
+    for method in (name for name in RATES if name not in rows):
         adapter = _trained(method, settings.work, settings.steps)
         with tempfile.TemporaryDirectory() as place:
             found = ps.convert(adapter, Path(place) / "out", model=BASE.source, format="gguf", rank=64, score=False)
             wanted = _continued(checkpoint.load(kind("causal-lm").load(BASE).model, adapter, card(method)), prompts)
             given = [_llama(each, found.conversion.folder / "lora.gguf", prompts) for each in (float32, four_bit)]
-        rows.append(_row(method, found.conversion.rank, found.conversion.output_error, plain, wanted, given))
-        print(rows[-1], flush=True)
-    TABLE.write_text(_table(rows), encoding="utf-8")
+        error = found.conversion.output_error
+        _keep(settings.work, rows, _row(method, found.conversion.rank, error, plain, wanted, given))
+    TABLE.write_text(_table([rows[name] for name in ("none", *RATES)]), encoding="utf-8")
+
+
+def _kept(work: Path) -> dict[str, Row]:
+    """What an earlier go measured."""
+    path = work / ROWS
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return {row["name"]: Row(**row) for row in found}
+
+
+def _keep(work: Path, rows: dict[str, Row], row: Row) -> None:
+    print(row, flush=True)
+    rows[row.name] = row
+    (work / ROWS).write_text(json.dumps([asdict(each) for each in rows.values()]), encoding="utf-8")
 
 
 def _prompts(tokenizer: Any) -> list[list[int]]:

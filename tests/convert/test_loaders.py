@@ -86,8 +86,7 @@ LOADERS: dict[str, tuple[str, Callable[[Path], Tensor]]] = {
 }
 
 
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize(("settings", "shared"), [*((name, False) for name in SETTINGS), ("patterns", True)])
 @pytest.mark.parametrize("loader", LOADERS)
 def test_a_loader_of_text_models_adds_what_the_adapter_adds(
     loader: str, settings: str, shared: bool, tiny_folder: Path, tmp_path: Path

@@ -123,8 +123,9 @@ class _Delivery:
         base = plain.unload()
         del plain
         if self.converted.wholes:  # which it leaves in the base
-            base = None
-            base = load_base(self.adapter).model
+            del base, fresh
+            fresh = load_base(self.adapter)
+            base = fresh.model
         reloaded = checkpoint.load(base, folder, card_of(PLAIN))
         away = None if check is None else distance(reloaded, self.wanted.check, check)
         answers = self._same_answers(fresh, reloaded)
