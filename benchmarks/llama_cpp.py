@@ -35,6 +35,8 @@ from peftscope.tasks import registry
 from peftscope.tasks.base import TaskContext
 
 BASE = ModelSpec(source="builtin:smollm2-135m", dtype="float32", device="cpu")
+RANKS = {"oft": (64, 256)}
+"""Of the LoRA, 64 where nothing is said: changes of full rank need more to say the same."""
 RATES = {"lora": 3e-4, "rslora": 1e-4, "dora": 3e-4, "oft": 3e-4}
 NUM_PROMPTS, NUM_TOKENS = 50, 16
 TASK = TaskSpec(
@@ -79,15 +81,24 @@ def main() -> None:
     if "none" not in rows:
         given = [_llama(each, None, prompts) for each in (float32, four_bit)]
         _keep(settings.work, rows, _row("none", None, None, plain, plain, given))
-    for method in (name for name in RATES if name not in rows):
+    for method, rank in ((name, rank) for name, rank in _cases() if _label(name, rank) not in rows):
         adapter = _trained(method, settings.work, settings.steps)
         with tempfile.TemporaryDirectory() as place:
-            found = ps.convert(adapter, Path(place) / "out", model=BASE.source, format="gguf", rank=64, score=False)
+            found = ps.convert(adapter, Path(place) / "out", model=BASE.source, format="gguf", rank=rank, score=False)
             wanted = _continued(checkpoint.load(kind("causal-lm").load(BASE).model, adapter, card(method)), prompts)
             given = [_llama(each, found.conversion.folder / "lora.gguf", prompts) for each in (float32, four_bit)]
         error = found.conversion.output_error
-        _keep(settings.work, rows, _row(method, found.conversion.rank, error, plain, wanted, given))
-    TABLE.write_text(_table([rows[name] for name in ("none", *RATES)]), encoding="utf-8")
+        _keep(settings.work, rows, _row(_label(method, rank), found.conversion.rank, error, plain, wanted, given))
+    names = ["none", *(_label(*case) for case in _cases())]
+    TABLE.write_text(_table([rows[name] for name in names]), encoding="utf-8")
+
+
+def _cases() -> list[tuple[str, int]]:
+    return [(name, rank) for name in RATES for rank in RANKS.get(name, (64,))]
+
+
+def _label(name: str, rank: int) -> str:
+    return name if rank == 64 else f"{name}, {rank}"
 
 
 def _kept(work: Path) -> dict[str, Row]:
