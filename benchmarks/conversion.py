@@ -335,7 +335,8 @@ def size_part(settings: argparse.Namespace) -> list[str]:
         "SmolLM2-135M (576 wide, 30 layers, 210 weights changed) in float32 at rank 32 on 2 cores, a process for each: "
         "to load, calibrate and factorise; to compare with the original; the process's largest memory above what its "
         "imports take. What ``peftscope convert --plan`` says before stands beside it, and what it says of a 3 B model "
-        "(Llama-3.2-3B's config, bfloat16 on this CPU).",
+        "(Llama-3.2-3B's config on this CPU). A DoRA's pass over the inputs, with its norms taken anew, is the slower "
+        "one.",
         "",
         "| adapter | convert, s | foretold | compare, s | foretold | memory, MB | foretold |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
