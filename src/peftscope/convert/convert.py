@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from peftscope.convert.changes import kept_originals
 from peftscope.convert.conversion import Converted, ConvertedLayer, convert_layers, lora_weights
-from peftscope.convert.fidelity import distance, outputs_of, same_answers
+from peftscope.convert.fidelity import answers_of, distance, outputs_of, same_answers
 from peftscope.convert.inputs import Inputs
 from peftscope.convert.layouts import Home
 from peftscope.convert.ranks import Cut, even, held_share, least_size, output_weights, shared_out
@@ -49,16 +49,16 @@ def convert_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) 
         loaded = load_base(adapter)
         home = Home.of(wish.layout, adapter.kind, loaded)
         fit, check = checks.calibration(loaded), checks.verification(loaded)
-        if fit is None and (wish.max_error is not None or wish.refine):
+        if fit is None and wish.follows_outputs:
             what = "max_error" if wish.max_error is not None else "refine"
             raise SpecError("convert", [f"{what} needs inputs to measure on, and such a model has none"])
         with kept_originals(loaded.model, adapter.card) as originals:
             adapted = checkpoint.load(loaded.model, adapter.folder, adapter.card)
             checks.told("outputs")
             wanted = _Wanted(
-                fit=outputs_of(adapted, fit) if fit is not None and (wish.max_error or wish.refine) else (),
+                fit=outputs_of(adapted, fit) if fit is not None and wish.follows_outputs else (),
                 check=() if check is None else outputs_of(adapted, check),
-                answers=[] if check is None else adapter.kind.answers(loaded, adapted, check.batches),
+                answers=answers_of(loaded, adapted, check),
             )
             if checks.scorer is not None:
                 checks.scorer.before(adapted, loaded)
@@ -113,7 +113,7 @@ class _Delivery:
         base: Any = fresh.model
         check = self.check
         effect = None if check is None else distance(base, self.wanted.check, check)
-        base_answers = self._same_answers(fresh, base)
+        base_answers = answers_of(fresh, base, check)
         layers = self._sized(base)
         rank = max(layer.rank for layer in layers)
         self.home.require(layers, self.converted.wholes, rank=rank)
@@ -128,7 +128,7 @@ class _Delivery:
             base = fresh.model
         reloaded = checkpoint.load(base, folder, card_of(PLAIN))
         away = None if check is None else distance(reloaded, self.wanted.check, check)
-        answers = self._same_answers(fresh, reloaded)
+        answers = answers_of(fresh, reloaded, check)
         score = None if self.checks.scorer is None else self.checks.scorer.change(reloaded, fresh)
         self.home.lay_out(folder)
         found = measured(self.adapter, self.wish, output, effect, away)
@@ -138,18 +138,13 @@ class _Delivery:
             rank=rank,
             layers=tuple(_loss_of(layer, cut.get(layer.name)) for layer in self.converted.layers),
             wholes=tuple(of.name for of in self.converted.wholes),
-            figures={**found.figures, **answers},
-            base_figures={**found.base_figures, **base_answers},
+            figures={**found.figures, **same_answers(self.wanted.answers, answers)},
+            base_figures={**found.base_figures, **same_answers(self.wanted.answers, base_answers)},
             shared=self.wish.shared,
             refined=refined,
             layout=self.wish.layout,
             score=score,
         )
-
-    def _same_answers(self, fresh: LoadedModel, model: nn.Module) -> dict[str, float]:
-        if self.check is None:
-            return {}
-        return same_answers(self.wanted.answers, self.adapter.kind.answers(fresh, model, self.check.batches))
 
     def _sized(self, base: nn.Module) -> list[ConvertedLayer]:
         """Cut to the size wished for, or to the least that comes near enough."""

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from peftscope.convert.inputs import Inputs
 from peftscope.models.evaluating import evaluating
+from peftscope.models.kinds.base import LoadedModel
 
 ROWS = 128
 """Compared at once: an output may be as wide as a vocabulary."""
-__all__ = ["Distance", "distance", "distance_of", "outputs_of", "same_answers"]
+__all__ = ["Distance", "answers_of", "distance", "distance_of", "outputs_of", "same_answers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,17 @@ def distance_of(outputs: Iterable[Tensor], wanted: Sequence[Tensor], inputs: Inp
             for name, values in inputs.kind.differences(wanted_some, some).items():
                 sums[name] = sums.get(name, 0.0) + float(values.double().sum())
     return Distance(squared=squared, figures={name: value / count for name, value in sums.items()})
+
+
+def answers_of(loaded: LoadedModel, model: nn.Module, inputs: Inputs | None) -> list[str]:
+    """What a model answers to the beginnings of inputs; nothing where there are none.
+
+    Args:
+        loaded: The base.
+        model: With a method or without.
+        inputs: As outputs are compared on.
+    """
+    return [] if inputs is None else inputs.kind.answers(loaded, model, inputs.batches)
 
 
 def same_answers(wanted: Sequence[str], given: Sequence[str]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import Any
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from peftscope.convert.fidelity import distance, distance_of, outputs_of, same_answers
+from peftscope.convert.fidelity import answers_of, distance, distance_of, outputs_of, same_answers
 from peftscope.convert.result import Adapter, Checks, Conversion, Wish, load_base, measured, note
 from peftscope.errors import MethodRefused, ModelError
 from peftscope.methods import checkpoint
@@ -51,14 +51,14 @@ def merge_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) ->
         loaded = load_base(adapter)
         check = checks.verification(loaded)
         before = () if check is None else outputs_of(loaded.model, check)
-        base_answers = [] if check is None else adapter.kind.answers(loaded, loaded.model, check.batches)
+        base_answers = answers_of(loaded, loaded.model, check)
         adapted = checkpoint.load(loaded.model, adapter.folder, adapter.card)
+        _refuse_shared(adapter, adapted)
         wanted = () if check is None else outputs_of(adapted, check)
-        answers = [] if check is None else adapter.kind.answers(loaded, adapted, check.batches)
+        answers = answers_of(loaded, adapted, check)
         if checks.scorer is not None:
             checks.scorer.before(adapted, loaded)
         checks.told("merge")
-        _refuse_shared(adapter, adapted)
         merged: Any = adapted
         if adapter.card.peft_type is not None:
             with merging(adapter.card.name):
@@ -70,7 +70,7 @@ def merge_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) ->
         with _readable(folder) as source:
             written = adapter.kind.load(adapter.base.model_copy(update={"source": str(source), "revision": None}))
             away = None if check is None else distance(written.model, wanted, check)
-            given = [] if check is None else adapter.kind.answers(written, written.model, check.batches)
+            given = answers_of(written, written.model, check)
             score = None if checks.scorer is None else checks.scorer.change(written.model, written)
         found = measured(adapter, wish, output, effect, away)
         found = replace(

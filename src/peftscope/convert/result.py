@@ -81,6 +81,11 @@ class Wish:
     """Output error up to which the LoRA is said to stand for the adapter; what may remain, or 0.1, where None."""
 
     @property
+    def follows_outputs(self) -> bool:
+        """Whether the original's outputs on the calibration inputs are needed."""
+        return self.max_error is not None or self.refine > 0
+
+    @property
     def borne(self) -> float:
         """Output error up to which it stands for the adapter."""
         return max(TOLERANCE, self.max_error or 0.0) if self.tolerance is None else self.tolerance

@@ -193,9 +193,9 @@ def convert(
     request.end()
     found = find_adapter(str(adapter), model, Path(study) if study is not None else None)
     _refuse_what_counts_nothing(request, found, study=study, task=task, margin=margin)
-    kept = max_error is not None or refine > 0
-    own = _task_of(found, task, width, kept=kept, told=told)
-    inputs = own if own is not None and calibration is None else ParagraphInputs(found, calibration, kept=kept)
+    own = _task_of(found, task, width, kept=wish.follows_outputs, told=told)
+    texts = ParagraphInputs(found, calibration, kept=wish.follows_outputs)
+    inputs = own if own is not None and calibration is None else texts
     checks = Checks(
         calibration=inputs.calibration,
         verification=inputs.verification,
