@@ -74,9 +74,8 @@ def find_adapter(adapter: str, model: str | None, study: Path | None) -> FoundAd
 
 def _choice(study: Study) -> str:
     """How a study came to what it recommends, in a sentence."""
-    results = study.results()
-    final = results.runs.query("purpose == 'final'") if "purpose" in results.runs else results.runs
-    methods = sorted(set(final["method"]))
+    final = study.results().runs.query("purpose == 'final'")
+    methods = sorted(name for name in set(final["method"]) if card(name).trains)
     return (
         f"what `peftscope recommend` takes of {len(methods)} methods that were trained under the same conditions "
         f"({', '.join(methods)}); of its seeds the one with the least validation loss"
