@@ -8,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 FAST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not slow" -n auto
 SLOW := $(BIN)/python -m pytest -q -m slow
 
-.PHONY: demo test test-all check docs accelerator-bundle accelerator-check kill-test clean
+.PHONY: demo test test-all check docs web accelerator-bundle accelerator-check kill-test clean
 
 demo: $(VENV)/.installed  ## eight methods tuned, three seeds each, a recommendation and a report: about 10 minutes
 	$(BIN)/peftscope compare studies/demo.yaml --workers 2
@@ -31,6 +31,13 @@ check: $(VENV)/.installed-dev  ## lint, types, fast tests
 
 docs: $(VENV)/.installed-dev  ## the documentation site, in docs/_build/html
 	$(BIN)/sphinx-build -q -W --keep-going docs docs/_build/html
+
+web: web/node_modules  ## the page of report and explorer, from web/ into the package; needs node
+	cd web && npm run --silent check && npm run --silent build
+
+web/node_modules: web/package.json web/package-lock.json
+	cd web && npm ci --silent
+	@touch $@
 
 accelerator-bundle: $(VENV)/.installed-dev  ## wheels for a machine with an accelerator and no network, in .accelerator
 	$(BIN)/python scripts/accelerator_bundle.py

@@ -41,7 +41,7 @@ OWN = "peftscope"
 EXTRAS = ("quantized",)
 KEPT_LIBRARIES = {"bitsandbytes": ("cpu", "cuda130")}
 """Of packages that bring a library for each release of CUDA, those that go along: the machine's PyTorch has one."""
-NOT_NEEDED = {"plotly": "for 'peftscope report'", "reasoning-gym": "for problems of reasoning-gym"}
+NOT_NEEDED = {"reasoning-gym": "for problems of reasoning-gym"}
 """What the check does without, to stay below the limit."""
 PROTECTED = re.compile(r"torch(audio|vision)?|triton|pytorch-triton.*|(nvidia|cuda)-.*|intel-.*|amd-.*")
 """What the machine's PyTorch is made of."""

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,10 +26,11 @@ def study(tmp_path: Path) -> Path:
     return a_study_folder(tmp_path / "results" / "tickets", records=list(a_study().records))
 
 
-def page_data(path: Path) -> dict[str, dict[str, object]]:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', path.read_text(), re.DOTALL)
+def page_data(path: Path) -> dict[str, Any]:
+    """The study's document as it lies in a page."""
+    found = re.search(r'<script type="application/json" id="documents">(.*?)</script>', path.read_text(), re.DOTALL)
     assert found is not None
-    return dict(json.loads(found[1]))
+    return dict(json.loads(found[1])["study/study"])
 
 
 def test_a_report_in_the_study_folder_covers_every_method(call: Call, study: Path) -> None:
@@ -82,10 +84,10 @@ def test_imported_results_are_reported_as_single_runs(call: Call, tmp_path: Path
     call("import-results", "theirs")
     code, _, err = call("report", "results/theirs")
     assert code == 0, err
-    text = (tmp_path / "results/theirs/report/report.html").read_text()
-    assert "results that others published" in text
-    assert "single run" in text
-    assert "peftscope rerun RUN" not in text  # nobody can repeat these here
+    data = page_data(tmp_path / "results/theirs/report/report.html")
+    assert "results that others published" in str(data["first"])
+    assert "single run" in str(data["tiers"])
+    assert "rerun" not in str(data["study"]["commands"])  # nobody can repeat these here
 
 
 def test_the_margin_decides_which_methods_are_equivalent(call: Call, study: Path) -> None:
@@ -95,7 +97,7 @@ def test_the_margin_decides_which_methods_are_equivalent(call: Call, study: Path
         return {row["verdict"] for row in csv.DictReader(rows)}
 
     assert "equivalent" in verdicts("0.9")
-    assert "within 90.0 points" in (study / "report/report.html").read_text()
+    assert page_data(study / "report/report.html")["pairs"]["margin"] == "90.0 points"
     assert "equivalent" not in verdicts("0.0001")
 
 

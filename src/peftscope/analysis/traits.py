@@ -30,6 +30,8 @@ class Traits:
     """The base's own weights change."""
     mergeable: bool = True
     """It can be merged into the base, with the same outputs."""
+    quantizable: bool = False
+    """It trains on a quantized base."""
     targets: str = "linear"
     """Policy that says which modules it adapts; ``linear`` is the one for all."""
 

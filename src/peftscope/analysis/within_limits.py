@@ -38,6 +38,8 @@ class Limits:
     """The least, or where less is better the most."""
     mergeable: bool = False
     """It can be merged into the base."""
+    quantizable: bool = False
+    """It trains on a quantized base."""
     given: Mapping[str, str] = field(default_factory=dict)
     """Amounts as they were written, to be shown; none of a number."""
 
@@ -61,7 +63,7 @@ class Breach:
     """A limit that is not kept."""
 
     limit: str
-    """Quantity, or ``mergeable``."""
+    """Quantity, ``mergeable`` or ``quantizable``."""
     value: float | None
     """None where it was not measured, so that nobody knows whether it is kept."""
     bound: float | None
@@ -118,6 +120,8 @@ def excluded_by(
     known = traits.get(candidate.card)
     if limits.mergeable and not candidate.is_base and (known is None or not known.mergeable):
         found.append(Breach(limit="mergeable", value=None, bound=None))
+    if limits.quantizable and not candidate.is_base and (known is None or not known.quantizable):
+        found.append(Breach(limit="quantizable", value=None, bound=None))
     return Excluded(method=candidate.method, breaches=tuple(found)) if found else None
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from peftscope.cli import (
     compare,
     convert,
+    explore,
     export,
     import_results,
     init,
@@ -50,6 +51,7 @@ app.command(name="show")(show.show)
 app.command(name="rerun")(rerun.rerun)
 app.command(name="recommend")(recommend.recommend)
 app.command(name="report")(report.report)
+app.command(name="explore")(explore.explore)
 app.command(name="convert")(convert.convert)
 app.command(name="methods")(methods.methods)
 app.command(name="init")(init.init)

@@ -31,6 +31,7 @@ def recommend(
     ] = None,
     min_score: Annotated[str | None, typer.Option(help="Least score, such as 0.4 or 40%; of a loss the most.")] = None,
     mergeable: Annotated[bool, typer.Option("--mergeable", help="Only what can be merged into the base.")] = False,
+    quantizable: Annotated[bool, typer.Option("--quantizable", help="Only what trains on a quantized base.")] = False,
     prefer: Annotated[
         str,
         typer.Option(
@@ -69,7 +70,13 @@ def recommend(
         request,
     )
     requirements = Requirements(
-        costs=costs, min_score=min_score, mergeable=mergeable, prefer=prefer, margin=margin, have=have
+        costs=costs,
+        min_score=min_score,
+        mergeable=mergeable,
+        quantizable=quantizable,
+        prefer=prefer,
+        margin=margin,
+        have=have,
     )
     with Console(stderr=True).status("reading results"):
         found = recommend_from(study, requirements, request, across=across)

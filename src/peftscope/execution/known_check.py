@@ -23,7 +23,7 @@ from peftscope.schema.run import RunSpec
 from peftscope.store.files import write_text
 from peftscope.tuning.check_result import CheckResult, Machine
 
-__all__ = ["keep_check", "known_check"]
+__all__ = ["check_notes", "keep_check", "known_check"]
 
 FILE = "checked.json"
 FORMAT = 1
@@ -91,6 +91,14 @@ def known_check(folder: Path, runs: Sequence[RunSpec], base: Path) -> CheckResul
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or not as it was written
         return None
+
+
+def check_notes(folder: Path) -> tuple[str, ...]:
+    """What the last check noted of the data; nothing where there was none."""
+    try:
+        return tuple(str(note) for note in json.loads((folder / FILE).read_text(encoding="utf-8"))["notes"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def _asked(runs: Sequence[RunSpec], base: Path) -> str:

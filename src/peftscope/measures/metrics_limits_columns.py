@@ -83,6 +83,7 @@ TRAINING = (
     _of_machine(
         name="units_per_s",
         unit="task units/s",
+        label="training speed",
         direction="higher",
         repeats=False,
         window=STEPS,

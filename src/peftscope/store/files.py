@@ -30,6 +30,7 @@ __all__ = [
     "record_path",
     "replacing",
     "sweep",
+    "without_collector",
     "write_record",
     "write_text",
 ]
@@ -239,12 +240,12 @@ def read_record(path: Path) -> RunRecord:
 
 def read_records(folder: Path) -> list[RunRecord]:
     """All records of a study's folder, failures included, in the order of their ids."""
-    with _without_collector():
+    with without_collector():
         return [read_record(path) for path in sorted((folder / "records").glob("[!.]*.json"))]
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def without_collector() -> Iterator[None]:
     """Records hold no cycles: looking for some after every few hundred objects takes longer than reading.
 
     What was read is handed to the oldest generation unseen, or the first look afterwards would cost it all at once.

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 from peftscope.measures.registry import metric_specs
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
+from peftscope.tasks.registry import unit_of
 from peftscope.upstream.metrics import SCORES, UPSTREAM_METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["example_count", "known_metrics", "measured_specs", "score_spec"]
+__all__ = ["example_count", "in_units", "known_metrics", "measured_specs", "score_spec"]
 
 GSM8K_TEST = 1319
 """Problems of the test split the public text benchmark scores."""
+
+TASK_UNITS = "task units"
 
 OF_SCORE = ("test_score", "valid_score")
 """The score itself, which is told of by itself."""
@@ -44,13 +47,22 @@ def known_metrics() -> tuple[MetricSpec, ...]:
 
 def measured_specs(runs: pd.DataFrame) -> tuple[MetricSpec, ...]:
     """Specs of the quantities some run has, but for the score, and for those without a better side."""
+    tasks = set(runs["task"])
+    unit = unit_of(tasks.pop()) if len(tasks) == 1 else "units"
     return tuple(
-        spec
+        in_units(spec, unit)
         for spec in known_metrics()
         if spec.direction != "neutral"
         and spec.name not in OF_SCORE
         and spec.name in runs
         and runs[spec.name].notna().any()
+    )
+
+
+def in_units(spec: MetricSpec, unit: str) -> MetricSpec:
+    """A spec with what its task counts in the place of ``task units``."""
+    return (
+        spec if TASK_UNITS not in spec.unit else spec.model_copy(update={"unit": spec.unit.replace(TASK_UNITS, unit)})
     )
 
 

@@ -35,6 +35,7 @@ def document_of(
             **{name: answer.limits.costs.get(name) for name in quantities_of(known_metrics())},
             "score": answer.limits.score,
             "mergeable": answer.limits.mergeable,
+            "quantizable": answer.limits.quantizable,
         },
         "prefer": list(answer.prefer),
         "measured_by": dict(answer.metrics),

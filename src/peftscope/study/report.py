@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,24 +14,28 @@ from rich.text import Text
 
 from peftscope.analysis.front import Front, front_of
 from peftscope.analysis.verdict import Verdict
+from peftscope.execution.known_check import check_notes
 from peftscope.schema.amounts import number_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.request import Request
-from peftscope.study.recommendation import memory_front, recommendation_for, topics_of
+from peftscope.study.choices import choices_of
+from peftscope.study.recommendation import best_run_of, memory_front, recommendation_for, topics_of
 from peftscope.study.requirements import Amount, commonest_method
-from peftscope.study.results import StudyResults, results_of
-from peftscope.views.report.content import ReportContent, Topic
+from peftscope.study.results import StudyResults, results_of, traits_by_name
+from peftscope.study.run_documents import run_document, runs_document
+from peftscope.views.report.content import ReportContent
 from peftscope.views.report.fairness import fairness_topics
 from peftscope.views.report.files import write_report
 from peftscope.views.report.samples import picture_tables
 from peftscope.views.shown import Shown
+from peftscope.views.suspicions import suspicion_lines
 
-__all__ = ["Report", "report_of"]
+__all__ = ["Report", "material", "public_place", "report_of"]
 
 FOLDER = "report"
 PAGE = "report"
-DRAWS, FEWEST_DRAWS, COMPARISONS = 10_000, 1_000, 4_000_000
-"""Draws behind a probability: as many as a page of a hundred fronts can wait for."""
+RUN_BYTES = 600_000
+"""Of runs on the page, each with its settings, curve and answers; final runs come first."""
 NOT_AXES = ("sampled_", "base_memory", "valid_loss", "train_loss", "general_loss")
 """What no one chooses a method by: checks on other metrics, and metrics of what is not compared."""
 
@@ -82,16 +87,38 @@ def report_of(
     width = request.amount("margin", margin, number_of)
     request.end()
     found = results_of(place, margin=width, across=across)
-    files = write_report(_material(found, place), folder or found.folder / FOLDER)
+    public = public_place(place)
+    content = material(found, public)
+    files = write_report(content, folder or found.folder / FOLDER, runs=_runs(found, public, content.names))
     return Report(page=files[PAGE], files=files, warnings=found.notes)
 
 
-def _material(found: StudyResults, place: Path) -> ReportContent:
+def _runs(found: StudyResults, place: str, names: Mapping[str, str]) -> dict[str, Any]:
+    """All runs as rows, and as many whole ones as the page has room for."""
+    documents = {"runs": runs_document(found.folder, name=found.name, place=place)}
+    room = RUN_BYTES
+    for record in sorted(found.records, key=lambda r: (r.spec.purpose != "final", r.status == "eliminated", r.run_id)):
+        details = run_document(record, found.folder, Path(place), name=names.get(record.run_id), with_pictures=False)
+        room -= len(json.dumps(details))
+        if room > 0:
+            documents[f"run/{record.run_id}"] = details
+    return documents
+
+
+def material(found: StudyResults, place: str) -> ReportContent:
+    """Everything a page shows of a study.
+
+    Args:
+        found: What it came to.
+        place: Of the study, as commands on the page name it.
+    """
     titles: dict[str, str] = dict(zip(found.runs["run_id"], found.runs["method"]))
     metrics = [found.metric, *(m for m in found.metrics if not m.name.startswith(NOT_AXES))]
+    recommendation = recommendation_for(found, have=commonest_method())
+    where = public_place(found.folder)
     return ReportContent(
         name=found.name,
-        place=_public(place),
+        place=place,
         records=found.records,
         verdict=found.verdict,
         metrics=metrics,
@@ -101,30 +128,36 @@ def _material(found: StudyResults, place: Path) -> ReportContent:
         pictures=picture_tables(
             (record for record in found.records if record.spec.purpose == "final"), titles, found.folder
         ),
-        recommendation=_recommendation(found),
+        recommendation=topics_of(found, recommendation, memory_front(found), Path(where)),
         warnings=[difference.text for difference in found.fairness.differences],
+        suspicions=suspicion_lines(recommendation.suspicions),
+        data_notes=check_notes(found.folder),
+        traits=traits_by_name(),
+        adapters=_adapters(found, where),
+        choices=choices_of(found, Path(where)),
         fairness=fairness_topics(found.fairness),
         conditions=found.differing,
         notes=found.notes,
     )
 
 
-def _public(place: Path) -> str:
-    """The study's place for commands on the page: as seen from here, where it lies below; no path of this machine."""
+def public_place(place: Path) -> str:
+    """A place for texts that leave this machine: as seen from here, where it lies below; no path of this machine."""
     here = Path.cwd()
     return str(place.absolute().relative_to(here)) if place.absolute().is_relative_to(here) else place.name
 
 
-def _recommendation(found: StudyResults) -> list[Topic]:
-    """What 'peftscope recommend' says without limits."""
-    recommendation = recommendation_for(found, have=commonest_method())
-    return topics_of(found, recommendation, memory_front(found))
+def _adapters(found: StudyResults, where: str) -> dict[str, str]:
+    """Candidate -> folder of the weights of its best run, of those whose weights are there."""
+    best = {c.method: best_run_of(found, c.method)[0] for c in found.verdict.candidates if not c.is_base}
+    return {
+        method: f"{where}/adapters/{run_id}"
+        for method, run_id in best.items()
+        if run_id is not None and (found.folder / "adapters" / run_id).is_dir()
+    }
 
 
 def _fronts(verdict: Verdict, metrics: Sequence[MetricSpec]) -> list[Front]:
     """One for every two metrics that some candidate has both of."""
-    count = max(len(verdict.candidates), 1)
-    spread = bool(verdict.standard_errors) or any(f.deviation for c in verdict.candidates for f in c.metrics.values())
-    draws = min(DRAWS, max(FEWEST_DRAWS, COMPARISONS // count**2)) if spread else 1
-    fronts = [front_of(verdict, pair, draws=draws) for pair in combinations(metrics, 2)]
+    fronts = [front_of(verdict, pair) for pair in combinations(metrics, 2)]
     return [front for front in fronts if front.points]

@@ -31,6 +31,8 @@ class Requirements:
     min_score: Amount | None = None
     mergeable: bool = False
     """Only what merges into the base."""
+    quantizable: bool = False
+    """Only what trains on a quantized base."""
     prefer: str | Sequence[str] = ("score",)
     """Quantities, the most important first."""
     margin: Amount | None = None
@@ -50,6 +52,7 @@ class Requirements:
             costs={name: value for name, value in costs.items() if value is not None},
             score=request.amount("min_score", self.min_score, number_of),
             mergeable=self.mergeable,
+            quantizable=self.quantizable,
             given={n: v.strip() for n, v in {**self.costs, SCORE: self.min_score}.items() if isinstance(v, str)},
         )
 

@@ -228,6 +228,7 @@ def traits_by_name() -> dict[str, Traits]:
             starts_from_data=card.init is not None,
             changes_base=card.changes_base,
             mergeable=card.merges,
+            quantizable=bool(card.quantized),
             targets=card.targets,
         )
         for name, card in cards().items()

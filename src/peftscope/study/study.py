@@ -232,6 +232,7 @@ class Study:
         limits: Mapping[str, Amount] | None = None,
         min_score: Amount | None = None,
         mergeable: bool = False,
+        quantizable: bool = False,
         prefer: str | Iterable[str] = ("score",),
         margin: Amount | None = None,
         have: str | None = None,
@@ -251,6 +252,7 @@ class Study:
             limits: Of other quantities, by name.
             min_score: Least score.
             mergeable: Only methods that merge into the base.
+            quantizable: Only methods that train on a quantized base.
             prefer: Quantities, the most important first.
             margin: Difference of scores that does not matter; 0.02 of a share where None.
             have: Method the user has; relatives of it are pointed out. LoRA where None.
@@ -270,6 +272,7 @@ class Study:
             costs={name: given for name, given in costs.items() if given is not None},
             min_score=min_score,
             mergeable=mergeable,
+            quantizable=quantizable,
             prefer=prefer if isinstance(prefer, str) else tuple(prefer),
             margin=margin,
             have=have,

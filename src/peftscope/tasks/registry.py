@@ -44,6 +44,7 @@ __all__ = [
     "options_model",
     "options_of",
     "task_names",
+    "unit_of",
 ]
 
 
@@ -59,6 +60,8 @@ class TaskEntry:
     """Kinds of models it is learned on."""
     metrics: tuple[MetricSpec, ...] = ()
     """What its ``answer_facts`` give beside what every task's can."""
+    unit: str = "tokens"
+    """What its batches are counted in, as the task's class has it."""
 
 
 TASKS = Registry(
@@ -79,6 +82,7 @@ TASKS = Registry(
             options="peftscope.tasks.images.options:ConceptOptions",
             kinds=("text-to-image",),
             metrics=CONCEPT_METRICS,
+            unit="images",
         ),
     },
 )
@@ -99,6 +103,11 @@ def task_names() -> tuple[str, ...]:
     ('concept', 'math')
     """
     return TASKS.names()
+
+
+def unit_of(name: str) -> str:
+    """What a task's batches are counted in; ``units`` where nobody here knows the task."""
+    return TASKS.get(name).unit if name in TASKS.names() else "units"
 
 
 def import_built_in() -> None:

@@ -11,6 +11,8 @@ from peftscope.views.report.content import Topic
 __all__ = ["excluded_topic", "nearest_line"]
 
 MOST_EXCLUDED = 10
+ABILITIES = {"mergeable": "cannot be merged", "quantizable": "not known to train on a quantized base"}
+"""What a method can be asked to be able to -> what is said of one that is not."""
 
 
 def excluded_topic(phrasing: Phrasing) -> Topic | None:
@@ -36,13 +38,14 @@ def _limits(phrasing: Phrasing) -> str:
     if limits.score is not None:
         sign = "≤" if phrasing.verdict.metric.direction == "lower" else "≥"
         parts.append(f"{phrasing.label(SCORE)} {sign} {phrasing.bound(SCORE, limits.score)}")
-    return ", ".join([*parts, phrasing.label("mergeable")] if limits.mergeable else parts)
+    wanted = [phrasing.label(name) for name in ABILITIES if getattr(limits, name)]
+    return ", ".join([*parts, *wanted])
 
 
 def _breach(phrasing: Phrasing, breach: Breach) -> str:
     label = phrasing.label(breach.limit)
-    if breach.limit == "mergeable":
-        return "cannot be merged"
+    if breach.limit in ABILITIES:
+        return ABILITIES[breach.limit]
     if breach.value is None or breach.bound is None:
         setting = phrasing.setting(breach.limit)
         return f"{label} not measured" + (f" ({setting} measures it)" if setting else "")

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from peftscope.schema.record import RunRecord
-from peftscope.views.report.tables import cell, flat
-from peftscope.views.units import DASH
+from peftscope.views.report.tables import flat
 
-__all__ = ["environments", "failures", "protocols", "run_table", "stopped_text"]
+__all__ = ["environments", "failures", "protocols", "stopped_text"]
 
 BY_DESIGN = ("eliminated",)
 """Trials that the tuning's own rule stopped: no failures."""
@@ -84,25 +83,3 @@ def protocols(records: Iterable[RunRecord]) -> list[dict[str, Any]]:
             lines = flat(getattr(parts, kind)) if parts else []
             found.append({"kind": kind, "hash": name, "num_runs": count, "lines": lines})
     return found
-
-
-def run_table(records: Sequence[RunRecord], names: Mapping[str, str]) -> dict[str, Any]:
-    """One row per run: what ``peftscope show`` and ``rerun`` take is its id."""
-
-    def name_of(record: RunRecord) -> str:
-        return names.get(record.run_id, record.spec.method.title)
-
-    rows = [
-        [
-            cell(r.run_id),
-            cell(name_of(r), method=name_of(r)),
-            cell(r.spec.purpose),
-            cell(DASH if r.spec.learning_rate is None else f"{r.spec.learning_rate:g}", r.spec.learning_rate),
-            cell(str(r.spec.seed), r.spec.seed),
-            cell(r.status),
-            cell("foreign" if r.origin == "foreign" else "own"),
-        ]
-        for r in sorted(records, key=lambda r: (r.spec.purpose, name_of(r), r.spec.seed))
-    ]
-    headings = ("run", "method", "purpose", "lr", "seed", "status", "origin")
-    return {"headings": [cell(heading) for heading in headings], "rows": rows}

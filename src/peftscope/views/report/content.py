@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from peftscope.analysis.front import Front
+from peftscope.analysis.traits import Traits
 from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Verdict
 from peftscope.schema.metric import MetricSpec
@@ -46,6 +48,16 @@ class ReportContent:
     recommendation: Sequence[Topic] = ()
     warnings: Sequence[str] = ()
     """Where methods differ in more than the method: shown first, and loud."""
+    suspicions: Sequence[str] = ()
+    """What speaks against taking the scores for learning."""
+    data_notes: Sequence[str] = ()
+    """What is odd about the data."""
+    traits: Mapping[str, Traits] = field(default_factory=dict)
+    """What every method can do, by its name."""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """Candidate -> folder of its best run's trained weights, as readers of the page find it."""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """What limits can be set, and the answer under each."""
     fairness: Sequence[Topic] = ()
     conditions: Sequence[str] = ()
     """What differs between the protocols of the records."""

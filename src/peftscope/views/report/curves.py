@@ -12,7 +12,7 @@ from peftscope.schema.record import RunRecord
 from peftscope.views.report.quantities import plain
 from peftscope.views.units import rate_text
 
-__all__ = ["EDGES", "best_data", "learning_rate_data", "range_of", "training_data"]
+__all__ = ["EDGES", "best_data", "course_of", "learning_rate_data", "training_data"]
 
 LONGEST = 240
 """Points of a training curve; longer ones are thinned."""
@@ -113,10 +113,11 @@ def training_data(records: Iterable[RunRecord], order: Sequence[str], names: Map
     place = {method: index for index, method in enumerate(order)}
     runs = [(names.get(r.run_id, r.spec.method.title), r) for r in records if r.spec.purpose == "final" and r.curve]
     runs.sort(key=lambda item: (place.get(item[0], len(place)), item[1].spec.seed))
-    return [_course(name, run) for name, run in runs]
+    return [course_of(name, run) for name, run in runs]
 
 
-def _course(name: str, run: RunRecord) -> dict[str, Any]:
+def course_of(name: str, run: RunRecord) -> dict[str, Any]:
+    """A run's curve: steps and values of its loss and its validation score; long ones are thinned."""
     stride = math.ceil(len(run.curve) / LONGEST)
     kept = [point for index, point in enumerate(run.curve) if index % stride == 0 or index == len(run.curve) - 1]
     scored = [point for point in run.curve if point.valid_score is not None]
@@ -125,22 +126,10 @@ def _course(name: str, run: RunRecord) -> dict[str, Any]:
         "seed": run.spec.seed,
         "status": run.status,
         "thinned": stride > 1,
+        "rates": [plain(p.learning_rate) for p in kept],
         "loss": {"steps": [p.step for p in kept], "values": [plain(p.train_loss) for p in kept]},
         "score": {"steps": [p.step for p in scored], "values": [plain(p.valid_score) for p in scored]},
     }
-
-
-def range_of(values: Iterable[float | None], *, margin: float = 0.08) -> list[float] | None:
-    """Ends of an axis that holds all values with some room; None without any.
-
-    >>> range_of([1.0, None, 2.0], margin=0.1)
-    [0.9, 2.1]
-    """
-    known = [v for v in values if v is not None and math.isfinite(v)]
-    if not known:
-        return None
-    room = (max(known) - min(known)) * margin or abs(known[0]) * margin or 0.05
-    return [round(min(known) - room, 9), round(max(known) + room, 9)]
 
 
 def best_data(tunings: Iterable[Tuning], *, higher_is_better: bool) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,14 +10,17 @@ from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.verdict import Verdict
 from peftscope.schema.record import RunRecord, timestamp
 from peftscope.views.choice import gone_wrong
-from peftscope.views.report.conditions import environments, failures, protocols, run_table, stopped_text
+from peftscope.views.report.answers import answer_data, disagreement_data
+from peftscope.views.report.conditions import environments, failures, protocols, stopped_text
 from peftscope.views.report.content import ReportContent, Topic
 from peftscope.views.report.curves import best_data, learning_rate_data, training_data
+from peftscope.views.report.first import first_data
 from peftscope.views.report.fronts import axes_of, front_data, is_single, metrics_with_values
 from peftscope.views.report.identity import marks_of
 from peftscope.views.report.quantities import difference_text, plain, reading
 from peftscope.views.report.samples import PictureTable
-from peftscope.views.report.tables import cost_table, pair_matrix, pair_table, score_table
+from peftscope.views.report.settings import code_data, settings_data
+from peftscope.views.report.tables import figure_table, pair_matrix, pair_table, score_table
 
 __all__ = ["report_data"]
 
@@ -25,8 +29,9 @@ def report_data(content: ReportContent) -> dict[str, Any]:
     """Everything that is shown, by section; texts are as they are in the records, for the page to escape.
 
     Returns:
-        ``study``, ``methods`` (mark, tier, whether a single run), ``front``, ``tiers``, ``pairs``, ``learning_rates``,
-        ``training``, ``best``, ``costs``, ``failures``, ``fairness``, ``conditions`` and ``runs``.
+        ``study``, ``methods`` (mark, tier, whether a single run), ``first`` (what a reader must know first),
+        ``front``, ``tiers``, ``pairs``, ``learning_rates``, ``training``, ``best``, ``quality``, ``costs``,
+        ``failures``, ``fairness``, ``conditions``, ``outputs``, ``settings``, ``code`` and ``choices``.
     """
     verdict = content.verdict
     metrics = metrics_with_values(content)
@@ -35,6 +40,7 @@ def report_data(content: ReportContent) -> dict[str, Any]:
     return {
         "study": _study(content),
         "methods": _methods(content),
+        "first": first_data(content),
         "recommendation": [_topic(topic) for topic in content.recommendation],
         "pictures": [_pictures(table) for table in content.pictures],
         "front": front_data(content, axes),
@@ -52,7 +58,8 @@ def report_data(content: ReportContent) -> dict[str, Any]:
         "learning_rates": learning_rate_data(content.tunings),
         "best": best_data(content.tunings, higher_is_better=verdict.metric.direction != "lower"),
         "training": training_data(content.records, methods, content.names),
-        "costs": cost_table(verdict, metrics, axes),
+        "quality": figure_table(verdict, [m for m in metrics if m.group == "quality"], axes),
+        "costs": figure_table(verdict, [m for m in metrics if m.group == "cost"], axes),
         "failures": _failures(content.records),
         "fairness": {
             "warnings": list(content.warnings),
@@ -64,8 +71,17 @@ def report_data(content: ReportContent) -> dict[str, Any]:
             "environments": environments(content.records),
             "warnings": list(dict.fromkeys(w for record in content.records for w in record.warnings)),
         },
-        "runs": run_table(content.records, content.names),
+        "names": {
+            r.run_id: name
+            for r in content.records
+            if (name := content.names.get(r.run_id, r.spec.method.title)) != r.spec.method.title
+        },
         "notes": list(content.notes),
+        "outputs": answer_data(content.records, content.names, methods, verdict.metric),
+        "disagreements": disagreement_data(content.records, content.names, methods, verdict.metric),
+        "settings": settings_data(content.records, content.names),
+        "code": code_data(content.records, content.names, content.traits, content.adapters),
+        "choices": dict(content.choices),
     }
 
 
@@ -87,6 +103,7 @@ def _study(content: ReportContent) -> dict[str, Any]:
     return {
         "name": content.name,
         "place": content.place,
+        "commands": _commands(content),
         "made_at": timestamp().replace("T", " ")[:16] + " UTC",
         "models": list(dict.fromkeys(r.spec.model.source for r in records)),
         "tasks": list(dict.fromkeys(r.spec.task.name for r in records)),
@@ -100,6 +117,18 @@ def _study(content: ReportContent) -> dict[str, Any]:
         "foreign": bool(records) and all(r.origin == "foreign" for r in records),
         "version": _version(),
     }
+
+
+def _commands(content: ReportContent) -> list[str]:
+    """What repeats and shows things at the terminal; results of others cannot be repeated here."""
+    place = shlex.quote(content.place)
+    foreign = bool(content.records) and all(r.origin == "foreign" for r in content.records)
+    again = [f"peftscope rerun RUN --study {place}    # repeats one run and compares every loss and answer"]
+    return [
+        *([] if foreign else again),
+        f"peftscope show RUN --study {place}     # one run: settings, figures, outputs",
+        f"peftscope explore {place}              # this page and more, as the folder changes",
+    ]
 
 
 def _version() -> str:

@@ -16,18 +16,24 @@ from peftscope.views.report.content import ReportContent
 from peftscope.views.report.data import report_data
 from peftscope.views.report.page import page
 from peftscope.views.report.pictures import pictures_of
-from peftscope.views.report.plots import plots_of
 from peftscope.views.table import TextTable, markdown_table
 
-__all__ = ["summary_text", "verdicts_csv", "write_report"]
+__all__ = ["report_page", "summary_text", "verdicts_csv", "write_report"]
 
 FORMATS = ("png", "svg")
+KEY = "study"
+"""Of the one study of a report."""
 MOST_PAIRS = 60
 """Pairs a summary lists."""
 
 
-def write_report(content: ReportContent, folder: Path) -> dict[str, Path]:
+def write_report(content: ReportContent, folder: Path, *, runs: Mapping[str, Any] | None = None) -> dict[str, Path]:
     """Write the report into a folder, over what an earlier one left there; gives the files by what they are.
+
+    Args:
+        content: What is told.
+        folder: For the files.
+        runs: Documents of its runs, by name: ``runs`` lists them, ``run/ID`` is one.
 
     Raises:
         StoreError: The folder is not writable or the disk is full.
@@ -35,7 +41,7 @@ def write_report(content: ReportContent, folder: Path) -> dict[str, Path]:
     ensure_folder(folder)
     data = without_local_paths(report_data(content))
     texts = {
-        "report": ("report.html", page(data, plots_of(data))),
+        "report": ("report.html", report_page(data, without_local_paths(dict(runs or {})))),
         "runs": ("runs.csv", csv_of(content.records)),
         "verdicts": ("verdicts.csv", verdicts_csv(content)),
         "summary": ("summary.md", summary_text(data)),
@@ -56,6 +62,19 @@ def write_report(content: ReportContent, folder: Path) -> dict[str, Path]:
                 picture.savefig(temporary, format=kind)
             written[f"{name}_{kind}"] = path
     return written
+
+
+def report_page(data: Mapping[str, Any], runs: Mapping[str, Any]) -> str:
+    """The page of one study, with the documents of its runs in it."""
+    study = data["study"]
+    listed = {"key": KEY, "name": study["name"], "place": study["place"]}
+    documents = {
+        "index": {"studies": [listed], "version": study["version"], "live": False},
+        f"{KEY}/study": data,
+        **{f"{KEY}/{name}": document for name, document in runs.items()},
+    }
+    first = [line for topic in data["recommendation"][:1] for line in (topic["title"], *topic["lines"])]
+    return page(f"{study['name']} · peftscope report", documents, plain=first)
 
 
 def verdicts_csv(content: ReportContent) -> str:
@@ -90,7 +109,7 @@ def summary_text(data: Mapping[str, Any]) -> str:
     if pairs["rows"]:
         few = len(pairs["rows"]) <= MOST_PAIRS
         parts += ["## Pairs", _markdown(pairs) if few else f"{len(pairs['rows'])} pairs stand in verdicts.csv."]
-    parts += ["## Cost", _markdown(data["costs"])]
+    parts += ["## What it does to the model", _markdown(data["quality"]), "## Cost", _markdown(data["costs"])]
     if data["failures"]["runs"]:
         failed = [f"{f['title']}: {f['status']}: {f['reason']}" for f in data["failures"]["runs"]]
         parts += ["## Failures", _items(failed)]

@@ -9,11 +9,11 @@ from peftscope.analysis.front import Front
 from peftscope.analysis.verdict import Candidate, Verdict
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.report.content import ReportContent
-from peftscope.views.report.quantities import Axis, axis_of, plain, reading
+from peftscope.views.report.quantities import Axis, axis_of, range_text, reading
 
-__all__ = ["axes_of", "front_data", "is_single", "metrics_with_values"]
+__all__ = ["axes_of", "axis_data", "front_data", "is_single", "metrics_with_values"]
 
-BETTER = {"higher": "more is better", "lower": "less is better"}
+BETTER = {"higher": "more is better", "lower": "less is better", "neutral": "neither way is better"}
 
 
 def metrics_with_values(content: ReportContent) -> list[MetricSpec]:
@@ -52,14 +52,15 @@ def front_data(content: ReportContent, axes: Mapping[str, Axis]) -> dict[str, An
     }
     named = [name for name in axes if any(name in key.split("|") for key in fronts)]
     return {
-        "axes": {name: _axis(axes[name]) for name in named},
+        "axes": {name: axis_data(axes[name]) for name in named},
         "points": {name: _points(axes[name], verdict) for name in named},
         "fronts": fronts,
         "default": _default(axes, named, fronts, verdict.metric.name),
     }
 
 
-def _axis(axis: Axis) -> dict[str, Any]:
+def axis_data(axis: Axis) -> dict[str, Any]:
+    """An axis as plain data."""
     return {
         "label": axis.label,
         "title": axis.title,
@@ -68,6 +69,8 @@ def _axis(axis: Axis) -> dict[str, Any]:
         "window": axis.metric.window,
         "scale": axis.scale,
         "floor": axis.floor,
+        "factor": axis.factor,
+        "short": axis.unit,
     }
 
 
@@ -82,6 +85,8 @@ def _points(axis: Axis, verdict: Verdict) -> dict[str, Any]:
                 "high": axis.place(read.high),
                 "text": read.text,
                 "spread": read.spread,
+                "exact": [read.value, read.low, read.high],
+                "range": range_text(axis.metric, read, score=verdict.metric),
             }
     return found
 
@@ -90,9 +95,8 @@ def _front(front: Front) -> dict[str, Any]:
     return {
         "members": list(front.members),
         "points": sorted(front.points),
-        "membership": {method: plain(p, 3) for method, p in front.membership.items() if p is not None},
+        "membership": {method: p for method, p in front.membership.items() if p is not None},
         "removable": {method: list(others) for method, others in front.removable.items()},
-        "hypervolume": plain(front.hypervolume, 3),
         "notes": list(front.notes),
     }
 

@@ -1,51 +1,59 @@
-"""Data and figures -> one HTML file that needs nothing else."""
+"""Documents -> one HTML file that needs nothing else: what draws them, and they themselves."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import html
 import json
-import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from peftscope.views.line import shorten
+__all__ = ["bundle", "embed", "page", "shell"]
 
-__all__ = ["embed", "page"]
-
-SECTIONS = (
-    ("recommendation", "Recommendation"), ("front", "Front"), ("tiers", "Tiers"), ("pairs", "Pairs"),
-    ("pictures", "Pictures"),
-    ("tuning", "Learning rates"), ("training", "Training"), ("costs", "Cost"), ("failures", "Failures"),
-    ("fairness", "Fairness"), ("conditions", "Conditions"), ("repeat", "Repeat"),
-)  # fmt: skip
-SIGNS = {
-    "circle": "●", "square": "■", "diamond": "◆", "triangle-up": "▲", "triangle-down": "▼", "pentagon": "⬟",
-    "hexagram": "✶", "cross": "✚", "star": "★",
-}  # fmt: skip
-"""Plotly's symbols as letters, for tables."""
-NAME_CELLS = 28
+NO_SCRIPT = "This page is drawn by a script, and scripts are off here. Its tables lie beside it as summary.md."
 
 
-def page(data: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
-    """The whole page; every text of the data is escaped."""
-    from jinja2 import Environment
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
+def page(title: str, documents: Mapping[str, Any], *, plain: Sequence[str] = ()) -> str:
+    """The whole page.
 
-    environment = Environment(autoescape=True)
-    environment.filters["short"] = lambda text: shorten(str(text), NAME_CELLS)
-    embedded = {"front": data["front"], "methods": data["methods"], "figures": figures}
-    return environment.from_string(_part("template.html")).render(
-        data=data,
-        figures=figures,
-        sections=[(id, title) for id, title in SECTIONS if id != "pictures" or data["pictures"]],
-        signs=SIGNS,
-        place=shlex.quote(data["study"]["place"]),
-        embedded=Markup(embed(embedded)),
-        css=Markup(_part("style.css")),
-        js=Markup(_part("page.js")),
-        plotly=Markup(get_plotlyjs()),
-    )
+    Args:
+        title: Of the page.
+        documents: What is drawn, by name; ``index`` lists the studies.
+        plain: Lines for a reader whose browser runs no scripts.
+    """
+    script = bundle("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data: blob:"
+    head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<style>{bundle("page.css")}</style>'
+    return shell(title, documents, head=head, script=f"<script>{script}</script>", plain=plain)
+
+
+def shell(title: str, documents: Mapping[str, Any], *, head: str, script: str, plain: Sequence[str] = ()) -> str:
+    """The page's frame: ``head`` and ``script`` are markup, everything else is escaped."""
+    lines = "".join(f"<p>{html.escape(line)}</p>" for line in plain)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{html.escape(title)}</title>
+{head}
+</head>
+<body>
+<div id="page"><noscript><h1>{html.escape(title)}</h1><p>{NO_SCRIPT}</p>{lines}</noscript></div>
+<script type="application/json" id="documents">{embed(documents)}</script>
+{script}
+</body>
+</html>
+"""
+
+
+def bundle(name: str) -> str:
+    """A file of the built page: ``page.js`` or ``page.css``, made from ``web/`` by ``make web``."""
+    return files("peftscope.views.report").joinpath("bundle", name).read_text(encoding="utf-8")
 
 
 def embed(value: Any) -> str:
@@ -61,7 +69,3 @@ def embed(value: Any) -> str:
     for character in "<\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
-
-
-def _part(name: str) -> str:
-    return files("peftscope.views.report").joinpath(name).read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ __all__ = ["pictures_of"]
 
 MARKERS = {
     "circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "triangle-down": "v", "pentagon": "p",
-    "hexagram": "h", "cross": "P", "star": "*",
+    "hexagon": "h", "cross": "P", "star": "*",
 }  # fmt: skip
 """Plotly's symbols by matplotlib's names."""
 LABEL_CELLS = 30

@@ -11,7 +11,7 @@ from peftscope.analysis.verdict import Candidate, Pair
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.units import metric_text
 
-__all__ = ["Axis", "Reading", "axis_of", "difference_text", "plain", "reading"]
+__all__ = ["Axis", "Reading", "axis_of", "difference_text", "plain", "range_text", "reading"]
 
 LOG_FROM = 30.0
 """Largest over smallest from which an axis of costs is logarithmic."""
@@ -116,6 +116,13 @@ def reading(candidate: Candidate, metric: MetricSpec, *, score: MetricSpec) -> R
         spread=f"smallest and largest of {figure.num_runs} runs",
         text=metric_text(metric, figure.mean),
     )
+
+
+def range_text(metric: MetricSpec, read: Reading, *, score: MetricSpec) -> str | None:
+    """Smallest and largest value over the seeds; None of a score, whose interval is told, and of one run."""
+    if metric.name == score.name or read.low is None or read.high is None:
+        return None
+    return f"{metric_text(metric, read.low)} to {metric_text(metric, read.high)}"
 
 
 def estimate_text(metric: MetricSpec, estimate: Estimate) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 from peftscope.analysis.verdict import Candidate, Pair, PairVerdict, Verdict
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.report.fronts import is_single
-from peftscope.views.report.quantities import Axis, difference_text, more_seeds_text, reading
+from peftscope.views.report.quantities import Axis, difference_text, more_seeds_text, range_text, reading
 from peftscope.views.units import DASH, metric_text, rate_text
 
-__all__ = ["VERDICTS", "cell", "cost_table", "flat", "pair_matrix", "pair_sentence", "pair_table", "score_table"]
+__all__ = ["VERDICTS", "cell", "figure_table", "flat", "pair_matrix", "pair_sentence", "pair_table", "score_table"]
 
 VERDICTS: Mapping[PairVerdict, str] = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"}
 """Verdict -> its sign; colour alone would say nothing to some readers."""
@@ -60,8 +60,8 @@ def _score_row(c: Candidate, verdict: Verdict) -> list[dict[str, Any]]:
     ]
 
 
-def cost_table(verdict: Verdict, metrics: Sequence[MetricSpec], axes: Mapping[str, Axis]) -> Table:
-    """Every metric beside the score, a column each; the range over the seeds in the cell's title."""
+def figure_table(verdict: Verdict, metrics: Sequence[MetricSpec], axes: Mapping[str, Axis]) -> Table:
+    """Some metrics beside the score, a column each; the range over the seeds in the cell's title."""
     shown = [m for m in metrics if m.name != verdict.metric.name and m.name in axes]
     rows = []
     for c in verdict.candidates:
@@ -71,9 +71,8 @@ def cost_table(verdict: Verdict, metrics: Sequence[MetricSpec], axes: Mapping[st
             if read is None:
                 row.append(cell(DASH))
                 continue
-            title = read.spread
-            if metric.name != verdict.metric.name and read.low is not None:
-                title += f": {metric_text(metric, read.low)} to {metric_text(metric, read.high)}"
+            ends = range_text(metric, read, score=verdict.metric)
+            title = f"{read.spread}: {ends}" if ends else read.spread
             row.append(cell(metric_text(metric, read.value), read.value, title=title))
         rows.append(row)
     score = cell(verdict.metric.title, window=verdict.metric.window, direction=verdict.metric.direction)

@@ -1,0 +1,48 @@
+"""``peftscope explore``: studies in the browser."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from peftscope.cli.output import show_warnings
+from peftscope.errors import MissingExtra
+
+__all__ = ["explore"]
+
+
+def explore(
+    studies: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders of results or study files; all studies in results where none is given."),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port to listen on; the next free one where it is taken.")] = 8765,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on: who can reach it can read the studies.")
+    ] = "127.0.0.1",
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Look at studies in the browser: explore all runs, compare methods, choose under limits. Ctrl-C ends it."""
+    with Console(stderr=True).status("starting"):
+        try:
+            from peftscope.web.server import app_of, free_port, serve
+        except ModuleNotFoundError as error:
+            raise MissingExtra(str(error.name), "web", "to show studies in the browser") from error
+        from peftscope.web.studies import studies_in
+
+        found = studies_in(studies or [])
+        port = free_port(host, port)
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{port}/"
+
+    def ready() -> None:
+        names = ", ".join(study.name for study in found.values())
+        Console(highlight=False).print(f"{names}: {address}  (Ctrl-C ends it)", markup=False, soft_wrap=True)
+        if open_page and not webbrowser.open(address):
+            show_warnings([f"no browser could be opened; the page is {address}"])
+
+    serve(app_of(found, host=host), host=host, port=port, ready=ready)

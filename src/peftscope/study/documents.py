@@ -1,0 +1,99 @@
+"""The documents a page shows of a study: its runs, the verdict on them, one run, an answer under limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from peftscope.analysis.within_limits import Limits
+from peftscope.errors import SpecError
+from peftscope.schema.amounts import number_of
+from peftscope.schema.request import Request
+from peftscope.store.files import read_record, record_path
+from peftscope.store.rows import RowReader, folder_state
+from peftscope.store.study import read_stored_study
+from peftscope.study.choices import NEEDS, answer_under, needing
+from peftscope.study.folder import study_folder
+from peftscope.study.report import material
+from peftscope.study.requirements import Amount, Requirements
+from peftscope.study.results import StudyResults, results_of
+from peftscope.study.run_documents import run_document, runs_document
+from peftscope.views.report.data import report_data
+
+__all__ = ["StudyDocuments"]
+
+
+@dataclass
+class StudyDocuments:
+    """What a page asks of one study; each document is made anew from its folder.
+
+    Raises:
+        SpecError: There is no such study, or it has no result yet.
+        StoreError: A record cannot be read.
+    """
+
+    place: Path
+    """The study's folder or file, for commands on the page."""
+    _reader: RowReader | None = field(default=None, repr=False)
+    _judged: tuple[str, StudyResults] | None = field(default=None, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where its records lie."""
+        return study_folder(self.place)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        study = read_stored_study(self.folder)
+        return study.name if study is not None else self.folder.resolve().name
+
+    def state(self) -> str:
+        """A word that changes when records come, go or change."""
+        return folder_state(self.folder)
+
+    def runs(self) -> dict[str, Any]:
+        """Every run with its figures and settings, read without judging them."""
+        if self._reader is None:
+            self._reader = RowReader(self.folder)
+        return runs_document(self.folder, name=self.name, place=str(self.place), reader=self._reader)
+
+    def study(self) -> dict[str, Any]:
+        """The verdict, the fronts, the recommendation and all they rest on."""
+        return report_data(material(self._results(), str(self.place)))
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        """One run with its curve and answers."""
+        folder = self.folder
+        path = record_path(folder, run_id)
+        if Path(run_id).name != run_id or run_id.startswith(".") or not path.is_file():
+            raise SpecError(run_id, ["no such run in this study"])
+        return run_document(read_record(path), folder, self.place)
+
+    def choose(self, given: Mapping[str, str]) -> dict[str, Any]:
+        """The answer under limits: amounts by quantity as numbers in its unit, and ``1`` for what is needed."""
+        return answer_under(self._results(), _limits(given), self.folder)
+
+    def _results(self) -> StudyResults:
+        state = self.state()
+        if self._judged is None or self._judged[0] != state:
+            self._judged = state, results_of(self.place)
+        return self._judged[1]
+
+
+def _limits(given: Mapping[str, str]) -> Limits:
+    """Limits as a page gives them.
+
+    Raises:
+        SpecError: There is no such quantity, or an amount is no number.
+    """
+    request = Request("limits")
+    costs: dict[str, Amount | None] = {}
+    for name, text in given.items():
+        if name not in NEEDS:
+            costs[name] = request.amount(name, text, number_of)
+    limits = Requirements(costs=costs).limits(request)
+    request.end()
+    return replace(needing({name: given.get(name) == "1" for name in NEEDS}), costs=limits.costs)

@@ -1,0 +1,57 @@
+"""Documents of runs: all of a folder as rows, and one as the page opens it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from peftscope.methods.catalog import BASE
+from peftscope.schema.record import RunRecord
+from peftscope.store.rows import RowReader, folder_state
+from peftscope.study.metrics import in_units, known_metrics
+from peftscope.study.run_details import details_of, repeat_command
+from peftscope.tasks.registry import unit_of
+from peftscope.views.report.details import details_data
+from peftscope.views.report.runs import runs_data
+
+__all__ = ["run_document", "runs_document"]
+
+
+def runs_document(folder: Path, *, name: str, place: str, reader: RowReader | None = None) -> dict[str, Any]:
+    """Every run of a folder with its figures and settings, read without judging them.
+
+    Args:
+        folder: Of the study.
+        name: Of the study.
+        place: Of the study, for commands.
+        reader: One that has read the folder before reads what has changed.
+    """
+    reader = reader or RowReader(folder)
+    state = folder_state(folder)
+    rows = reader.rows()
+    tasks = {row.task for row in rows}
+    unit = unit_of(tasks.pop()) if len(tasks) == 1 else "units"
+    specs = {spec.name: in_units(spec, unit) for spec in known_metrics()}
+    return runs_data(rows, specs, name=name, place=place, state=state, base=BASE, notes=reader.notes)
+
+
+def run_document(
+    record: RunRecord, folder: Path, place: Path, *, name: str | None = None, with_pictures: bool = True
+) -> dict[str, Any]:
+    """One run as the page opens it.
+
+    Args:
+        record: Of the run.
+        folder: Of the study.
+        place: Of the study, for commands.
+        name: Of the candidate it is a run of, where that is not its title.
+        with_pictures: Whether the pictures it left are in it.
+    """
+    details = details_of(record, folder)
+    return details_data(
+        details.record,
+        name=name or record.spec.method.title,
+        command=repeat_command(record, place),
+        places=details.places,
+        folder=folder if with_pictures else None,
+    )

@@ -1,0 +1,74 @@
+"""One run, as the page opens it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from peftscope.schema.record import RunRecord
+from peftscope.views.report.answers import example_score, worst_first
+from peftscope.views.report.curves import course_of
+from peftscope.views.run_sections import run_sections
+
+__all__ = ["details_data"]
+
+MOST_OUTPUTS = 20
+SHOWN_APART = ("outputs", "learning curve", "to look at", "traceback, where it happened")
+"""Sections of the terminal that the page draws instead."""
+PICTURE_BYTES = 4_000_000
+
+
+def details_data(
+    record: RunRecord, *, name: str, command: str | None, places: Mapping[str, str | None], folder: Path | None
+) -> dict[str, Any]:
+    """Settings, figures, curve, answers, pictures, and the command that repeats it.
+
+    Args:
+        record: Of the run.
+        name: Of the candidate it is a run of.
+        command: That repeats it; None for one that others made.
+        places: Where its files lie, by what they are.
+        folder: Of the study, for its pictures; None leaves them out.
+    """
+    course = course_of(name, record)
+    rates = {"steps": course["loss"]["steps"], "values": course["rates"]}
+    curve = {"loss": course["loss"], "score": course["score"], "learning_rate": rates} if record.curve else None
+    files = [(what, place) for what, place in places.items() if place]
+    sections = [(s.title, list(s.lines)) for s in run_sections(record) if s.title not in SHOWN_APART]
+    tracebacks = [attempt.traceback for attempt in record.attempts if attempt.traceback]
+    return {
+        "id": record.run_id,
+        "title": record.spec.title,
+        "method": name,
+        "status": record.status,
+        "sections": [{"title": title, "lines": lines} for title, lines in [*sections, ("files", files)] if lines],
+        "curve": curve,
+        "outputs": [
+            {
+                "id": e.example_id,
+                "score": example_score(e, record.metric),
+                "prompt": e.prompt,
+                "target": e.target,
+                "output": e.output,
+            }
+            for e in worst_first(record)[:MOST_OUTPUTS]
+        ],
+        "pictures": [] if folder is None else _pictures(record, folder),
+        "config": record.spec.model_dump_json(indent=1, exclude_defaults=True),
+        "command": command,
+        "traceback": tracebacks[-1] if tracebacks and record.status != "ok" else None,
+    }
+
+
+def _pictures(record: RunRecord, folder: Path) -> list[dict[str, str]]:
+    """Sheets that the run left, as addresses that hold them; only those that lie in the study's own folder."""
+    found = []
+    for artefact in record.artefacts:
+        path = folder / artefact.path
+        inside = path.resolve().is_relative_to(folder.resolve())
+        if inside and path.suffix == ".png" and path.is_file() and path.stat().st_size <= PICTURE_BYTES:
+            address = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+            found.append({"about": artefact.about, "address": address})
+    return found

@@ -1,0 +1,1 @@
+"""The app: a local server for the page that the report is made of, which adds what changes."""

@@ -1,0 +1,102 @@
+"""Who may ask, and what a page may do: a study holds people's data, and any web page can send requests to this machine.
+
+Requests are answered for the hosts that the server is known by, so that a foreign name which resolves to this machine
+(DNS rebinding) gets nothing, and none that another origin sends.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["LOCAL", "Guard"]
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::")
+"""Addresses that mean every one of the machine's."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Styles are set on elements of figures; scripts come from the server alone."""
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+
+class Guard:
+    """Middleware that refuses foreign hosts and origins, and sends what browsers are to keep to.
+
+    Args:
+        app: What answers.
+        host: Address the server listens on.
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self.app = app
+        self.hosts: Collection[str] = {*LOCAL, host}
+        self.any_address = host in EVERYWHERE
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        problem = self._problem(Headers(scope=scope), scope["method"])
+        if problem is not None:
+            await PlainTextResponse(problem, status_code=403)(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+    def _problem(self, headers: Headers, method: str) -> str | None:
+        if method not in ("GET", "HEAD"):
+            return "nothing here takes anything but GET"
+        host = headers.get("host", "")
+        if not self._is_known(_name(host)):
+            return f"this server is not known as {_name(host)[:100]!r}"
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return "another page asked"
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return "another page asked"
+        return None
+
+    def _is_known(self, name: str) -> bool:
+        return name in self.hosts or (self.any_address and _is_address(name))
+
+
+def _name(host: str) -> str:
+    """A host's name without its port.
+
+    >>> _name("[::1]:8000"), _name("localhost:80"), _name("evil.example")
+    ('::1', 'localhost', 'evil.example')
+    """
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,128 @@
+"""The explorer's server: the page, and documents of the studies it was given; it reads nothing else."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+import peftscope
+from peftscope.errors import PeftscopeError, SpecError
+from peftscope.study.documents import StudyDocuments
+from peftscope.views.report.page import bundle, shell
+from peftscope.web.guard import Guard
+from peftscope.web.studies import Kept
+
+__all__ = ["app_of", "free_port", "serve"]
+
+JSON = "application/json"
+HEAD = '<link rel="stylesheet" href="page.css"><link rel="icon" href="data:,">'
+SCRIPT = '<script src="page.js"></script>'
+
+
+def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1") -> Starlette:
+    """The application.
+
+    Args:
+        studies: By the key that stands in addresses.
+        host: Address it will listen on.
+    """
+    kept = {key: Kept(study) for key, study in studies.items()}
+
+    def page(request: Request) -> Response:
+        return HTMLResponse(shell("peftscope", {"index": _index(studies)}, head=HEAD, script=SCRIPT))
+
+    def script(request: Request) -> Response:
+        return Response(bundle("page.js"), media_type="text/javascript")
+
+    def style(request: Request) -> Response:
+        return Response(bundle("page.css"), media_type="text/css")
+
+    def index(request: Request) -> Response:
+        return Response(json.dumps(_index(studies)), media_type=JSON)
+
+    def document(request: Request) -> Response:
+        study, name = _asked(request)
+        make = {"runs": study.study.runs, "study": study.study.study, "state": lambda: {"state": study.study.state()}}
+        if name not in make:
+            raise SpecError(name, ["no such document"])
+        return Response(study.get(name, make[name]), media_type=JSON)
+
+    def run(request: Request) -> Response:
+        study, _ = _asked(request)
+        run_id = request.path_params["run"]
+        return Response(study.get(f"run/{run_id}", lambda: study.study.run(run_id)), media_type=JSON)
+
+    def choose(request: Request) -> Response:
+        study, _ = _asked(request)
+        given = dict(request.query_params)
+        return Response(
+            study.get(f"choose?{sorted(given.items())}", lambda: study.study.choose(given)), media_type=JSON
+        )
+
+    def _asked(request: Request) -> tuple[Kept, str]:
+        key = request.path_params["study"]
+        if key not in kept:
+            raise SpecError(key, ["no such study"])
+        return kept[key], request.path_params.get("name", "")
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/page.js", script),
+            Route("/page.css", style),
+            Route("/api/index", index),
+            Route("/api/{study}/choose", choose),
+            Route("/api/{study}/run/{run}", run),
+            Route("/api/{study}/{name}", document),
+        ],
+        middleware=[Middleware(Guard, host=host)],
+        exception_handlers={PeftscopeError: _problem},
+    )
+
+
+def _index(studies: Mapping[str, StudyDocuments]) -> dict[str, Any]:
+    listed = [{"key": key, "name": study.name, "place": str(study.place)} for key, study in studies.items()]
+    return {"studies": listed, "version": peftscope.__version__, "live": True}
+
+
+def _problem(request: Request, error: Exception) -> Response:
+    """What is wrong, in a sentence."""
+    return Response(json.dumps({"error": {"message": str(error)}}), status_code=404, media_type=JSON)
+
+
+def serve(app: Starlette, *, host: str, port: int, ready: Callable[[], None]) -> None:
+    """Answer until interrupted; ``ready`` is called once the port is open."""
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            ready()
+
+    Server(uvicorn.Config(app, host=host, port=port, log_level="warning")).run()
+
+
+def free_port(host: str, wanted: int, *, tries: int = 20) -> int:
+    """The port wanted, or the next one that is free.
+
+    Raises:
+        SpecError: There is none, or the address is none of this machine's.
+    """
+    for port in range(wanted, wanted + tries):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                problem = error
+            else:
+                return port
+    raise SpecError("explore", [f"cannot listen on {host}, ports {wanted} to {wanted + tries - 1}: {problem.strerror}"])

@@ -1,0 +1,66 @@
+"""Thousands of records are read as rows, and what is no record harms nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from peftscope.store.frame import frame_of
+from peftscope.store.rows import RowReader, folder_state
+from pretend_study import make_study
+
+SHARES = {"base": 0.2, "lora": 0.6, "oft": 0.5}
+
+
+def test_rows_agree_with_the_frame_of_whole_records(tmp_path: Path) -> None:
+    from peftscope.store.files import read_records
+
+    make_study(tmp_path / "s", SHARES)
+    rows = {row.run_id: row for row in RowReader(tmp_path / "s").rows()}
+    frame = frame_of(read_records(tmp_path / "s")).set_index("run_id")
+    assert set(rows) == set(frame.index)
+    for run_id, row in rows.items():
+        other = frame.loc[run_id]
+        assert (row.method, row.task, row.model, row.seed, row.purpose, row.status) == (
+            other["method"], other["task"], other["model"], other["seed"], other["purpose"], other["status"],
+        )  # fmt: skip
+        assert all(other[name] == value for name, value in row.metrics.items())
+
+
+def test_what_is_no_record_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    make_study(tmp_path / "s", SHARES)
+    records = tmp_path / "s/records"
+    count = len(RowReader(tmp_path / "s").rows())
+    (records / "a.json").write_text("{broken", "utf-8")
+    (records / "b.json").write_text("[]", "utf-8")
+    (records / "c.json").write_text('{"run_id": "c", "spec": 7}', "utf-8")
+    (records / "d.json").write_bytes(b"\xff\xfe\x00")
+    (records / "e.json").mkdir()
+    (records / "f.json").write_text("[" * 100_000, "utf-8")
+    spec = {"method": {"name": "x"}, "task": {"name": "t"}, "model": {"source": "m"}, "seed": "one"}
+    (records / "g.json").write_text(json.dumps({"run_id": "g", "spec": spec, "status": "ok"}), "utf-8")
+    reader = RowReader(tmp_path / "s")
+    assert len(reader.rows()) == count
+    assert [note.split(":")[1].split()[0] for note in reader.notes] == [f"{name}.json" for name in "abcdefg"]
+
+
+def test_a_second_reading_sees_what_has_changed(tmp_path: Path) -> None:
+    make_study(tmp_path / "s", SHARES)
+    reader = RowReader(tmp_path / "s")
+    before, state = reader.rows(), folder_state(tmp_path / "s")
+    path = tmp_path / "s/records" / f"{before[0].run_id}.json"
+    record = json.loads(path.read_text())
+    record["metrics"]["test_score"] = 0.123456
+    path.write_text(json.dumps(record))
+    after = reader.rows()
+    assert folder_state(tmp_path / "s") != state
+    assert next(row for row in after if row.run_id == before[0].run_id).metrics["test_score"] == 0.123456
+    assert after[1] is before[1]
+
+
+def test_a_record_written_in_another_form_is_read_whole(tmp_path: Path) -> None:
+    make_study(tmp_path / "s", SHARES)
+    plain = RowReader(tmp_path / "s").rows()
+    for path in (tmp_path / "s/records").iterdir():
+        path.write_text(json.dumps(json.loads(path.read_text())))
+    assert RowReader(tmp_path / "s").rows() == plain

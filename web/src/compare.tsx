@@ -1,0 +1,169 @@
+// Two to five methods side by side.
+import { useMemo } from "preact/hooks";
+import type { Study } from "./documents";
+import { Mark } from "./marks";
+import { Code, count, Scroll, Topic } from "./parts";
+import { Answered } from "./report";
+import type { Change, State } from "./state";
+
+const MOST = 5;
+const SHOWN = 4;
+
+export function Compare({ study, state, change }: { study: Study; state: State; change: (values: Change) => void }) {
+  const names = Object.keys(study.methods);
+  const asked = (state.get("m") ?? "").split("\n").filter((n) => names.includes(n));
+  const start = useMemo(() => study.tiers.points.slice(0, 2).map((p) => p.method), [study]);
+  const chosen = (asked.length ? asked : start).slice(0, MOST);
+  const toggle = (name: string) => {
+    const next = chosen.includes(name) ? chosen.filter((n) => n !== name) : [...chosen, name].slice(-MOST);
+    change({ m: next.join("\n") || undefined });
+  };
+  return (
+    <>
+      <h1>{study.study.name}: side by side</h1>
+      <fieldset class="picker">
+        <legend>Two to five methods</legend>
+        {names.map((name) => (
+          <label>
+            <input type="checkbox" checked={chosen.includes(name)} disabled={!chosen.includes(name) && chosen.length >= MOST} onChange={() => toggle(name)} />
+            <Mark mark={study.methods[name]} />{name}
+          </label>
+        ))}
+      </fieldset>
+      {chosen.length < 2 ? <p class="note">Choose one more.</p> : (
+        <>
+          <Figures study={study} chosen={chosen} />
+          <Differences study={study} chosen={chosen} />
+          <Disagreements study={study} chosen={chosen} />
+          <Settings study={study} chosen={chosen} />
+          <CodeOf study={study} chosen={chosen} />
+        </>
+      )}
+    </>
+  );
+}
+
+type Part = { study: Study; chosen: string[] };
+
+const Heads = ({ study, chosen, first }: Part & { first: string }) => (
+  <thead><tr><th scope="col">{first}</th>{chosen.map((n) => <th scope="col"><Mark mark={study.methods[n]} />{n}</th>)}</tr></thead>
+);
+
+function Figures({ study, chosen }: Part) {
+  const metrics = Object.entries(study.front.axes);
+  return (
+    <section id="values">
+      <h2>Figures</h2>
+      <Scroll label="Figures side by side">
+        <table class="side">
+          <Heads study={study} chosen={chosen} first="metric" />
+          <tbody>
+            {metrics.map(([name, axis]) => {
+              const points = study.front.points[name] ?? {};
+              if (!chosen.some((n) => points[n])) return null;
+              return (
+                <tr>
+                  <th scope="row" title={axis.window}>{axis.label}<small>{axis.better}</small></th>
+                  {chosen.map((n) => {
+                    const r = points[n];
+                    return <td>{r ? <>{r.text}<small>{r.range ? `${r.range}, ${r.spread}` : r.spread}</small></> : "–"}</td>;
+                  })}
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </Scroll>
+    </section>
+  );
+}
+
+function Differences({ study, chosen }: Part) {
+  const rows = study.pairs.matrix?.rows ?? [];
+  const names = study.pairs.matrix?.names ?? [];
+  const pairs = chosen.flatMap((a, i) => chosen.slice(i + 1).map((b) => [a, b] as const));
+  const lines = pairs.flatMap(([a, b]) => {
+    const cell = rows.find((r) => r.method === a)?.cells[names.indexOf(b)];
+    return cell?.text ? [{ ...cell, a, b }] : [];
+  });
+  return (
+    <section id="differences">
+      <h2>Paired differences</h2>
+      <p>On the same test examples, over all pairs of the study at once. The probability is that of a new training of the first to score higher than one of the second.</p>
+      {lines.length ? <ul class="plain">{lines.map((l) => <li><span class={`key ${l.verdict}`}>{l.sign} {l.verdict}</span> {l.text}</li>)}</ul>
+        : <p class="quiet">No two of these can be compared: that takes scores of the same test examples from both.</p>}
+    </section>
+  );
+}
+
+function Disagreements({ study, chosen }: Part) {
+  const found = study.disagreements.pairs.filter((p) => chosen.includes(p.first) && chosen.includes(p.second));
+  const differ = study.outputs.filter((e) => {
+    const own = chosen.filter((n) => n in e.answers).map((n) => e.answers[n]!);
+    return own.length > 1 && new Set(own.map((a) => a.score)).size > 1;
+  });
+  const shown = (differ.length ? differ : study.outputs.filter((e) => chosen.some((n) => n in e.answers))).slice(0, SHOWN);
+  return (
+    <section id="disagreements">
+      <h2>Where they disagree</h2>
+      {found.length > 0 && (
+        <Topic topic={{ title: study.disagreements.about, lines: [], rows: [
+          ["pair", "first better on", "second better on", "same on"],
+          ...found.map((p) => [`${p.first} against ${p.second}`, count(p.first_better, "example"), count(p.second_better, "example"), count(p.same, "example")]),
+        ] }} />
+      )}
+      {shown.length > 0 && <p class="quiet">{differ.length ? "Kept answers to examples on which they differ." : "On the examples whose answers were kept, these methods agree."}</p>}
+      {shown.map((e) => <Answered study={study} example={e} methods={chosen} />)}
+      {study.pictures.slice(0, 1).map((t) => (
+        <Scroll label={t.title}>
+          <table class="pictures">
+            <thead><tr><td />{chosen.map((n) => <th scope="col">{n}</th>)}</tr></thead>
+            <tbody>{t.rows.map((row) => (
+              <tr><th scope="row">{row.name}</th>
+                {chosen.map((n) => { const source = row.pictures[t.headings.indexOf(n)]; return <td>{source ? <img src={source} alt={`${row.name}, ${n}`} /> : "–"}</td>; })}</tr>
+            ))}</tbody>
+          </table>
+        </Scroll>
+      ))}
+      {!found.length && !shown.length && !study.pictures.length && <p class="quiet">No answers were kept, and no scores of single examples.</p>}
+    </section>
+  );
+}
+
+function Settings({ study, chosen }: Part) {
+  const maps = chosen.map((n) => new Map(study.settings[n] ?? []));
+  const keys = [...new Set(maps.flatMap((m) => [...m.keys()]))];
+  const differing = keys.filter((k) => new Set(maps.map((m) => m.get(k))).size > 1);
+  return (
+    <section id="settings">
+      <h2>Settings that differ</h2>
+      {differing.length ? (
+        <Scroll label="Settings side by side">
+          <table class="side">
+            <Heads study={study} chosen={chosen} first="setting" />
+            <tbody>{differing.map((k) => <tr><th scope="row">{k}</th>{maps.map((m) => <td class="wrap">{m.get(k) ?? "–"}</td>)}</tr>)}</tbody>
+          </table>
+        </Scroll>
+      ) : <p class="quiet">None that the records hold.</p>}
+    </section>
+  );
+}
+
+function CodeOf({ study, chosen }: Part) {
+  return (
+    <section id="code">
+      <h2>Code</h2>
+      {chosen.map((n) => {
+        const code = study.code[n];
+        if (!code) return null;
+        return (
+          <>
+            <h3><Mark mark={study.methods[n]} />{n}</h3>
+            <Code text={code.train} label={`${n} in peft`} />
+            {code.load && <Code text={code.load} label={`The trained ${n}`} />}
+          </>
+        );
+      })}
+    </section>
+  );
+}

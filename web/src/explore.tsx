@@ -1,0 +1,263 @@
+// All runs: filtered, drawn over any two metrics, grouped by a setting, picked in the plot or in the table, saved.
+import { useMemo, useRef } from "preact/hooks";
+import type { Drawn } from "./chart";
+import { number } from "./chart";
+import type { Cell, Run, Runs, Study, Table as TableOf } from "./documents";
+import { axisOf, frontFor, frontPath, frontPoints, placeText } from "./front";
+import { count, LinesOf, Table } from "./parts";
+import { axesChanged, axesIn, AxisSelect } from "./report";
+import { csv, savePng, saveSvg, saveText } from "./save";
+import { Scatter } from "./scatter";
+import type { Point } from "./scatter";
+import type { Change, State } from "./state";
+
+type Props = { runs: Runs; study: Study | null; waiting: string | null; state: State; change: (values: Change) => void };
+type Field = "method" | "task" | "model" | "conditions" | "version" | "purpose" | "status";
+type Shown = "methods" | "runs" | "groups";
+
+const NO_PATH: [number, number][] = [];
+const BY = "by";
+
+const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+/** Of a sample; nothing of fewer than two. */
+const deviation = (values: number[]): number | null => {
+  if (values.length < 2) return null;
+  const m = mean(values);
+  return Math.sqrt(values.reduce((sum, v) => sum + (v - m) ** 2, 0) / (values.length - 1));
+};
+
+const valuesOf = (rows: Run[], field: string) => [...new Set(rows.map((r) => String(r[field as Field])))].sort();
+const settingOf = (run: Run, name: string): string =>
+  name === "method" ? run.method : name === "learning_rate" ? (run.learning_rate === null ? "–" : String(run.learning_rate))
+    : name === "seed" ? String(run.seed) : (run.settings[name] ?? "–");
+
+export function Explore({ runs, study, waiting, state, change }: Props) {
+  const asked = state.get("show") as Shown | undefined;
+  const shown: Shown = asked === "runs" || asked === "groups" ? asked : study?.front.default ? "methods" : asked === "methods" ? "methods" : "runs";
+  const drawn: Shown = shown === "methods" && !study?.front.default ? "runs" : shown;
+  const axes = drawn === "methods" && study ? study.front.axes : runs.axes;
+  const first = useMemo<[string, string]>(() => startAxes(runs, drawn === "methods" ? study : null), [runs, study, drawn]);
+  const [x, y] = axesIn(state, first, axes, runs.score);
+  const filters = useMemo(
+    () => runs.filters.map((f) => ({ ...f, values: valuesOf(runs.rows, f.name), value: state.get(`f.${f.name}`) ?? "" })).filter((f) => f.values.length > 1),
+    [runs, state],
+  );
+  const kept = useMemo(
+    () => runs.rows.filter((r) => filters.every((f) => !f.value || String(r[f.name as Field]) === f.value)),
+    [runs, filters],
+  );
+  const picked = useMemo(() => new Set((state.get("pick") ?? "").split("\n").filter(Boolean)), [state.get("pick")]);
+  const by = state.get(BY) && (["method", "learning_rate", "seed", ...runs.settings].includes(state.get(BY)!)) ? state.get(BY)! : "method";
+  const figure = useRef<Drawn | null>(null);
+  const open = (id: string) => change({ run: id });
+
+  const groups = useMemo(() => (drawn === "groups" ? groupsOf(kept, by, x, y, runs) : []), [drawn, kept, by, x, y, runs]);
+  const points = useMemo<Point[]>(() => {
+    if (drawn === "methods" && study) {
+      const found = frontFor(study, x, y);
+      const left = new Set(kept.map((r) => r.method));
+      return found ? frontPoints(study, x, y, found, filters.some((f) => f.value) ? left : undefined) : [];
+    }
+    return drawn === "groups" ? groupPoints(groups, runs, x, y, by) : runPoints(kept, runs, x, y);
+  }, [drawn, study, kept, groups, runs, x, y, filters, by]);
+  const path = useMemo(() => {
+    const found = drawn === "methods" && study ? frontFor(study, x, y) : undefined;
+    return found && study ? frontPath(study, x, y, found) : NO_PATH;
+  }, [drawn, study, x, y]);
+  const table = useMemo(
+    () => (drawn === "methods" && study ? methodTable(study, points, x, y) : drawn === "groups" ? groupTable(groups, runs, x, y, by) : runTable(kept, runs, x, y)),
+    [drawn, study, points, groups, kept, runs, x, y, by],
+  );
+  const inTable = useMemo(
+    () => (picked.size ? { ...table, rows: table.rows.filter((row) => picked.has(String(row[0]!.title ?? row[0]!.text))) } : table),
+    [table, picked],
+  );
+  const [a, b] = [useMemo(() => axes[x] && axisOf(axes[x]), [axes, x]), useMemo(() => axes[y] && axisOf(axes[y]), [axes, y])];
+  const pick = (keys: string[], more: boolean) => {
+    const only = keys.length === 1 && picked.size === 1 && picked.has(keys[0]!);
+    const next = more ? [...new Set([...picked, ...keys])].filter((k) => !(keys.length === 1 && picked.has(k) && k === keys[0])) : only ? [] : keys;
+    change({ pick: next.join("\n") || undefined });
+  };
+  const name = `${runs.name}-${y}-against-${x}`;
+  const words = { methods: "method", runs: "run", groups: "group" }[drawn];
+  const setShown = (value: string) => change({ show: value, pick: undefined });
+
+  return (
+    <>
+      <h1>{runs.name}: all its runs</h1>
+      {waiting && <p class="note" role="status">{waiting}</p>}
+      {runs.notes.map((note) => <p class="note">{note}</p>)}
+      <form class="controls" aria-label="What is drawn" onSubmit={(event) => event.preventDefault()}>
+        <label>points are{" "}
+          <select value={drawn} onChange={(event) => setShown(event.currentTarget.value)}>
+            {study?.front.default && <option value="methods" selected={drawn === "methods"}>methods, with their intervals</option>}
+            <option value="runs" selected={drawn === "runs"}>single runs</option>
+            <option value="groups" selected={drawn === "groups"}>groups of runs, mean and SD</option>
+          </select>
+        </label>
+        {drawn === "groups" && (
+          <label>grouped by{" "}
+            <select value={by} onChange={(event) => change({ [BY]: event.currentTarget.value, pick: undefined })}>
+              {["method", "learning_rate", "seed", ...runs.settings].map((s) => <option value={s} selected={s === by}>{s.replaceAll("_", " ")}</option>)}
+            </select>
+          </label>
+        )}
+        <AxisSelect label="across" value={x} axes={axes} onChange={(value) => change(axesChanged([x, y], 0, value))} />
+        <AxisSelect label="up" value={y} axes={axes} onChange={(value) => change(axesChanged([x, y], 1, value))} />
+        {filters.map((f) => (
+          <label>{f.label}{" "}
+            <select value={f.value} onChange={(event) => change({ [`f.${f.name}`]: event.currentTarget.value || undefined, pick: undefined })}>
+              <option value="" selected={!f.value}>all {f.values.length}</option>
+              {f.values.map((v) => <option value={v} selected={v === f.value}>{v}</option>)}
+            </select>
+          </label>
+        ))}
+      </form>
+      {a && b && points.length > 0 ? (
+        <figure>
+          <Scatter points={points} x={a} y={b} path={path} picked={picked} label={`${axes[y]!.label} against ${axes[x]!.label}, a point per ${words}`}
+            onPick={pick} onOpen={drawn === "runs" ? open : undefined} figure={figure} />
+          <figcaption>
+            {caption(drawn, by)}{" "}
+            <span class="fine">Drag a box to pick some, click one to pick it, Shift adds.</span>
+          </figcaption>
+        </figure>
+      ) : <p class="note">{kept.length ? `None of these ${kept.length} runs has both figures: choose other axes.` : "No run passes these filters."}</p>}
+      <div class="controls" role="group" aria-label="Selection and files">
+        <span role="status">{picked.size ? `${count(inTable.rows.length, words)} of ${table.rows.length} picked` : count(table.rows.length, words)}</span>
+        {picked.size > 0 && <button type="button" onClick={() => change({ pick: undefined })}>Show all again</button>}
+        {drawn === "methods" && picked.size >= 2 && picked.size <= 5 &&
+          <a class="button" href={`#/compare?${new URLSearchParams({ ...(state.get("study") ? { study: state.get("study")! } : {}), m: [...picked].join("\n") })}`}>Compare these {picked.size}</a>}
+        <button type="button" onClick={() => saveText(`${name}.csv`, csv([inTable.headings.map((h) => h.text), ...inTable.rows.map((r) => r.map((c) => (typeof c.sort === "number" ? c.sort : (c.run ?? c.text))))]), "text/csv")}>CSV</button>
+        {points.length > 0 && <>
+          <button type="button" onClick={() => figure.current && savePng(`${name}.png`, figure.current)}>PNG</button>
+          <button type="button" onClick={() => figure.current && saveSvg(`${name}.svg`, figure.current)}>SVG</button>
+        </>}
+      </div>
+      <Table key={`${drawn}${x}${y}${by}`} table={inTable} caption={{ methods: "Methods", runs: "Runs", groups: `Groups by ${by.replaceAll("_", " ")}` }[drawn]}
+        marks={{ ...runs.marks, ...study?.methods }} id="explore-table" onRun={open} />
+      {runs.constant.length > 0 && <details><summary>Settings that all runs share</summary><LinesOf lines={runs.constant} /></details>}
+    </>
+  );
+}
+
+const caption = (shown: Shown, by: string) =>
+  ({
+    methods: "Each point is a method: the score with its interval, costs with the range over its seeds. The line is the front of all methods.",
+    runs: "Each point is one run as it was measured; a single run has no interval.",
+    groups: `Each point is the mean over the runs of one ${by.replaceAll("_", " ")}, its bars one standard deviation (SD) of them, which is no interval of the mean.`,
+  })[shown];
+
+function startAxes(runs: Runs, study: Study | null): [string, string] {
+  if (study?.front.default) return study.front.default;
+  const counts = (name: string) => runs.rows.filter((r) => name in r.metrics).length;
+  const better = Object.keys(runs.axes).filter((n) => runs.axes[n]!.direction !== "neutral");
+  const y = better[0] ?? Object.keys(runs.axes)[0] ?? "";
+  const others = (better.length > 1 ? better : Object.keys(runs.axes)).filter((n) => n !== y && !n.startsWith("valid_"));
+  const x = others.find((n) => n.startsWith("peak_train_memory") && counts(n)) ?? others.sort((a, b) => counts(b) - counts(a))[0] ?? y;
+  return [x, y];
+}
+
+const markOf = (runs: Runs, method: string) => runs.marks[method] ?? { color: "#848b94", symbol: "circle" };
+
+/** A figure in the unit of its axis; a zero on a logarithmic axis stands on its floor. */
+const placed = (runs: Runs, name: string, value: number) => {
+  const axis = runs.axes[name]!;
+  const drawn = value * axis.factor;
+  return axis.floor === null ? drawn : Math.max(drawn, axis.floor);
+};
+const textOf = (runs: Runs, name: string, value: number | undefined | null) =>
+  value === undefined || value === null ? "–" : `${number(value * runs.axes[name]!.factor)}${runs.axes[name]!.short ? ` ${runs.axes[name]!.short}` : ""}`;
+
+function runPoints(rows: Run[], runs: Runs, x: string, y: string): Point[] {
+  return rows.flatMap((r) => {
+    const [a, b] = [r.metrics[x], r.metrics[y]];
+    if (a === undefined || b === undefined) return [];
+    const mark = markOf(runs, r.method);
+    return [{
+      key: r.id, name: `${r.method}, seed ${r.seed}`, x: placed(runs, x, a), y: placed(runs, y, b), color: mark.color, symbol: mark.symbol,
+      hollow: true, size: 4.5, faint: false, labelled: 0, apart: false,
+      lines: () => [`${r.purpose}${r.learning_rate === null ? "" : `, lr ${r.learning_rate}`}, ${r.status}`,
+        `${runs.axes[x]!.label}: ${textOf(runs, x, a)}`, `${runs.axes[y]!.label}: ${textOf(runs, y, b)}`],
+    }];
+  });
+}
+
+type Group = { name: string; rows: Run[]; x: number[]; y: number[]; mark: { color: string; symbol: string } };
+
+function groupsOf(rows: Run[], by: string, x: string, y: string, runs: Runs): Group[] {
+  const found = new Map<string, Run[]>();
+  for (const r of rows) {
+    const name = settingOf(r, by);
+    const own = found.get(name);
+    if (own) own.push(r);
+    else found.set(name, [r]);
+  }
+  const known = (given: Run[], name: string) => given.map((r) => r.metrics[name]).filter((v): v is number => v !== undefined);
+  return [...found].map(([name, own]) => ({
+    name, rows: own, x: known(own, x), y: known(own, y),
+    mark: by === "method" ? markOf(runs, name) : { color: "#0077bb", symbol: "circle" },
+  })).sort((a, b) => Number(a.name) - Number(b.name) || a.name.localeCompare(b.name, undefined, { numeric: true }));
+}
+
+function groupPoints(groups: Group[], runs: Runs, x: string, y: string, by: string): Point[] {
+  return groups.flatMap((g) => {
+    if (!g.x.length || !g.y.length) return [];
+    const [mx, my] = [mean(g.x), mean(g.y)];
+    const bars = (name: string, values: number[]): [number, number] | null => {
+      const sd = deviation(values);
+      return sd === null ? null : [placed(runs, name, mean(values) - sd), placed(runs, name, mean(values) + sd)];
+    };
+    const told = (name: string, values: number[]) =>
+      `${runs.axes[name]!.label}: ${textOf(runs, name, mean(values))}, SD ${textOf(runs, name, deviation(values))}, ${count(values.length, "run")}`;
+    return [{
+      key: g.name, name: by === "method" ? g.name : `${by.replaceAll("_", " ")} ${g.name}`, x: placed(runs, x, mx), y: placed(runs, y, my), xEnds: bars(x, g.x), yEnds: bars(y, g.y),
+      color: g.mark.color, symbol: g.mark.symbol, hollow: g.y.length < 2, size: 6, faint: false, labelled: groups.length <= 40 ? 1 : 0,
+      apart: false, lines: () => [told(x, g.x), told(y, g.y)],
+    }];
+  });
+}
+
+function runTable(rows: Run[], runs: Runs, x: string, y: string): TableOf {
+  const heads = ["run", "method", "purpose", "lr", "seed", "status", runs.axes[x]?.title ?? x, runs.axes[y]?.title ?? y];
+  return {
+    headings: heads.map((text) => ({ text, sort: null })),
+    rows: rows.map((r): Cell[] => [
+      { text: r.id.slice(0, 8), sort: r.id, title: r.id, run: r.id }, { text: r.method, sort: r.method, method: r.method }, { text: r.purpose, sort: r.purpose },
+      { text: r.learning_rate === null ? "–" : String(r.learning_rate), sort: r.learning_rate }, { text: String(r.seed), sort: r.seed }, { text: r.status, sort: r.status },
+      ...[x, y].map((name): Cell => ({ text: textOf(runs, name, r.metrics[name]), sort: r.metrics[name] ?? null })),
+    ]),
+  };
+}
+
+function groupTable(groups: Group[], runs: Runs, x: string, y: string, by: string): TableOf {
+  const heads = [by.replaceAll("_", " "), "runs", ...[x, y].flatMap((name) => [`mean of ${runs.axes[name]?.label ?? name}`, "SD", "n"])];
+  return {
+    headings: heads.map((text) => ({ text, sort: null })),
+    rows: groups.map((g): Cell[] => [
+      { text: g.name, sort: g.name, ...(by === "method" ? { method: g.name } : { title: g.name }) }, { text: String(g.rows.length), sort: g.rows.length },
+      ...([[x, g.x], [y, g.y]] as [string, number[]][]).flatMap(([name, values]): Cell[] => {
+        const [m, sd] = [values.length ? mean(values) : null, deviation(values)];
+        return [{ text: textOf(runs, name, m), sort: m }, { text: textOf(runs, name, sd), sort: sd }, { text: String(values.length), sort: values.length }];
+      }),
+    ]),
+  };
+}
+
+function methodTable(study: Study, points: Point[], x: string, y: string): TableOf {
+  const found = frontFor(study, x, y);
+  const heads = ["method", study.front.axes[x]!.label, study.front.axes[y]!.label, "on the front", "probability", "tier"];
+  return {
+    headings: heads.map((text) => ({ text, sort: null })),
+    rows: points.filter((p) => !p.faint).map((p): Cell[] => {
+      const [a, b, m] = [study.front.points[x]![p.key]!, study.front.points[y]![p.key]!, study.methods[p.key]];
+      const chance = found?.membership[p.key];
+      return [
+        { text: p.key, sort: p.key, method: p.key }, { text: a.text, sort: a.exact[0], title: a.spread }, { text: b.text, sort: b.exact[0], title: b.spread },
+        { text: found?.members.includes(p.key) ? "yes" : "no", sort: null }, { text: placeText(chance, m), sort: chance ?? null },
+        { text: m?.tier ? String(m.tier) : "–", sort: m?.tier ?? null },
+      ];
+    }),
+  };
+}
+

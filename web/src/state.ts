@@ -1,0 +1,37 @@
+// Where the reader is: the whole view lives in the part of the address after #, so that a copied link shows the same.
+import { useCallback, useEffect, useState } from "preact/hooks";
+
+export type State = { view: string; get: (key: string) => string | undefined; all: Record<string, string> };
+export type Change = Record<string, string | undefined>;
+
+function read(): State {
+  const [path = "", query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  const all = Object.fromEntries(new URLSearchParams(query));
+  return { view: path, get: (key) => all[key], all };
+}
+
+export const address = (view: string, values: Change): string => {
+  const kept = Object.entries(values).filter((entry): entry is [string, string] => Boolean(entry[1]));
+  const query = new URLSearchParams(kept).toString();
+  return `#/${view}${query ? `?${query}` : ""}`;
+};
+
+/** The state, and what changes some of it; `view` goes elsewhere and keeps what every view shares. */
+export function usePlace(): { state: State; change: (values: Change) => void; href: (view: string, values?: Change) => string } {
+  const [state, set] = useState(read);
+  useEffect(() => {
+    const moved = () => set(read());
+    addEventListener("hashchange", moved);
+    return () => removeEventListener("hashchange", moved);
+  }, []);
+  const change = useCallback((values: Change) => {
+    const now = read();
+    history.replaceState(null, "", address(now.view, { ...now.all, ...values }));
+    set(read());
+  }, []);
+  const href = useCallback(
+    (view: string, values: Change = {}) => address(view, { study: state.get("study"), ...values }),
+    [state],
+  );
+  return { state, change, href };
+}
