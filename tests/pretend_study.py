@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def make_study(
     num_examples: int = 400,
     broken: Mapping[str, str] | None = None,
     protocols: Mapping[str, str] | None = None,
+    num_outputs: int = 0,
 ) -> StudySpec:
     """Write the records of a study in which each method gets its share of the test examples right.
 
@@ -46,6 +48,7 @@ def make_study(
         num_examples: Of the test split.
         broken: Method -> status its last seed's final run ends with; ``trials`` for one whose trials all diverge.
         protocols: Method -> word that makes its conditions others than those of the rest.
+        num_outputs: Test examples whose answers are kept, with what was asked.
     """
     fields: dict[str, Any] = {
         "name": folder.name, "model": "m", "task": "math", "include_base": BASE in shares,
@@ -55,12 +58,22 @@ def make_study(
 
     def done(job: Job) -> RunRecord:
         record = _record(job, spec, shares, num_examples, broken or {}, protocols or {})
+        if num_outputs:
+            answered = [_answered(e) if i < num_outputs else e for i, e in enumerate(record.examples)]
+            record = record.model_copy(update={"examples": tuple(answered)})
         write_record(folder, record)
         return record
 
     replay(scheduler_for(spec), done)
     remember_study(folder, spec)
     return spec
+
+
+def _answered(example: ExampleOutcome) -> ExampleOutcome:
+    number = int(example.example_id[1:])
+    right = str(2 * number)
+    output = right if example.score else f"{number} <b>perhaps</b>"
+    return replace(example, prompt=f"What is {number} + {number}?\nAnswer:", target=right, output=output)
 
 
 def _record(

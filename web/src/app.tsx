@@ -91,7 +91,7 @@ export function App() {
         {index.problem && <Problem text={index.problem} again={again} />}
         {index.value && !studies.length && <Problem text="There is no study here yet." again={again} />}
         {key && <View key={key} view={view} name={key} runs={runs} study={study} state={state} change={change} href={href} again={again} />}
-        {!index.value && !index.problem && <p class="quiet" role="status">Loading…</p>}
+        {!index.value && !index.problem && <Waiting text="Loading…" />}
       </main>
       {key && state.get("run") && <RunDialog id={state.get("run")!} name={key} study={study.value} onClose={() => change({ run: undefined })} />}
       <footer>peftscope {index.value?.version}{isLive() ? "" : " · this file needs no network"}</footer>

@@ -53,6 +53,7 @@ export function Choose({ study, name, state, change }: { study: Study; name: str
       <h1>{study.study.name}: choose</h1>
       <div class="choose">
         <form aria-label="Limits" onSubmit={(event) => event.preventDefault()}>
+          <h2 class="unseen">Limits</h2>
           {choices.limits.map((limit, i) => <Slider limit={limit} place={places[i]!} change={change} />)}
           {choices.needs.length > 0 && (
             <fieldset class="picker"><legend>It must</legend>
@@ -67,6 +68,7 @@ export function Choose({ study, name, state, change }: { study: Study; name: str
           {active.length > 0 && <button type="button" onClick={() => change(reset)}>Without limits</button>}
         </form>
         <div>
+          <h2 class="unseen">The answer</h2>
           <div class="answer" aria-live="polite">
             {answer ? <Topics topics={answer.topics} />
               : asked?.problem && asked.query === query ? <Note>{asked.problem}</Note>

@@ -85,7 +85,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
   return (
     <>
       <h1>{runs.name}: all its runs</h1>
-      {waiting && <p class="note" role="status">{waiting}</p>}
+      <p class="state" role="status">{waiting ?? told(runs)}</p>
       {runs.notes.map((note) => <p class="note">{note}</p>)}
       <form class="controls" aria-label="What is drawn" onSubmit={(event) => event.preventDefault()}>
         <label>points are{" "}
@@ -139,6 +139,13 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
       {runs.constant.length > 0 && <details><summary>Settings that all runs share</summary><LinesOf lines={runs.constant} /></details>}
     </>
   );
+}
+
+/** What the folder holds. */
+function told(runs: Runs): string {
+  const finals = runs.rows.filter((r) => r.purpose === "final").length;
+  const others = runs.rows.length - finals;
+  return `${count(finals, "final run")}${others ? `, ${count(others, "trial")}` : ""} · ${count(new Set(runs.rows.map((r) => r.method)).size, "method")} · ${[...new Set(runs.rows.map((r) => r.model))].join(", ")}`;
 }
 
 const caption = (shown: Shown, by: string) =>

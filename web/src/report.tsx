@@ -164,7 +164,7 @@ function FrontTables({ study, x, y, names }: { study: Study; x: string; y: strin
     .sort((a, b) => (found.membership[b] ?? 0) - (found.membership[a] ?? 0) || byX(a, b));
   const rows = (given: string[]) => (
     <table>
-      <thead><tr>{["method", axes[x]!.label, axes[y]!.label, "probability", ""].map((h) => <th scope="col">{h}</th>)}</tr></thead>
+      <thead><tr>{["method", axes[x]!.label, axes[y]!.label, "probability", "how sure"].map((h) => <th scope="col">{h}</th>)}</tr></thead>
       <tbody>
         {given.map((name) => {
           const beaten = found.removable[name];
@@ -289,7 +289,7 @@ export function Answered({ study, example, methods }: { study: Study; example: S
           return (
             <div class={answer.right === null ? "" : answer.right ? "right" : "wrong"}>
               <h4><Mark mark={study.methods[m]} />{m} <span class="quiet">{answer.right === null ? answer.score : answer.right ? "✓ right" : "✗ wrong"}</span></h4>
-              <pre tabIndex={0} role="region" aria-label={`Answer of ${m}`}>{answer.output || "(nothing)"}</pre>
+              <pre tabIndex={0} role="region" aria-label={`Answer of ${m} to ${example.id}`}>{answer.output || "(nothing)"}</pre>
             </div>
           );
         })}
