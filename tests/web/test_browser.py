@@ -13,13 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+pytest.importorskip("starlette", reason="the extra web is not installed")
+
 from axe_playwright_python.sync_playwright import Axe
+from browser import CHROMIUM, Watched, launched, served
 from playwright.sync_api import Browser, Locator, expect
 
 from peftscope.study.study import Study
 from pretend_study import make_study
-from web.browser import Watched, launched, needs_browser, served
 
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: 'apt-get install chromium' brings one")
 pytestmark = [pytest.mark.slow, needs_browser]
 
 SHARES = {
@@ -115,8 +120,7 @@ def test_the_report_is_one_file_that_works_alone(size: str, theme: str, report: 
     assert watched.fits()
     first = page.locator(".loud")
     assert first.bounding_box()["y"] < page.locator("#recommendation").bounding_box()["y"]  # type: ignore[index]
-    assert not Axe().run(page, options=WCAG).response["violations"]
-    for _, name in (("explore", "Explore"), ("compare", "Compare"), ("choose", "Choose"), ("report", "Report")):
+    for name in ("Explore", "Compare", "Choose", "Report"):
         page.get_by_role("navigation", name="Views").get_by_role("link", name=name).click()
         expect(page.locator("main h1")).to_be_visible()
     watched.shot("file", full_page=True)

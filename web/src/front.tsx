@@ -34,7 +34,7 @@ export function frontPoints(study: Study, x: string, y: string, found: Shown, ad
       yEnds: ends(b),
       color: method.color,
       symbol: method.symbol,
-      hollow: method.single || chance === undefined,
+      hollow: method.single || (chance === undefined && admitted?.has(name) !== false),
       size: 4.5 + 4 * strength,
       faint: admitted !== undefined && !admitted.has(name),
       labelled: (on ? 2 : 1) + strength / 2 - (admitted && !admitted.has(name) ? 1 : 0),

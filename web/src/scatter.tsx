@@ -156,7 +156,7 @@ const shorten = (text: string, n: number) =>
   text.length <= n ? text : `${text.slice(0, Math.ceil(n / 2) - 1)}…${text.slice(-Math.floor(n / 2))}`;
 
 /** A name beside each point where it covers nothing; those that matter come first and have one in any case. */
-function label(figure: Drawn, placed: Placed[], width: number, height: number) {
+function label(figure: Drawn, placed: Placed[], picked: ReadonlySet<string>, width: number, height: number) {
   const pen = document.createElement("canvas").getContext("2d");
   if (!pen) return;
   pen.font = "12px system-ui, sans-serif";
@@ -182,7 +182,7 @@ function label(figure: Drawn, placed: Placed[], width: number, height: number) {
         group.append("line").attr("x1", p.px).attr("y1", p.py).attr("x2", p.px + dx).attr("y2", p.py + dy - 4)
           .attr("stroke", "var(--muted)").attr("stroke-width", 0.8);
       group.append("text").attr("x", p.px + dx).attr("y", p.py + dy).attr("text-anchor", anchor)
-        .attr("opacity", p.faint ? 0.5 : 1).text(text);
+        .attr("opacity", p.faint || (picked.size > 0 && !picked.has(p.key)) ? 0.55 : 1).text(text);
       break;
     }
   }
@@ -218,7 +218,7 @@ export function Scatter(props: Props) {
       py: scaleY.apply(inside(p.y, scaleY.domain)),
       off: p.x !== inside(p.x, scaleX.domain) || p.y !== inside(p.y, scaleY.domain),
     }));
-    label(figure, found.current, width, height);
+    label(figure, found.current, props.picked, width, height);
     corner(figure, props.x, props.y, width, height);
     brushed(figure, width, height);
     figure.setAttribute("aria-hidden", "true");

@@ -32,6 +32,8 @@ class Traits:
     """It can be merged into the base, with the same outputs."""
     quantizable: bool = False
     """It trains on a quantized base."""
+    servable: bool = False
+    """Servers of LoRA load it, after it was converted: it merges, and changes linear layers alone."""
     targets: str = "linear"
     """Policy that says which modules it adapts; ``linear`` is the one for all."""
 

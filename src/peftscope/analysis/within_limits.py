@@ -14,6 +14,7 @@ from peftscope.analysis.verdict import Candidate, Verdict
 from peftscope.schema.metric import MetricSpec
 
 __all__ = [
+    "ABILITIES",
     "SCORE",
     "Breach",
     "Excluded",
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 SCORE = "score"
+
+ABILITIES = ("mergeable", "quantizable", "servable")
+"""What a method can be asked to be able to: fields of ``Limits`` and of ``Traits``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,8 @@ class Limits:
     """It can be merged into the base."""
     quantizable: bool = False
     """It trains on a quantized base."""
+    servable: bool = False
+    """Servers load it as a LoRA, after it was converted."""
     given: Mapping[str, str] = field(default_factory=dict)
     """Amounts as they were written, to be shown; none of a number."""
 
@@ -63,7 +69,7 @@ class Breach:
     """A limit that is not kept."""
 
     limit: str
-    """Quantity, ``mergeable`` or ``quantizable``."""
+    """Quantity, or one of ``ABILITIES``."""
     value: float | None
     """None where it was not measured, so that nobody knows whether it is kept."""
     bound: float | None
@@ -118,10 +124,9 @@ def excluded_by(
         if not kept:
             found.append(Breach(limit=SCORE, value=candidate.score.value, bound=limits.score))
     known = traits.get(candidate.card)
-    if limits.mergeable and not candidate.is_base and (known is None or not known.mergeable):
-        found.append(Breach(limit="mergeable", value=None, bound=None))
-    if limits.quantizable and not candidate.is_base and (known is None or not known.quantizable):
-        found.append(Breach(limit="quantizable", value=None, bound=None))
+    for ability in ABILITIES:
+        if getattr(limits, ability) and not candidate.is_base and not getattr(known, ability, False):
+            found.append(Breach(limit=ability, value=None, bound=None))
     return Excluded(method=candidate.method, breaches=tuple(found)) if found else None
 
 

@@ -32,6 +32,9 @@ def recommend(
     min_score: Annotated[str | None, typer.Option(help="Least score, such as 0.4 or 40%; of a loss the most.")] = None,
     mergeable: Annotated[bool, typer.Option("--mergeable", help="Only what can be merged into the base.")] = False,
     quantizable: Annotated[bool, typer.Option("--quantizable", help="Only what trains on a quantized base.")] = False,
+    servable: Annotated[
+        bool, typer.Option("--servable", help="Only what servers load as a LoRA, after 'peftscope convert'.")
+    ] = False,
     prefer: Annotated[
         str,
         typer.Option(
@@ -74,6 +77,7 @@ def recommend(
         min_score=min_score,
         mergeable=mergeable,
         quantizable=quantizable,
+        servable=servable,
         prefer=prefer,
         margin=margin,
         have=have,

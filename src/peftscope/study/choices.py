@@ -23,8 +23,9 @@ from peftscope.views.units import metric_text
 __all__ = ["NEEDS", "answer_under", "choices_of", "needing"]
 
 NEEDS = {
-    "mergeable": ("merge into the base", "A merged adapter costs nothing at inference, and can be served as a LoRA."),
+    "mergeable": ("merge into the base", "A merged adapter costs nothing at inference."),
     "quantizable": ("train on a quantized base", "The base in 8 or 4 bits."),
+    "servable": ("be served as a LoRA", "By vLLM, llama.cpp, diffusers and their like, after 'peftscope convert'."),
 }
 """What a method can be asked to be able to -> how a page calls it, and why one would ask."""
 AT_ONCE = 2
@@ -58,8 +59,7 @@ def choices_of(found: StudyResults, folder: Path) -> dict[str, Any]:
     needs = {name: admits for name, admits in needs.items() if len(admits) < len(methods)}
     answers: dict[str, Any] = {}
     front = memory_front(found)
-    for wanted in _combinations(limits, list(needs)):
-        admits = _admitted(found, wanted)
+    for wanted, admits in _combinations(limits, needs, frozenset(methods)):
         key = "\n".join(method for method in methods if method in admits)
         if key not in answers:
             answers[key] = _answer(found, wanted, admits, front, folder, with_excluded=False)
@@ -98,7 +98,8 @@ def choices_of(found: StudyResults, folder: Path) -> dict[str, Any]:
 
 def needing(asked: Mapping[str, bool]) -> Limits:
     """Limits that ask for what methods can be able to, by the names of ``NEEDS``."""
-    return Limits(mergeable=asked.get("mergeable", False), quantizable=asked.get("quantizable", False))
+    mergeable, quantizable, servable = (asked.get(name, False) for name in NEEDS)
+    return Limits(mergeable=mergeable, quantizable=quantizable, servable=servable)
 
 
 def answer_under(found: StudyResults, limits: Limits, folder: Path) -> dict[str, Any]:
@@ -191,12 +192,15 @@ def _unknown(found: StudyResults, quantity: str) -> list[str]:
     return [c.method for c in found.verdict.candidates if c.score and not c.is_base and name not in c.metrics]
 
 
-def _combinations(limits: Mapping[str, Sequence[_Stop]], needs: Sequence[str]) -> Iterator[Limits]:
-    """None, then every single one, then every two, each with and without what methods can be asked to be able to."""
+def _combinations(
+    limits: Mapping[str, Sequence[_Stop]], needs: Mapping[str, frozenset[str]], methods: frozenset[str]
+) -> Iterator[tuple[Limits, frozenset[str]]]:
+    """No limit, then every single one, then every two, each with and without every need; and what they admit."""
     for count in range(AT_ONCE + 1):
         for names in combinations(limits, count):
             for stops in product(*(limits[name] for name in names)):
                 for size in range(len(needs) + 1):
                     for asked in combinations(needs, size):
+                        admits = methods.intersection(*(s.admits for s in stops), *(needs[name] for name in asked))
                         costs = {name: stop.value for name, stop in zip(names, stops)}
-                        yield replace(needing(dict.fromkeys(asked, True)), costs=costs)
+                        yield replace(needing(dict.fromkeys(asked, True)), costs=costs), admits

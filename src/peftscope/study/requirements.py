@@ -33,6 +33,8 @@ class Requirements:
     """Only what merges into the base."""
     quantizable: bool = False
     """Only what trains on a quantized base."""
+    servable: bool = False
+    """Only what servers load as a LoRA, after it was converted."""
     prefer: str | Sequence[str] = ("score",)
     """Quantities, the most important first."""
     margin: Amount | None = None
@@ -53,6 +55,7 @@ class Requirements:
             score=request.amount("min_score", self.min_score, number_of),
             mergeable=self.mergeable,
             quantizable=self.quantizable,
+            servable=self.servable,
             given={n: v.strip() for n, v in {**self.costs, SCORE: self.min_score}.items() if isinstance(v, str)},
         )
 

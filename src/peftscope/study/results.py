@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["StudyResults", "distinct_names", "results_of", "traits_by_name"]
 
 
+LINEAR_TARGETS = ("linear", "feedforward-aware", "attention")
+"""Policies that adapt linear layers alone, which is what servers load factors of."""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class StudyResults(Shown):
     """A study as its records tell it."""
@@ -229,6 +233,7 @@ def traits_by_name() -> dict[str, Traits]:
             changes_base=card.changes_base,
             mergeable=card.merges,
             quantizable=bool(card.quantized),
+            servable=card.merges and card.targets in LINEAR_TARGETS,
             targets=card.targets,
         )
         for name, card in cards().items()

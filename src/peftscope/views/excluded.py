@@ -11,7 +11,11 @@ from peftscope.views.report.content import Topic
 __all__ = ["excluded_topic", "nearest_line"]
 
 MOST_EXCLUDED = 10
-ABILITIES = {"mergeable": "cannot be merged", "quantizable": "not known to train on a quantized base"}
+LACKS = {
+    "mergeable": "cannot be merged",
+    "quantizable": "not known to train on a quantized base",
+    "servable": "no server of LoRA loads it",
+}
 """What a method can be asked to be able to -> what is said of one that is not."""
 
 
@@ -38,14 +42,14 @@ def _limits(phrasing: Phrasing) -> str:
     if limits.score is not None:
         sign = "≤" if phrasing.verdict.metric.direction == "lower" else "≥"
         parts.append(f"{phrasing.label(SCORE)} {sign} {phrasing.bound(SCORE, limits.score)}")
-    wanted = [phrasing.label(name) for name in ABILITIES if getattr(limits, name)]
+    wanted = [phrasing.label(name) for name in LACKS if getattr(limits, name)]
     return ", ".join([*parts, *wanted])
 
 
 def _breach(phrasing: Phrasing, breach: Breach) -> str:
     label = phrasing.label(breach.limit)
-    if breach.limit in ABILITIES:
-        return ABILITIES[breach.limit]
+    if breach.limit in LACKS:
+        return LACKS[breach.limit]
     if breach.value is None or breach.bound is None:
         setting = phrasing.setting(breach.limit)
         return f"{label} not measured" + (f" ({setting} measures it)" if setting else "")

@@ -1,4 +1,4 @@
-"""A real browser, and a study served to it."""
+"""A real browser, and a study served to it: for the tests of the page, its pictures and its speed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-pytest.importorskip("playwright", reason="playwright is not installed")
-pytest.importorskip("starlette", reason="the extra web is not installed")
 
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -28,11 +23,9 @@ ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-ARTEFACTS = Path(__file__).parents[2] / "artefacts"
+ARTEFACTS = Path(__file__).parents[1] / "artefacts"
 """Where screenshots go, to be looked at."""
 SIZES = {"wide": (1280, 900), "narrow": (390, 844)}
-
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: 'apt-get install chromium' brings one")
 
 
 @contextmanager

@@ -1,0 +1,40 @@
+"""Pictures of the page for README and documentation, of a study that lies under results.
+
+python benchmarks/screenshots.py results/demo        writes docs/images/report.png and choose.png; needs chromium
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from browser import Watched, launched, served
+
+IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path)
+    study = parser.parse_args().study
+    with launched() as browser, served(study) as address:
+        report = Watched(browser, home=address)
+        report.page.goto(f"{address}#/report")
+        report.page.locator("#front .scatter svg").wait_for(timeout=120_000)
+        report.page.screenshot(path=IMAGES / "report.png", clip={"x": 0, "y": 0, "width": 1280, "height": 860})
+        report.close()
+        choose = Watched(browser, theme="dark", home=address)
+        choose.page.goto(f"{address}#/choose")
+        slider = choose.page.get_by_role("slider", name="training memory")
+        slider.wait_for(timeout=120_000)
+        slider.focus()
+        for _ in range(5):
+            choose.page.keyboard.press("ArrowLeft")
+        choose.page.locator("text=What each limit cost").wait_for()
+        choose.page.wait_for_timeout(1500)
+        choose.page.screenshot(path=IMAGES / "choose.png", full_page=True)
+        choose.close()
+
+
+if __name__ == "__main__":
+    main()
