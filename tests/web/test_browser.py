@@ -228,6 +228,24 @@ def test_a_single_run_is_drawn_without_an_interval_and_opens(open_: Open) -> Non
     expect(page).not_to_have_url(re.compile("run="))
 
 
+def test_rows_picked_in_the_table_are_marked_in_the_plot_and_compared(open_: Open) -> None:
+    watched = open_("explore", query="&show=runs&f.purpose=final&f.method=lora")
+    page = watched.page
+    rows = page.locator("#explore-table tbody tr")
+    expect(rows).to_have_count(3)
+    for place in (0, 1):
+        rows.nth(place).get_by_role("checkbox").check()
+    expect(rows).to_have_count(3)
+    expect(page.locator(".scatter svg circle")).to_have_count(2)
+    expect(page.locator("text=Judging")).to_have_count(0, timeout=20_000)
+    page.get_by_role("link", name="Compare these 2").click()
+    expect(page.locator("h1")).to_contain_text("2 runs side by side")
+    expect(page.locator("#settings tbody tr")).to_have_count(1)
+    expect(page.locator("#settings tbody th")).to_have_text("seed")
+    assert page.locator("#values").get_by_text("interval").count() == 0
+    watched.shot("runs", full_page=True)
+
+
 def test_methods_are_compared_side_by_side(open_: Open) -> None:
     watched = open_("compare")
     page = watched.page

@@ -111,13 +111,26 @@ function View({ view, name, runs, study, state, change, href, again }: ViewProps
     if (!runs.value) return <Waiting text="Reading the records…" />;
     const waiting = study.value ? null
       : study.problem ? `No verdict: ${study.problem}` : `Judging ${runs.value.rows.length.toLocaleString("en")} runs: methods with their intervals follow. Runs can be looked at meanwhile.`;
-    return <Explore runs={runs.value} study={study.value} waiting={waiting} state={state} change={change} />;
+    return <Explore runs={named(runs.value, study.value)} study={study.value} waiting={waiting} state={state} change={change} />;
   }
   if (study.problem) return <Problem text={study.problem} again={again} />;
   if (!study.value) return <Waiting text="Judging the runs…" />;
-  if (view === "compare") return <Compare study={study.value} state={state} change={change} />;
+  if (view === "compare") return <Compare study={study.value} name={name} state={state} change={change} />;
   if (view === "choose") return <Choose study={study.value} name={name} state={state} change={change} />;
   return <Report study={study.value} state={state} change={change} href={href} />;
+}
+
+const told = new WeakMap<Study, Runs>();
+
+/** Runs under the names of the candidates that they are runs of, with the marks these have everywhere. */
+function named(runs: Runs, study: Study | null): Runs {
+  if (!study) return runs;
+  const known = told.get(study);
+  if (known?.state === runs.state) return known;
+  const rows = runs.rows.map((r) => (study.names[r.id] ? { ...r, method: study.names[r.id]! } : r));
+  const found = { ...runs, rows, marks: { ...runs.marks, ...study.methods } };
+  told.set(study, found);
+  return found;
 }
 
 const Waiting = ({ text }: { text: string }) => <div class="waiting"><p class="quiet" role="status">{text}</p></div>;

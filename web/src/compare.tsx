@@ -1,15 +1,17 @@
 // Two to five methods side by side.
 import { useMemo } from "preact/hooks";
+import { CompareRuns } from "./compare_runs";
 import type { Study } from "./documents";
 import { Mark } from "./marks";
 import { Code, count, Scroll, Topic } from "./parts";
-import { Answered } from "./report";
+import { Answered } from "./answers";
 import type { Change, State } from "./state";
 
 const MOST = 5;
 const SHOWN = 4;
 
-export function Compare({ study, state, change }: { study: Study; state: State; change: (values: Change) => void }) {
+export function Compare({ study, name, state, change }: { study: Study; name: string; state: State; change: (values: Change) => void }) {
+  const runs = (state.get("r") ?? "").split("\n").filter(Boolean).slice(0, MOST);
   const names = Object.keys(study.methods);
   const asked = (state.get("m") ?? "").split("\n").filter((n) => names.includes(n));
   const start = useMemo(() => study.tiers.points.slice(0, 2).map((p) => p.method), [study]);
@@ -18,6 +20,13 @@ export function Compare({ study, state, change }: { study: Study; state: State; 
     const next = chosen.includes(name) ? chosen.filter((n) => n !== name) : [...chosen, name].slice(-MOST);
     change({ m: next.join("\n") || undefined });
   };
+  if (runs.length > 1)
+    return (
+      <>
+        <h1>{study.study.name}: {runs.length} runs side by side</h1>
+        <CompareRuns ids={runs} name={name} />
+      </>
+    );
   return (
     <>
       <h1>{study.study.name}: side by side</h1>

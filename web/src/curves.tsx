@@ -4,13 +4,12 @@ import { useMemo, useState } from "preact/hooks";
 import { Chart, decades, extent, number, rateText, roomy } from "./chart";
 import type { Course, Line, Method, Rates, Study } from "./documents";
 import { Mark, SYMBOLS } from "./marks";
+import { shorten } from "./parts";
 
 const ROW_PX = 26;
 const AT_FIRST = 8;
 const identity = { color: { type: "identity" }, symbol: { type: "identity" }, r: { type: "identity" } } as const;
 const grids = () => [Plot.gridX({ stroke: "var(--grid)", strokeOpacity: 1 }), Plot.gridY({ stroke: "var(--grid)", strokeOpacity: 1 })];
-const shorten = (text: string, n: number) =>
-  text.length <= n ? text : `${text.slice(0, Math.ceil(n / 2) - 1)}…${text.slice(-Math.floor(n / 2))}`;
 
 /** Score with its interval by method, best first; a line between tiers. */
 export function Tiers({ study }: { study: Study }) {

@@ -10,6 +10,7 @@ export type Cell = {
   window?: string;
   direction?: string;
   run?: string;
+  key?: string;
 };
 export type Table = { headings: Cell[]; rows: Cell[][] };
 export type Topic = { title: string; lines: string[]; rows: string[][] };
@@ -156,6 +157,7 @@ export type Study = {
     environments: { num_runs: number; lines: Lines }[];
     warnings: string[];
   };
+  names: Record<string, string>;
   notes: string[];
   outputs: Example[];
   disagreements: { about: string; pairs: Disagreement[] };

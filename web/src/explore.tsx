@@ -4,11 +4,12 @@ import type { Drawn } from "./chart";
 import { number } from "./chart";
 import type { Cell, Run, Runs, Study, Table as TableOf } from "./documents";
 import { axisOf, frontFor, frontPath, frontPoints, placeText } from "./front";
-import { count, LinesOf, Table } from "./parts";
-import { axesChanged, axesIn, AxisSelect } from "./report";
+import { count, keyOf, LinesOf, Table } from "./parts";
+import { axesChanged, axesIn, AxisSelect } from "./axes";
 import { csv, savePng, saveSvg, saveText } from "./save";
 import { Scatter } from "./scatter";
 import type { Point } from "./scatter";
+import { address } from "./state";
 import type { Change, State } from "./state";
 
 type Props = { runs: Runs; study: Study | null; waiting: string | null; state: State; change: (values: Change) => void };
@@ -47,6 +48,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
     [runs, filters],
   );
   const picked = useMemo(() => new Set((state.get("pick") ?? "").split("\n").filter(Boolean)), [state.get("pick")]);
+  const only = state.get("only") === "1";
   const by = state.get(BY) && (["method", "learning_rate", "seed", ...runs.settings].includes(state.get(BY)!)) ? state.get(BY)! : "method";
   const figure = useRef<Drawn | null>(null);
   const open = (id: string) => change({ run: id });
@@ -69,18 +71,22 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
     [drawn, study, points, groups, kept, runs, x, y, by],
   );
   const inTable = useMemo(
-    () => (picked.size ? { ...table, rows: table.rows.filter((row) => picked.has(String(row[0]!.title ?? row[0]!.text))) } : table),
-    [table, picked],
+    () => (picked.size && only ? { ...table, rows: table.rows.filter((row) => picked.has(keyOf(row))) } : table),
+    [table, picked, only],
   );
   const [a, b] = [useMemo(() => axes[x] && axisOf(axes[x]), [axes, x]), useMemo(() => axes[y] && axisOf(axes[y]), [axes, y])];
   const pick = (keys: string[], more: boolean) => {
     const only = keys.length === 1 && picked.size === 1 && picked.has(keys[0]!);
     const next = more ? [...new Set([...picked, ...keys])].filter((k) => !(keys.length === 1 && picked.has(k) && k === keys[0])) : only ? [] : keys;
-    change({ pick: next.join("\n") || undefined });
+    change({ pick: next.join("\n") || undefined, only: next.length ? "1" : undefined });
+  };
+  const toggle = (key: string) => {
+    const next = picked.has(key) ? [...picked].filter((k) => k !== key) : [...picked, key];
+    change({ pick: next.join("\n") || undefined, only: next.length && only ? "1" : undefined });
   };
   const name = `${runs.name}-${y}-against-${x}`;
   const words = { methods: "method", runs: "run", groups: "group" }[drawn];
-  const setShown = (value: string) => change({ show: value, pick: undefined });
+  const setShown = (value: string) => change({ show: value, pick: undefined, only: undefined });
 
   return (
     <>
@@ -97,7 +103,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
         </label>
         {drawn === "groups" && (
           <label>grouped by{" "}
-            <select value={by} onChange={(event) => change({ [BY]: event.currentTarget.value, pick: undefined })}>
+            <select value={by} onChange={(event) => change({ [BY]: event.currentTarget.value, pick: undefined, only: undefined })}>
               {["method", "learning_rate", "seed", ...runs.settings].map((s) => <option value={s} selected={s === by}>{s.replaceAll("_", " ")}</option>)}
             </select>
           </label>
@@ -106,7 +112,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
         <AxisSelect label="up" value={y} axes={axes} onChange={(value) => change(axesChanged([x, y], 1, value))} />
         {filters.map((f) => (
           <label>{f.label}{" "}
-            <select value={f.value} onChange={(event) => change({ [`f.${f.name}`]: event.currentTarget.value || undefined, pick: undefined })}>
+            <select value={f.value} onChange={(event) => change({ [`f.${f.name}`]: event.currentTarget.value || undefined, pick: undefined, only: undefined })}>
               <option value="" selected={!f.value}>all {f.values.length}</option>
               {f.values.map((v) => <option value={v} selected={v === f.value}>{v}</option>)}
             </select>
@@ -124,10 +130,11 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
         </figure>
       ) : <p class="note">{kept.length ? `None of these ${kept.length} runs has both figures: choose other axes.` : "No run passes these filters."}</p>}
       <div class="controls" role="group" aria-label="Selection and files">
-        <span role="status">{picked.size ? `${count(inTable.rows.length, words)} of ${table.rows.length} picked` : count(table.rows.length, words)}</span>
-        {picked.size > 0 && <button type="button" onClick={() => change({ pick: undefined })}>Show all again</button>}
-        {drawn === "methods" && picked.size >= 2 && picked.size <= 5 &&
-          <a class="button" href={`#/compare?${new URLSearchParams({ ...(state.get("study") ? { study: state.get("study")! } : {}), m: [...picked].join("\n") })}`}>Compare these {picked.size}</a>}
+        <span role="status">{picked.size ? `${picked.size} of ${count(table.rows.length, words)} picked` : count(table.rows.length, words)}</span>
+        {picked.size > 0 && <button type="button" onClick={() => change({ pick: undefined, only: undefined })}>{only ? "Show all again" : "Pick none"}</button>}
+        {picked.size > 0 && !only && <button type="button" onClick={() => change({ only: "1" })}>Show these alone</button>}
+        {drawn !== "groups" && picked.size >= 2 && picked.size <= 5 &&
+          <a class="button" href={address("compare", { study: state.get("study"), [drawn === "methods" ? "m" : "r"]: [...picked].join("\n") })}>Compare these {picked.size}</a>}
         <button type="button" onClick={() => saveText(`${name}.csv`, csv([inTable.headings.map((h) => h.text), ...inTable.rows.map((r) => r.map((c) => (typeof c.sort === "number" ? c.sort : (c.run ?? c.text))))]), "text/csv")}>CSV</button>
         {points.length > 0 && <>
           <button type="button" onClick={() => figure.current && savePng(`${name}.png`, figure.current)}>PNG</button>
@@ -135,7 +142,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
         </>}
       </div>
       <Table key={`${drawn}${x}${y}${by}`} table={inTable} caption={{ methods: "Methods", runs: "Runs", groups: `Groups by ${by.replaceAll("_", " ")}` }[drawn]}
-        marks={{ ...runs.marks, ...study?.methods }} id="explore-table" onRun={open} />
+        marks={runs.marks} id="explore-table" onRun={open} picked={picked} onPick={toggle} />
       {runs.constant.length > 0 && <details><summary>Settings that all runs share</summary><LinesOf lines={runs.constant} /></details>}
     </>
   );
@@ -230,7 +237,7 @@ function runTable(rows: Run[], runs: Runs, x: string, y: string): TableOf {
   return {
     headings: heads.map((text) => ({ text, sort: null })),
     rows: rows.map((r): Cell[] => [
-      { text: r.id.slice(0, 8), sort: r.id, title: r.id, run: r.id }, { text: r.method, sort: r.method, method: r.method }, { text: r.purpose, sort: r.purpose },
+      { text: r.id.slice(0, 8), sort: r.id, title: r.id, run: r.id, key: r.id }, { text: r.method, sort: r.method, method: r.method }, { text: r.purpose, sort: r.purpose },
       { text: r.learning_rate === null ? "–" : String(r.learning_rate), sort: r.learning_rate }, { text: String(r.seed), sort: r.seed }, { text: r.status, sort: r.status },
       ...[x, y].map((name): Cell => ({ text: textOf(runs, name, r.metrics[name]), sort: r.metrics[name] ?? null })),
     ]),
@@ -242,7 +249,7 @@ function groupTable(groups: Group[], runs: Runs, x: string, y: string, by: strin
   return {
     headings: heads.map((text) => ({ text, sort: null })),
     rows: groups.map((g): Cell[] => [
-      { text: g.name, sort: g.name, ...(by === "method" ? { method: g.name } : { title: g.name }) }, { text: String(g.rows.length), sort: g.rows.length },
+      { text: g.name, sort: g.name, ...(by === "method" ? { method: g.name } : {}) }, { text: String(g.rows.length), sort: g.rows.length },
       ...([[x, g.x], [y, g.y]] as [string, number[]][]).flatMap(([name, values]): Cell[] => {
         const [m, sd] = [values.length ? mean(values) : null, deviation(values)];
         return [{ text: textOf(runs, name, m), sort: m }, { text: textOf(runs, name, sd), sort: sd }, { text: String(values.length), sort: values.length }];

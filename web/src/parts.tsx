@@ -58,11 +58,15 @@ export const LinesOf = ({ lines }: { lines: Lines }) => (
 
 export const Note = ({ children }: { children: ComponentChildren }) => <p class="note">{children}</p>;
 
+/** What a row is picked by. */
+export const keyOf = (row: Cell[]): string => row[0]!.key ?? row[0]!.text;
+
 const missing = (cell: Cell | undefined) => cell?.sort === null || cell?.sort === undefined;
 
 /** A table that sorts by the heading that is pressed; what is missing stays last. */
-export function Table({ table, caption, marks, id, onRun }: {
+export function Table({ table, caption, marks, id, onRun, picked, onPick }: {
   table: TableOf; caption: string; marks: Marks; id: string; onRun?: (run: string) => void;
+  picked?: ReadonlySet<string>; onPick?: (key: string) => void;
 }) {
   const [by, setBy] = useState<[number, 1 | -1] | null>(null);
   const [shown, show] = useState(FIRST_ROWS);
@@ -87,6 +91,7 @@ export function Table({ table, caption, marks, id, onRun }: {
           <caption>{caption}</caption>
           <thead>
             <tr>
+              {onPick && <td class="pick" />}
               {table.headings.map((h, i) => (
                 <th scope="col" title={h.window} class={numeric[i] ? "number" : ""}
                   aria-sort={by?.[0] === i ? (by[1] === 1 ? "ascending" : "descending") : undefined}>
@@ -98,6 +103,9 @@ export function Table({ table, caption, marks, id, onRun }: {
           <tbody>
             {rows.slice(0, shown).map((row) => (
               <tr>
+                {onPick && (
+                  <td class="pick"><input type="checkbox" aria-label={`pick ${keyOf(row)}`} checked={picked?.has(keyOf(row))} onChange={() => onPick(keyOf(row))} /></td>
+                )}
                 {row.map((c, i) =>
                   c.method !== undefined
                     ? <th scope="row" title={c.title ?? undefined}><Mark mark={marks[c.method]} />{c.text}</th>
@@ -145,5 +153,8 @@ export function Outputs({ prompt, target, children }: { prompt: string | null; t
     </div>
   );
 }
+
+export const shorten = (text: string, n = 28) =>
+  text.length <= n ? text : `${text.slice(0, Math.ceil(n / 2) - 1)}…${text.slice(-Math.floor(n / 2))}`;
 
 export const count = (n: number, one: string, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;

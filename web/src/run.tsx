@@ -4,7 +4,7 @@ import { OneCourse, spanOf } from "./curves";
 import { load } from "./documents";
 import type { RunDetails, Study } from "./documents";
 import { Code, LinesOf, Outputs } from "./parts";
-import { Panel } from "./report";
+import { Panel } from "./training_sections";
 
 type Props = { id: string; name: string; study: Study | null; onClose: () => void };
 

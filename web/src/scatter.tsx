@@ -7,6 +7,7 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { decades, extent, number, plot, roomy, useWidth } from "./chart";
 import type { Drawn } from "./chart";
 import { SYMBOLS } from "./marks";
+import { shorten } from "./parts";
 
 export type Point = {
   key: string;
@@ -148,12 +149,9 @@ function ticks(axis: ScatterAxis, domain: [number, number], narrow: boolean) {
 
 const SIDES: [string, number, number][] = [["start", 9, -8], ["end", -9, -8], ["start", 9, 16], ["end", -9, 16],
   ["middle", 0, -13], ["middle", 0, 22], ["start", 13, 4], ["end", -13, 4]];
-const FARTHER: [string, number, number][] = [24, 48, 80, 120, 170].flatMap((dx) =>
-  [12, -12, 32, -32, 54, -54, 80, -80, 110, -110, 140, -140].flatMap((dy) =>
+const FARTHER: [string, number, number][] = [24, 48, 80].flatMap((dx) =>
+  [12, -12, 32, -32, 54, -54, 80, -80].flatMap((dy) =>
     [["start", dx, dy], ["end", -dx, dy]] as [string, number, number][]));
-
-const shorten = (text: string, n: number) =>
-  text.length <= n ? text : `${text.slice(0, Math.ceil(n / 2) - 1)}…${text.slice(-Math.floor(n / 2))}`;
 
 /** A name beside each point where it covers nothing; those that matter come first and have one in any case. */
 function label(figure: Drawn, placed: Placed[], picked: ReadonlySet<string>, width: number, height: number) {

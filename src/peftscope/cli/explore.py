@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,9 @@ def explore(
         list[Path] | None,
         typer.Argument(help="Folders of results or study files; all studies in results where none is given."),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port to listen on; the next free one where it is taken.")] = 8765,
+    port: Annotated[
+        int, typer.Option(min=1, max=65_515, help="Port to listen on; the next free one where it is taken.")
+    ] = 8765,
     host: Annotated[
         str, typer.Option(help="Address to listen on: who can reach it can read the studies.")
     ] = "127.0.0.1",
@@ -45,4 +48,5 @@ def explore(
         if open_page and not webbrowser.open(address):
             show_warnings([f"no browser could be opened; the page is {address}"])
 
-    serve(app_of(found, host=host), host=host, port=port, ready=ready)
+    with suppress(KeyboardInterrupt):  # the way to end it
+        serve(app_of(found, host=host), host=host, port=port, ready=ready)

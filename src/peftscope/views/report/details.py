@@ -10,6 +10,7 @@ from typing import Any
 from peftscope.schema.record import RunRecord
 from peftscope.views.report.answers import example_score, worst_first
 from peftscope.views.report.curves import course_of
+from peftscope.views.report.tables import flat
 from peftscope.views.run_sections import run_sections
 
 __all__ = ["details_data"]
@@ -35,6 +36,7 @@ def details_data(
     course = course_of(name, record)
     rates = {"steps": course["loss"]["steps"], "values": course["rates"]}
     curve = {"loss": course["loss"], "score": course["score"], "learning_rate": rates} if record.curve else None
+    environment = next((a.environment for a in reversed(record.attempts) if a.kind == "run" and a.environment), {})
     files = [(what, place) for what, place in places.items() if place]
     sections = [(s.title, list(s.lines)) for s in run_sections(record) if s.title not in SHOWN_APART]
     tracebacks = [attempt.traceback for attempt in record.attempts if attempt.traceback]
@@ -43,7 +45,11 @@ def details_data(
         "title": record.spec.title,
         "method": name,
         "status": record.status,
-        "sections": [{"title": title, "lines": lines} for title, lines in [*sections, ("files", files)] if lines],
+        "sections": [
+            {"title": title, "lines": lines}
+            for title, lines in [*sections, ("environment", flat(environment)), ("files", files)]
+            if lines
+        ],
         "curve": curve,
         "outputs": [
             {
