@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 from peftscope.store.frame import frame_of
 from peftscope.store.rows import RowReader, folder_state
+from peftscope.study.run_documents import runs_document
 from pretend_study import make_study
 
 SHARES = {"base": 0.2, "lora": 0.6, "oft": 0.5}
@@ -39,9 +41,36 @@ def test_what_is_no_record_is_left_out_with_the_reason(tmp_path: Path) -> None:
     (records / "f.json").write_text("[" * 100_000, "utf-8")
     spec = {"method": {"name": "x"}, "task": {"name": "t"}, "model": {"source": "m"}, "seed": "one"}
     (records / "g.json").write_text(json.dumps({"run_id": "g", "spec": spec, "status": "ok"}), "utf-8")
+    (records / "h.json").write_text(
+        json.dumps({"run_id": "h", "spec": {**spec, "seed": 1e999}, "status": "ok"}), "utf-8"
+    )
+    odd_rate = {"run_id": "i", "spec": {**spec, "seed": 1, "learning_rate": math.nan}, "status": "ok"}
+    (records / "i.json").write_text(json.dumps(odd_rate), "utf-8")
     reader = RowReader(tmp_path / "s")
     assert len(reader.rows()) == count
-    assert [note.split(":")[1].split()[0] for note in reader.notes] == [f"{name}.json" for name in "abcdefg"]
+    assert [note.split(":")[1].split()[0] for note in reader.notes] == [f"{name}.json" for name in "abcdefghi"]
+
+
+def test_figures_that_are_none_are_left_out(tmp_path: Path) -> None:
+    make_study(tmp_path / "s", SHARES)
+    path = next((tmp_path / "s/records").iterdir())
+    record = json.loads(path.read_text())
+    record["metrics"] |= {"huge": 10**400, "odd": math.inf, "yes": True, "plain": 1.5}
+    path.write_text(json.dumps(record))
+    (metrics,) = (row.metrics for row in RowReader(tmp_path / "s").rows() if row.run_id == record["run_id"])
+    assert metrics["plain"] == 1.5
+    assert not {"huge", "odd", "yes"} & set(metrics)
+
+
+def test_scores_of_several_metrics_are_not_called_by_the_name_of_one(tmp_path: Path) -> None:
+    make_study(tmp_path / "s", SHARES)
+    path = next((tmp_path / "s/records").iterdir())
+    record = json.loads(path.read_text())
+    record["metric"] = {"name": "loss", "unit": "task", "direction": "lower", "window": "w"}
+    path.write_text(json.dumps(record))
+    document = runs_document(tmp_path / "s", name="s", place="s")
+    assert document["score"] is None
+    assert "accuracy" not in document["axes"]["test_score"]["label"]
 
 
 def test_a_second_reading_sees_what_has_changed(tmp_path: Path) -> None:

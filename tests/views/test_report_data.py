@@ -14,6 +14,7 @@ from peftscope.analysis.fairness import Fairness, MethodBudget
 from peftscope.analysis.verdict import Candidate
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import CurvePoint
+from peftscope.views.report.answers import answer_data
 from peftscope.views.report.content import ReportContent
 from peftscope.views.report.curves import LONGEST, training_data
 from peftscope.views.report.data import report_data
@@ -202,3 +203,32 @@ def test_an_empty_study_still_gives_valid_report_data(content: ReportContent) ->
     assert data["front"]["default"] is None
     assert data["pairs"]["matrix"] is None
     assert json.dumps(data, allow_nan=False)
+
+
+def test_runs_that_were_not_judged_give_no_answers(content: ReportContent) -> None:
+    """A run under other conditions has the bare title of its method, too."""
+    names = {r.run_id: r.spec.method.title for r in content.records if r.spec.purpose == "final"}
+    (run,) = [r for r in content.records if r.spec.method.title == "lora" and r.spec.seed == 1]
+    right = tuple(replace(e, output="7", prompt="3 + 4", target="7") for e in run.examples)
+    judged = [r.model_copy(update={"examples": right}) if r is run else r for r in content.records]
+    other_spec = run.spec.model_copy(update={"seed": 0})
+    other = run.model_copy(
+        update={
+            "run_id": "other",
+            "spec": other_spec,
+            "examples": tuple(replace(e, score=1 - e.score, output="wrong") for e in right),
+        }
+    )
+    alone = report_data(replace(content, records=judged, names=names))
+    both = report_data(replace(content, records=[*judged, other], names=names))
+    assert alone["outputs"]
+    for part in ("outputs", "disagreements", "training", "settings", "code"):
+        assert both[part] == alone[part]
+
+
+def test_an_error_rate_of_one_is_a_wrong_answer() -> None:
+    errors = ACCURACY.model_copy(update={"name": "error", "direction": "lower"})
+    run = next(r for r in a_study().records if r.examples)
+    wrong = run.model_copy(update={"examples": (replace(run.examples[0], score=1.0, output="x"),)})
+    (example,) = answer_data([wrong], {}, [run.spec.method.title], errors)
+    assert [answer["right"] for answer in example["answers"].values()] == [False]

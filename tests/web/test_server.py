@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -15,11 +17,10 @@ from starlette.testclient import TestClient
 from peftscope.errors import SpecError
 from peftscope.study.study import Study
 from peftscope.web.server import app_of
-from peftscope.web.studies import studies_in
+from peftscope.web.studies import Kept, studies_in
 from pretend_study import make_study
 
 SHARES = {"base": 0.2, "lora": 0.6, "rslora": 0.62, "oft": 0.5, "ln-tuning": 0.45}
-HOSTILE = "</script><script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,9 @@ def test_limits_are_answered_as_recommend_answers_them(client: TestClient, resul
         made_before = choices["answers"][key]
         assert made_before["choice"] == asked["choice"]
         assert made_before["summary"] == asked["summary"]
-        assert (made_before["members"], made_before["membership"]) == (asked["members"], asked["membership"])
+        for part in ("members", "membership", "admitted"):
+            assert made_before[part] == asked[part]
+        assert Study.find(results / "tickets").recommend(max_memory=stop["given"]).choice == asked["choice"]
         left_out = {excluded["method"] for excluded in said["excluded"]}
         assert set(stop["admits"]) == set(choices["methods"]) - left_out
 
@@ -149,6 +152,7 @@ def test_nothing_but_the_given_studies_can_be_read(path: str, client: TestClient
         ({"host": ""}, False),
         ({"origin": "http://evil.example"}, False),
         ({"origin": "null"}, False),
+        ({"origin": "http://[::1"}, False),
         ({"origin": "http://127.0.0.1:9999"}, False),
         ({"origin": "http://127.0.0.1:8765"}, True),
         ({"sec-fetch-site": "cross-site"}, False),
@@ -212,9 +216,42 @@ def test_a_study_without_a_verdict_says_why(tmp_path: Path) -> None:
 
 
 def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
-    make_study(tmp_path / "s", SHARES)
-    stored = tmp_path / "s/study.json"
-    stored.write_text(stored.read_text().replace('"name": "s"', f'"name": {json.dumps(HOSTILE)}'))
-    page = client_of(tmp_path / "s").get("/").text
+    folder = tmp_path / "<script>alert(1)<"
+    make_study(folder, SHARES, study={"name": "s"})
+    (folder / "study.json").unlink()  # so that it goes by the name of its folder
+    client = client_of(folder)
+    page = client.get("/").text
     assert page.count("<script") == 2
-    assert "alert(1)</script>" not in page
+    assert "\\u003cscript>alert(1)\\u003c" in page
+    key = get(client, "/api/index")["studies"][0]["key"]
+    assert get(client, f"/api/{quote(key, safe='')}/runs")["name"] == folder.name
+
+
+def test_a_link_from_elsewhere_opens_the_page_and_nothing_else(client: TestClient) -> None:
+    headers = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert client.get("/", headers=headers).status_code == 200
+    assert client.get("/api/index", headers=headers).status_code == 403
+    assert client.get("/", headers={**headers, "origin": "http://evil.example"}).status_code == 403
+
+
+def test_a_host_is_known_however_it_is_written(results: Path) -> None:
+    client = client_of(results, host="MyBox")
+    assert client.get("/api/index", headers={"host": "mybox:8765"}).status_code == 200
+    assert client.get("/api/index", headers={"host": "MyBox:8765", "origin": "http://[::1"}).status_code == 403
+
+
+def test_a_run_opens_while_the_study_is_judged(results: Path) -> None:
+    study = studies_in([results / "tickets"])["tickets"]
+    kept, judged = Kept(study), threading.Event()
+    judging = threading.Thread(target=lambda: kept.get("study", lambda: {"done": judged.wait(20)}))
+    judging.start()
+    try:
+        assert json.loads(kept.get("run/x", lambda: {"run": 1})) == {"run": 1}
+        assert judging.is_alive()
+    finally:
+        judged.set()
+        judging.join()
+
+
+def test_limits_below_zero_are_amounts(client: TestClient) -> None:
+    assert get(client, "/api/tickets/choose?forgetting=-0.03")["choice"] == "base"

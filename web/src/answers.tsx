@@ -8,8 +8,8 @@ export function AnswersSection({ study }: { study: Study }) {
   const [shown, show] = useState(2);
   return (
     <section id="outputs">
-      <h2>Answers</h2>
-      <p>What the methods answered to the same test examples; those most got wrong come first.</p>
+      <h2 tabIndex={-1}>Answers</h2>
+      <p>Answers that runs kept, of each method's first seed; examples that most got wrong come first. Beside a few of every run those are kept that were wrong, so that not every method has an answer to each.</p>
       {study.outputs.slice(0, shown).map((example) => <Answered study={study} example={example} methods={Object.keys(example.answers)} />)}
       {study.outputs.length > shown && (
         <button type="button" class="screen" onClick={() => show(study.outputs.length)}>{count(study.outputs.length - shown, "more example")}</button>

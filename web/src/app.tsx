@@ -1,8 +1,8 @@
 // The page: one study at a time, seen in four ways.
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useErrorBoundary, useRef, useState } from "preact/hooks";
 import { Choose } from "./choose";
 import { Compare } from "./compare";
-import { forget, inPage, isLive, load } from "./documents";
+import { documentName, forget, inPage, isLive, load } from "./documents";
 import type { Index, Runs, Study } from "./documents";
 import { Explore } from "./explore";
 import { Report } from "./report";
@@ -35,9 +35,12 @@ function useChanges(name: string | null, state: string | undefined, turn: number
   useEffect(() => {
     set(false);
     if (!name || !state || !isLive()) return;
+    let asking = false;
     const timer = setInterval(async () => {
-      if (document.hidden) return;
-      const now = await fetch(`api/${name}/state`).then((r) => (r.ok ? r.json() : null)).catch(() => null);
+      if (document.hidden || asking) return;
+      asking = true;
+      const now = await fetch(`api/${documentName(name, "state")}`).then((r) => (r.ok ? r.json() : null)).catch(() => null);
+      asking = false;
       if (now && now.state !== state) set(true);
     }, LOOK_MS);
     return () => clearInterval(timer);
@@ -52,9 +55,9 @@ export function App() {
   const main = useRef<HTMLElement>(null);
   const studies = index.value?.studies ?? [];
   const key = studies.find((s) => s.key === state.get("study"))?.key ?? studies[0]?.key ?? null;
-  const runs = useDocument<Runs>(key && `${key}/runs`, turn);
+  const runs = useDocument<Runs>(key && documentName(key, "runs"), turn);
   const read = runs.value !== null || runs.problem !== null;  // what takes long is asked for once the runs are on screen
-  const study = useDocument<Study>(key && read ? `${key}/study` : null, turn);
+  const study = useDocument<Study>(key && read ? documentName(key, "study") : null, turn);
   const view = VIEWS.some(([name]) => name === state.view) ? state.view : isLive() ? "explore" : "report";
   const changed = useChanges(key, runs.value?.state, turn);
   const name = studies.find((s) => s.key === key)?.name ?? "";
@@ -78,7 +81,7 @@ export function App() {
         {studies.length > 1 && (
           <label>study{" "}
             <select value={key ?? ""} onChange={(event) => (location.hash = `#/${view}?study=${encodeURIComponent(event.currentTarget.value)}`)}>
-              {studies.map((s) => <option value={s.key} selected={s.key === key}>{s.name}</option>)}
+              {studies.map((s) => <option value={s.key} selected={s.key === key}>{studies.filter((o) => o.name === s.name).length > 1 ? `${s.name} (${s.place})` : s.name}</option>)}
             </select>
           </label>
         )}
@@ -88,9 +91,10 @@ export function App() {
       </header>
       <main id="content" ref={main} tabIndex={-1}>
         {changed && <p class="note" role="status">The folder has changed since it was read. <button type="button" onClick={again}>Read it again</button></p>}
+        {key && state.get("study") && state.get("study") !== key && <p class="note" role="alert">There is no study “{state.get("study")}” here; this is {name}.</p>}
         {index.problem && <Problem text={index.problem} again={again} />}
         {index.value && !studies.length && <Problem text="There is no study here yet." again={again} />}
-        {key && <View key={key} view={view} name={key} runs={runs} study={study} state={state} change={change} href={href} again={again} />}
+        {key && <View key={`${key} ${view}`} view={view} name={key} runs={runs} study={study} state={state} change={change} href={href} again={again} />}
         {!index.value && !index.problem && <Waiting text="Loading…" />}
       </main>
       {key && state.get("run") && <RunDialog id={state.get("run")!} name={key} study={study.value} onClose={() => change({ run: undefined })} />}
@@ -105,7 +109,13 @@ const Problem = ({ text, again }: { text: string; again: () => void }) => (
 
 type ViewProps = ReturnType<typeof usePlace> & { view: string; name: string; runs: Loaded<Runs>; study: Loaded<Study>; again: () => void };
 
-function View({ view, name, runs, study, state, change, href, again }: ViewProps) {
+function View(props: ViewProps) {
+  const [failed, reset] = useErrorBoundary();
+  if (failed) return <Problem text={`This view cannot be drawn: ${(failed as Error).message ?? failed}`} again={() => { reset(); props.again(); }} />;
+  return <Shown {...props} />;
+}
+
+function Shown({ view, name, runs, study, state, change, href, again }: ViewProps) {
   if (view === "explore") {
     if (runs.problem) return <Problem text={runs.problem} again={again} />;
     if (!runs.value) return <Waiting text="Reading the records…" />;

@@ -16,9 +16,10 @@ export function AxisSelect({ label, value, axes, onChange }: {
 /** The two metrics of a front as the address has them, or those shown first. */
 export function axesIn(state: State, first: [string, string], known: Record<string, unknown>, score: string | null = null): [string, string] {
   const named = (given: string | undefined) =>  // methods have the score by its metric's name, runs by that of the record
-    given === score && !(given! in known) ? "test_score" : given === "test_score" && score && score in known ? score : given;
+    given === score && !Object.hasOwn(known, given!) ? "test_score" : given === "test_score" && score && Object.hasOwn(known, score) ? score : given;
   const [x, y] = [named(state.get("x")), named(state.get("y"))];
-  return [x && x in known ? x : first[0], y && y in known ? y : first[1]];
+  const [a, b] = [x && Object.hasOwn(known, x) ? x : first[0], y && Object.hasOwn(known, y) ? y : first[1]];
+  return a === b ? first : [a, b];
 }
 
 /** A metric against itself is none: the two change places. */

@@ -13,12 +13,14 @@ const SHOWN = 4;
 export function Compare({ study, name, state, change }: { study: Study; name: string; state: State; change: (values: Change) => void }) {
   const runs = (state.get("r") ?? "").split("\n").filter(Boolean).slice(0, MOST);
   const names = Object.keys(study.methods);
-  const asked = (state.get("m") ?? "").split("\n").filter((n) => names.includes(n));
+  const given = state.get("m");
+  const asked = (given ?? "").split("\n").filter((n) => names.includes(n));
+  const unknown = (given ?? "").split("\n").filter((n) => n && !names.includes(n));
   const start = useMemo(() => study.tiers.points.slice(0, 2).map((p) => p.method), [study]);
-  const chosen = (asked.length ? asked : start).slice(0, MOST);
+  const chosen = (given === undefined ? start : asked).slice(0, MOST);
   const toggle = (name: string) => {
     const next = chosen.includes(name) ? chosen.filter((n) => n !== name) : [...chosen, name].slice(-MOST);
-    change({ m: next.join("\n") || undefined });
+    change({ m: next.join("\n") });
   };
   if (runs.length > 1)
     return (
@@ -39,6 +41,7 @@ export function Compare({ study, name, state, change }: { study: Study; name: st
           </label>
         ))}
       </fieldset>
+      {unknown.length > 0 && <p class="note" role="alert">Not in this study: {unknown.join(", ")}.</p>}
       {chosen.length < 2 ? <p class="note">Choose one more.</p> : (
         <>
           <Figures study={study} chosen={chosen} />
@@ -63,6 +66,7 @@ function Figures({ study, chosen }: Part) {
   return (
     <section id="values">
       <h2>Figures</h2>
+      <p>The score with its 95 % interval; of the others the mean over the seeds, and below it the smallest and the largest.</p>
       <Scroll label="Figures side by side">
         <table class="side">
           <Heads study={study} chosen={chosen} first="metric" />
@@ -75,7 +79,7 @@ function Figures({ study, chosen }: Part) {
                   <th scope="row" title={axis.window}>{axis.label}<small>{axis.better}</small></th>
                   {chosen.map((n) => {
                     const r = points[n];
-                    return <td>{r ? <>{r.text}<small>{r.range ? `${r.range}, ${r.spread}` : r.spread}</small></> : "–"}</td>;
+                    return <td title={r?.spread}>{r ? <>{r.text}{r.range && <small>{r.range}</small>}</> : "–"}</td>;
                   })}
                 </tr>
               );
@@ -93,12 +97,12 @@ function Differences({ study, chosen }: Part) {
   const pairs = chosen.flatMap((a, i) => chosen.slice(i + 1).map((b) => [a, b] as const));
   const lines = pairs.flatMap(([a, b]) => {
     const cell = rows.find((r) => r.method === a)?.cells[names.indexOf(b)];
-    return cell?.text ? [{ ...cell, a, b }] : [];
+    return cell?.sign ? [{ ...cell, a, b }] : [];
   });
   return (
     <section id="differences">
       <h2>Paired differences</h2>
-      <p>On the same test examples, over all pairs of the study at once. The probability is that of a new training of the first to score higher than one of the second.</p>
+      <p>On the same test examples. Intervals are each pair's own, verdicts allow for all pairs of the study at once: an undecided pair's interval may leave out zero. The probability is that of a new training of the first to score higher than one of the second.</p>
       {lines.length ? <ul class="plain">{lines.map((l) => <li><span class={`key ${l.verdict}`}>{l.sign} {l.verdict}</span> {l.text}</li>)}</ul>
         : <p class="quiet">No two of these can be compared: that takes scores of the same test examples from both.</p>}
     </section>
@@ -115,6 +119,7 @@ function Disagreements({ study, chosen }: Part) {
   return (
     <section id="disagreements">
       <h2>Where they disagree</h2>
+      {study.disagreements.left_out > 0 && <p class="quiet">Counted are pairs of the first methods by score; {count(study.disagreements.left_out, "method")} beyond them are not.</p>}
       {found.length > 0 && (
         <Topic topic={{ title: study.disagreements.about, lines: [], rows: [
           ["pair", "first better on", "second better on", "same on"],
@@ -126,7 +131,7 @@ function Disagreements({ study, chosen }: Part) {
       {study.pictures.slice(0, 1).map((t) => (
         <Scroll label={t.title}>
           <table class="pictures">
-            <thead><tr><td />{chosen.map((n) => <th scope="col">{n}</th>)}</tr></thead>
+            <thead><tr><td />{chosen.map((n) => <th scope="col"><Mark mark={study.methods[n]} />{n}</th>)}</tr></thead>
             <tbody>{t.rows.map((row) => (
               <tr><th scope="row">{row.name}</th>
                 {chosen.map((n) => { const source = row.pictures[t.headings.indexOf(n)]; return <td>{source ? <img src={source} alt={`${row.name}, ${n}`} /> : "–"}</td>; })}</tr>

@@ -1,23 +1,18 @@
 // Two to five runs side by side: single figures, which have no interval.
 import { useEffect, useState } from "preact/hooks";
 import { OneCourse } from "./curves";
-import { load } from "./documents";
+import { documentName, load } from "./documents";
 import type { RunDetails } from "./documents";
 import { count, Scroll } from "./parts";
-
-/** Nested settings as lines of name and text. */
-function flat(value: unknown, name = ""): [string, string][] {
-  if (value && typeof value === "object" && !Array.isArray(value))
-    return Object.entries(value).flatMap(([key, inner]) => flat(inner, name ? `${name}.${key}` : key));
-  return [[name, typeof value === "string" ? value : JSON.stringify(value)]];
-}
 
 export function CompareRuns({ ids, name }: { ids: string[]; name: string }) {
   const [runs, set] = useState<RunDetails[] | null>(null);
   const [problem, report] = useState("");
   useEffect(() => {
     let current = true;
-    Promise.all(ids.map((id) => load<RunDetails>(`${name}/run/${id}`)))
+    set(null);
+    report("");
+    Promise.all(ids.map((id) => load<RunDetails>(documentName(name, "run", id))))
       .then((found) => current && set(found))
       .catch((error: Error) => current && report(error.message));
     return () => { current = false; };
@@ -25,7 +20,7 @@ export function CompareRuns({ ids, name }: { ids: string[]; name: string }) {
   if (problem) return <p class="note" role="alert">{problem}</p>;
   if (!runs) return <p class="quiet" role="status">Reading the records…</p>;
   const figures = sideBySide(runs.map((r) => r.sections.filter((s) => s.title === "quality" || s.title === "cost").flatMap((s) => s.lines)));
-  const settings = sideBySide(runs.map((r) => flat(JSON.parse(r.config ?? "{}")))).filter(([, values]) => new Set(values).size > 1);
+  const settings = sideBySide(runs.map((r) => r.settings)).filter(([, values]) => new Set(values).size > 1);
   const examples = [...new Set(runs.flatMap((r) => r.outputs.map((o) => o.id)))]
     .map((id) => ({ id, outputs: runs.map((r) => r.outputs.find((o) => o.id === id)) }))
     .filter((e) => new Set(e.outputs.map((o) => o?.score)).size > 1);

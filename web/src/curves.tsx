@@ -4,7 +4,7 @@ import { useMemo, useState } from "preact/hooks";
 import { Chart, decades, extent, number, rateText, roomy } from "./chart";
 import type { Course, Line, Method, Rates, Study } from "./documents";
 import { Mark, SYMBOLS } from "./marks";
-import { shorten } from "./parts";
+import { shorten, shortNames } from "./parts";
 
 const ROW_PX = 26;
 const AT_FIRST = 8;
@@ -18,6 +18,7 @@ export function Tiers({ study }: { study: Study }) {
   const spec = useMemo(
     () => (width: number) => {
       const rows = points.map((p, row) => ({ ...p, row, mark: study.methods[p.method]! }));
+      const short = shortNames(rows.map((p) => p.method));
       const own = rows.filter((p) => !p.is_base);
       const values = (given: typeof rows): [number, number] | null => extent(given.flatMap((p) => [p.value, p.low, p.high]));
       const outer = values(rows) ?? [0, 1];
@@ -28,7 +29,7 @@ export function Tiers({ study }: { study: Study }) {
       const base = rows.find((p) => p.is_base);
       const starts = rows.filter((p, i) => i > 0 && p.tier !== rows[i - 1]!.tier);
       const firsts = rows.filter((p, i) => p.tier !== null && (i === 0 || p.tier !== rows[i - 1]!.tier));
-      const left = Math.min(width < 520 ? 110 : 190, 20 + 7 * Math.max(...rows.map((p) => p.method.length + (p.risk ? 2 : 0))));
+      const left = Math.min(width < 520 ? 130 : 260, 20 + 7 * Math.max(...rows.map((p) => short(p.method).length + (p.risk ? 2 : 0))));
       return {
         height,
         marginLeft: left,
@@ -45,7 +46,7 @@ export function Tiers({ study }: { study: Study }) {
           Plot.ruleY(starts, { y: (p) => p.row - 0.5, stroke: "var(--line)" }),
           Plot.text(rows, {
             x: () => domain[0], y: "row", dx: -10, textAnchor: "end", fontSize: 12.5,
-            text: (p: { method: string; risk: string }) => shorten(p.method, Math.floor((left - 20) / 7)) + (p.risk ? " ⚠" : ""),
+            text: (p: { method: string; risk: string }) => shorten(short(p.method), Math.floor((left - 20) / 7)) + (p.risk ? " ⚠" : ""),
           }),
           Plot.text(firsts, { x: () => domain[1], y: "row", dx: 8, textAnchor: "start", text: (p: { tier: number | null }) => `tier ${p.tier}`, fill: "var(--muted)" }),
           Plot.link(rows.filter((p) => p.low !== null && p.high !== null), {
@@ -75,7 +76,7 @@ export function RatePanel({ entry, kind, span, mark }: { entry: Rates; kind: "sc
       const rates = entry.trials.map((t) => t.rate);
       const domain: [number, number] = rates.length ? [Math.min(...rates) / 1.8, Math.max(...rates) * 1.8] : [1e-5, 1e-2];
       const [lower, higher] = entry.bracket;
-      const y = { domain: span, label: null };
+      const y = { domain: span, label: null, type: kind === "loss" && span[0] > 0 ? "log" : "linear" };
       return {
         height: 200,
         marginLeft: 44,
@@ -89,9 +90,9 @@ export function RatePanel({ entry, kind, span, mark }: { entry: Rates; kind: "sc
           lower !== null && higher !== null
             ? Plot.rect([0], { x1: lower, x2: higher, y1: span[0], y2: span[1], fill: color, fillOpacity: 0.12 }) : null,
           Plot.gridX({ ticks: decades(...domain), stroke: "var(--grid)", strokeOpacity: 1 }),
-          Plot.gridY({ ticks: 5, stroke: "var(--grid)", strokeOpacity: 1 }),
+          Plot.gridY({ ticks: y.type === "log" ? scaled(span) : 5, stroke: "var(--grid)", strokeOpacity: 1 }),
           Plot.axisX({ ticks: decades(...domain), tickFormat: rateText, label: "learning rate", labelAnchor: "center", labelArrow: "none", labelOffset: 36 }),
-          Plot.axisY({ ticks: 5, tickFormat: number, label: null }),
+          Plot.axisY({ ticks: y.type === "log" ? scaled(span) : 5, tickFormat: number, label: null }),
           entry.rate !== null ? Plot.ruleX([entry.rate], { stroke: color, strokeDasharray: "5,4" }) : null,
           Plot.line(entry.means.filter((m) => m[kind] !== null), { x: "rate", y: kind, stroke: color, strokeWidth: 1.8 }),
           kind === "loss" ? Plot.line(entry.short, { x: "rate", y: "loss", stroke: color, strokeWidth: 1.2, strokeDasharray: "2,3" }) : null,
@@ -108,7 +109,13 @@ export function RatePanel({ entry, kind, span, mark }: { entry: Rates; kind: "sc
 
 export function spanOf(entries: Rates[], kind: "score" | "loss"): [number, number] | null {
   const found = extent(entries.flatMap((e) => [...e.trials.map((t) => t[kind]), ...(kind === "loss" ? e.short.map((s) => s.loss) : [])]));
-  return found && roomy(found, 0.08, false);
+  return found && roomy(found, 0.08, kind === "loss" && found[0] > 0);
+}
+
+/** Few ticks of a logarithmic axis, also within one power of ten. */
+function scaled([low, high]: [number, number]): number[] {
+  const found = decades(low, high);
+  return found.length > 1 ? found : [low * 1.05, Math.sqrt(low * high), high / 1.05].map((v) => Number(v.toPrecision(2)));
 }
 
 type Drawing = { name: string; method: string; line: Line; ended: boolean };

@@ -11,6 +11,7 @@ export type Cell = {
   direction?: string;
   run?: string;
   key?: string;
+  ends?: [number, number];
 };
 export type Table = { headings: Cell[]; rows: Cell[][] };
 export type Topic = { title: string; lines: string[]; rows: string[][] };
@@ -65,10 +66,11 @@ export type Example = {
 };
 export type Disagreement = { first: string; second: string; first_better: number; second_better: number; same: number };
 export type Stop = { value: number; label: string; given: string; admits: string[] };
-export type Limit = { name: string; label: string; stops: Stop[]; unknown: string[]; option: string; apart_from: string[] };
+export type Limit = { name: string; label: string; stops: Stop[]; unknown: string[]; option: string; unit: string; apart_from: string[] };
 export type Need = { name: string; label: string; about: string; admits: string[]; option: string | null };
 export type Answer = {
   choice: string | null;
+  admitted: string[];
   summary: string;
   topics: Topic[];
   members: string[];
@@ -88,6 +90,7 @@ export type Study = {
     name: string;
     place: string;
     commands: string[];
+    recommend: string;
     made_at: string;
     models: string[];
     tasks: string[];
@@ -160,7 +163,7 @@ export type Study = {
   names: Record<string, string>;
   notes: string[];
   outputs: Example[];
-  disagreements: { about: string; pairs: Disagreement[] };
+  disagreements: { about: string; pairs: Disagreement[]; left_out: number };
   settings: Record<string, Lines>;
   code: Record<string, { train: string; load: string | null }>;
   choices: Choices;
@@ -203,7 +206,8 @@ export type RunDetails = {
   curve: { loss: Line; score: Line; learning_rate: Line } | null;
   outputs: { id: string; score: string; prompt: string | null; target: string | null; output: string }[];
   pictures: { about: string; address: string }[];
-  config: string | null;
+  config: Record<string, unknown>;
+  settings: Lines;
   command: string | null;
   traceback: string | null;
 };
@@ -218,14 +222,17 @@ export const isLive = (): boolean => (embedded["index"] as Index | undefined)?.l
 async function fetched(name: string): Promise<unknown> {
   let answer: Response;
   try {
-    answer = await fetch(`api/${name}`);
+    answer = await fetch(`api/${name}`, { headers: { accept: "application/json" } });
   } catch {
     throw new Error("peftscope does not answer: is 'peftscope explore' still running?");
   }
   const found = await answer.json().catch(() => null);
-  if (!answer.ok) throw new Error(found?.error?.message ?? `peftscope answered ${answer.status}`);
+  if (!answer.ok) throw new Error(found?.error?.message ?? `peftscope has nothing of that name (${answer.status})`);
   return found;
 }
+
+/** A document's name, of parts that may hold anything. */
+export const documentName = (...parts: string[]): string => parts.map(encodeURIComponent).join("/");
 
 /** A document by its name: one that lies in the page, or else one that the server makes. */
 export function load<T>(name: string): Promise<T> {

@@ -2,8 +2,9 @@
 import { useMemo, useRef } from "preact/hooks";
 import type { Drawn } from "./chart";
 import { number } from "./chart";
-import type { Cell, Run, Runs, Study, Table as TableOf } from "./documents";
+import type { Cell, Reading, Run, Runs, Study, Table as TableOf } from "./documents";
 import { axisOf, frontFor, frontPath, frontPoints, placeText } from "./front";
+import { Mark } from "./marks";
 import { count, keyOf, LinesOf, Table } from "./parts";
 import { axesChanged, axesIn, AxisSelect } from "./axes";
 import { csv, savePng, saveSvg, saveText } from "./save";
@@ -27,6 +28,31 @@ const deviation = (values: number[]): number | null => {
   return Math.sqrt(values.reduce((sum, v) => sum + (v - m) ** 2, 0) / (values.length - 1));
 };
 
+const OF_RUNS = ["purpose", "status"];
+const ALL = "*";
+const MOST_KEYS = 24;
+
+/** A filter as the address has it; final runs are looked at unless trials are asked for. */
+const filterIn = (state: State, name: string): string => {
+  const given = state.get(`f.${name}`) ?? (name === "purpose" ? "final" : "");
+  return given === ALL ? "" : given;
+};
+
+/** A table as rows of a file: figures in the unit of their heading. */
+const rowsOf = (table: TableOf): (string | number | null)[][] => {
+  const wide = table.headings.map((_, i) => table.rows.some((r) => r[i]?.ends));
+  return [
+    table.headings.flatMap((h, i) => (wide[i] ? [h.text, `${h.text}, low`, `${h.text}, high`] : [h.text])),
+    ...table.rows.map((r) => r.flatMap((c, i) => {
+      const value = c.run ?? (typeof c.sort === "number" ? c.sort : c.text);
+      return wide[i] ? [value, c.ends?.[0] ?? null, c.ends?.[1] ?? null] : [value];
+    })),
+  ];
+};
+
+/** In the unit of the axis, without the dust of binary fractions. */
+const scaled = (value: number, factor: number) => Number((value * factor).toPrecision(12));
+
 const valuesOf = (rows: Run[], field: string) => [...new Set(rows.map((r) => String(r[field as Field])))].sort();
 const settingOf = (run: Run, name: string): string =>
   name === "method" ? run.method : name === "learning_rate" ? (run.learning_rate === null ? "–" : String(run.learning_rate))
@@ -37,16 +63,23 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
   const shown: Shown = asked === "runs" || asked === "groups" ? asked : study?.front.default ? "methods" : asked === "methods" ? "methods" : "runs";
   const drawn: Shown = shown === "methods" && !study?.front.default ? "runs" : shown;
   const axes = drawn === "methods" && study ? study.front.axes : runs.axes;
-  const first = useMemo<[string, string]>(() => startAxes(runs, drawn === "methods" ? study : null), [runs, study, drawn]);
-  const [x, y] = axesIn(state, first, axes, runs.score);
   const filters = useMemo(
-    () => runs.filters.map((f) => ({ ...f, values: valuesOf(runs.rows, f.name), value: state.get(`f.${f.name}`) ?? "" })).filter((f) => f.values.length > 1),
-    [runs, state],
+    () => runs.filters
+      .map((f) => ({ ...f, values: valuesOf(runs.rows, f.name), value: filterIn(state, f.name), idle: drawn === "methods" && OF_RUNS.includes(f.name) }))
+      .filter((f) => f.values.length > 1)
+      .map((f) => ({ ...f, value: f.name === "purpose" && f.value === "final" && !f.values.includes("final") ? "" : f.value })),
+    [runs, state, drawn],
   );
   const kept = useMemo(
-    () => runs.rows.filter((r) => filters.every((f) => !f.value || String(r[f.name as Field]) === f.value)),
+    () => runs.rows.filter((r) => filters.every((f) => !f.value || f.idle || String(r[f.name as Field]) === f.value)),
     [runs, filters],
   );
+  const first = useMemo<[string, string]>(() => startAxes(runs, kept, drawn === "methods" ? study : null), [runs, kept, study, drawn]);
+  const [x, y] = axesIn(state, first, axes, runs.score);
+  const unknown = [
+    ...["x", "y"].map((k) => state.get(k)).filter((n) => n && !Object.hasOwn(axes, n) && n !== runs.score && n !== "test_score").map((n) => `There is no figure “${n}” here.`),
+    ...filters.filter((f) => f.value && !f.values.includes(f.value)).map((f) => `No run has ${f.label} “${f.value}”.`),
+  ];
   const picked = useMemo(() => new Set((state.get("pick") ?? "").split("\n").filter(Boolean)), [state.get("pick")]);
   const only = state.get("only") === "1";
   const by = state.get(BY) && (["method", "learning_rate", "seed", ...runs.settings].includes(state.get(BY)!)) ? state.get(BY)! : "method";
@@ -58,7 +91,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
     if (drawn === "methods" && study) {
       const found = frontFor(study, x, y);
       const left = new Set(kept.map((r) => r.method));
-      return found ? frontPoints(study, x, y, found, filters.some((f) => f.value) ? left : undefined) : [];
+      return found ? frontPoints(study, x, y, found, filters.some((f) => f.value && !f.idle) ? left : undefined) : [];
     }
     return drawn === "groups" ? groupPoints(groups, runs, x, y, by) : runPoints(kept, runs, x, y);
   }, [drawn, study, kept, groups, runs, x, y, filters, by]);
@@ -75,6 +108,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
     [table, picked, only],
   );
   const [a, b] = [useMemo(() => axes[x] && axisOf(axes[x]), [axes, x]), useMemo(() => axes[y] && axisOf(axes[y]), [axes, y])];
+  const keys = useMemo(() => [...new Set(kept.map((r) => r.method))].sort(), [kept]);
   const pick = (keys: string[], more: boolean) => {
     const only = keys.length === 1 && picked.size === 1 && picked.has(keys[0]!);
     const next = more ? [...new Set([...picked, ...keys])].filter((k) => !(keys.length === 1 && picked.has(k) && k === keys[0])) : only ? [] : keys;
@@ -84,6 +118,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
     const next = picked.has(key) ? [...picked].filter((k) => k !== key) : [...picked, key];
     change({ pick: next.join("\n") || undefined, only: next.length && only ? "1" : undefined });
   };
+  const title = `${runs.name}: ${axes[y]?.label ?? y} against ${axes[x]?.label ?? x}. ${caption(drawn, by)}`;
   const name = `${runs.name}-${y}-against-${x}`;
   const words = { methods: "method", runs: "run", groups: "group" }[drawn];
   const setShown = (value: string) => change({ show: value, pick: undefined, only: undefined });
@@ -92,11 +127,11 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
     <>
       <h1>{runs.name}: all its runs</h1>
       <p class="state" role="status">{waiting ?? told(runs)}</p>
-      {runs.notes.map((note) => <p class="note">{note}</p>)}
+      {[...unknown, ...runs.notes].map((note) => <p class="note">{note}</p>)}
       <form class="controls" aria-label="What is drawn" onSubmit={(event) => event.preventDefault()}>
         <label>points are{" "}
           <select value={drawn} onChange={(event) => setShown(event.currentTarget.value)}>
-            {study?.front.default && <option value="methods" selected={drawn === "methods"}>methods, with their intervals</option>}
+            <option value="methods" selected={drawn === "methods"} disabled={!study?.front.default}>methods, with their intervals</option>
             <option value="runs" selected={drawn === "runs"}>single runs</option>
             <option value="groups" selected={drawn === "groups"}>groups of runs, mean and SD</option>
           </select>
@@ -112,7 +147,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
         <AxisSelect label="up" value={y} axes={axes} onChange={(value) => change(axesChanged([x, y], 1, value))} />
         {filters.map((f) => (
           <label>{f.label}{" "}
-            <select value={f.value} onChange={(event) => change({ [`f.${f.name}`]: event.currentTarget.value || undefined, pick: undefined, only: undefined })}>
+            <select value={f.value} disabled={f.idle} title={f.idle ? "Methods are judged by their final runs." : undefined} onChange={(event) => change({ [`f.${f.name}`]: event.currentTarget.value || (f.name === "purpose" ? ALL : undefined), pick: undefined, only: undefined })}>
               <option value="" selected={!f.value}>all {f.values.length}</option>
               {f.values.map((v) => <option value={v} selected={v === f.value}>{v}</option>)}
             </select>
@@ -125,20 +160,25 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
             onPick={pick} onOpen={drawn === "runs" ? open : undefined} figure={figure} />
           <figcaption>
             {caption(drawn, by)}{" "}
+            {drawn === "runs" && points.length < kept.length && `${kept.length - points.length} of ${kept.length} have no such figure and are not drawn. `}
             <span class="fine">Drag a box to pick some, click one to pick it, Shift adds.</span>
           </figcaption>
+          {drawn !== "groups" && keys.length <= MOST_KEYS && (
+            <p class="keys">{keys.map((method) => <span><Mark mark={markOf(runs, method)} />{method}</span>)}</p>
+          )}
         </figure>
       ) : <p class="note">{kept.length ? `None of these ${kept.length} runs has both figures: choose other axes.` : "No run passes these filters."}</p>}
+      {drawn === "methods" && study?.notes.map((note) => <p class="note">{note}</p>)}
       <div class="controls" role="group" aria-label="Selection and files">
         <span role="status">{picked.size ? `${picked.size} of ${count(table.rows.length, words)} picked` : count(table.rows.length, words)}</span>
         {picked.size > 0 && <button type="button" onClick={() => change({ pick: undefined, only: undefined })}>{only ? "Show all again" : "Pick none"}</button>}
         {picked.size > 0 && !only && <button type="button" onClick={() => change({ only: "1" })}>Show these alone</button>}
         {drawn !== "groups" && picked.size >= 2 && picked.size <= 5 &&
           <a class="button" href={address("compare", { study: state.get("study"), [drawn === "methods" ? "m" : "r"]: [...picked].join("\n") })}>Compare these {picked.size}</a>}
-        <button type="button" onClick={() => saveText(`${name}.csv`, csv([inTable.headings.map((h) => h.text), ...inTable.rows.map((r) => r.map((c) => (typeof c.sort === "number" ? c.sort : (c.run ?? c.text))))]), "text/csv")}>CSV</button>
+        <button type="button" onClick={() => saveText(`${name}.csv`, csv(rowsOf(inTable)), "text/csv")}>CSV</button>
         {points.length > 0 && <>
-          <button type="button" onClick={() => figure.current && savePng(`${name}.png`, figure.current)}>PNG</button>
-          <button type="button" onClick={() => figure.current && saveSvg(`${name}.svg`, figure.current)}>SVG</button>
+          <button type="button" onClick={() => figure.current && savePng(`${name}.png`, figure.current, title)}>PNG</button>
+          <button type="button" onClick={() => figure.current && saveSvg(`${name}.svg`, figure.current, title)}>SVG</button>
         </>}
       </div>
       <Table key={`${drawn}${x}${y}${by}`} table={inTable} caption={{ methods: "Methods", runs: "Runs", groups: `Groups by ${by.replaceAll("_", " ")}` }[drawn]}
@@ -162,10 +202,12 @@ const caption = (shown: Shown, by: string) =>
     groups: `Each point is the mean over the runs of one ${by.replaceAll("_", " ")}, its bars one standard deviation (SD) of them, which is no interval of the mean.`,
   })[shown];
 
-function startAxes(runs: Runs, study: Study | null): [string, string] {
+function startAxes(runs: Runs, rows: Run[], study: Study | null): [string, string] {
   if (study?.front.default) return study.front.default;
-  const counts = (name: string) => runs.rows.filter((r) => name in r.metrics).length;
-  const better = Object.keys(runs.axes).filter((n) => runs.axes[n]!.direction !== "neutral");
+  const found: Record<string, number> = {};
+  for (const r of rows) for (const name in r.metrics) found[name] = (found[name] ?? 0) + 1;
+  const counts = (name: string) => found[name] ?? 0;
+  const better = Object.keys(runs.axes).filter((n) => runs.axes[n]!.direction !== "neutral" && counts(n));
   const y = better[0] ?? Object.keys(runs.axes)[0] ?? "";
   const others = (better.length > 1 ? better : Object.keys(runs.axes)).filter((n) => n !== y && !n.startsWith("valid_"));
   const x = others.find((n) => n.startsWith("peak_train_memory") && counts(n)) ?? others.sort((a, b) => counts(b) - counts(a))[0] ?? y;
@@ -211,7 +253,14 @@ function groupsOf(rows: Run[], by: string, x: string, y: string, runs: Runs): Gr
   return [...found].map(([name, own]) => ({
     name, rows: own, x: known(own, x), y: known(own, y),
     mark: by === "method" ? markOf(runs, name) : { color: "#0077bb", symbol: "circle" },
-  })).sort((a, b) => Number(a.name) - Number(b.name) || a.name.localeCompare(b.name, undefined, { numeric: true }));
+  })).sort((a, b) => byNumber(a.name, b.name));
+}
+
+/** Numbers by their value, then other names. */
+function byNumber(a: string, b: string): number {
+  const [p, q] = [Number(a), Number(b)];
+  if (Number.isNaN(p) || Number.isNaN(q)) return Number(Number.isNaN(p)) - Number(Number.isNaN(q)) || a.localeCompare(b, undefined, { numeric: true });
+  return p - q;
 }
 
 function groupPoints(groups: Group[], runs: Runs, x: string, y: string, by: string): Point[] {
@@ -239,35 +288,41 @@ function runTable(rows: Run[], runs: Runs, x: string, y: string): TableOf {
     rows: rows.map((r): Cell[] => [
       { text: r.id.slice(0, 8), sort: r.id, title: r.id, run: r.id, key: r.id }, { text: r.method, sort: r.method, method: r.method }, { text: r.purpose, sort: r.purpose },
       { text: r.learning_rate === null ? "–" : String(r.learning_rate), sort: r.learning_rate }, { text: String(r.seed), sort: r.seed }, { text: r.status, sort: r.status },
-      ...[x, y].map((name): Cell => ({ text: textOf(runs, name, r.metrics[name]), sort: r.metrics[name] ?? null })),
+      ...[x, y].map((name): Cell => ({ text: textOf(runs, name, r.metrics[name]), sort: r.metrics[name] === undefined ? null : scaled(r.metrics[name]!, runs.axes[name]!.factor) })),
     ]),
   };
 }
 
 function groupTable(groups: Group[], runs: Runs, x: string, y: string, by: string): TableOf {
-  const heads = [by.replaceAll("_", " "), "runs", ...[x, y].flatMap((name) => [`mean of ${runs.axes[name]?.label ?? name}`, "SD", "n"])];
+  const heads = [by.replaceAll("_", " "), "runs", ...[x, y].flatMap((name) => [`mean of ${runs.axes[name]?.title ?? name}`, "SD", "n"])];
   return {
     headings: heads.map((text) => ({ text, sort: null })),
     rows: groups.map((g): Cell[] => [
-      { text: g.name, sort: g.name, ...(by === "method" ? { method: g.name } : {}) }, { text: String(g.rows.length), sort: g.rows.length },
+      { text: g.name, sort: Number.isNaN(Number(g.name)) ? g.name : Number(g.name), ...(by === "method" ? { method: g.name } : {}) }, { text: String(g.rows.length), sort: g.rows.length },
       ...([[x, g.x], [y, g.y]] as [string, number[]][]).flatMap(([name, values]): Cell[] => {
         const [m, sd] = [values.length ? mean(values) : null, deviation(values)];
-        return [{ text: textOf(runs, name, m), sort: m }, { text: textOf(runs, name, sd), sort: sd }, { text: String(values.length), sort: values.length }];
+        const inUnit = (v: number | null) => (v === null ? null : scaled(v, runs.axes[name]!.factor));
+        return [{ text: textOf(runs, name, m), sort: inUnit(m) }, { text: textOf(runs, name, sd), sort: inUnit(sd) }, { text: String(values.length), sort: values.length }];
       }),
     ]),
   };
 }
 
+const figure = (r: Reading, factor: number): Cell => {
+  const [value, low, high] = r.exact.map((v) => (v === null ? null : scaled(v, factor)));
+  return { text: r.text, sort: value!, title: r.range ? `${r.range}: ${r.spread}` : r.spread, ends: low == null || high == null ? undefined : [low, high] };
+};
+
 function methodTable(study: Study, points: Point[], x: string, y: string): TableOf {
   const found = frontFor(study, x, y);
-  const heads = ["method", study.front.axes[x]!.label, study.front.axes[y]!.label, "on the front", "probability", "tier"];
+  const heads = ["method", study.front.axes[x]!.title, study.front.axes[y]!.title, "on the front", "probability", "tier"];
   return {
     headings: heads.map((text) => ({ text, sort: null })),
     rows: points.filter((p) => !p.faint).map((p): Cell[] => {
       const [a, b, m] = [study.front.points[x]![p.key]!, study.front.points[y]![p.key]!, study.methods[p.key]];
       const chance = found?.membership[p.key];
       return [
-        { text: p.key, sort: p.key, method: p.key }, { text: a.text, sort: a.exact[0], title: a.spread }, { text: b.text, sort: b.exact[0], title: b.spread },
+        { text: p.key, sort: p.key, method: p.key }, figure(a, study.front.axes[x]!.factor), figure(b, study.front.axes[y]!.factor),
         { text: found?.members.includes(p.key) ? "yes" : "no", sort: null }, { text: placeText(chance, m), sort: chance ?? null },
         { text: m?.tier ? String(m.tier) : "–", sort: m?.tier ?? null },
       ];

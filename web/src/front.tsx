@@ -13,6 +13,9 @@ export function placeText(p: number | undefined, method: Method | undefined): st
 
 const ends = (r: Reading): [number, number] | null => (r.low === null || r.high === null ? null : [r.low, r.high]);
 
+/** A figure with what is known of its spread. */
+export const spreadText = (r: Reading): string => `${r.text} (${r.range ? `${r.range}: ` : ""}${r.spread})`;
+
 type Shown = { members: string[]; membership: Record<string, number> };
 
 /** Points of all methods that have both values; `admitted` fades the others. */
@@ -40,8 +43,8 @@ export function frontPoints(study: Study, x: string, y: string, found: Shown, ad
       labelled: (on ? 2 : 1) + strength / 2 - (admitted && !admitted.has(name) ? 1 : 0),
       apart: method.is_base,
       lines: () => [
-        `${axisX.label}: ${a.text} (${a.spread})`,
-        `${axisY.label}: ${b.text} (${b.spread})`,
+        `${axisX.label}: ${spreadText(a)}`,
+        `${axisY.label}: ${spreadText(b)}`,
         ...(admitted && !admitted.has(name) ? ["left out by the limits"]
           : [on ? "on the front" : "not on the front", `probability of being on it: ${placeText(chance, method)}`]),
       ],

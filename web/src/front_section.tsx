@@ -18,8 +18,16 @@ export function FrontSection({ study, state, change }: { study: Study; state: St
   const path = useMemo(() => (found ? frontPath(study, x, y, found) : []), [study, x, y]);
   const [a, b] = [useMemo(() => axes[x] && axisOf(axes[x]), [study, x]), useMemo(() => axes[y] && axisOf(axes[y]), [study, y])];
   const [picked, pick] = useState(NOTHING);
-  if (!first || !found || !a || !b || !axes[x] || !axes[y])
-    return <section id="front"><h2>Front</h2><p class="quiet">No two metrics have values yet.</p></section>;
+  if (!first || !a || !b || !axes[x] || !axes[y])
+    return <section id="front"><h2 tabIndex={-1}>Front</h2><p class="quiet">No two metrics have values yet.</p></section>;
+  const controls = (
+    <div class="controls">
+      <AxisSelect label="across" value={x} axes={axes} onChange={(value) => change(axesChanged([x, y], 0, value))} />
+      <AxisSelect label="up" value={y} axes={axes} onChange={(value) => change(axesChanged([x, y], 1, value))} />
+    </div>
+  );
+  if (!found)
+    return <section id="front"><h2 tabIndex={-1}>Front</h2>{controls}<p class="note">No method has both figures: choose other axes.</p></section>;
   const names = points.map((p) => p.name);
   const hidden = study.tiers.table.rows.length - names.length;
   const zero = [x, y].filter((n) => axes[n]!.floor !== null && names.some((m) => study.front.points[n]![m]!.value <= axes[n]!.floor!));
@@ -30,15 +38,12 @@ export function FrontSection({ study, state, change }: { study: Study; state: St
   ];
   return (
     <section id="front">
-      <h2>Front</h2>
+      <h2 tabIndex={-1}>Front</h2>
       <p>
         Which methods are beaten by no other on both metrics at once? These are the front, joined by the line. Larger marks are more surely
         on it; <strong>hollow marks were trained once</strong>, and without scores per example their place has no probability.
       </p>
-      <div class="controls">
-        <AxisSelect label="across" value={x} axes={axes} onChange={(value) => change(axesChanged([x, y], 0, value))} />
-        <AxisSelect label="up" value={y} axes={axes} onChange={(value) => change(axesChanged([x, y], 1, value))} />
-      </div>
+      {controls}
       <figure>
         <Scatter points={points} x={a} y={b} path={path} picked={picked} label={`${axes[y].label} against ${axes[x].label}`}
           onPick={(keys) => pick(new Set(keys.length === 1 && picked.has(keys[0]!) ? [] : keys))} />

@@ -21,17 +21,17 @@ export function PairsSection({ study, href }: { study: Study; href: (view: strin
   };
   if (!matrix)
     return (
-      <section id="pairs"><h2>Every two methods</h2>
+      <section id="pairs"><h2 tabIndex={-1}>Every two methods</h2>
         <p class="quiet">No two methods can be compared: that takes scores of the same test examples from both.</p>
       </section>
     );
   return (
     <section id="pairs">
-      <h2>Every two methods</h2>
+      <h2 tabIndex={-1}>Every two methods</h2>
       <p>
         Row against column, on the same test examples. <span class="key better">▲ better</span> <span class="key worse">▼ worse</span>{" "}
         <span class="key equivalent">= equivalent</span>, that is {margin ? `within ${margin}` : "within a margin you give with --margin"},{" "}
-        <span class="key undecided">? undecided</span>: not enough evidence for either, which is not the same as equivalent.{" "}
+        <span class="key undecided">? undecided</span>: not enough evidence for either, which is not the same as equivalent. Intervals are each pair's own, verdicts allow for all pairs at once: an undecided pair's interval may leave out zero.{" "}
         <a class="screen" href={href("compare")}>Compare some side by side</a>.
       </p>
       <p class="pairtext" aria-live="polite">{said || "Point at a cell, or reach the table with Tab and walk it with the arrow keys."}</p>

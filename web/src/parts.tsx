@@ -4,14 +4,14 @@ import type { ComponentChildren } from "preact";
 import type { Cell, Lines, Method, Mark as MarkOf, Table as TableOf, Topic as TopicOf } from "./documents";
 import { Mark } from "./marks";
 
-const LONG = 320;
+const LONG = 600;
 const FIRST_ROWS = 200;
 type Marks = Record<string, Method | MarkOf>;
 
 /** A long text opens from its first line. */
 export function Folded({ text }: { text: string }) {
   if (text.length <= LONG) return <>{text}</>;
-  return <details><summary>{text.slice(0, 110)}…</summary><p>{text}</p></details>;
+  return <details><summary>{text.slice(0, text.lastIndexOf(" ", 110))} …</summary><p>{text}</p></details>;
 }
 
 export function Topic({ topic }: { topic: TopicOf }) {
@@ -156,5 +156,17 @@ export function Outputs({ prompt, target, children }: { prompt: string | null; t
 
 export const shorten = (text: string, n = 28) =>
   text.length <= n ? text : `${text.slice(0, Math.ceil(n / 2) - 1)}…${text.slice(-Math.floor(n / 2))}`;
+
+/** Names without what all but a few of them have in common after their first part, such as a model's name. */
+export function shortNames(names: string[]): (name: string) => string {
+  const rests = names.filter((n) => n.includes("/")).map((n) => n.slice(n.indexOf("/") + 1));
+  if (rests.length < 4 || rests.length < 0.8 * names.length) return (name) => name;
+  const [first, last] = [[...rests].sort()[0]!, [...rests].sort().at(-1)!];
+  let same = 0;
+  while (same < first.length && first[same] === last[same]) same++;
+  same = first.slice(0, same).search(/[-_.][^-_.]*$/) + 1;
+  const common = first.slice(0, same);
+  return (name) => (same > 3 && name.includes(`/${common}`) ? name.replace(`/${common}`, "/") : name);
+}
 
 export const count = (n: number, one: string, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;

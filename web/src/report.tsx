@@ -6,6 +6,7 @@ import type { Study } from "./documents";
 import { FrontSection } from "./front_section";
 import { PairsSection } from "./pairs_section";
 import { count, Folded, LinesOf, Scroll, shorten, Table, Topic, Topics } from "./parts";
+import { address } from "./state";
 import type { Change, State } from "./state";
 import { LearningRatesSection, TrainingSection } from "./training_sections";
 
@@ -22,9 +23,17 @@ const sectionsOf = (study: Study): [string, string][] => [
 export function Report({ study, state, change, href }: Props) {
   const sections = sectionsOf(study);
   const asked = state.get("s");
+  const go = (id: string) => {
+    const section = document.getElementById(id);
+    section?.scrollIntoView();
+    section?.querySelector("h2")?.focus({ preventScroll: true });
+  };
   useEffect(() => {
-    if (asked) document.getElementById(asked)?.scrollIntoView();
+    if (asked) go(asked);
   }, [asked]);
+  const link = (id: string, text: string) => (
+    <a href={address("report", { ...state.all, s: id })} onClick={() => go(id)}>{text}</a>
+  );
   const facts = study.study;
   return (
     <>
@@ -33,11 +42,11 @@ export function Report({ study, state, change, href }: Props) {
         {count(facts.num_methods, "method")} on {facts.tasks.join(", ") || "no task yet"} · {facts.models.join(", ") || "no model yet"} ·{" "}
         {count(facts.num_finals, "final run")}
         {facts.num_trials > 0 && `, ${count(facts.num_trials, "trial")}`}
-        {study.failures.number > 0 && <>, <a href={href("report", { s: "failures" })}>{study.failures.number} failed</a></>} · {facts.made_at}
+        {study.failures.number > 0 && <>, {link("failures", `${study.failures.number} failed`)}</>} · {facts.made_at}
       </p>
       <First study={study} />
       <nav class="sections" aria-label="Sections">
-        <ul>{sections.map(([id, name]) => <li><a href={href("report", { s: id })}>{name}</a></li>)}</ul>
+        <ul>{sections.map(([id, name]) => <li>{link(id, name)}</li>)}</ul>
       </nav>
       <Recommendation study={study} href={href} />
       <FrontSection study={study} state={state} change={change} />
@@ -73,13 +82,13 @@ function Recommendation({ study, href }: { study: Study; href: Props["href"] }) 
   const topics = study.recommendation;
   return (
     <section id="recommendation">
-      <h2>Recommendation</h2>
+      <h2 tabIndex={-1}>Recommendation</h2>
       {topics.length ? (
         <>
           <div class="answer">
             <Topics topics={topics} />
           </div>
-          <p class="quiet screen">Without limits. <a href={href("choose")}>Set yours</a>, or: <code>peftscope recommend {study.study.place} --max-memory 12GB</code></p>
+          <p class="quiet screen">Without limits. <a href={href("choose")}>Set yours</a>, or: <code>{study.study.recommend} --max-memory 12GB</code></p>
         </>
       ) : <p class="quiet">None was made for this study.</p>}
     </section>
@@ -89,9 +98,9 @@ function Recommendation({ study, href }: { study: Study; href: Props["href"] }) 
 function TiersSection({ study }: { study: Study }) {
   return (
     <section id="tiers">
-      <h2>Tiers</h2>
+      <h2 tabIndex={-1}>Tiers</h2>
       <p>{study.pairs.matrix
-        ? `The top tier is every method not detectably worse than the best; then the same on the rest. Bars are ${study.study.level} % intervals.`
+        ? `The top tier is every method not detectably worse than the best; then the same on the rest. Each is compared with the best alone, an easier question than all pairs at once, so that tiers can part two whose pair is undecided. Bars are ${study.study.level} % intervals.`
         : "Best score first."}</p>
       {study.tiers.notes.map((note) => <div class="note"><Folded text={note} /></div>)}
       {study.tiers.points.length > 0 && <figure><Tiers study={study} /><figcaption>Hollow: trained once. Dotted line: the untouched base.</figcaption></figure>}
@@ -103,7 +112,7 @@ function TiersSection({ study }: { study: Study }) {
 function Pictures({ study }: { study: Study }) {
   return (
     <section id="pictures">
-      <h2>Pictures</h2>
+      <h2 tabIndex={-1}>Pictures</h2>
       {study.pictures.map((t) => (
         <>
           <h3>{t.title}</h3>
@@ -126,7 +135,7 @@ function Pictures({ study }: { study: Study }) {
 function Costs({ study }: { study: Study }) {
   return (
     <section id="costs">
-      <h2>Cost and side effects</h2>
+      <h2 tabIndex={-1}>Cost and side effects</h2>
       <p>Means over the seeds; point at a figure for its range. A heading says what its figures are taken over, and sorts by them.</p>
       {study.quality.rows.length > 0 && <Table table={study.quality} caption="What it does to the model" marks={study.methods} id="quality-table" />}
       {study.costs.rows.length > 0 && <Table table={study.costs} caption="What it costs" marks={study.methods} id="cost-table" />}
@@ -142,7 +151,7 @@ function Failures({ study, change }: { study: Study; change: Props["change"] }) 
   const { runs, stopped } = study.failures;
   return (
     <section id="failures">
-      <h2>Failures</h2>
+      <h2 tabIndex={-1}>Failures</h2>
       {stopped && <p>{stopped}</p>}
       {runs.length ? (
         <ul class="failures">
@@ -164,7 +173,7 @@ function Fairness({ study }: { study: Study }) {
   const { warnings, topics } = study.fairness;
   return (
     <section id="fairness">
-      <h2>Fairness</h2>
+      <h2 tabIndex={-1}>Fairness</h2>
       {warnings.map((line) => <p class="flag">⚠ {line}</p>)}
       {topics.map((topic) => <Topic topic={topic} />)}
       {!warnings.length && !topics.length && <p class="quiet">Nothing to tell yet.</p>}
@@ -176,7 +185,7 @@ function Conditions({ study }: { study: Study }) {
   const { protocols, differences, environments, warnings } = study.conditions;
   return (
     <section id="conditions">
-      <h2>Conditions</h2>
+      <h2 tabIndex={-1}>Conditions</h2>
       <p>Scores are ranked within the same conditions of quality alone, times and memory within the same conditions of cost.</p>
       {differences.length > 0 && <div class="note"><p>The runs were not all made under the same conditions:</p><ul>{differences.map((d) => <li>{d}</li>)}</ul></div>}
       {protocols.map((p) => <details><summary>{p.kind} <code>{p.hash}</code>, {count(p.num_runs, "run")}</summary><LinesOf lines={p.lines} /></details>)}
@@ -193,7 +202,7 @@ function Repeat({ study, href }: { study: Study; href: Props["href"] }) {
   const margin = study.pairs.margin ?? "the margin";
   return (
     <section id="repeat">
-      <h2>How to repeat this</h2>
+      <h2 tabIndex={-1}>How to repeat this</h2>
       <pre class="commands" tabIndex={0} role="region" aria-label="Commands">{commands.join("\n")}</pre>
       <p>RUN is an id of the list below, or its first letters. The report's figures lie beside it as <code>runs.csv</code>, <code>verdicts.csv</code> and <code>summary.md</code>.</p>
       <p class="screen"><a href={href("explore", { show: "runs" })}>All {study.study.num_finals + study.study.num_trials} runs</a>, each with its settings, curves and answers.</p>

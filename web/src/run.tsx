@@ -1,7 +1,7 @@
 // One run, opened over whatever was on screen.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { OneCourse, spanOf } from "./curves";
-import { load } from "./documents";
+import { documentName, load } from "./documents";
 import type { RunDetails, Study } from "./documents";
 import { Code, LinesOf, Outputs } from "./parts";
 import { Panel } from "./training_sections";
@@ -21,7 +21,7 @@ export function RunDialog({ id, name, study, onClose }: Props) {
     let current = true;
     set(null);
     report("");
-    load<RunDetails>(`${name}/run/${id}`)
+    load<RunDetails>(documentName(name, "run", id))
       .then((details) => current && set(details))
       .catch((error: Error) => current && report(error.message));
     return () => { current = false; };
@@ -69,7 +69,7 @@ function Details({ found, study }: { found: RunDetails; study: Study | null }) {
       )}
       {found.pictures.map((p) => <figure><img src={p.address} alt={p.about} /><figcaption>{p.about}</figcaption></figure>)}
       {found.sections.slice(2).map((s) => <details><summary>{s.title}</summary><LinesOf lines={s.lines} /></details>)}
-      {found.config && <details><summary>Its whole specification</summary><Code text={found.config} label="Specification" /></details>}
+      <details><summary>Its whole specification</summary><Code text={JSON.stringify(found.config, null, 1)} label="Specification" /></details>
     </>
   );
 }

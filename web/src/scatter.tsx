@@ -7,7 +7,7 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { decades, extent, number, plot, roomy, useWidth } from "./chart";
 import type { Drawn } from "./chart";
 import { SYMBOLS } from "./marks";
-import { shorten } from "./parts";
+import { shorten, shortNames } from "./parts";
 
 export type Point = {
   key: string;
@@ -34,7 +34,7 @@ type Props = {
   picked: ReadonlySet<string>;
   label: string;
   height?: number;
-  onPick: (keys: string[], more: boolean) => void;
+  onPick?: (keys: string[], more: boolean) => void;
   onOpen?: (key: string) => void;
   figure?: { current: Drawn | null };
 };
@@ -149,7 +149,7 @@ function ticks(axis: ScatterAxis, domain: [number, number], narrow: boolean) {
 
 const SIDES: [string, number, number][] = [["start", 9, -8], ["end", -9, -8], ["start", 9, 16], ["end", -9, 16],
   ["middle", 0, -13], ["middle", 0, 22], ["start", 13, 4], ["end", -13, 4]];
-const FARTHER: [string, number, number][] = [24, 48, 80].flatMap((dx) =>
+const FARTHER: [string, number, number][] = [24, 48, 80, 120].flatMap((dx) =>
   [12, -12, 32, -32, 54, -54, 80, -80].flatMap((dy) =>
     [["start", dx, dy], ["end", -dx, dy]] as [string, number, number][]));
 
@@ -162,19 +162,19 @@ function label(figure: Drawn, placed: Placed[], picked: ReadonlySet<string>, wid
   const group = svg.append("g").attr("class", "names").attr("font-size", 12).attr("fill", "currentColor");
   const taken = placed.map((p) => [p.px - 7, p.py - 7, p.px + 7, p.py + 7] as number[]);
   const overlaps = (a: number[], b: number[]) => a[0]! < b[2]! && b[0]! < a[2]! && a[1]! < b[3]! && b[1]! < a[3]!;
+  const short = shortNames(placed.map((p) => p.name));
   const named = placed.filter((p) => p.labelled > 0).sort((a, b) => b.labelled - a.labelled);
   for (const p of named) {
-    const text = shorten(p.name, width < 520 ? 16 : 26) + (p.off ? " (off the scale)" : "");
+    const text = shorten(short(p.name), width < 520 ? 16 : 26) + (p.off ? " (off the scale)" : "");
     const wide = pen.measureText(text).width + 4;
     const surely = p.labelled >= 2;
-    const places = surely ? [...SIDES, ...FARTHER, SIDES[0]!] : SIDES;
-    for (const [number, [anchor, dx, dy]] of places.entries()) {
+    const places = surely ? [...SIDES, ...FARTHER] : SIDES;
+    for (const [anchor, dx, dy] of places) {
       const left = p.px + dx - (anchor === "middle" ? wide / 2 : anchor === "end" ? wide : 0);
       const top = p.py + dy - 12;
       const box = [left, top, left + wide, top + 15];
       const outside = left < 58 || top < 26 || box[2]! > width - 4 || box[3]! > height - 46;
-      const last = surely && number === places.length - 1;
-      if (!last && (outside || taken.some((other) => overlaps(box, other)))) continue;
+      if (outside || taken.some((other) => overlaps(box, other))) continue;
       taken.push(box);
       if (Math.abs(dx) > 14)
         group.append("line").attr("x1", p.px).attr("y1", p.py).attr("x2", p.px + dx).attr("y2", p.py + dy - 4)
@@ -218,7 +218,7 @@ export function Scatter(props: Props) {
     }));
     label(figure, found.current, props.picked, width, height);
     corner(figure, props.x, props.y, width, height);
-    brushed(figure, width, height);
+    if (props.onPick) brushed(figure, width, height);
     figure.setAttribute("aria-hidden", "true");
     place.current.replaceChildren(figure);
     if (props.figure) props.figure.current = figure;
@@ -236,7 +236,7 @@ export function Scatter(props: Props) {
         const [[x0, y0], [x1, y1]] = event.selection as [[number, number], [number, number]];
         const inside = found.current.filter((p) => p.px >= x0 && p.px <= x1 && p.py >= y0 && p.py <= y1);
         group.call(tool.clear);
-        latest.current.onPick(inside.map((p) => p.key), more);
+        latest.current.onPick?.(inside.map((p) => p.key), more);
       });
     group.call(tool);
   }
@@ -262,30 +262,29 @@ export function Scatter(props: Props) {
       setAt(ordered[Math.min(Math.max(now + step, 0), ordered.length - 1)] ?? null);
     } else if (at !== null && event.key === " ") {
       event.preventDefault();
-      props.onPick([at], true);
-    } else if (at !== null && event.key === "Enter") {
+      props.onPick?.([at], true);
+    } else if (at !== null && event.key === "Enter" && props.onOpen) {
       event.preventDefault();
-      if (props.onOpen) props.onOpen(at);
-      else props.onPick([at], true);
+      props.onOpen(at);
     } else if (event.key === "Escape") setAt(null);
   }
 
   const shown = at === null ? undefined : found.current.find((p) => p.key === at);
-  const keys = props.onOpen ? "Space picks it, Enter opens it." : "Space picks it.";
+  const keys = props.onOpen ? " Space picks it, Enter opens it." : props.onPick ? " Space picks it." : "";
   return (
     <div
       class="scatter"
       tabIndex={0}
       role="application"
       aria-roledescription="scatter plot"
-      aria-label={`${props.label}. Arrow keys walk the points. ${keys}`}
+      aria-label={`${props.label}. Arrow keys walk the points.${keys}`}
       onKeyDown={key}
       onBlur={() => setAt(null)}
       onPointerMove={(event) => event.buttons === 0 && setAt(nearest(event)?.key ?? null)}
       onPointerLeave={() => setAt(null)}
       onClick={(event) => {
         const near = nearest(event);
-        if (near) props.onPick([near.key], event.shiftKey || event.ctrlKey || event.metaKey);
+        if (near) props.onPick?.([near.key], event.shiftKey || event.ctrlKey || event.metaKey);
       }}
     >
       <div ref={place} style={{ minHeight: `${height}px` }} />

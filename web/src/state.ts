@@ -11,7 +11,7 @@ function read(): State {
 }
 
 export const address = (view: string, values: Change): string => {
-  const kept = Object.entries(values).filter((entry): entry is [string, string] => Boolean(entry[1]));
+  const kept = Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined);
   const query = new URLSearchParams(kept).toString();
   return `#/${view}${query ? `?${query}` : ""}`;
 };
@@ -22,11 +22,18 @@ export function usePlace(): { state: State; change: (values: Change) => void; hr
   useEffect(() => {
     const moved = () => set(read());
     addEventListener("hashchange", moved);
-    return () => removeEventListener("hashchange", moved);
+    addEventListener("popstate", moved);
+    return () => {
+      removeEventListener("hashchange", moved);
+      removeEventListener("popstate", moved);
+    };
   }, []);
   const change = useCallback((values: Change) => {
     const now = read();
-    history.replaceState(null, "", address(now.view, { ...now.all, ...values }));
+    const next = address(now.view, { ...now.all, ...values });
+    const quick = Object.keys(values).every((key) => key.startsWith("max.") || key === "pick" || key === "only");
+    if (quick) history.replaceState(null, "", next);  // a slider that is dragged leaves no trail
+    else history.pushState(null, "", next);
     set(read());
   }, []);
   const href = useCallback(

@@ -11,12 +11,12 @@ export function LearningRatesSection({ study }: { study: Study }) {
   const span = kind === "loss" ? spanLoss : spanScore;
   return (
     <section id="tuning">
-      <h2>Learning rates</h2>
+      <h2 tabIndex={-1}>Learning rates</h2>
       {entries.length ? (
         <>
           <p>
             Each method was offered the same trials, which saw training and validation data alone. Line: mean over seeds at the end; dotted:
-            losses at the first rung, where short trials stop. Band: the bracket; dashes: the rate that was taken; ring: the best trial.
+            losses at the first rung, where short trials stop. Band: the bracket; dashes: the rate that was taken, which may lie between trials; ring: the best trial.
             Cross: stopped early or failed{kind === "score" ? "; a trial that was stopped has no score and is not shown" : ""}.
           </p>
           {spanLoss && spanScore && (
@@ -56,7 +56,7 @@ export function TrainingSection({ study }: { study: Study }) {
   const [kind, setKind] = useState<"loss" | "score">(has("loss") ? "loss" : "score");
   return (
     <section id="training">
-      <h2>Training</h2>
+      <h2 tabIndex={-1}>Training</h2>
       {has("loss") || has("score") ? (
         <>
           {has("loss") && has("score") && (

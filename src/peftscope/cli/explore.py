@@ -38,9 +38,12 @@ def explore(
         from peftscope.web.studies import studies_in
 
         found = studies_in(studies or [])
-        port = free_port(host, port)
+        wanted, port = port, free_port(host, port)
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}/"
+
+    if port != wanted:
+        show_warnings([f"port {wanted} is taken; {port} instead"])
 
     def ready() -> None:
         names = ", ".join(study.name for study in found.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-__all__ = ["bytes_of", "number_of", "seconds_of"]
+__all__ = ["bytes_of", "number_of", "seconds_of", "signed_number_of"]
 
 BYTES = {
     "b": 1.0,
@@ -50,6 +50,19 @@ def number_of(text: str) -> float:
     (0.4, 0.4)
     """
     return _read(text, SHARES, "a number such as 0.4, or 40%")
+
+
+def signed_number_of(text: str) -> float:
+    """A number or per cent that may be below zero.
+
+    Raises:
+        ValueError: It is none.
+
+    >>> signed_number_of("-0.03"), signed_number_of("40%")
+    (-0.03, 0.4)
+    """
+    text = text.strip()
+    return -number_of(text[1:]) if text.startswith("-") else number_of(text)
 
 
 def _read(text: str, units: dict[str, float], allowed: str) -> float:

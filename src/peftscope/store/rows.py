@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,12 +18,14 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from peftscope.schema.study import CONTROL
 from peftscope.store.files import without_collector
 
 __all__ = ["Row", "RowReader", "folder_state"]
 
 RECORDS = "records"
 """Where records lie in a study's folder."""
+LARGEST = sys.float_info.max
 EXAMPLES, END = b'\n "examples": [\n', b"\n ],"
 SETTINGS = ("model", "task", "train", "measure", "method")
 """Parts of a run's specification whose fields are settings."""
@@ -76,7 +80,7 @@ class RowReader:
     def _read(self, path: Path) -> Row | str:
         try:
             return self._row(from_json(_without_examples(path.read_bytes()), cache_strings="keys"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             return f"left out: {path.name} is no record ({type(error).__name__}: {str(error)[:100]})"
 
     def _row(self, record: dict[str, Any]) -> Row:
@@ -89,20 +93,20 @@ class RowReader:
         rate = spec.get("learning_rate")
         return Row(
             run_id=str(record["run_id"]),
-            method=str(method.get("label") or method["name"]),
+            method=CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(method.get("label") or method["name"])),
             card=str(method["name"]),
             purpose=str(spec.get("purpose", "final")),
             status=str(record["status"]),
-            learning_rate=None if rate is None else float(rate),
+            learning_rate=None if rate is None else _finite(rate),
             seed=int(spec.get("seed", 0)),
             task=str(spec["task"]["name"]),
             model=str(spec["model"]["source"]),
             conditions=str(record.get("quality_protocol") or "unknown")[:8],
             version=", ".join(f"{name} {version}" for name, version in versions.items() if version) or "unknown",
             metrics={
-                str(name): value
+                str(name): float(value) if isinstance(value, float) else int(value)
                 for name, value in (record.get("metrics") or {}).items()
-                if isinstance(value, int | float) and not isinstance(value, bool)
+                if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
             },
             score=record.get("metric"),
             settings=self._settings(spec),
@@ -128,6 +132,13 @@ def _without_examples(text: bytes) -> bytes:
     start = text.find(EXAMPLES)
     end = text.find(END, start)
     return text if start < 0 or end < 0 else text[:start] + text[end + len(END) :]
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no learning rate")
+    return number
 
 
 def _flattened(values: Mapping[str, Any], prefix: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
@@ -32,7 +33,9 @@ AT_ONCE = 2
 """Limits together under which every answer is made beforehand."""
 MOST_STOPS = 12
 MOST_ANSWERS = 150
-SUFFIXES = {"bytes": "B", "s": "s"}
+AMOUNTS = {"bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")), "s": ((60.0, "min"), (1.0, "s"), (1e-3, "ms"))}
+"""Units in which an amount is written, the largest first."""
+DIGITS = (3, 4, 6, 9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,8 @@ def choices_of(found: StudyResults, folder: Path) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     front = memory_front(found)
     for wanted, admits in _combinations(limits, needs, frozenset(methods)):
+        if any(_differs(found, name, need) for name in wanted.costs for need in NEEDS if getattr(wanted, need)):
+            continue  # stops that do not hold beside that need
         key = "\n".join(method for method in methods if method in admits)
         if key not in answers:
             answers[key] = _answer(found, wanted, admits, front, folder, with_excluded=False)
@@ -68,11 +73,13 @@ def choices_of(found: StudyResults, folder: Path) -> dict[str, Any]:
     specs = {name: _spec(found, name) for name in limits}
     return {
         "methods": methods,
+        "bases": [c.method for c in scored if c.is_base],
         "limits": [
             {
                 "name": name,
                 "label": specs[name].title,
                 "option": f"--max {name}=",
+                "unit": {"bytes": "B", "s": "s"}.get(specs[name].unit, ""),
                 "stops": [
                     {"value": s.value, "label": s.label, "given": s.given, "admits": sorted(s.admits)} for s in stops
                 ],
@@ -128,6 +135,7 @@ def _answer(
     choice = recommendation.choice
     return {
         "choice": None if choice is None else choice.method,
+        "admitted": sorted(admits),
         "summary": "nothing" if choice is None else f"{choice.method}, {_phrasing(recommendation).score(choice)}",
         "topics": [{"title": t.title, "lines": list(t.lines), "rows": [list(row) for row in t.rows]} for t in topics],
         "members": [] if own is None else list(own.members),
@@ -175,11 +183,24 @@ def _stops(found: StudyResults, quantity: str) -> list[_Stop]:
         _Stop(
             value=value,
             label=metric_text(spec, value),
-            given=f"{value!r}{SUFFIXES.get(spec.unit, '')}",
+            given=_written(spec.unit, value, next((high for high in reversed(highs) if high > value), math.inf)),
             admits=_admitted(found, Limits(costs={quantity: value})),
         )
         for value in kept
     ]
+
+
+def _written(unit: str, value: float, below: float) -> str:
+    """An amount as one would write it: rounded up to as few digits as stay below the next amount that admits more."""
+    steps = AMOUNTS.get(unit, ((1.0, ""),))
+    factor, name = next((step for step in steps if abs(value) >= step[0]), steps[-1])
+    for digits in DIGITS if value else ():
+        power = digits - 1 - math.floor(math.log10(abs(value) / factor))
+        rounded = math.ceil(value / factor * 10.0**power - 1e-9) / 10.0**power
+        text = f"{rounded:.12g}{name}"
+        if value <= float(f"{rounded:.12g}") * factor < below:
+            return text
+    return f"{value / factor!r}{name}" if factor == 1.0 else f"{value!r}{'B' if unit == 'bytes' else 's'}"
 
 
 def _differs(found: StudyResults, quantity: str, need: str) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from peftscope.analysis.within_limits import Limits
 from peftscope.errors import SpecError
-from peftscope.schema.amounts import number_of
+from peftscope.schema.amounts import signed_number_of
 from peftscope.schema.request import Request
 from peftscope.store.files import read_record, record_path
 from peftscope.store.rows import RowReader, folder_state
@@ -38,6 +39,7 @@ class StudyDocuments:
     """The study's folder or file, for commands on the page."""
     _reader: RowReader | None = field(default=None, repr=False)
     _judged: tuple[str, StudyResults] | None = field(default=None, repr=False)
+    _judging: Lock = field(default_factory=Lock, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -77,10 +79,11 @@ class StudyDocuments:
         return answer_under(self._results(), _limits(given), self.folder)
 
     def _results(self) -> StudyResults:
-        state = self.state()
-        if self._judged is None or self._judged[0] != state:
-            self._judged = state, results_of(self.place)
-        return self._judged[1]
+        with self._judging:
+            state = self.state()
+            if self._judged is None or self._judged[0] != state:
+                self._judged = state, results_of(self.place)
+            return self._judged[1]
 
 
 def _limits(given: Mapping[str, str]) -> Limits:
@@ -93,7 +96,7 @@ def _limits(given: Mapping[str, str]) -> Limits:
     costs: dict[str, Amount | None] = {}
     for name, text in given.items():
         if name not in NEEDS:
-            costs[name] = request.amount(name, text, number_of)
+            costs[name] = request.amount(name, text, signed_number_of)
     limits = Requirements(costs=costs).limits(request)
     request.end()
     return replace(needing({name: given.get(name) == "1" for name in NEEDS}), costs=limits.costs)

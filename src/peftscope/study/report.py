@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,7 +35,7 @@ __all__ = ["Report", "material", "public_place", "report_of"]
 
 FOLDER = "report"
 PAGE = "report"
-RUN_BYTES = 600_000
+RUN_BYTES, SMALLEST_BYTES = 600_000, 2_000
 """Of runs on the page, each with its settings, curve and answers; final runs come first."""
 NOT_AXES = ("sampled_", "base_memory", "valid_loss", "train_loss", "general_loss")
 """What no one chooses a method by: checks on other metrics, and metrics of what is not compared."""
@@ -88,7 +89,8 @@ def report_of(
     request.end()
     found = results_of(place, margin=width, across=across)
     public = public_place(place)
-    content = material(found, public)
+    options = (f" --margin {shlex.quote(str(margin))}" if margin is not None else "") + (" --across" if across else "")
+    content = replace(material(found, public), options=options)
     files = write_report(content, folder or found.folder / FOLDER, runs=_runs(found, public, content.names))
     return Report(page=files[PAGE], files=files, warnings=found.notes)
 
@@ -99,9 +101,12 @@ def _runs(found: StudyResults, place: str, names: Mapping[str, str]) -> dict[str
     room = RUN_BYTES
     for record in sorted(found.records, key=lambda r: (r.spec.purpose != "final", r.status == "eliminated", r.run_id)):
         details = run_document(record, found.folder, Path(place), name=names.get(record.run_id), with_pictures=False)
-        room -= len(json.dumps(details))
-        if room > 0:
+        size = len(json.dumps(details))
+        if size <= room:
             documents[f"run/{record.run_id}"] = details
+            room -= size
+        if room < SMALLEST_BYTES:
+            break
     return documents
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from peftscope.analysis.within_limits import SCORE, Limits, quantities_of
 from peftscope.methods.catalog import cards
-from peftscope.schema.amounts import bytes_of, number_of, seconds_of
+from peftscope.schema.amounts import bytes_of, number_of, seconds_of, signed_number_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.request import Request
 from peftscope.study.metrics import known_metrics
@@ -49,7 +49,7 @@ class Requirements:
         for name, given in self.costs.items():
             request.check("max", "quantity", name, units)
             if name in units:
-                costs[name] = request.amount(f"max_{name}", given, READERS.get(units[name], number_of))
+                costs[name] = request.amount(f"max_{name}", given, READERS.get(units[name], signed_number_of))
         return Limits(
             costs={name: value for name, value in costs.items() if value is not None},
             score=request.amount("min_score", self.min_score, number_of),

@@ -44,7 +44,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, host: str) -> None:
         self.app = app
-        self.hosts: Collection[str] = {*LOCAL, host}
+        self.hosts: Collection[str] = {*LOCAL, host.lower()}
         self.any_address = host in EVERYWHERE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +52,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        problem = self._problem(Headers(scope=scope), scope["method"])
+        problem = self._problem(Headers(scope=scope), scope["method"], scope["path"])
         if problem is not None:
             await PlainTextResponse(problem, status_code=403)(scope, receive, send)
             return
@@ -66,16 +66,17 @@ class Guard:
 
         await self.app(scope, receive, with_headers)
 
-    def _problem(self, headers: Headers, method: str) -> str | None:
+    def _problem(self, headers: Headers, method: str, path: str) -> str | None:
         if method not in ("GET", "HEAD"):
             return "nothing here takes anything but GET"
         host = headers.get("host", "")
         if not self._is_known(_name(host)):
             return f"this server is not known as {_name(host)[:100]!r}"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _place(origin) != host.lower():
             return "another page asked"
-        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        followed = path == "/" and headers.get("sec-fetch-mode") == "navigate" and origin is None  # a link to the page
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not followed:
             return "another page asked"
         return None
 
@@ -92,6 +93,14 @@ def _name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].lower()
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None where it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _is_address(name: str) -> bool:

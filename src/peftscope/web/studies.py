@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from peftscope.study.documents import StudyDocuments
 from peftscope.study.folder import RESULTS
 
 __all__ = ["Kept", "studies_in"]
+
+MOST_KEPT = 500
+"""Documents of a study in memory; of runs that were opened long ago the oldest go first."""
 
 
 def studies_in(places: Sequence[Path]) -> dict[str, StudyDocuments]:
@@ -43,12 +47,12 @@ def _studies(place: Path) -> list[StudyDocuments]:
 
 
 class Kept:
-    """A study's documents as JSON, made once for each state of its folder and by one thread at a time."""
+    """A study's documents as JSON, each made once for each state of its folder, by one thread at a time."""
 
     def __init__(self, study: StudyDocuments) -> None:
         self.study = study
-        self._lock = threading.Lock()
-        self._made: dict[str, tuple[str, bytes]] = {}
+        self._made: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def get(self, name: str, make: Callable[[], dict[str, Any]]) -> bytes:
         """A document by its name.
@@ -57,13 +61,13 @@ class Kept:
             SpecError: There is none.
             StoreError: A record cannot be read.
         """
-        state = self.study.state()
-        known = self._made.get(name)
-        if known is not None and known[0] == state:
-            return known[1]
-        with self._lock:
+        with self._locks[name]:  # one that takes long keeps nobody from the others
+            state = self.study.state()
             known = self._made.get(name)
             if known is None or known[0] != state:
                 text = json.dumps(make(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-                self._made[name] = known = state, text.encode()
-        return known[1]
+                known = state, text.encode()
+                self._made[name] = known
+                while len(self._made) > MOST_KEPT:
+                    self._made.popitem(last=False)
+            return known[1]

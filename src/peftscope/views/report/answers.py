@@ -11,10 +11,13 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import ExampleOutcome, RunRecord
 from peftscope.views.units import metric_text
 
-__all__ = ["answer_data", "disagreement_data", "example_score", "worst_first"]
+__all__ = ["answer_data", "cut", "disagreement_data", "example_score", "shown_texts", "worst_first"]
 
 MOST_METHODS = 40
 """Methods of which every two are counted."""
+MOST_EXAMPLES = 40
+LONGEST = 1_500
+"""Characters of a text; of a prompt the end is kept, next to the answer."""
 
 
 def answer_data(
@@ -36,24 +39,29 @@ def answer_data(
         for example in record.examples:
             if example.output is None or example.draw:
                 continue
-            known = found.setdefault(
-                example.example_id,
-                {
-                    "id": example.example_id,
-                    "prompt": example.prompt or "",
-                    "target": example.target or "",
-                    "answers": {},
-                },
-            )
+            known = found.setdefault(example.example_id, {**shown_texts(example), "answers": {}})
             scores[example.example_id].append(example.score)
             known["answers"][method] = {
-                "output": example.output,
+                "output": cut(example.output),
                 "score": example_score(example, metric),
                 "right": _is_right(example, metric),
                 "seed": record.spec.seed,
             }
     sign = -1.0 if metric.direction == "lower" else 1.0
-    return sorted(found.values(), key=lambda e: sign * sum(scores[e["id"]]) / len(scores[e["id"]]))
+    worst = sorted(found.values(), key=lambda e: sign * sum(scores[e["id"]]) / len(scores[e["id"]]))
+    return worst[:MOST_EXAMPLES]
+
+
+def shown_texts(example: ExampleOutcome) -> dict[str, Any]:
+    """What was asked and what is right, as far as a page has room."""
+    return {"id": example.example_id, "prompt": cut(example.prompt, from_end=True), "target": cut(example.target)}
+
+
+def cut(text: str | None, *, from_end: bool = False) -> str | None:
+    """A text as far as a page has room for it."""
+    if text is None or len(text) <= LONGEST:
+        return text
+    return f"…{text[-LONGEST:]}" if from_end else f"{text[:LONGEST]}…"
 
 
 def _first_runs(records: Iterable[RunRecord], names: Mapping[str, str]) -> dict[str, RunRecord]:
@@ -72,7 +80,9 @@ def example_score(example: ExampleOutcome, metric: MetricSpec | None) -> str:
 
 def _is_right(example: ExampleOutcome, metric: MetricSpec) -> bool | None:
     """Whether an answer is right; None where there is more between right and wrong."""
-    return bool(example.score) if metric.unit == "share" and example.score in (0.0, 1.0) else None
+    if metric.unit != "share" or example.score not in (0.0, 1.0):
+        return None
+    return example.score == (0.0 if metric.direction == "lower" else 1.0)
 
 
 def worst_first(record: RunRecord) -> list[ExampleOutcome]:
@@ -95,7 +105,8 @@ def disagreement_data(
         if gaps:
             counts = {"first_better": sum(gap > 0 for gap in gaps), "second_better": sum(gap < 0 for gap in gaps)}
             pairs.append({"first": first, "second": second, **counts, "same": sum(gap == 0 for gap in gaps)})
-    return {"about": "Test examples, by the mean over the seeds", "pairs": pairs}
+    left_out = len(means) - len(known)
+    return {"about": "Test examples, by the mean over the seeds", "pairs": pairs, "left_out": max(left_out, 0)}
 
 
 def _means(records: Iterable[RunRecord], names: Mapping[str, str]) -> dict[str, dict[str, float]]:

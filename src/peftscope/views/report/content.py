@@ -33,6 +33,8 @@ class ReportContent:
     name: str
     place: str
     """Folder or file as the user wrote it, for the commands that repeat things."""
+    options: str = ""
+    """How the study was judged, as a command's options, each after a space."""
     records: Sequence[RunRecord]
     """Every run of the study, trials and failures among them."""
     verdict: Verdict

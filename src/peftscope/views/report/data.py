@@ -37,6 +37,8 @@ def report_data(content: ReportContent) -> dict[str, Any]:
     metrics = metrics_with_values(content)
     axes = axes_of(metrics, verdict)
     methods = [c.method for c in verdict.candidates]
+    judged = [r for r in content.records if not content.names or r.run_id in content.names]
+    known = judged, content.names
     return {
         "study": _study(content),
         "methods": _methods(content),
@@ -57,7 +59,7 @@ def report_data(content: ReportContent) -> dict[str, Any]:
         },
         "learning_rates": learning_rate_data(content.tunings),
         "best": best_data(content.tunings, higher_is_better=verdict.metric.direction != "lower"),
-        "training": training_data(content.records, methods, content.names),
+        "training": training_data(judged, methods, content.names),
         "quality": figure_table(verdict, [m for m in metrics if m.group == "quality"], axes),
         "costs": figure_table(verdict, [m for m in metrics if m.group == "cost"], axes),
         "failures": _failures(content.records),
@@ -77,10 +79,10 @@ def report_data(content: ReportContent) -> dict[str, Any]:
             if (name := content.names.get(r.run_id, r.spec.method.title)) != r.spec.method.title
         },
         "notes": list(content.notes),
-        "outputs": answer_data(content.records, content.names, methods, verdict.metric),
-        "disagreements": disagreement_data(content.records, content.names, methods, verdict.metric),
-        "settings": settings_data(content.records, content.names),
-        "code": code_data(content.records, content.names, content.traits, content.adapters),
+        "outputs": answer_data(*known, methods, verdict.metric),
+        "disagreements": disagreement_data(*known, methods, verdict.metric),
+        "settings": settings_data(*known),
+        "code": code_data(*known, content.traits, content.adapters),
         "choices": dict(content.choices),
     }
 
@@ -104,6 +106,7 @@ def _study(content: ReportContent) -> dict[str, Any]:
         "name": content.name,
         "place": content.place,
         "commands": _commands(content),
+        "recommend": f"peftscope recommend {shlex.quote(content.place)}{content.options}",
         "made_at": timestamp().replace("T", " ")[:16] + " UTC",
         "models": list(dict.fromkeys(r.spec.model.source for r in records)),
         "tasks": list(dict.fromkeys(r.spec.task.name for r in records)),

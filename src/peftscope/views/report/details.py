@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from peftscope.schema.record import RunRecord
-from peftscope.views.report.answers import example_score, worst_first
+from peftscope.views.report.answers import cut, example_score, shown_texts, worst_first
 from peftscope.views.report.curves import course_of
 from peftscope.views.report.tables import flat
 from peftscope.views.run_sections import run_sections
@@ -53,19 +54,23 @@ def details_data(
         "curve": curve,
         "outputs": [
             {
-                "id": e.example_id,
+                **shown_texts(e),
                 "score": example_score(e, record.metric),
-                "prompt": e.prompt,
-                "target": e.target,
-                "output": e.output,
+                "output": cut(e.output),
             }
             for e in worst_first(record)[:MOST_OUTPUTS]
         ],
         "pictures": [] if folder is None else _pictures(record, folder),
-        "config": record.spec.model_dump_json(indent=1, exclude_defaults=True),
+        "config": _plain(record.spec.model_dump_json(exclude_defaults=True)),
+        "settings": flat(_plain(record.spec.model_dump_json(exclude_defaults=True))),
         "command": command,
         "traceback": tracebacks[-1] if tracebacks and record.status != "ok" else None,
     }
+
+
+def _plain(text: str) -> dict[str, Any]:
+    """A specification as JSON has it; numbers that JSON has no word for are words."""
+    return dict(json.loads(text, parse_constant=str))
 
 
 def _pictures(record: RunRecord, folder: Path) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ def marks_of(bases: Collection[str], methods: Iterable[str]) -> dict[str, Mark]:
 
     A method's name says which place among the colours it would have; one that is taken already leaves it the next.
     The order in which methods are given decides nothing.
-    Up to twelve methods share no colour, and up to 96 no mark.
+    Up to eight methods share no symbol, up to twelve no colour.
 
     >>> marks_of(["base"], ["base", "a"])["base"].symbol
     'star'
@@ -38,6 +39,7 @@ def marks_of(bases: Collection[str], methods: Iterable[str]) -> dict[str, Mark]:
     methods = list(methods)
     marks: dict[str, Mark] = {}
     taken: set[int] = set()
+    used: list[tuple[int, int]] = []
     for method in sorted(methods):
         if method in bases:
             marks[method] = Mark(color=BASE_COLOR, symbol=BASE_SYMBOL)
@@ -48,6 +50,11 @@ def marks_of(bases: Collection[str], methods: Iterable[str]) -> dict[str, Mark]:
         place = next(place for place in places if place not in taken)
         taken.add(place)
         color = place % len(COLORS)
-        symbol = SYMBOLS[(color + place // len(COLORS)) % len(SYMBOLS)]
-        marks[method] = Mark(color=COLORS[color], symbol=symbol)
+        wished = (color + place // len(COLORS)) % len(SYMBOLS)
+        steps = ((wished + step) % len(SYMBOLS) for step in range(len(SYMBOLS)))
+        counts = Counter(symbol for _, symbol in used)
+        # the one wished for, unless it stands with this colour already or another was drawn less often
+        symbol = min(steps, key=lambda step: ((color, step) in used, counts[step]))
+        used.append((color, symbol))
+        marks[method] = Mark(color=COLORS[color], symbol=SYMBOLS[symbol])
     return {method: marks[method] for method in methods}

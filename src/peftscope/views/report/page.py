@@ -12,7 +12,7 @@ from typing import Any
 
 __all__ = ["bundle", "embed", "page", "shell"]
 
-NO_SCRIPT = "This page is drawn by a script, and scripts are off here. Its tables lie beside it as summary.md."
+NO_SCRIPT = "This page is drawn by a script, and scripts are off here."
 
 
 def page(title: str, documents: Mapping[str, Any], *, plain: Sequence[str] = ()) -> str:

@@ -109,18 +109,19 @@ def reading(candidate: Candidate, metric: MetricSpec, *, score: MetricSpec) -> R
         return None
     if figure.num_runs < 2:
         return Reading(value=figure.mean, low=None, high=None, spread="one run", text=metric_text(metric, figure.mean))
+    alike = figure.low == figure.high
     return Reading(
         value=figure.mean,
         low=figure.low,
         high=figure.high,
-        spread=f"smallest and largest of {figure.num_runs} runs",
+        spread=f"{'the same in all' if alike else 'smallest and largest of'} {figure.num_runs} runs",
         text=metric_text(metric, figure.mean),
     )
 
 
 def range_text(metric: MetricSpec, read: Reading, *, score: MetricSpec) -> str | None:
     """Smallest and largest value over the seeds; None of a score, whose interval is told, and of one run."""
-    if metric.name == score.name or read.low is None or read.high is None:
+    if metric.name == score.name or read.low is None or read.high is None or read.low == read.high:
         return None
     return f"{metric_text(metric, read.low)} to {metric_text(metric, read.high)}"
 

@@ -51,7 +51,8 @@ def runs_data(
         base: Name of the card of the untouched base.
         notes: What was left out of the folder.
     """
-    known = _with_score(rows, specs)
+    score = _common_score(rows)
+    known = _with_score(score, specs)
     values: dict[str, list[float]] = {}
     for row in rows:
         for metric, value in row.metrics.items():
@@ -65,13 +66,16 @@ def runs_data(
         "name": name,
         "place": place,
         "state": state,
-        "score": next((row.score.get("name") for row in rows if isinstance(row.score, dict)), None),
+        "score": None if score is None else score.name,
         "axes": {metric: axis_data(axis_of(known[metric], values[metric])) for metric in shown},
         "filters": [{"name": key, "label": label} for key, label in FILTERS.items()],
         "settings": varying,
         "constant": constant,
         "marks": {method: {"color": mark.color, "symbol": mark.symbol} for method, mark in marks.items()},
-        "rows": [_row(row, set(shown), varying) for row in rows],
+        "rows": [
+            _row(row, set(shown), varying)
+            for row in sorted(rows, key=lambda r: (r.purpose, r.method, r.learning_rate or 0.0, r.seed))
+        ],
         "notes": list(notes),
     }
 
@@ -93,9 +97,14 @@ def _row(row: Row, shown: set[str], varying: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _with_score(rows: Sequence[Row], specs: Mapping[str, MetricSpec]) -> dict[str, MetricSpec]:
+def _common_score(rows: Sequence[Row]) -> MetricSpec | None:
+    """The metric that all scores are of; None where there are none, or of several."""
+    found = {own.name: own for row in rows if "test_score" in row.metrics and (own := _score(row)) is not None}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _with_score(score: MetricSpec | None, specs: Mapping[str, MetricSpec]) -> dict[str, MetricSpec]:
     """The specs, the score's first and under the name of the task's metric; those with a better side before others."""
-    score = next((own for row in rows if (own := _score(row)) is not None), None)
     found: dict[str, MetricSpec] = {}
     for name, words in OF_SCORE.items():
         spec = score or specs.get(name)

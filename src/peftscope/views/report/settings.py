@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -69,8 +70,12 @@ def code_data(
 
 
 def _training(record: RunRecord, config: Mapping[str, Any], traits: Traits | None) -> str:
-    settings = "".join(f"    {json.dumps(k)}: {v!r},\n" for k, v in _config(config).items())
+    own = {**(traits.settings if traits else {}), **(traits.knobs if traits else {})}
+    kept = {k: v for k, v in config.items() if k in _config(config) or (k in own and k not in OF_ITS_PLACE)}
+    settings = "".join(f"    {json.dumps(k)}: {_literal(v)},\n" for k, v in kept.items())
     notes = []
+    if record.spec.model.quantization is not None:
+        notes.append(f"# on a quantized base: {record.spec.model.quantization}")
     if record.spec.learning_rate is not None:
         notes.append(f"# learning rate {record.spec.learning_rate:g}")
     if traits is not None and traits.optimizer is not None:
@@ -83,6 +88,12 @@ def _training(record: RunRecord, config: Mapping[str, Any], traits: Traits | Non
         f"{lines}config = get_peft_config({{\n{settings}}})\n"
         "model = get_peft_model(base, config)    # base: the model as its library loads it\n"
     )
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
+    return repr(value)
 
 
 def _loading(folder: str) -> str:
