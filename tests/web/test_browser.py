@@ -214,7 +214,7 @@ def test_a_single_run_is_drawn_without_an_interval_and_opens(open_: Open) -> Non
     page = watched.page
     expect(page.locator("#explore-table tbody tr")).to_have_count(3)
     expect(page.locator(".scatter [aria-label=link] path")).to_have_count(0)
-    page.locator("#explore-table tbody tr").first.get_by_role("button").click()
+    page.locator("#explore-table tbody tr").first.get_by_role("link").click()
     dialog = page.get_by_role("dialog")
     expect(dialog.get_by_role("heading", level=2)).to_contain_text("lora")
     expect(dialog).to_contain_text("peftscope rerun")

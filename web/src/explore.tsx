@@ -182,7 +182,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
         </>}
       </div>
       <Table key={`${drawn}${x}${y}${by}`} table={inTable} caption={{ methods: "Methods", runs: "Runs", groups: `Groups by ${by.replaceAll("_", " ")}` }[drawn]}
-        marks={runs.marks} id="explore-table" onRun={open} picked={picked} onPick={toggle} />
+        marks={runs.marks} id="explore-table" runAt={(id) => address("explore", { ...state.all, run: id })} picked={picked} onPick={toggle} />
       {runs.constant.length > 0 && <details><summary>Settings that all runs share</summary><LinesOf lines={runs.constant} /></details>}
     </>
   );
@@ -223,7 +223,18 @@ const placed = (runs: Runs, name: string, value: number) => {
   return axis.floor === null ? drawn : Math.max(drawn, axis.floor);
 };
 const textOf = (runs: Runs, name: string, value: number | undefined | null) =>
-  value === undefined || value === null ? "–" : `${number(value * runs.axes[name]!.factor)}${runs.axes[name]!.short ? ` ${runs.axes[name]!.short}` : ""}`;
+  value === undefined || value === null ? "–" : inWords(value * runs.axes[name]!.factor, runs.axes[name]!.short);
+
+const SMALLER: Record<string, [string, number]> = {
+  GB: ["MB", 1e3], MB: ["kB", 1e3], kB: ["bytes", 1e3], billions: ["millions", 1e3], millions: ["thousands", 1e3], thousands: ["", 1e3], s: ["ms", 1e3],
+};
+
+/** A figure with its unit, or a smaller one where it would begin with zeros. */
+function inWords(value: number, unit: string): string {
+  let [shown, name] = [value, unit];
+  while (shown !== 0 && Math.abs(shown) < 0.5 && SMALLER[name]) [shown, name] = [shown * SMALLER[name]![1], SMALLER[name]![0]];
+  return `${number(shown)}${name ? ` ${name}` : ""}`;
+}
 
 function runPoints(rows: Run[], runs: Runs, x: string, y: string): Point[] {
   return rows.flatMap((r) => {

@@ -64,8 +64,8 @@ export const keyOf = (row: Cell[]): string => row[0]!.key ?? row[0]!.text;
 const missing = (cell: Cell | undefined) => cell?.sort === null || cell?.sort === undefined;
 
 /** A table that sorts by the heading that is pressed; what is missing stays last. */
-export function Table({ table, caption, marks, id, onRun, picked, onPick }: {
-  table: TableOf; caption: string; marks: Marks; id: string; onRun?: (run: string) => void;
+export function Table({ table, caption, marks, id, runAt, picked, onPick }: {
+  table: TableOf; caption: string; marks: Marks; id: string; runAt?: (run: string) => string;
   picked?: ReadonlySet<string>; onPick?: (key: string) => void;
 }) {
   const [by, setBy] = useState<[number, 1 | -1] | null>(null);
@@ -110,7 +110,7 @@ export function Table({ table, caption, marks, id, onRun, picked, onPick }: {
                   c.method !== undefined
                     ? <th scope="row" title={c.title ?? undefined}><Mark mark={marks[c.method]} />{c.text}</th>
                     : <td class={numeric[i] ? "number" : ""} title={c.title ?? undefined}>
-                        {c.run && onRun ? <button type="button" class="link" onClick={() => onRun(c.run!)}>{c.text}</button> : c.text}
+                        {c.run && runAt ? <a href={runAt(c.run)}>{c.text}</a> : c.text}
                       </td>)}
               </tr>
             ))}

@@ -57,7 +57,7 @@ export function Report({ study, state, change, href }: Props) {
       <Costs study={study} />
       <LearningRatesSection study={study} />
       <TrainingSection study={study} />
-      <Failures study={study} change={change} />
+      <Failures study={study} state={state} />
       <Fairness study={study} />
       <Conditions study={study} />
       <Repeat study={study} href={href} />
@@ -143,11 +143,11 @@ function Costs({ study }: { study: Study }) {
   );
 }
 
-const RunLink = ({ id, change }: { id: string; change: Props["change"] }) => (
-  <button type="button" class="link" onClick={() => change({ run: id })}><code>{id.slice(0, 8)}</code></button>
+const RunLink = ({ id, state }: { id: string; state: State }) => (
+  <a href={address("report", { ...state.all, run: id })}><code>{id.slice(0, 8)}</code></a>
 );
 
-function Failures({ study, change }: { study: Study; change: Props["change"] }) {
+function Failures({ study, state }: { study: Study; state: State }) {
   const { runs, stopped } = study.failures;
   return (
     <section id="failures">
@@ -159,7 +159,7 @@ function Failures({ study, change }: { study: Study; change: Props["change"] }) 
             <li>
               <strong>{f.title}</strong> <span class="status">{f.status}</span> <span class="reason">{f.reason}</span>
               <span class="quiet">{f.reached && `came to ${f.reached} · `}{f.attempts && `${f.attempts} attempts · `}
-                {f.runs.length === 1 ? "run " : "runs "}{f.runs.map((id) => <><RunLink id={id} change={change} /> </>)}</span>
+                {f.runs.length === 1 ? "run " : "runs "}{f.runs.map((id) => <><RunLink id={id} state={state} /> </>)}</span>
               {f.traceback && <details><summary>Traceback</summary><pre tabIndex={0}>{f.traceback}</pre></details>}
             </li>
           ))}

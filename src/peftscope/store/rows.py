@@ -51,6 +51,8 @@ class Row:
     metrics: Mapping[str, float]
     score: Mapping[str, Any] | None
     """The task's metric, as the record has it."""
+    benchmark: str | None
+    """The public benchmark that a foreign run is of."""
     settings: Mapping[str, str]
 
 
@@ -109,6 +111,7 @@ class RowReader:
                 if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
             },
             score=record.get("metric"),
+            benchmark=(record.get("data") or {}).get("benchmark"),
             settings=self._settings(spec),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from peftscope.measures.registry import metric_specs
@@ -14,7 +14,7 @@ from peftscope.upstream.metrics import SCORES, UPSTREAM_METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["example_count", "in_units", "known_metrics", "measured_specs", "score_spec"]
+__all__ = ["benchmark_score", "example_count", "in_units", "known_metrics", "measured_specs", "score_spec"]
 
 GSM8K_TEST = 1319
 """Problems of the test split the public text benchmark scores."""
@@ -33,11 +33,16 @@ def score_spec(records: Sequence[RunRecord]) -> MetricSpec:
         if record.metric is not None:
             return record.metric
     benchmarks = {record.data.get("benchmark") for record in records if record.origin == "foreign"}
+    return benchmark_score(benchmarks) or metric_specs()["test_score"]
+
+
+def benchmark_score(benchmarks: Collection[str | None]) -> MetricSpec | None:
+    """What the public benchmark's score is; None where none of these is one of its."""
     for benchmark, name in SCORES.items():
         if benchmark in benchmarks:
             window = f"test split of the public benchmark {benchmark}"
             return MetricSpec(name=name, unit=UNITS[name], direction="higher", window=window)
-    return metric_specs()["test_score"]
+    return None
 
 
 def known_metrics() -> tuple[MetricSpec, ...]:

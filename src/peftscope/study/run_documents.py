@@ -8,7 +8,7 @@ from typing import Any
 from peftscope.methods.catalog import BASE
 from peftscope.schema.record import RunRecord
 from peftscope.store.rows import RowReader, folder_state
-from peftscope.study.metrics import in_units, known_metrics
+from peftscope.study.metrics import benchmark_score, in_units, known_metrics
 from peftscope.study.run_details import details_of, repeat_command
 from peftscope.tasks.registry import unit_of
 from peftscope.views.report.details import details_data
@@ -32,7 +32,10 @@ def runs_document(folder: Path, *, name: str, place: str, reader: RowReader | No
     tasks = {row.task for row in rows}
     unit = unit_of(tasks.pop()) if len(tasks) == 1 else "units"
     specs = {spec.name: in_units(spec, unit) for spec in known_metrics()}
-    return runs_data(rows, specs, name=name, place=place, state=state, base=BASE, notes=reader.notes)
+    benchmarks = {row.benchmark for row in rows}
+    score = benchmark_score(benchmarks) if len(benchmarks) == 1 else None
+    about = {"name": name, "place": place, "state": state}
+    return runs_data(rows, specs, about=about, base=BASE, score=score, notes=reader.notes)
 
 
 def run_document(

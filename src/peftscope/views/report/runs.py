@@ -34,10 +34,9 @@ def runs_data(
     rows: Sequence[Row],
     specs: Mapping[str, MetricSpec],
     *,
-    name: str,
-    place: str,
-    state: str,
+    about: Mapping[str, str],
     base: str,
+    score: MetricSpec | None = None,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Rows with their figures, axes, what can be filtered and grouped by.
@@ -45,13 +44,12 @@ def runs_data(
     Args:
         rows: Of the folder.
         specs: What figures are, by their names; others are left out.
-        name: Of the study.
-        place: Of the study, for commands.
-        state: Word for the folder as it was read.
+        about: The study's ``name``, its ``place`` for commands, and the ``state`` of its folder as it was read.
         base: Name of the card of the untouched base.
+        score: What scores are, where the rows do not say.
         notes: What was left out of the folder.
     """
-    score = _common_score(rows)
+    score = _common_score(rows) or score
     known = _with_score(score, specs)
     values: dict[str, list[float]] = {}
     for row in rows:
@@ -63,9 +61,7 @@ def runs_data(
     bases = {row.method for row in rows if row.card == base}
     marks = marks_of(bases, dict.fromkeys(row.method for row in rows))
     return {
-        "name": name,
-        "place": place,
-        "state": state,
+        **about,
         "score": None if score is None else score.name,
         "axes": {metric: axis_data(axis_of(known[metric], values[metric])) for metric in shown},
         "filters": [{"name": key, "label": label} for key, label in FILTERS.items()],
