@@ -1,6 +1,6 @@
 """Pictures of the page for README and documentation, of a study that lies under results.
 
-python benchmarks/screenshots.py results/demo        writes docs/images/report.png and choose.png; needs chromium
+python benchmarks/screenshots.py results/demo        writes docs/images/explore.png and choose.png; needs chromium
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     study = parser.parse_args().study
     with launched() as browser, served(study) as address:
-        report = Watched(browser, home=address)
-        report.page.goto(f"{address}#/report")
-        report.page.locator("#front .scatter svg").wait_for(timeout=120_000)
-        report.page.screenshot(path=IMAGES / "report.png", clip={"x": 0, "y": 0, "width": 1280, "height": 860})
-        report.close()
+        explore = Watched(browser, home=address)
+        explore.page.goto(f"{address}#/explore")
+        explore.page.locator("#explore-table caption", has_text="Methods").wait_for(timeout=120_000)
+        explore.page.screenshot(path=IMAGES / "explore.png", full_page=True)
+        explore.close()
         choose = Watched(browser, theme="dark", home=address)
         choose.page.goto(f"{address}#/choose")
         slider = choose.page.get_by_role("slider", name="training memory")
