@@ -94,7 +94,7 @@ export function Choose({ study, name, state, change }: { study: Study; name: str
             <div class="topic"><h3>What each limit cost</h3>
               {!together && <ul>{active.map((limit) => {
                 const other = choices.answers[admittedBy(limit.name).join("\n")];
-                const text = !other ? "not in this file" : other.summary === answer.summary ? "nothing: the answer would be the same" : `instead: ${other.summary}`;
+                const text = !other ? (isLive() ? "see by moving it" : "not in this file") : other.summary === answer.summary ? "nothing: the answer would be the same" : `instead: ${other.summary}`;
                 return <li>Without “{limit.label}”, {text}.</li>;
               })}</ul>}
               <p class="quiet">{choices.methods.length - admitted.length} of {choices.methods.length} candidates are left out.</p>

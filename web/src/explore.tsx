@@ -91,7 +91,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
     if (drawn === "methods" && study) {
       const found = frontFor(study, x, y);
       const left = new Set(kept.map((r) => r.method));
-      return found ? frontPoints(study, x, y, found, filters.some((f) => f.value && !f.idle) ? left : undefined) : [];
+      return found ? frontPoints(study, x, y, found, filters.some((f) => f.value && !f.idle) ? left : undefined, "filters") : [];
     }
     return drawn === "groups" ? groupPoints(groups, runs, x, y, by) : runPoints(kept, runs, x, y);
   }, [drawn, study, kept, groups, runs, x, y, filters, by]);

@@ -19,7 +19,7 @@ export const spreadText = (r: Reading): string => `${r.text} (${r.range ? `${r.r
 type Shown = { members: string[]; membership: Record<string, number> };
 
 /** Points of all methods that have both values; `admitted` fades the others. */
-export function frontPoints(study: Study, x: string, y: string, found: Shown, admitted?: ReadonlySet<string>): Point[] {
+export function frontPoints(study: Study, x: string, y: string, found: Shown, admitted?: ReadonlySet<string>, by = "limits"): Point[] {
   const [byX, byY] = [study.front.points[x] ?? {}, study.front.points[y] ?? {}];
   const [axisX, axisY] = [study.front.axes[x], study.front.axes[y]];
   return Object.entries(study.methods).flatMap(([name, method]) => {
@@ -45,7 +45,7 @@ export function frontPoints(study: Study, x: string, y: string, found: Shown, ad
       lines: () => [
         `${axisX.label}: ${spreadText(a)}`,
         `${axisY.label}: ${spreadText(b)}`,
-        ...(admitted && !admitted.has(name) ? ["left out by the limits"]
+        ...(admitted && !admitted.has(name) ? [`left out by the ${by}`]
           : [on ? "on the front" : "not on the front", `probability of being on it: ${placeText(chance, method)}`]),
       ],
     }];
