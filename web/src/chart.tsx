@@ -44,7 +44,7 @@ export function plot(spec: Spec, width: number): Drawn {
   return Plot.plot({ ...options, width, style: STYLE }) as Drawn;
 }
 
-type Props = { spec: Spec; height: number; label: string; onDrawn?: (figure: Drawn) => void; id?: string };
+type Props = { spec: Spec; height: number; label: string; id?: string };
 
 /** A figure with nothing to do in it but to look; what it shows stands in a table beside it. */
 export function Chart({ spec, height, label, id }: Props) {
@@ -88,6 +88,12 @@ export const extent = (values: (number | null | undefined)[]): [number, number] 
   const known = values.filter((v): v is number => v !== null && v !== undefined && Number.isFinite(v));
   return known.length ? [Math.min(...known), Math.max(...known)] : null;
 };
+
+/** The range of an axis: what stands apart (the untouched base) does not stretch it beyond half its width again. */
+export function unstretched(inner: [number, number], outer: [number, number], log: boolean): [number, number] {
+  const size = ([a, b]: [number, number]) => (log ? Math.log10(b / a) : b - a);
+  return size(outer) <= 1.5 * size(inner) || size(inner) === 0 ? outer : inner;
+}
 
 /** A range with room on both sides. */
 export function roomy([low, high]: [number, number], share: number, log: boolean): [number, number] {

@@ -3,7 +3,7 @@ import { useMemo } from "preact/hooks";
 import { CompareRuns } from "./compare_runs";
 import type { Study } from "./documents";
 import { Mark } from "./marks";
-import { Code, count, Scroll, Topic } from "./parts";
+import { Code, count, Scroll, sideBySide, Topic } from "./parts";
 import { Answered } from "./answers";
 import type { Change, State } from "./state";
 
@@ -145,9 +145,7 @@ function Disagreements({ study, chosen }: Part) {
 }
 
 function Settings({ study, chosen }: Part) {
-  const maps = chosen.map((n) => new Map(study.settings[n] ?? []));
-  const keys = [...new Set(maps.flatMap((m) => [...m.keys()]))];
-  const differing = keys.filter((k) => new Set(maps.map((m) => m.get(k))).size > 1);
+  const differing = sideBySide(chosen.map((n) => study.settings[n] ?? [])).filter(([, values]) => new Set(values).size > 1);
   return (
     <section id="settings">
       <h2>Settings that differ</h2>
@@ -155,7 +153,7 @@ function Settings({ study, chosen }: Part) {
         <Scroll label="Settings side by side">
           <table class="side">
             <Heads study={study} chosen={chosen} first="setting" />
-            <tbody>{differing.map((k) => <tr><th scope="row">{k}</th>{maps.map((m) => <td class="wrap">{m.get(k) ?? "–"}</td>)}</tr>)}</tbody>
+            <tbody>{differing.map(([k, values]) => <tr><th scope="row">{k}</th>{values.map((v) => <td class="wrap">{v ?? "–"}</td>)}</tr>)}</tbody>
           </table>
         </Scroll>
       ) : <p class="quiet">None that the records hold.</p>}

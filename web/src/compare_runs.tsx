@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { OneCourse } from "./curves";
 import { documentName, load } from "./documents";
 import type { RunDetails } from "./documents";
-import { count, Scroll } from "./parts";
+import { count, Scroll, sideBySide } from "./parts";
 
 export function CompareRuns({ ids, name }: { ids: string[]; name: string }) {
   const [runs, set] = useState<RunDetails[] | null>(null);
@@ -59,10 +59,4 @@ export function CompareRuns({ ids, name }: { ids: string[]; name: string }) {
       </section>
     </>
   );
-}
-
-/** Lines of several runs by their names, in the order in which they first come. */
-function sideBySide(all: [string, string][][]): [string, (string | undefined)[]][] {
-  const maps = all.map((lines) => new Map(lines));
-  return [...new Set(all.flatMap((lines) => lines.map(([key]) => key)))].map((key) => [key, maps.map((m) => m.get(key))]);
 }

@@ -1,7 +1,7 @@
 // Scores with intervals, learning rates, training curves.
 import * as Plot from "@observablehq/plot";
 import { useMemo, useState } from "preact/hooks";
-import { Chart, decades, extent, number, rateText, roomy } from "./chart";
+import { Chart, decades, extent, number, rateText, roomy, unstretched } from "./chart";
 import type { Course, Line, Method, Rates, Study } from "./documents";
 import { Mark, SYMBOLS } from "./marks";
 import { shorten, shortNames } from "./parts";
@@ -23,8 +23,7 @@ export function Tiers({ study }: { study: Study }) {
       const values = (given: typeof rows): [number, number] | null => extent(given.flatMap((p) => [p.value, p.low, p.high]));
       const outer = values(rows) ?? [0, 1];
       const inner = (own.length ? values(own) : null) ?? outer;
-      const stretched = outer[1] - outer[0] > 1.5 * (inner[1] - inner[0]) && inner[1] > inner[0];
-      const domain = roomy(stretched ? inner : outer, 0.06, false);
+      const domain = roomy(unstretched(inner, outer, false), 0.06, false);
       const inside = (v: number) => Math.min(Math.max(v, domain[0]), domain[1]);
       const base = rows.find((p) => p.is_base);
       const starts = rows.filter((p, i) => i > 0 && p.tier !== rows[i - 1]!.tier);

@@ -203,7 +203,7 @@ export type RunDetails = {
   method: string;
   status: string;
   sections: { title: string; lines: Lines }[];
-  curve: { loss: Line; score: Line; learning_rate: Line } | null;
+  curve: { loss: Line; score: Line } | null;
   outputs: { id: string; score: string; prompt: string | null; target: string | null; output: string }[];
   pictures: { about: string; address: string }[];
   config: Record<string, unknown>;

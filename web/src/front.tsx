@@ -63,6 +63,6 @@ export function frontPath(study: Study, x: string, y: string, found: Pick<Answer
     .sort((p, q) => sign * (p[0] - q[0]) || p[1] - q[1]);
 }
 
-export const axisOf = (axis: { title: string; short?: string; label: string; scale: "linear" | "log"; direction: string }): ScatterAxis => ({
-  title: axis.title, short: axis.label, scale: axis.scale, direction: axis.direction,
+export const axisOf = (axis: { title: string; scale: "linear" | "log"; direction: string }): ScatterAxis => ({
+  title: axis.title, scale: axis.scale, direction: axis.direction,
 });

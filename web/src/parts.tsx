@@ -169,4 +169,10 @@ export function shortNames(names: string[]): (name: string) => string {
   return (name) => (same > 3 && name.includes(`/${common}`) ? name.replace(`/${common}`, "/") : name);
 }
 
+/** Lines of several runs or methods by their names, in the order in which they first come. */
+export function sideBySide(all: [string, string][][]): [string, (string | undefined)[]][] {
+  const maps = all.map((lines) => new Map(lines));
+  return [...new Set(all.flatMap((lines) => lines.map(([key]) => key)))].map((key) => [key, maps.map((m) => m.get(key))]);
+}
+
 export const count = (n: number, one: string, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;

@@ -4,7 +4,7 @@ import { brush as brushOf } from "d3-brush";
 import type { D3BrushEvent } from "d3-brush";
 import { select } from "d3-selection";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
-import { decades, extent, number, plot, roomy, useWidth } from "./chart";
+import { decades, extent, number, plot, roomy, unstretched, useWidth } from "./chart";
 import type { Drawn } from "./chart";
 import { SYMBOLS } from "./marks";
 import { shorten, shortNames } from "./parts";
@@ -25,7 +25,7 @@ export type Point = {
   apart: boolean;
   lines: () => string[];
 };
-export type ScatterAxis = { title: string; short: string; scale: "linear" | "log"; direction: string };
+export type ScatterAxis = { title: string; scale: "linear" | "log"; direction: string };
 type Props = {
   points: Point[];
   x: ScatterAxis;
@@ -42,7 +42,7 @@ type Placed = Point & { px: number; py: number; off: boolean };
 
 const NEAR_PX = 28;
 
-/** The range of an axis: what stands apart (the untouched base) does not stretch it beyond half its width again. */
+/** The range of an axis, with its points' intervals. */
 function range(points: Point[], along: "x" | "y", axis: ScatterAxis): [number, number] {
   const log = axis.scale === "log";
   const values = (given: Point[]) =>
@@ -50,9 +50,7 @@ function range(points: Point[], along: "x" | "y", axis: ScatterAxis): [number, n
   const own = points.filter((p) => !p.apart);
   const inner = extent(values(own.length ? own : points)) ?? [0, 1];
   const outer = extent(values(points)) ?? inner;
-  const size = ([a, b]: [number, number]) => (log ? Math.log10(b / a) : b - a);
-  const shown = size(outer) <= 1.5 * size(inner) || size(inner) === 0 ? outer : inner;
-  return roomy(shown, 0.08, log);
+  return roomy(unstretched(inner, outer, log), 0.08, log);
 }
 
 const within = (value: number, [low, high]: [number, number]) => Math.min(Math.max(value, low), high);

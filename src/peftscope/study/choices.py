@@ -35,6 +35,7 @@ MOST_STOPS = 12
 MOST_ANSWERS = 150
 AMOUNTS = {"bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")), "s": ((60.0, "min"), (1.0, "s"), (1e-3, "ms"))}
 """Units in which an amount is written, the largest first."""
+BARE = ((1.0, ""),)
 DIGITS = (3, 4, 6, 9)
 
 
@@ -79,7 +80,7 @@ def choices_of(found: StudyResults, folder: Path) -> dict[str, Any]:
                 "name": name,
                 "label": specs[name].title,
                 "option": f"--max {name}=",
-                "unit": {"bytes": "B", "s": "s"}.get(specs[name].unit, ""),
+                "unit": _base_unit(specs[name].unit),
                 "stops": [
                     {"value": s.value, "label": s.label, "given": s.given, "admits": sorted(s.admits)} for s in stops
                 ],
@@ -137,7 +138,7 @@ def _answer(
         "choice": None if choice is None else choice.method,
         "admitted": sorted(admits),
         "summary": "nothing" if choice is None else f"{choice.method}, {_phrasing(recommendation).score(choice)}",
-        "topics": [{"title": t.title, "lines": list(t.lines), "rows": [list(row) for row in t.rows]} for t in topics],
+        "topics": [topic.plain for topic in topics],
         "members": [] if own is None else list(own.members),
         "membership": {} if own is None else {m: p for m, p in own.membership.items() if p is not None},
     }
@@ -192,7 +193,7 @@ def _stops(found: StudyResults, quantity: str) -> list[_Stop]:
 
 def _written(unit: str, value: float, below: float) -> str:
     """An amount as one would write it: rounded up to as few digits as stay below the next amount that admits more."""
-    steps = AMOUNTS.get(unit, ((1.0, ""),))
+    steps = AMOUNTS.get(unit, BARE)
     factor, name = next((step for step in steps if abs(value) >= step[0]), steps[-1])
     for digits in DIGITS if value else ():
         power = digits - 1 - math.floor(math.log10(abs(value) / factor))
@@ -200,7 +201,12 @@ def _written(unit: str, value: float, below: float) -> str:
         text = f"{rounded:.12g}{name}"
         if value <= float(f"{rounded:.12g}") * factor < below:
             return text
-    return f"{value / factor!r}{name}" if factor == 1.0 else f"{value!r}{'B' if unit == 'bytes' else 's'}"
+    return f"{value!r}{_base_unit(unit)}"
+
+
+def _base_unit(unit: str) -> str:
+    """How an amount is written as it is."""
+    return next(name for factor, name in AMOUNTS.get(unit, BARE) if factor == 1.0)
 
 
 def _differs(found: StudyResults, quantity: str, need: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from peftscope.measures.registry import metric_specs
@@ -14,7 +14,7 @@ from peftscope.upstream.metrics import SCORES, UPSTREAM_METRICS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["benchmark_score", "example_count", "in_units", "known_metrics", "measured_specs", "score_spec"]
+__all__ = ["benchmark_score", "example_count", "known_metrics", "measured_specs", "score_spec", "specs_for"]
 
 GSM8K_TEST = 1319
 """Problems of the test split the public text benchmark scores."""
@@ -52,11 +52,9 @@ def known_metrics() -> tuple[MetricSpec, ...]:
 
 def measured_specs(runs: pd.DataFrame) -> tuple[MetricSpec, ...]:
     """Specs of the quantities some run has, but for the score, and for those without a better side."""
-    tasks = set(runs["task"])
-    unit = unit_of(tasks.pop()) if len(tasks) == 1 else "units"
     return tuple(
-        in_units(spec, unit)
-        for spec in known_metrics()
+        spec
+        for spec in specs_for(runs["task"])
         if spec.direction != "neutral"
         and spec.name not in OF_SCORE
         and spec.name in runs
@@ -64,11 +62,14 @@ def measured_specs(runs: pd.DataFrame) -> tuple[MetricSpec, ...]:
     )
 
 
-def in_units(spec: MetricSpec, unit: str) -> MetricSpec:
-    """A spec with what its task counts in the place of ``task units``."""
-    return (
-        spec if TASK_UNITS not in spec.unit else spec.model_copy(update={"unit": spec.unit.replace(TASK_UNITS, unit)})
-    )
+def specs_for(tasks: Iterable[str]) -> list[MetricSpec]:
+    """Everything a record of these tasks can have a value of, with what the task counts in the place of units."""
+    names = set(tasks)
+    unit = unit_of(names.pop()) if len(names) == 1 else "units"
+    return [
+        spec.model_copy(update={"unit": spec.unit.replace(TASK_UNITS, unit)}) if TASK_UNITS in spec.unit else spec
+        for spec in known_metrics()
+    ]
 
 
 def example_count(records: Sequence[RunRecord]) -> int | None:

@@ -69,7 +69,7 @@ def document_of(
         "failures": {method: [str(r) for r in reasons] for method, reasons in answer.failures.items()},
         "conditions": list(found.differing),
         "notes": list(found.notes),
-        "text": [{"title": t.title, "lines": list(t.lines), "rows": [list(row) for row in t.rows]} for t in topics],
+        "text": [topic.plain for topic in topics],
     }
 
 

@@ -8,9 +8,8 @@ from typing import Any
 from peftscope.methods.catalog import BASE
 from peftscope.schema.record import RunRecord
 from peftscope.store.rows import RowReader, folder_state
-from peftscope.study.metrics import benchmark_score, in_units, known_metrics
+from peftscope.study.metrics import benchmark_score, specs_for
 from peftscope.study.run_details import details_of, repeat_command
-from peftscope.tasks.registry import unit_of
 from peftscope.views.report.details import details_data
 from peftscope.views.report.runs import runs_data
 
@@ -29,9 +28,7 @@ def runs_document(folder: Path, *, name: str, place: str, reader: RowReader | No
     reader = reader or RowReader(folder)
     state = folder_state(folder)
     rows = reader.rows()
-    tasks = {row.task for row in rows}
-    unit = unit_of(tasks.pop()) if len(tasks) == 1 else "units"
-    specs = {spec.name: in_units(spec, unit) for spec in known_metrics()}
+    specs = {spec.name: spec for spec in specs_for(row.task for row in rows)}
     benchmarks = {row.benchmark for row in rows}
     score = benchmark_score(benchmarks) if len(benchmarks) == 1 else None
     about = {"name": name, "place": place, "state": state}

@@ -12,12 +12,12 @@ from typing import Any
 from peftscope.execution.eta import wall_time
 from peftscope.measures.registry import metric_specs
 from peftscope.schema.metric import MetricSpec
-from peftscope.schema.record import Attempt, MethodFacts, RunRecord
+from peftscope.schema.record import Attempt, ExampleOutcome, MethodFacts, RunRecord
 from peftscope.upstream.metrics import UPSTREAM_METRICS
 from peftscope.views.line import one_line, shorten, span_text, sparkline, value_text
 from peftscope.views.units import bytes_text, seconds_text
 
-__all__ = ["Section", "module_patterns", "run_sections"]
+__all__ = ["Section", "module_patterns", "run_sections", "worst_first"]
 
 LONGEST = 100
 """Characters of a setting."""
@@ -178,10 +178,15 @@ def _curve(record: RunRecord) -> list[tuple[str, str]]:
     return lines
 
 
+def worst_first(record: RunRecord) -> list[ExampleOutcome]:
+    """Examples whose outputs were kept, the worst first."""
+    sign = -1.0 if record.metric is not None and record.metric.direction == "lower" else 1.0
+    return sorted((e for e in record.examples if e.output is not None), key=lambda e: sign * e.score)
+
+
 def _outputs(record: RunRecord) -> list[tuple[str, str]]:
     """Prompt, target and output of some examples, the worst first."""
-    sign = -1.0 if record.metric is not None and record.metric.direction == "lower" else 1.0
-    kept = sorted((e for e in record.examples if e.output is not None), key=lambda e: sign * e.score)
+    kept = worst_first(record)
     lines = []
     for example in kept[:OUTPUTS]:
         scored = f"scored {example.score:g}" + (", cut off" if example.truncated else "")

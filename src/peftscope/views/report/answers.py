@@ -11,7 +11,7 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import ExampleOutcome, RunRecord
 from peftscope.views.units import metric_text
 
-__all__ = ["answer_data", "cut", "disagreement_data", "example_score", "shown_texts", "worst_first"]
+__all__ = ["answer_data", "cut", "disagreement_data", "example_score", "shown_texts"]
 
 MOST_METHODS = 40
 """Methods of which every two are counted."""
@@ -83,12 +83,6 @@ def _is_right(example: ExampleOutcome, metric: MetricSpec) -> bool | None:
     if metric.unit != "share" or example.score not in (0.0, 1.0):
         return None
     return example.score == (0.0 if metric.direction == "lower" else 1.0)
-
-
-def worst_first(record: RunRecord) -> list[ExampleOutcome]:
-    """Examples whose outputs were kept, the worst first."""
-    sign = -1.0 if record.metric is not None and record.metric.direction == "lower" else 1.0
-    return sorted((e for e in record.examples if e.output is not None), key=lambda e: sign * e.score)
 
 
 def disagreement_data(

@@ -25,6 +25,11 @@ class Topic:
     lines: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
 
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The same as a document holds it."""
+        return {"title": self.title, "lines": list(self.lines), "rows": [list(row) for row in self.rows]}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportContent:
@@ -65,3 +70,8 @@ class ReportContent:
     """What differs between the protocols of the records."""
     notes: Sequence[str] = field(default=())
     """What could not be read or computed."""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether all its runs are of others."""
+        return bool(self.records) and all(record.origin == "foreign" for record in self.records)

@@ -126,7 +126,6 @@ def course_of(name: str, run: RunRecord) -> dict[str, Any]:
         "seed": run.spec.seed,
         "status": run.status,
         "thinned": stride > 1,
-        "rates": [plain(p.learning_rate) for p in kept],
         "loss": {"steps": [p.step for p in kept], "values": [plain(p.train_loss) for p in kept]},
         "score": {"steps": [p.step for p in scored], "values": [plain(p.valid_score) for p in scored]},
     }

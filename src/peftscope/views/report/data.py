@@ -12,7 +12,7 @@ from peftscope.schema.record import RunRecord, timestamp
 from peftscope.views.choice import gone_wrong
 from peftscope.views.report.answers import answer_data, disagreement_data
 from peftscope.views.report.conditions import environments, failures, protocols, stopped_text
-from peftscope.views.report.content import ReportContent, Topic
+from peftscope.views.report.content import ReportContent
 from peftscope.views.report.curves import best_data, learning_rate_data, training_data
 from peftscope.views.report.first import first_data
 from peftscope.views.report.fronts import axes_of, front_data, is_single, metrics_with_values
@@ -43,7 +43,7 @@ def report_data(content: ReportContent) -> dict[str, Any]:
         "study": _study(content),
         "methods": _methods(content),
         "first": first_data(content),
-        "recommendation": [_topic(topic) for topic in content.recommendation],
+        "recommendation": [topic.plain for topic in content.recommendation],
         "pictures": [_pictures(table) for table in content.pictures],
         "front": front_data(content, axes),
         "tiers": {
@@ -65,7 +65,7 @@ def report_data(content: ReportContent) -> dict[str, Any]:
         "failures": _failures(content.records),
         "fairness": {
             "warnings": list(content.warnings),
-            "topics": [_topic(topic) for topic in content.fairness],
+            "topics": [topic.plain for topic in content.fairness],
         },
         "conditions": {
             "protocols": protocols(content.records),
@@ -117,7 +117,7 @@ def _study(content: ReportContent) -> dict[str, Any]:
         "num_trials": len(records) - len(finals),
         "num_unscored": sum(c.score is None for c in candidates),
         "level": round(content.verdict.level * 100),
-        "foreign": bool(records) and all(r.origin == "foreign" for r in records),
+        "foreign": content.is_foreign,
         "version": _version(),
     }
 
@@ -125,10 +125,9 @@ def _study(content: ReportContent) -> dict[str, Any]:
 def _commands(content: ReportContent) -> list[str]:
     """What repeats and shows things at the terminal; results of others cannot be repeated here."""
     place = shlex.quote(content.place)
-    foreign = bool(content.records) and all(r.origin == "foreign" for r in content.records)
     again = [f"peftscope rerun RUN --study {place}    # repeats one run and compares every loss and answer"]
     return [
-        *([] if foreign else again),
+        *([] if content.is_foreign else again),
         f"peftscope show RUN --study {place}     # one run: settings, figures, outputs",
         f"peftscope explore {place}              # this page and more, as the folder changes",
     ]
@@ -196,7 +195,3 @@ def _scores(content: ReportContent) -> list[dict[str, Any]]:
 def _pictures(table: PictureTable) -> dict[str, Any]:
     rows = [{"name": name, "pictures": list(pictures)} for name, pictures in table.rows]
     return {"title": table.title, "about": table.about, "headings": list(table.headings), "rows": rows}
-
-
-def _topic(topic: Topic) -> dict[str, Any]:
-    return {"title": topic.title, "lines": list(topic.lines), "rows": [list(row) for row in topic.rows]}

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.schema.record import RunRecord
-from peftscope.views.report.answers import cut, example_score, shown_texts, worst_first
+from peftscope.views.report.answers import cut, example_score, shown_texts
 from peftscope.views.report.curves import course_of
 from peftscope.views.report.tables import flat
-from peftscope.views.run_sections import run_sections
+from peftscope.views.run_sections import run_sections, worst_first
 
 __all__ = ["details_data"]
 
@@ -35,8 +35,8 @@ def details_data(
         folder: Of the study, for its pictures; None leaves them out.
     """
     course = course_of(name, record)
-    rates = {"steps": course["loss"]["steps"], "values": course["rates"]}
-    curve = {"loss": course["loss"], "score": course["score"], "learning_rate": rates} if record.curve else None
+    curve = {"loss": course["loss"], "score": course["score"]} if record.curve else None
+    spec = _plain(record.spec.model_dump_json(exclude_defaults=True))
     environment = next((a.environment for a in reversed(record.attempts) if a.kind == "run" and a.environment), {})
     files = [(what, place) for what, place in places.items() if place]
     sections = [(s.title, list(s.lines)) for s in run_sections(record) if s.title not in SHOWN_APART]
@@ -61,8 +61,8 @@ def details_data(
             for e in worst_first(record)[:MOST_OUTPUTS]
         ],
         "pictures": [] if folder is None else _pictures(record, folder),
-        "config": _plain(record.spec.model_dump_json(exclude_defaults=True)),
-        "settings": flat(_plain(record.spec.model_dump_json(exclude_defaults=True))),
+        "config": spec,
+        "settings": flat(spec),
         "command": command,
         "traceback": tracebacks[-1] if tracebacks and record.status != "ok" else None,
     }

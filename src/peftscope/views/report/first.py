@@ -18,8 +18,6 @@ SIDES = {"lowest": "a lower one", "highest": "a higher one", "both": "one on eit
 
 def first_data(content: ReportContent) -> list[dict[str, Any]]:
     """Headings with their lines, the gravest first; those without lines are left out."""
-    records = content.records
-    foreign = bool(records) and all(record.origin == "foreign" for record in records)
     candidates = content.verdict.candidates
     wrong = [f"{c.method}: {gone_wrong(c)}." for c in candidates if c.num_wrong]
     unscored = [c.method for c in candidates if c.score is None]
@@ -36,6 +34,6 @@ def first_data(content: ReportContent) -> list[dict[str, Any]]:
         ("Trainings that went wrong", wrong),
         ("Learning rates that are not bracketed", edges),
         ("About the data", list(content.data_notes)),
-        ("About these records", [*([FOREIGN] if foreign else []), *content.notes]),
+        ("About these records", [*([FOREIGN] if content.is_foreign else []), *content.notes]),
     ]
     return [{"title": title, "lines": lines} for title, lines in found if lines]
