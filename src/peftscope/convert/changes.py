@@ -140,10 +140,8 @@ def changes(model: nn.Module, card: Card, originals: Originals) -> Iterator[Chan
         originals: As ``kept_originals`` gave them.
 
     Raises:
-        MethodRefused: The method does not merge, or makes another network of the base.
+        MethodRefused: ``peft`` does not merge a layer, or the method makes another network of the base.
     """
-    if not card.merges:
-        raise MethodRefused(f"{card.name} cannot be converted: what it adds depends on the input, or is put before it")
     if card.peft_type is None:
         yield from _of_whole(model, originals)
         return

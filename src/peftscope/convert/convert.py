@@ -19,6 +19,7 @@ from peftscope.convert.refine import Refined, refine
 from peftscope.convert.result import Adapter, Checks, Conversion, LayerLoss, Wish, load_base, measured, note
 from peftscope.errors import MethodRefused, ModelError, PeftscopeError, SpecError
 from peftscope.methods import checkpoint
+from peftscope.methods.capabilities import require_mergeable
 from peftscope.methods.catalog import card as card_of
 from peftscope.methods.plain_lora import PLAIN, attach_plain_lora
 from peftscope.models.kinds.base import LoadedModel
@@ -44,6 +45,7 @@ def convert_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) 
         StoreError: The adapter is damaged, the output is there already or cannot be written.
         SpecError: What is wished for needs inputs, and such a model has none.
     """
+    require_mergeable(adapter.card.name, "converted")
     with new_folder(output) as folder:
         checks.told("load")
         loaded = load_base(adapter)

@@ -17,7 +17,8 @@ from peftscope.convert.changes import precision
 from peftscope.convert.conversion import MOMENTS_BYTES
 from peftscope.convert.factors import BEYOND, is_iterated
 from peftscope.convert.result import Adapter, Wish
-from peftscope.errors import MethodRefused, ModelError, brief
+from peftscope.errors import ModelError, brief
+from peftscope.methods.capabilities import require_mergeable
 from peftscope.methods.context import base_inside
 from peftscope.methods.shapes import shapes_only
 from peftscope.models.device import choose_device, choose_dtype, synchronize
@@ -114,8 +115,7 @@ def forecast(adapter: Adapter, wish: Wish, *, rows: int, kept_bytes: int, speed:
         ModelError: Shapes of such a base are not known beforehand, or the adapter does not go on it.
         StoreError: The base's config cannot be fetched.
     """
-    if not adapter.card.merges:
-        raise MethodRefused(f"{adapter.card.name} cannot be converted: it changes no weights")
+    require_mergeable(adapter.card.name, "converted")
     device = choose_device(adapter.base.device)
     dtype = choose_dtype(adapter.base.dtype, device)
     profile = adapter.kind.profile(adapter.base, dtype)

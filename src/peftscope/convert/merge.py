@@ -17,6 +17,7 @@ from peftscope.convert.result import Adapter, Checks, Conversion, Wish, load_bas
 from peftscope.errors import MethodRefused, ModelError
 from peftscope.methods import checkpoint
 from peftscope.methods.build import merging
+from peftscope.methods.capabilities import require_mergeable
 from peftscope.models.gguf import unpack_gguf
 from peftscope.models.kinds.base import LoadedModel, ModelKind
 from peftscope.store.files import new_folder
@@ -40,10 +41,7 @@ def merge_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) ->
         ModelError: The base is not the one the adapter was trained on, is quantized, or of a kind that is not written.
         StoreError: The adapter is damaged, the output is there already or cannot be written.
     """
-    if not adapter.card.merges:
-        raise MethodRefused(
-            f"{adapter.card.name} cannot be merged: what it adds depends on the input, or is put before it"
-        )
+    require_mergeable(adapter.card.name)
     if type(adapter.kind).write is ModelKind.write:
         raise ModelError(f"models of the kind {adapter.kind.name} are not written; convert to a LoRA")
     with new_folder(output) as folder:

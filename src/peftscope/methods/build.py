@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from peftscope.capture import is_out_of_memory
 from peftscope.errors import MethodRefused, PeftscopeError
-from peftscope.methods import catalog
+from peftscope.methods import capabilities, catalog
 from peftscope.methods.card import Card
 from peftscope.methods.configure import configure, plain_config
 from peftscope.methods.context import ADAPTER, BuildContext, device_of, quantization_of
@@ -82,19 +82,22 @@ class Built:
         kept = [item for value in values if isinstance(value, dict) for item in value.values()]
         return [item for item in kept if isinstance(item, Tensor) and not isinstance(item, nn.Parameter)]
 
-    def merge(self) -> nn.Module:
+    def merge(self, *, unchecked: bool = False) -> nn.Module:
         """A plain model without adapter that gives the same outputs.
 
         The merged model is a copy, so that the adapter stays usable: while both exist, the base is in memory
         twice. Full fine-tuning and the base have nothing to merge and return the model itself.
+
+        Args:
+            unchecked: Try also what the table of capabilities says gives other outputs.
 
         Raises:
             MethodRefused: The method cannot merge, or cannot into a quantized base.
         """
         if self.card.peft_type is None:
             return self.model
-        if not self.card.merges:
-            raise MethodRefused(f"{self.card.name} cannot be merged into the base's weights")
+        if not unchecked:
+            capabilities.require_mergeable(self.card.name, "merged into the base's weights")
         if self.quantization is not None:
             raise MethodRefused(
                 f"{self.card.name}: merging into {self.quantization} weights rounds the result, so the "
@@ -121,12 +124,8 @@ def build(base: nn.Module, method: MethodSpec, context: BuildContext) -> Built:
     if card.refused is not None:
         raise MethodRefused(f"{card.name}: {card.refused}")
     quantization = quantization_of(base)
-    _check_quantization(card, quantization)
-    if not card.checkpointing and _is_checkpointing(base):
-        raise MethodRefused(
-            f"{card.name} does not train with activation checkpointing: its prefix is a key-value cache, which "
-            "transformers drops then; set train.checkpointing: false"
-        )
+    if not context.unchecked:
+        _require_trainable(card, quantization, is_checkpointing=_is_checkpointing(base))
     if card.peft_type is None:
         return _without_peft(base, card, quantization)
     follows_policy = method.peft_config is None and method.targets is None and card.follows_policy
@@ -274,13 +273,20 @@ def _as_given(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
     return output.to(given.dtype) if given is not None and isinstance(output, Tensor) else output
 
 
-def _check_quantization(card: Card, quantization: str | None) -> None:
-    if quantization is None or quantization in card.quantized:
-        return
-    if quantization not in ("int8", "nf4") and card.quantized:
-        return  # a format of transformers' own: peft knows which layers it supports and says so
-    able = ", ".join(card.quantized) or "none"
-    raise MethodRefused(f"{card.name} does not train on a base quantized as {quantization} (supported: {able})")
+def _require_trainable(card: Card, quantization: str | None, *, is_checkpointing: bool) -> None:
+    """Refuse what was seen not to train; of formats that were not tried, peft says itself which layers it supports."""
+    reason = None if quantization is None else capabilities.refusal(card.name, quantization)
+    if reason is not None:
+        tried = [name for name in capabilities.QUANTIZED if capabilities.finding(card.name, name).value == "yes"]
+        raise MethodRefused(
+            f"{card.name} does not train on a base quantized as {quantization} "
+            f"(supported: {', '.join(tried) or 'none'}): {reason}"
+        )
+    reason = capabilities.refusal(card.name, capabilities.CHECKPOINTING) if is_checkpointing else None
+    if reason is not None:
+        raise MethodRefused(
+            f"{card.name} does not train with activation checkpointing: {reason}; set train.checkpointing: false"
+        )
 
 
 def _without_peft(base: nn.Module, card: Card, quantization: str | None) -> Built:

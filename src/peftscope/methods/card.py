@@ -120,12 +120,6 @@ class Card:
     """Why it cannot run as a plain entry; None where it can."""
     changes_base: bool = False
     """The base's own weights change (full fine-tuning, PiSSA, OSF, …)."""
-    merges: bool = True
-    """``merge_and_unload`` is there and reproduces the outputs."""
-    checkpointing: bool = True
-    """Trains with activation checkpointing."""
-    quantized: tuple[str, ...] = ()
-    """Quantized bases it trains on: of ``int8``, ``nf4``."""
 
     @property
     def resumes(self) -> bool:

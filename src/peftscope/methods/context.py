@@ -50,6 +50,8 @@ class BuildContext:
     """What turns examples into the base's inputs."""
     autocast_adapter_dtype: bool = True
     """Keep adapter weights in float32 when the base is in a half type."""
+    unchecked: bool = False
+    """Build also what the table of capabilities says cannot be trained; for those who want to see it."""
 
 
 def base_inside(model: nn.Module) -> nn.Module:

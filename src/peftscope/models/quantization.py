@@ -14,7 +14,7 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoQ
 
 from peftscope.errors import MissingExtra, ModelError, unknown_name
 
-__all__ = ["hush_casts", "quantization_config", "quantization_kind"]
+__all__ = ["hush_casts", "keep_trainable", "quantization_config", "quantization_kind"]
 
 BITSANDBYTES = "bitsandbytes"
 
@@ -61,6 +61,17 @@ def quantization_kind(model: Any) -> str | None:
         return str(settings.get("bnb_4bit_quant_type", "fp4"))
     method = settings.get("quant_method")
     return str(getattr(method, "value", method))
+
+
+def keep_trainable(model: Any) -> None:
+    """Have 4-bit layers on a CPU keep the layout that gradients pass through.
+
+    On CPUs with AVX512-BF16 bitsandbytes repacks them in the first pass in ``eval`` mode, for good, and what is trained
+    after that (from a validation on) gets gradients that stop at every such layer.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def hush_casts() -> None:

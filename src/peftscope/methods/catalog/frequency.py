@@ -32,7 +32,6 @@ CARDS: tuple[Card, ...] = (
             "every forward pass transforms a matrix of the weight's size: slow and memory-hungry",
             "starts from zero here, which is the base; the published runs started from random coefficients",
         ),
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="waveft",
@@ -54,7 +53,6 @@ CARDS: tuple[Card, ...] = (
         },
         rate=published("MetaMathQA/waveft/llama-3.2-3B-n_frequency-5000", 1e-4, 1e-5, 1e-2),
         limits=("n_frequency must not exceed the number of entries of any adapted weight",),
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="c3a",
@@ -70,6 +68,5 @@ CARDS: tuple[Card, ...] = (
             "needs a rate of about 0.1 to 0.3 and next to no weight decay (published: 1e-5)",
             "starts from random blocks, so the start is not exactly the base",
         ),
-        quantized=("int8", "nf4"),
     ),
 )

@@ -38,7 +38,6 @@ CARDS: tuple[Card, ...] = (
         paper=LORA_PAPER,
         knobs=LORA_KNOBS,
         rate=lora_rate("lora/llama-3.2-3B-rank32"),
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="rslora",
@@ -57,7 +56,6 @@ CARDS: tuple[Card, ...] = (
         knobs={**LORA_KNOBS, "r": 64},
         rate=lora_rate("lora/llama-3.2-3B-rank64-rslora"),
         limits=("the update is scaled up by the root of the rank compared with LoRA at the same alpha",),
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="dora",
@@ -75,7 +73,6 @@ CARDS: tuple[Card, ...] = (
             "norms of the adapted weights are computed in every forward pass, which costs time and memory",
             "on an 8-bit base it fails on the CPU, so it is left out there",
         ),
-        quantized=("nf4",),
     ),
     Card(
         name="kasa",
@@ -173,7 +170,6 @@ CARDS: tuple[Card, ...] = (
         config={"use_qalora": True},
         knobs=LORA_KNOBS,
         refused="peft implements it for GPTQ-quantized bases only, which is not the base the others start from",
-        merges=False,
     ),
     Card(
         name="alora",
@@ -185,7 +181,6 @@ CARDS: tuple[Card, ...] = (
         paper=Paper(title="Activated LoRA: Fine-tuned LLMs for Intrinsics", arxiv="2504.12397", year=2025),
         refused="needs an invocation text inside every prompt (alora_invocation_tokens), which the other "
         "methods are not given",
-        merges=False,
     ),
     Card(
         name="arrow",
@@ -200,6 +195,5 @@ CARDS: tuple[Card, ...] = (
             year=2024,
         ),
         refused="combines LoRA adapters trained elsewhere; there is nothing of its own to train",
-        merges=False,
     ),
 )

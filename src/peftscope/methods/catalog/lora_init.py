@@ -19,7 +19,6 @@ CARDS: tuple[Card, ...] = (
         config={"init_lora_weights": "gaussian"},
         knobs=LORA_KNOBS,
         rate=LORA_RATE,
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="lora-orthogonal",
@@ -92,7 +91,6 @@ CARDS: tuple[Card, ...] = (
         init="eva",
         needs=("batches of training data before the first step",),
         limits=("every batch used needs as many labelled tokens as rank times rho",),
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="corda",

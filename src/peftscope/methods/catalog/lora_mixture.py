@@ -38,7 +38,6 @@ CARDS: tuple[Card, ...] = (
             "a penalty beside the loss (Built.penalty)",
         ),
         limits=("its schedule (tinit, tfinal, total_step) is tied to the number of steps",),
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="xlora",
@@ -54,7 +53,6 @@ CARDS: tuple[Card, ...] = (
         ),
         needs=("LoRA adapters trained before",),
         refused="mixes LoRA adapters trained elsewhere, so it needs their checkpoints",
-        merges=False,
     ),
     Card(
         name="poly",
@@ -69,6 +67,5 @@ CARDS: tuple[Card, ...] = (
         ),
         needs=("several tasks, and the id of the task with every sample",),
         refused="needs a task id with every sample of a multi-task mixture; a study has one task",
-        merges=False,
     ),
 )

@@ -27,7 +27,6 @@ CARDS: tuple[Card, ...] = (
         optimizer="lora-fa",
         needs=("its own optimizer (peft.optimizers.create_lorafa_optimizer)",),
         limits=("gradients are corrected in bfloat16 where the machine has it",),
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="lora-plus",
@@ -52,7 +51,6 @@ CARDS: tuple[Card, ...] = (
         optimizer="lora-plus",
         needs=("its own parameter groups (peft.optimizers.create_loraplus_optimizer)",),
         limits=("the ratio of the two rates, loraplus_lr_ratio = 16, is an argument of the optimizer",),
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="lora-riemannian",
@@ -74,6 +72,5 @@ CARDS: tuple[Card, ...] = (
             "a small matrix inverse per layer and step",
             "the damping, reg = 0.01, is an argument of the optimizer",
         ),
-        quantized=("int8", "nf4"),
     ),
 )

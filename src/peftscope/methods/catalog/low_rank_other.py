@@ -24,7 +24,6 @@ ADAMSS = Paper(
     year=2025,
 )
 
-BOTH = ("int8", "nf4")
 LORA_RATE = "the rate of the published run of LoRA at rank 32; no run of this method is published"
 FEW_WEIGHTS = "a decade below to two above: few trained weights, and what else trains few gained from more"
 NEEDS_SKLEARN = "the package scikit-learn, for the clustering at the start"
@@ -45,7 +44,6 @@ CARDS: tuple[Card, ...] = (
         knobs={"r": 32, "alpha": 64, "rank_dropout": 0.0, "module_dropout": 0.0},
         rate=published("MetaMathQA/loha/llama-3.2-3B-rank32", 1e-4, 1e-5, 1e-3),
         limits=(DENSE,),
-        quantized=("int8",),
     ),
     Card(
         name="lokr",
@@ -64,7 +62,6 @@ CARDS: tuple[Card, ...] = (
         },
         rate=published("MetaMathQA/lokr/llama-3.2-3B-rank32", 1e-4, 1e-5, 1e-2, FEW_WEIGHTS),
         limits=(DENSE,),
-        quantized=("int8",),
     ),
     Card(
         name="miss",
@@ -76,7 +73,6 @@ CARDS: tuple[Card, ...] = (
         config={"init_weights": True},
         knobs={"r": 64, "miss_dropout": 0.0},
         rate=published("MetaMathQA/miss/llama-3.2-3B-default", 1e-4, 1e-5, 1e-3),
-        quantized=BOTH,
     ),
     Card(
         name="miss-bat",
@@ -90,7 +86,6 @@ CARDS: tuple[Card, ...] = (
         knobs={"r": 64, "miss_dropout": 0.0},
         rate=published("MetaMathQA/miss/llama-3.2-3B-bat", 1e-4, 1e-5, 1e-3),
         limits=("the rank must divide both sides of every adapted layer", DENSE),
-        quantized=BOTH,
     ),
     Card(
         name="miss-mini",
@@ -104,7 +99,6 @@ CARDS: tuple[Card, ...] = (
         knobs={"r": 64, "mini_r": 64, "miss_dropout": 0.0},
         rate=published("MetaMathQA/miss/llama-3.2-3B-mini", 1e-4, 1e-5, 1e-2, FEW_WEIGHTS),
         limits=("mini_r must divide the output width of every adapted layer",),
-        quantized=BOTH,
     ),
     Card(
         name="hira",
@@ -120,7 +114,6 @@ CARDS: tuple[Card, ...] = (
         knobs={"r": 32, "hira_dropout": 0.0},
         rate=published("MetaMathQA/hira/llama-3.2-3B-rank32-lr4.5e-3", 4.5e-3, 4.5e-4, 4.5e-2),
         limits=(DENSE,),
-        quantized=BOTH,
     ),
     Card(
         name="delora",
@@ -147,7 +140,6 @@ CARDS: tuple[Card, ...] = (
         knobs={"r": 32, "alpha": 64, "gralora_k": 2, "hybrid_r": 0, "gralora_dropout": 0.0},
         rate=published("MetaMathQA/gralora/llama-3.2-3B-rank32", 2e-4, 2e-5, 2e-3),
         limits=("gralora_k must divide the rank and both sides of every adapted layer",),
-        quantized=BOTH,
     ),
     Card(
         name="glora",
@@ -174,8 +166,6 @@ CARDS: tuple[Card, ...] = (
         knobs={"r": 128, "stride_A": 4, "num_B": 2, "scaling": 2.0},
         rate=published("MetaMathQA/lily/llama-3.2-3B-rank896-a2-b2-s2.0", 1e-4, 1e-5, 1e-3),
         limits=("cannot be merged: what it adds depends on the input", "num_B must be at least 2"),
-        merges=False,
-        quantized=BOTH,
     ),
     Card(
         name="peanut",
@@ -229,7 +219,6 @@ CARDS: tuple[Card, ...] = (
         knobs={"r": 8, "deft_dropout": 0.0},
         rate=chosen(1e-4, 1e-5, 1e-3, LORA_RATE),
         limits=("takes something away from the start: the untrained adapter is not the base",),
-        quantized=BOTH,
     ),
     Card(
         name="adamss",
@@ -312,7 +301,5 @@ CARDS: tuple[Card, ...] = (
             "adds its auxiliary loss only where the model itself is given labels",
             "cannot be merged: what it adds depends on the input",
         ),
-        merges=False,
-        quantized=BOTH,
     ),
 )

@@ -16,7 +16,6 @@ CARDS: tuple[Card, ...] = (
         summary="The base model as it was loaded: the zero line every method is held against.",
         paper=None,
         targets="none",
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="full",

@@ -13,7 +13,6 @@ PSOFT = Paper(
 )
 ROAD = Paper(title="3-in-1: 2D Rotary Adaptation for Efficient Finetuning", arxiv="2409.00119", year=2024)
 
-BOTH = ("int8", "nf4")
 BLOCKS = "the block size must divide the width of what goes into every adapted layer"
 RANK_FITS = "the rank must not exceed the smaller side of any adapted layer"
 GROUPS = "the group size must divide the output width of every adapted layer"
@@ -31,7 +30,6 @@ CARDS: tuple[Card, ...] = (
         knobs={"r": 0, "oft_block_size": 32, "module_dropout": 0.0, "block_share": False},
         rate=published("MetaMathQA/oft/llama-3.2-3B-rank32", 1e-4, 1e-5, 1e-3),
         limits=(BLOCKS,),
-        quantized=BOTH,
     ),
     Card(
         name="coft",
@@ -45,7 +43,6 @@ CARDS: tuple[Card, ...] = (
         knobs={"r": 0, "oft_block_size": 32, "eps": 6e-5, "module_dropout": 0.0, "block_share": False},
         rate=chosen(1e-4, 1e-5, 1e-3, "the rate of the published run of OFT"),
         limits=(BLOCKS, "eps bounds what can be learned: at 6e-5 the rotation stays very small"),
-        quantized=BOTH,
     ),
     Card(
         name="boft",
@@ -61,7 +58,6 @@ CARDS: tuple[Card, ...] = (
         knobs={"boft_block_size": 4, "boft_block_num": 0, "boft_n_butterfly_factor": 1, "boft_dropout": 0.0},
         rate=published("MetaMathQA/boft/llama-3.2-3B-default", 1e-4, 1e-5, 1e-2, FEW_WEIGHTS),
         limits=(BLOCKS, "slow and memory-hungry: it builds the whole rotation matrix in every forward pass"),
-        quantized=BOTH,
     ),
     Card(
         name="hra",
@@ -135,7 +131,6 @@ CARDS: tuple[Card, ...] = (
         knobs={"group_size": 32},
         rate=published("image-gen/road/flux2-klein-default", 1e-3, 1e-4, 1e-2),
         limits=(GROUPS,),
-        quantized=BOTH,
     ),
     Card(
         name="road-2",
@@ -149,7 +144,6 @@ CARDS: tuple[Card, ...] = (
         knobs={"group_size": 32},
         rate=published("MetaMathQA/road/llama-3.2-3B-lr_0.001", 1e-3, 1e-4, 1e-2),
         limits=(GROUPS,),
-        quantized=BOTH,
     ),
     Card(
         name="road-4",
@@ -163,6 +157,5 @@ CARDS: tuple[Card, ...] = (
         knobs={"group_size": 32},
         rate=chosen(1e-3, 1e-4, 1e-2, "the rate of the published runs of RoAd and RoAd-2"),
         limits=(GROUPS,),
-        quantized=BOTH,
     ),
 )

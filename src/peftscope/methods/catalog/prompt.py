@@ -18,7 +18,6 @@ CARTRIDGES = Paper(
     year=2025,
 )
 
-ANY_BASE = ("int8", "nf4")
 TAKES_CONTEXT = "virtual tokens take room in the context and cost time in every forward pass"
 PREFIX_CACHE = "needs a model whose forward takes a key-value cache, and no checkpointing of activations"
 HIGHER = "two decades, from the lower published rate upwards; nobody's search backs its ends"
@@ -46,8 +45,6 @@ CARDS: tuple[Card, ...] = (
             TAKES_CONTEXT,
             "random embeddings disturb the base at the start; 1e-4 was too little",
         ),
-        merges=False,
-        quantized=ANY_BASE,
     ),
     Card(
         name="prompt-tuning-vocab",
@@ -63,8 +60,6 @@ CARDS: tuple[Card, ...] = (
         targets="none",
         virtual_tokens=True,
         limits=(TAKES_CONTEXT,),
-        merges=False,
-        quantized=ANY_BASE,
     ),
     Card(
         name="multitask-prompt-tuning",
@@ -82,8 +77,6 @@ CARDS: tuple[Card, ...] = (
         virtual_tokens=True,
         needs=("several tasks", "the id of its task with every example"),
         refused="every batch must carry the ids of its tasks, and a study here has one task",
-        merges=False,
-        quantized=ANY_BASE,
     ),
     Card(
         name="p-tuning",
@@ -102,8 +95,6 @@ CARDS: tuple[Card, ...] = (
             "encoder_num_layers has no effect with the MLP encoder",
             "the encoder is trained and thrown away: the checkpoint is far smaller than the trained weights",
         ),
-        merges=False,
-        quantized=ANY_BASE,
     ),
     Card(
         name="p-tuning-lstm",
@@ -119,15 +110,12 @@ CARDS: tuple[Card, ...] = (
         targets="none",
         virtual_tokens=True,
         limits=(TAKES_CONTEXT,),
-        merges=False,
-        quantized=ANY_BASE,
     ),
     Card(
         name="prefix-tuning",
         title="Prefix tuning",
         family="prompt",
         peft_type="PREFIX_TUNING",
-        checkpointing=False,
         summary="Trains keys and values that every attention layer sees in front of the input.",
         paper=PREFIX_TUNING,
         config={"prefix_projection": False, "init_weights": None},
@@ -140,15 +128,12 @@ CARDS: tuple[Card, ...] = (
             PREFIX_CACHE,
             "random keys and values disturb the base at the start: prefix-tuning-zero or -text do better",
         ),
-        merges=False,
-        quantized=ANY_BASE,
     ),
     Card(
         name="prefix-tuning-zero",
         title="Prefix tuning, zero initialisation",
         family="prompt",
         peft_type="PREFIX_TUNING",
-        checkpointing=False,
         variant_of="prefix-tuning",
         summary="Prefix tuning whose trained keys and values all start at zero.",
         paper=PREFIX_TUNING,
@@ -158,15 +143,12 @@ CARDS: tuple[Card, ...] = (
         targets="none",
         virtual_tokens=True,
         limits=(TAKES_CONTEXT, PREFIX_CACHE, "zero keys still draw attention: the start is not the base"),
-        merges=False,
-        quantized=ANY_BASE,
     ),
     Card(
         name="prefix-tuning-text",
         title="Prefix tuning, initialised from a text",
         family="prompt",
         peft_type="PREFIX_TUNING",
-        checkpointing=False,
         variant_of="prefix-tuning",
         summary="Prefix tuning that starts from the keys and values the base itself computes for a text.",
         paper=PREFIX_TUNING,
@@ -178,15 +160,12 @@ CARDS: tuple[Card, ...] = (
         virtual_tokens=True,
         needs=("a text of at least as many tokens as there are virtual ones, and the tokenizer",),
         limits=(TAKES_CONTEXT, PREFIX_CACHE),
-        merges=False,
-        quantized=ANY_BASE,
     ),
     Card(
         name="prefix-tuning-projection",
         title="Prefix tuning with projection",
         family="prompt",
         peft_type="PREFIX_TUNING",
-        checkpointing=False,
         variant_of="prefix-tuning",
         summary="Prefix tuning whose keys and values come out of a two-layer network, as in the paper.",
         paper=PREFIX_TUNING,
@@ -200,15 +179,12 @@ CARDS: tuple[Card, ...] = (
             PREFIX_CACHE,
             "the projection is as large as several layers of the base",
         ),
-        merges=False,
-        quantized=ANY_BASE,
     ),
     Card(
         name="cartridge",
         title="Cartridge",
         family="prompt",
         peft_type="CARTRIDGE",
-        checkpointing=False,
         summary="Trains a stretch of key-value cache that began as a text's, its first token fixed.",
         paper=CARTRIDGES,
         knobs={"num_virtual_tokens": 20, "num_frozen_tokens": 1, "init_kv_cache_prefix": PREFIX_TEXT},
@@ -222,8 +198,6 @@ CARDS: tuple[Card, ...] = (
             PREFIX_CACHE,
             "trained here on the task's own loss; the paper distils from the base reading the whole text",
         ),
-        merges=False,
-        quantized=ANY_BASE,
     ),
     Card(
         name="cpt",
@@ -240,8 +214,6 @@ CARDS: tuple[Card, ...] = (
         virtual_tokens=True,
         needs=("token ids of worked examples", "a mask that tells input, template and label tokens apart"),
         refused="its examples and every batch need a mask of token kinds (input, template, label)",
-        merges=False,
-        quantized=ANY_BASE,
     ),
     Card(
         name="llama-adapter",
@@ -264,7 +236,5 @@ CARDS: tuple[Card, ...] = (
         targets="own",
         needs=("adapter_layers, the number of layers from the top; all of them where it is not given",),
         limits=("Llama, Mistral and GPT-2 only", "attention is computed twice in every adapted layer"),
-        merges=False,
-        quantized=ANY_BASE,
     ),
 )

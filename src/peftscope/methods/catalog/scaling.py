@@ -28,6 +28,5 @@ CARDS: tuple[Card, ...] = (
         ),
         targets="feedforward-aware",
         limits=("a layer of the feed-forward part is scaled on its input, every other one on its output",),
-        quantized=("int8", "nf4"),
     ),
 )

@@ -28,7 +28,6 @@ CARDS: tuple[Card, ...] = (
         ),
         targets="norms",
         limits=("merging swaps the trained norms in for the old ones",),
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="trainable-tokens",
@@ -44,7 +43,6 @@ CARDS: tuple[Card, ...] = (
             "moves nothing but what those tokens mean: made for new tokens beside another method",
             "with untied embeddings only tokens that occur in the inputs learn",
         ),
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="beft",
@@ -62,7 +60,5 @@ CARDS: tuple[Card, ...] = (
         ),
         targets="own",
         limits=("merges only into layers that have a bias, and most language models have none",),
-        merges=False,
-        quantized=("int8", "nf4"),
     ),
 )

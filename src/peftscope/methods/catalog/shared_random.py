@@ -9,7 +9,6 @@ __all__ = ["CARDS"]
 
 TINYLORA = Paper(title="Learning to Reason in 13 Parameters", arxiv="2602.04118", year=2026)
 
-BOTH = ("int8", "nf4")
 PROJECTIONS_SAVED = "the checkpoint holds the fixed projections too; save_projection=False leaves them out"
 
 CARDS: tuple[Card, ...] = (
@@ -28,7 +27,6 @@ CARDS: tuple[Card, ...] = (
         },
         rate=published("MetaMathQA/vera/llama-3.2-3B-default", 1e-3, 1e-4, 1e-2),
         limits=(PROJECTIONS_SAVED,),
-        quantized=BOTH,
     ),
     Card(
         name="pvera",
@@ -46,7 +44,6 @@ CARDS: tuple[Card, ...] = (
         },
         rate=published("MetaMathQA/pvera/llama-3.2-3B-default", 3e-3, 3e-4, 3e-2),
         limits=(PROJECTIONS_SAVED, "sample_at_inference makes scores random"),
-        quantized=BOTH,
     ),
     Card(
         name="randlora",
@@ -69,7 +66,6 @@ CARDS: tuple[Card, ...] = (
         },
         rate=published("MetaMathQA/randlora/llama-3.2-3B-default", 1e-4, 1e-5, 1e-3),
         limits=(PROJECTIONS_SAVED, "a smaller rank means more bases, and so more trained weights"),
-        quantized=BOTH,
     ),
     Card(
         name="vblora",
@@ -99,7 +95,6 @@ CARDS: tuple[Card, ...] = (
             "from the rate of the published run (1e-4) to the one documented for the logits",
         ),
         limits=("the vector length must divide both sides of every adapted layer",),
-        quantized=BOTH,
     ),
     Card(
         name="unilora",
@@ -116,7 +111,6 @@ CARDS: tuple[Card, ...] = (
         },
         rate=chosen(1e-3, 1e-4, 1e-2, "no run is published; the rate of VeRA and VB-LoRA, which share too"),
         limits=("with a theta_d longer than LoRA's factors together, some of it is never used",),
-        quantized=BOTH,
     ),
     Card(
         name="tinylora",

@@ -28,7 +28,6 @@ CARDS: tuple[Card, ...] = (
             "r sets how many entries are trained, r × (inputs + outputs); there must be that many",
             "builds the whole changed weight in every forward pass",
         ),
-        quantized=("int8", "nf4"),
     ),
     Card(
         name="super-tuning",

@@ -20,7 +20,7 @@ from peftscope.errors import ModelError
 from peftscope.models.device import choose_device, choose_dtype
 from peftscope.models.kinds.base import LoadedModel
 from peftscope.models.kinds.causal_lm.empty import read_config
-from peftscope.models.quantization import hush_casts, quantization_config, quantization_kind
+from peftscope.models.quantization import hush_casts, keep_trainable, quantization_config, quantization_kind
 from peftscope.models.quiet import no_progress_bars
 from peftscope.models.source import Located, locate
 from peftscope.schema.study import ModelSpec
@@ -56,6 +56,7 @@ def load(spec: ModelSpec, *, for_training: bool = True) -> LoadedModel:
     kind = quantization_kind(model)
     if kind == "int8":
         hush_casts()
+    keep_trainable(model)
     if not for_training or kind is not None:
         model.requires_grad_(False)
     model.config.use_cache = not for_training

@@ -1,0 +1,1 @@
+"""What a method can do, by doing it on small models."""
