@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from peftscope.errors import PeftscopeError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from peftscope.study.functions import predict_memory
     from peftscope.study.import_export import import_results
     from peftscope.study.method_list import MethodList
+    from peftscope.study.probing import Capabilities
     from peftscope.study.study import Study
 
 __version__ = "0.1.0"
@@ -38,6 +40,7 @@ __all__ = [
     "methods",
     "plan_conversion",
     "predict_memory",
+    "probe",
     "run_experiment",
 ]
 
@@ -86,7 +89,19 @@ class _Convert(ModuleType):
         return convert(adapter, output, **wishes)
 
 
-_CALLABLE: dict[str, type[ModuleType]] = {"methods": _Methods, "convert": _Convert}
+class _Probe(ModuleType):
+    """The package of probes, which can be called."""
+
+    def __call__(
+        self, model: str | None = None, methods: str | Sequence[str] | None = None, **wishes: Any
+    ) -> Capabilities:
+        """What methods can do; ``study.probing.probe`` says more."""
+        from peftscope.study.probing import probe
+
+        return probe(model, methods, **wishes)
+
+
+_CALLABLE: dict[str, type[ModuleType]] = {"methods": _Methods, "convert": _Convert, "probe": _Probe}
 """Packages whose name is a function of the front door, too."""
 
 

@@ -145,7 +145,7 @@ def recommend(
     measured_by = {
         name: found
         for name, names in quantities.items()
-        if (found := metric_for(names, scored, merged=limits.mergeable))
+        if (found := metric_for(names, scored, merged=limits.is_merged))
     }
     excluded = tuple(e for c in scored if (e := excluded_by(c, verdict, limits, measured_by, traits)) is not None)
     out = {e.method for e in excluded}

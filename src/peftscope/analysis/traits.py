@@ -28,12 +28,8 @@ class Traits:
     """Its start needs training data."""
     changes_base: bool = False
     """The base's own weights change."""
-    mergeable: bool = True
-    """It can be merged into the base, with the same outputs."""
-    quantizable: bool = False
-    """It trains on a quantized base."""
-    servable: bool = False
-    """Servers of LoRA load it, after it was converted: it merges, and changes linear layers alone."""
+    abilities: frozenset[str] = frozenset()
+    """Names of the needs it fulfils."""
     targets: str = "linear"
     """Policy that says which modules it adapts; ``linear`` is the one for all."""
 

@@ -14,7 +14,6 @@ from peftscope.analysis.verdict import Candidate, Verdict
 from peftscope.schema.metric import MetricSpec
 
 __all__ = [
-    "ABILITIES",
     "SCORE",
     "Breach",
     "Excluded",
@@ -28,9 +27,6 @@ __all__ = [
 
 SCORE = "score"
 
-ABILITIES = ("mergeable", "quantizable", "servable")
-"""What a method can be asked to be able to: fields of ``Limits`` and of ``Traits``."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -40,12 +36,10 @@ class Limits:
     """The most of a quantity, such as ``memory`` in bytes, by what metrics' ``limit`` calls it."""
     score: float | None = None
     """The least, or where less is better the most."""
-    mergeable: bool = False
-    """It can be merged into the base."""
-    quantizable: bool = False
-    """It trains on a quantized base."""
-    servable: bool = False
-    """Servers load it as a LoRA, after it was converted."""
+    needs: tuple[str, ...] = ()
+    """What it has to be able to, by the names that ``Traits.abilities`` holds."""
+    is_merged: bool = False
+    """Whether it will be merged, so that what is measured merged counts."""
     given: Mapping[str, str] = field(default_factory=dict)
     """Amounts as they were written, to be shown; none of a number."""
 
@@ -69,7 +63,7 @@ class Breach:
     """A limit that is not kept."""
 
     limit: str
-    """Quantity, or one of ``ABILITIES``."""
+    """Quantity, or what is needed."""
     value: float | None
     """None where it was not measured, so that nobody knows whether it is kept."""
     bound: float | None
@@ -124,9 +118,9 @@ def excluded_by(
         if not kept:
             found.append(Breach(limit=SCORE, value=candidate.score.value, bound=limits.score))
     known = traits.get(candidate.card)
-    for ability in ABILITIES:
-        if getattr(limits, ability) and not candidate.is_base and not getattr(known, ability, False):
-            found.append(Breach(limit=ability, value=None, bound=None))
+    able = frozenset() if known is None else known.abilities
+    if not candidate.is_base:
+        found += [Breach(limit=need, value=None, bound=None) for need in limits.needs if need not in able]
     return Excluded(method=candidate.method, breaches=tuple(found)) if found else None
 
 

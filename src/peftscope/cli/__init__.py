@@ -20,6 +20,7 @@ from peftscope.cli import (
     init,
     methods,
     plan,
+    probe,
     recommend,
     report,
     rerun,
@@ -54,6 +55,7 @@ app.command(name="report")(report.report)
 app.command(name="explore")(explore.explore)
 app.command(name="convert")(convert.convert)
 app.command(name="methods")(methods.methods)
+app.command(name="probe")(probe.probe)
 app.command(name="init")(init.init)
 app.command(name="import-results")(import_results.import_results)
 app.command(name="export")(export.export)

@@ -33,8 +33,9 @@ def recommend(
     mergeable: Annotated[bool, typer.Option("--mergeable", help="Only what can be merged into the base.")] = False,
     quantizable: Annotated[bool, typer.Option("--quantizable", help="Only what trains on a quantized base.")] = False,
     servable: Annotated[
-        bool, typer.Option("--servable", help="Only what servers load as a LoRA, after 'peftscope convert'.")
-    ] = False,
+        str | None,
+        typer.Option(help="Only what vllm, llama.cpp or diffusers loads as a LoRA, after 'peftscope convert'."),
+    ] = None,
     prefer: Annotated[
         str,
         typer.Option(

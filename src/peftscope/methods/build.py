@@ -347,7 +347,8 @@ def _assert_own(model: Any, card: Card, *, exact: bool) -> None:
         wanted = _is_variant(config)
         layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
         variants = [ADAPTER in layer.lora_variant for layer in layers]
-        assert all(variants) if wanted else not any(variants), f"{card.name}: variant in {variants}"
+        built = f"{sum(variants)} of {len(variants)} layers are of the variant's class"
+        assert all(variants) if wanted else not any(variants), f"{card.name}: {built}"
 
 
 def _is_variant(config: Any) -> bool:

@@ -113,7 +113,7 @@ CAPABILITIES: tuple[Capability, ...] = (
         name="compile",
         group="training",
         title="torch.compile",
-        about="gradients of the compiled model are those of the plain one (traced and differentiated, backend aot_eager)",
+        about="gradients of the compiled model are those of the plain one (traced forth and back, backend aot_eager)",
     ),
     Capability(
         name="determinism",

@@ -111,24 +111,36 @@ def probe_method(card: Card, capabilities: Iterable[Capability] = CAPABILITIES) 
 
 
 def probe_on(
-    miniature: Miniature, cards: Iterable[Card], told: Callable[[str], None] = lambda name: None
+    miniature: Miniature,
+    cards: Iterable[Card],
+    *,
+    names: Iterable[str] = (),
+    told: Callable[[str], None] = lambda name: None,
 ) -> Iterator[tuple[str, dict[str, Finding]]]:
     """What methods can do on one model, each as it is done.
 
     Args:
         miniature: The twin of a user's model, or the model itself.
         cards: Of the methods.
+        names: Capabilities that are asked about; none for all that are of such a model.
         told: Called with each method's name before it is probed.
     """
+    about = [miniature.capability, *(name for name in CHECKS if _is_about(name, miniature))]
+    asked = set(names) or set(about)
+    about = [name for name in about if name in asked]
     for card in cards:
         told(card.name)
-        names = [miniature.capability, *(name for name in CHECKS if _is_about(name, miniature))]
         if (refused := _refused(card)) is not None:
-            yield card.name, dict.fromkeys(names, refused)
+            yield card.name, dict.fromkeys(about, refused)
             continue
         with _probing(card) as probed:
-            found = {miniature.capability: probed.trains(miniature)}
-            yield card.name, {**found, **{name: probed.shows(miniature, name) for name in names[1:]}}
+            yield (
+                card.name,
+                {
+                    name: probed.trains(miniature) if name == miniature.capability else probed.shows(miniature, name)
+                    for name in about
+                },
+            )
 
 
 def _is_about(capability: str, miniature: Miniature) -> bool:
@@ -152,7 +164,7 @@ def _model(name: str) -> Miniature:
 
 def _refused(card: Card) -> Finding | None:
     if card.refused is not None:
-        return no(f"it is not run here: {card.refused}")
+        return unknown(f"it is not run here: {card.refused}")
     return None if card.trains else no("it trains nothing")
 
 

@@ -108,7 +108,7 @@ class Specimen:
         """
         loss = self.miniature.loss(built.model if model is None else model, batch)
         whole = loss if built.penalty is None else loss + built.penalty()
-        whole.backward()
+        whole.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     @cached_property

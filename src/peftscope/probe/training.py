@@ -79,10 +79,10 @@ def quantized(of: Specimen, how: str) -> Finding:
         return same(away, "loaded from its checkpoint, outputs are off")
 
 
-def _gradients(of: Specimen, built: Built, model: nn.Module | None = None) -> dict[str, Tensor]:
+def _gradients(of: Specimen, built: Built, model: nn.Module | None = None, *, seed: int = 3) -> dict[str, Tensor]:
     built.model.zero_grad()
     built.model.train()
-    torch.manual_seed(3)
+    torch.manual_seed(seed)
     of.backward(built, of.batch_with_labels, model)
     built.model.eval()
     return {
@@ -120,6 +120,8 @@ def compiles(of: Specimen) -> Finding:
     compiled: Any = torch.compile(built.model, backend="aot_eager")
     away = _apart(wanted, _gradients(of, built, compiled))
     torch.compiler.reset()
+    if away > EXACT and _apart(wanted, _gradients(of, built, seed=4)) > EXACT:
+        return unknown("it draws random numbers in training, and compiled ones are drawn otherwise")
     return yes(error=away) if away <= EXACT else no("compiled, the gradients are others")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from peftscope.analysis.front import Front, front_of
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.within_limits import SCORE, Limits, excluded_by, metric_for, quantities_of
+from peftscope.methods.needs import MERGEABLE, NEEDS
 from peftscope.schema.metric import MetricSpec
 from peftscope.study.metrics import known_metrics
 from peftscope.study.recommendation import memory_front, recommendation_for, topics_of
@@ -21,14 +22,8 @@ from peftscope.views.excluded import excluded_topic
 from peftscope.views.phrasing import Phrasing
 from peftscope.views.units import metric_text
 
-__all__ = ["NEEDS", "answer_under", "choices_of", "needing"]
+__all__ = ["answer_under", "choices_of", "needing"]
 
-NEEDS = {
-    "mergeable": ("merge into the base", "A merged adapter costs nothing at inference."),
-    "quantizable": ("train on a quantized base", "The base in 8 or 4 bits."),
-    "servable": ("be served as a LoRA", "By vLLM, llama.cpp, diffusers and their like, after 'peftscope convert'."),
-}
-"""What a method can be asked to be able to -> how a page calls it, and why one would ask."""
 AT_ONCE = 2
 """Limits together under which every answer is made beforehand."""
 MOST_STOPS = 12
@@ -61,10 +56,11 @@ def choices_of(found: StudyResults, folder: Path) -> dict[str, Any]:
     limits = {name: stops for name in quantities_of(known_metrics()) if (stops := _stops(found, name))}
     needs = {name: _admitted(found, needing({name: True})) for name in NEEDS}
     needs = {name: admits for name, admits in needs.items() if len(admits) < len(methods)}
+    apart = {(name, need) for name in limits for need in needs if _differs(found, name, need)}
     answers: dict[str, Any] = {}
     front = memory_front(found)
     for wanted, admits in _combinations(limits, needs, frozenset(methods)):
-        if any(_differs(found, name, need) for name in wanted.costs for need in NEEDS if getattr(wanted, need)):
+        if any((name, need) in apart for name in wanted.costs for need in wanted.needs):
             continue  # stops that do not hold beside that need
         key = "\n".join(method for method in methods if method in admits)
         if key not in answers:
@@ -85,16 +81,16 @@ def choices_of(found: StudyResults, folder: Path) -> dict[str, Any]:
                     {"value": s.value, "label": s.label, "given": s.given, "admits": sorted(s.admits)} for s in stops
                 ],
                 "unknown": _unknown(found, name),
-                "apart_from": [need for need in needs if _differs(found, name, need)],
+                "apart_from": [need for need in needs if (name, need) in apart],
             }
             for name, stops in limits.items()
         ],
         "needs": [
             {
                 "name": name,
-                "label": NEEDS[name][0],
-                "about": NEEDS[name][1],
-                "option": f"--{name}",
+                "label": NEEDS[name].label,
+                "about": NEEDS[name].about,
+                "option": NEEDS[name].option,
                 "admits": sorted(admits),
             }
             for name, admits in needs.items()
@@ -106,8 +102,7 @@ def choices_of(found: StudyResults, folder: Path) -> dict[str, Any]:
 
 def needing(asked: Mapping[str, bool]) -> Limits:
     """Limits that ask for what methods can be able to, by the names of ``NEEDS``."""
-    mergeable, quantizable, servable = (asked.get(name, False) for name in NEEDS)
-    return Limits(mergeable=mergeable, quantizable=quantizable, servable=servable)
+    return Limits(needs=tuple(name for name in NEEDS if asked.get(name)), is_merged=asked.get(MERGEABLE, False))
 
 
 def answer_under(found: StudyResults, limits: Limits, folder: Path) -> dict[str, Any]:
@@ -151,7 +146,7 @@ def _phrasing(recommendation: Recommendation) -> Phrasing:
 def _measured_by(found: StudyResults, limits: Limits) -> dict[str, str]:
     scored = [c for c in found.verdict.candidates if c.score is not None]
     quantities = quantities_of(known_metrics())
-    named = {name: metric_for(names, scored, merged=limits.mergeable) for name, names in quantities.items()}
+    named = {name: metric_for(names, scored, merged=limits.is_merged) for name, names in quantities.items()}
     return {name: metric for name, metric in named.items() if metric is not None}
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from peftscope.analysis.within_limits import Limits
 from peftscope.errors import SpecError
+from peftscope.methods.needs import NEEDS
 from peftscope.schema.amounts import signed_number_of
 from peftscope.schema.request import Request
 from peftscope.store.files import read_record, record_path
 from peftscope.store.rows import RowReader, folder_state
 from peftscope.store.study import read_stored_study
-from peftscope.study.choices import NEEDS, answer_under, needing
+from peftscope.study.choices import answer_under, needing
 from peftscope.study.folder import study_folder
 from peftscope.study.report import material
 from peftscope.study.requirements import Amount, Requirements

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from peftscope.methods.capabilities import CAPABILITIES, GROUPS, MERGE, finding, table
 from peftscope.methods.card import Card, Rate, Source
 from peftscope.methods.catalog import card, cards
 from peftscope.methods.catalog.narrow_rates import NARROW_SOURCE
@@ -45,12 +46,13 @@ class MethodList(Shown, Mapping[str, Card]):
         return len(self.cards)
 
     def frame(self) -> pd.DataFrame:
-        """One row per method: name, family, status, reason, default learning rate, summary."""
+        """One row per method: name, family, status, reason, summary, merges, default learning rate."""
         import pandas as pd
 
-        columns = ("name", "title", "family", "peft_type", "status", "reason", "merges", "summary")
+        columns = ("name", "title", "family", "peft_type", "status", "reason", "summary")
         rows = [{name: entry[name] for name in columns} for entry in self.document()["methods"]]
         frame = pd.DataFrame(rows)
+        frame["merges"] = [finding(name, MERGE).value == "yes" for name in self.cards]
         frame["learning_rate"] = [entry.rate.default if entry.rate else None for entry in self.cards.values()]
         return frame
 
@@ -88,6 +90,7 @@ def _plain(entry: Card) -> dict[str, Any]:
         "peft_type": entry.peft_type,
         "status": _status(entry),
         "reason": document.pop("refused"),
+        "capabilities": {name: found.document() for name, found in table().findings.get(entry.name, {}).items()},
         **document,
     }
 
@@ -127,8 +130,10 @@ def _facts(entry: Card) -> Iterator[tuple[str, str]]:
     yield "adapts", entry.targets
     yield "optimizer", entry.optimizer or "the study's"
     yield "needs", "; ".join(entry.needs)
-    yield "merges", "yes" if entry.merges else "no"
-    yield "quantized base", ", ".join(entry.quantized) or "no"
+    known = table().findings.get(entry.name, {})
+    for group, title in GROUPS.items():
+        able = [of for of in CAPABILITIES if of.group == group and of.name in known]
+        yield title, ", ".join(of.title for of in able if known[of.name].value == "yes") or ("nothing" if able else "")
     yield "limits", "; ".join(entry.limits)
     yield "refused", entry.refused or ""
 

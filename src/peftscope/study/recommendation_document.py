@@ -10,7 +10,7 @@ from peftscope.analysis.fairness import Fairness
 from peftscope.analysis.front import Front
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.verdict import Candidate, Pair
-from peftscope.analysis.within_limits import ABILITIES, quantities_of
+from peftscope.analysis.within_limits import quantities_of
 from peftscope.study.metrics import known_metrics
 from peftscope.views.report.content import Topic
 
@@ -34,7 +34,7 @@ def document_of(
         "limits": {
             **{name: answer.limits.costs.get(name) for name in quantities_of(known_metrics())},
             "score": answer.limits.score,
-            **{ability: getattr(answer.limits, ability) for ability in ABILITIES},
+            "needs": list(answer.limits.needs),
         },
         "prefer": list(answer.prefer),
         "measured_by": dict(answer.metrics),

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from peftscope.analysis.within_limits import SCORE, Limits, quantities_of
+from peftscope.methods.capabilities import SERVERS
 from peftscope.methods.catalog import cards
+from peftscope.methods.needs import MERGEABLE, NEEDS, QUANTIZABLE
 from peftscope.schema.amounts import bytes_of, number_of, seconds_of, signed_number_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.request import Request
@@ -33,8 +35,8 @@ class Requirements:
     """Only what merges into the base."""
     quantizable: bool = False
     """Only what trains on a quantized base."""
-    servable: bool = False
-    """Only what servers load as a LoRA, after it was converted."""
+    servable: str | None = None
+    """Only what this server loads as a LoRA, after it was converted; one of ``SERVERS``."""
     prefer: str | Sequence[str] = ("score",)
     """Quantities, the most important first."""
     margin: Amount | None = None
@@ -53,11 +55,17 @@ class Requirements:
         return Limits(
             costs={name: value for name, value in costs.items() if value is not None},
             score=request.amount("min_score", self.min_score, number_of),
-            mergeable=self.mergeable,
-            quantizable=self.quantizable,
-            servable=self.servable,
+            needs=self._needs(request),
+            is_merged=self.mergeable,
             given={n: v.strip() for n, v in {**self.costs, SCORE: self.min_score}.items() if isinstance(v, str)},
         )
+
+    def _needs(self, request: Request) -> tuple[str, ...]:
+        """Names of what it has to be able to, those that there are not noted."""
+        if self.servable is not None:
+            request.check("servable", "server", self.servable, SERVERS)
+        asked = {MERGEABLE: self.mergeable, QUANTIZABLE: self.quantizable, self.servable: self.servable is not None}
+        return tuple(name for name in NEEDS if asked.get(name))
 
     def preferences(self, request: Request) -> tuple[str, ...]:
         """The preferences, their problems noted."""

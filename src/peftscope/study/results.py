@@ -35,10 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["StudyResults", "distinct_names", "results_of", "traits_by_name"]
 
 
-LINEAR_TARGETS = ("linear", "feedforward-aware", "attention")
-"""Policies that adapt linear layers alone, which is what servers load factors of."""
-
-
 @dataclass(frozen=True, kw_only=True, repr=False)
 class StudyResults(Shown):
     """A study as its records tell it."""
@@ -219,8 +215,9 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
 
 
 def traits_by_name() -> dict[str, Traits]:
-    """What every method can do, from its card."""
+    """What every method can do, from its card and from what was probed."""
     from peftscope.methods.catalog import cards
+    from peftscope.methods.needs import fulfilled
 
     return {
         name: Traits(
@@ -231,9 +228,7 @@ def traits_by_name() -> dict[str, Traits]:
             optimizer=card.optimizer,
             starts_from_data=card.init is not None,
             changes_base=card.changes_base,
-            mergeable=card.merges,
-            quantizable=bool(card.quantized),
-            servable=card.merges and card.targets in LINEAR_TARGETS,
+            abilities=fulfilled(name),
             targets=card.targets,
         )
         for name, card in cards().items()

@@ -233,7 +233,7 @@ class Study:
         min_score: Amount | None = None,
         mergeable: bool = False,
         quantizable: bool = False,
-        servable: bool = False,
+        servable: str | None = None,
         prefer: str | Iterable[str] = ("score",),
         margin: Amount | None = None,
         have: str | None = None,
@@ -254,7 +254,7 @@ class Study:
             min_score: Least score.
             mergeable: Only methods that merge into the base.
             quantizable: Only methods that train on a quantized base.
-            servable: Only methods that vLLM, llama.cpp and their like load as a LoRA, once converted.
+            servable: Only methods that ``vllm``, ``llama.cpp`` or ``diffusers`` loads as a LoRA, once converted.
             prefer: Quantities, the most important first.
             margin: Difference of scores that does not matter; 0.02 of a share where None.
             have: Method the user has; relatives of it are pointed out. LoRA where None.

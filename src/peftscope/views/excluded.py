@@ -5,18 +5,13 @@ from __future__ import annotations
 import math
 
 from peftscope.analysis.within_limits import SCORE, Breach, Excluded
+from peftscope.methods.needs import NEEDS
 from peftscope.views.phrasing import Phrasing
 from peftscope.views.report.content import Topic
 
 __all__ = ["excluded_topic", "nearest_line"]
 
 MOST_EXCLUDED = 10
-LACKS = {
-    "mergeable": "cannot be merged",
-    "quantizable": "not known to train on a quantized base",
-    "servable": "no server of LoRA loads it",
-}
-"""What a method can be asked to be able to -> what is said of one that is not."""
 
 
 def excluded_topic(phrasing: Phrasing) -> Topic | None:
@@ -42,14 +37,13 @@ def _limits(phrasing: Phrasing) -> str:
     if limits.score is not None:
         sign = "≤" if phrasing.verdict.metric.direction == "lower" else "≥"
         parts.append(f"{phrasing.label(SCORE)} {sign} {phrasing.bound(SCORE, limits.score)}")
-    wanted = [phrasing.label(name) for name in LACKS if getattr(limits, name)]
-    return ", ".join([*parts, *wanted])
+    return ", ".join([*parts, *(f"able to {NEEDS[name].label}" for name in limits.needs)])
 
 
 def _breach(phrasing: Phrasing, breach: Breach) -> str:
+    if breach.limit in NEEDS:
+        return NEEDS[breach.limit].lacks
     label = phrasing.label(breach.limit)
-    if breach.limit in LACKS:
-        return LACKS[breach.limit]
     if breach.value is None or breach.bound is None:
         setting = phrasing.setting(breach.limit)
         return f"{label} not measured" + (f" ({setting} measures it)" if setting else "")

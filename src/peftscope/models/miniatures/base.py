@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from peftscope.errors import MethodRefused
 from peftscope.methods.context import Inputs
 from peftscope.models.kinds.base import Batch, ModelKind
 
-__all__ = ["Miniature", "seeded"]
+__all__ = ["Miniature", "RowInputs", "seeded"]
 
 SEED = 11
 """Of the random weights."""
@@ -69,6 +70,29 @@ class Miniature:
         given = _tensor_of(model(**{key: value for key, value in batch.items() if key != "labels"}, **options))
         length = next((len(value[0]) for key, value in batch.items() if key == "input_ids"), None)
         return given[:, -length:] if length is not None and given.ndim == 3 else given
+
+
+class RowInputs:
+    """What methods may start from, of any batch whose tensors have a row for each sample."""
+
+    def samples(self, batch: Batch) -> Iterator[Batch]:
+        """Each row on its own, without what only a loss needs."""
+        kept = {name: value for name, value in batch.items() if name != "labels"}
+        for row in range(len(next(iter(kept.values())))):
+            yield {name: value[row : row + 1] for name, value in kept.items()}
+
+    def num_positions(self, batch: Batch, *, ignored_label: int | None = None) -> int:
+        """Rows, times what each has of positions."""
+        first = next(iter(batch.values()))
+        return int(first.numel() // first.shape[-1]) if first.is_floating_point() else int(first.numel())
+
+    def cache_of(self, base: nn.Module, text: str, least: int) -> Any:
+        """There is none.
+
+        Raises:
+            MethodRefused: Always.
+        """
+        raise MethodRefused("a prefix starts from a text (init_kv_cache_prefix) on models that continue one alone")
 
 
 def _tensor_of(found: Any) -> Tensor:

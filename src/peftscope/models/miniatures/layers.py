@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from peftscope.models.kinds.base import Batch
-from peftscope.models.miniatures.base import Miniature, seeded
+from peftscope.models.miniatures.base import Miniature, RowInputs, seeded
 
 __all__ = ["LAYERS", "of_layer"]
 
-WIDTH, CHANNELS, SIDE, WORDS = 256, 64, 6, 40
+WIDTH, LENGTH, CHANNELS, SIDE, WORDS = 256, 16, 64, 6, 40
 LAYER = "layer"
 
 
@@ -57,7 +57,7 @@ def _words(seed: int, rows: int) -> Batch:
 
 
 _TYPES: dict[str, tuple[Callable[[], nn.Module], int, Callable[[int, int], Batch]]] = {
-    "linear": (lambda: nn.Linear(WIDTH, WIDTH), WIDTH, _floats(WIDTH)),
+    "linear": (lambda: nn.Linear(WIDTH, WIDTH), LENGTH * WIDTH, _floats(LENGTH, WIDTH)),
     "embedding": (lambda: nn.Embedding(WORDS, WIDTH), SIDE * WIDTH, _words),
     "conv1d": (
         lambda: nn.Conv1d(CHANNELS, CHANNELS, 3, padding=1),
@@ -74,7 +74,7 @@ _TYPES: dict[str, tuple[Callable[[], nn.Module], int, Callable[[int, int], Batch
         CHANNELS * SIDE**3,
         _floats(CHANNELS, SIDE, SIDE, SIDE),
     ),
-    "transformers-conv1d": (lambda: Conv1D(WIDTH, WIDTH), WIDTH, _floats(WIDTH)),
+    "transformers-conv1d": (lambda: Conv1D(WIDTH, WIDTH), LENGTH * WIDTH, _floats(LENGTH, WIDTH)),
     "multihead-attention": (
         lambda: nn.MultiheadAttention(WIDTH, 4, batch_first=True),
         SIDE * WIDTH,
@@ -92,5 +92,5 @@ def of_layer(capability: str) -> Miniature:
     def make() -> nn.Module:
         return OneLayer(layer(), features)
 
-    more: dict[str, Any] = {"targets": (LAYER,)}
+    more: dict[str, Any] = {"targets": (LAYER,), "inputs": RowInputs()}
     return Miniature(name=capability, capability=capability, make=seeded(make), batch=batch, **more)

@@ -15,7 +15,7 @@ from peftscope.models.builtin import fetch_builtin
 from peftscope.models.kinds.base import Batch
 from peftscope.models.kinds.causal_lm.inputs import TextInputs
 from peftscope.models.kinds.causal_lm.kind import CausalLM
-from peftscope.models.miniatures.base import Miniature, seeded
+from peftscope.models.miniatures.base import Miniature, RowInputs, seeded
 from peftscope.models.quantization import keep_trainable, quantization_config
 
 __all__ = ["causal", "classifier", "encoder_decoder", "experts", "of_text", "text_batch"]
@@ -65,7 +65,7 @@ def of_text(name: str, capability: str, make: Callable[[], nn.Module], **more: A
     settings: dict[str, Any] = {
         "task_type": task_type,
         "processor": processor,
-        "inputs": TextInputs(processor) if is_causal and processor is not None else None,
+        "inputs": TextInputs(processor) if is_causal and processor is not None else RowInputs(),
         "head": _name_of(model, model.get_output_embeddings()) or _head(model),
         "table": _name_of(model, model.get_input_embeddings()),
         "kind": CausalLM() if is_causal else None,
@@ -107,7 +107,8 @@ def _quantized(made: Callable[[], nn.Module], how: str, folder: Path) -> nn.Modu
 
 
 def _llama() -> nn.Module:
-    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES, num_key_value_heads=2))
+    model: nn.Module = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES, num_key_value_heads=2))
+    return model
 
 
 def causal() -> Miniature:
@@ -151,6 +152,7 @@ def experts() -> Miniature:
 
     def mixtral() -> nn.Module:
         config = transformers.MixtralConfig(**SIZES, num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2)
-        return transformers.MixtralForCausalLM(config)
+        model: nn.Module = transformers.MixtralForCausalLM(config)
+        return model
 
     return of_text("mixtral", "experts", mixtral, targets=("experts",))

@@ -15,7 +15,13 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+)
 
 from peftscope.capture import capture
 from peftscope.errors import ModelError, unknown_name
@@ -246,6 +252,7 @@ def _image_twin(source: str, settings: Settings) -> Miniature:
     }
     if isinstance(own.get("num_attention_heads"), int):
         small["num_attention_heads"] = min(own["num_attention_heads"], 4)
+    tried: list[str] = []
     for sizes in (own, small) if _image_size(build, own) <= LARGE else (small, own):
         found: list[Miniature] = []
 
@@ -258,7 +265,8 @@ def _image_twin(source: str, settings: Settings) -> Miniature:
         if failure is None:
             shape = tuple(f"{key} {sizes[key]} instead of {own[key]}" for key in own if sizes[key] != own[key])
             return replace(found[0], shape=shape)
-    raise ModelError(f"model.source: {source!r}: {failure.reason}")
+        tried.append(failure.reason)
+    raise ModelError(f"model.source: {source!r}: no small model of its sort runs: {tried[-1]}")
 
 
 def _image_size(build: Any, settings: Settings) -> int:
