@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
@@ -60,6 +61,61 @@ def differences(ours: Table, found: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
+def declared(name: str) -> tuple[str, dict[str, str]]:
+    """What the installed ``peft`` says of itself of a method, where it says anything: capability -> how it says yes."""
+    import tempfile
+
+    from peft import PeftType
+    from peft.utils.hotswap import CONFIG_KEYS_TO_CHECK
+
+    from peftscope.capture import capture
+    from peftscope.models.miniatures import text
+    from peftscope.probe.specimen import Specimen, hushed
+
+    said: dict[str, str] = {}
+
+    def look() -> None:
+        with tempfile.TemporaryDirectory() as place:
+            model: Any = Specimen(text.causal(), card(name), Path(place)).build().model
+        if not hasattr(model, "peft_config"):
+            return
+        if model.supports_lora_conversion():
+            said["peft-convert"] = "`supports_lora_conversion()` is true"
+        if PeftType(card(name).peft_type) in CONFIG_KEYS_TO_CHECK:
+            said["hotswap"] = "its type stands in `hotswap.CONFIG_KEYS_TO_CHECK`"
+        if hasattr(model, "add_weighted_adapter"):
+            said["weighted"] = "it has `add_weighted_adapter`"
+        if "adapter_names" in model.special_peft_forward_args:
+            said["mixed-batches"] = "its forward pass takes `adapter_names`"
+        if hasattr(model, "unmerge_adapter"):
+            said["unmerge"] = "it has `unmerge_adapter`"
+        if hasattr(model, "merge_and_unload"):
+            said["merge"] = "it has `merge_and_unload`"
+        if hasattr(model, "disable_adapter"):
+            said["disable"] = "it has `disable_adapter`"
+
+    with hushed():
+        capture(look)
+    return name, said
+
+
+def disagreements(table: Table) -> list[str]:
+    """Where ``peft`` says yes and trying says no, one line for each capability and reason."""
+    lines: list[str] = []
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for method in table.findings:
+        for capability, how in declared(method)[1].items():
+            of = table.findings[method][capability]
+            if of.value == "no":
+                kind = re.sub(r"by [\d.e+-]+ of", "by a share of", of.reason)
+                found.setdefault((capability, how, kind), []).append(method)
+    titles = {of.name: of.title for of in CAPABILITIES}
+    for (capability, how, reason), methods in found.items():
+        shown = f"`peftscope probe {methods[0]} --model builtin:nano-lm --capability {capability}`"
+        lines.append(f"- **{titles[capability]}**: {how}; {', '.join(methods)}: {_plain(reason)} ({shown})")
+    return lines
+
+
 def page(table: Table) -> str:
     """The table as Markdown: one part for each group, and every reason."""
     held = ", ".join(f"{name} {number}" for name, number in table.versions.items())
@@ -76,7 +132,8 @@ def page(table: Table) -> str:
         for method, row in table.findings.items():
             cells = [_cell(row[of.name].value, dict(row[of.name].figures), group) for of in group_of]
             lines.append(f"| {method} | {' | '.join(cells)} |")
-    lines += ["", "## Reasons", ""]
+    lines += ["", "## Where peft says yes, and trying says no", ""]
+    lines += ["Each with a command that shows it.", "", *disagreements(table), "", "## Reasons", ""]
     for of in CAPABILITIES:
         reasons: dict[str, list[str]] = {}
         for method, row in table.findings.items():

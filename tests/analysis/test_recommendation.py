@@ -27,8 +27,8 @@ TRAITS = {
         Traits(name="stable", variant_of="plain", settings={"use_stable": True}, knobs={"r": 64, "alpha": 64}),
         Traits(name="other-steps", variant_of="plain", knobs={"r": 32, "alpha": 64}, optimizer="other"),
         Traits(name="from-data", variant_of="plain", settings={"init": "data"}, starts_from_data=True),
-        Traits(name="turning", mergeable=True),
-        Traits(name="stuck", mergeable=False),
+        Traits(name="turning", abilities=frozenset({"mergeable"})),
+        Traits(name="stuck"),
     )
 }
 
@@ -120,7 +120,7 @@ def test_the_minimum_score_applies_to_the_estimate_not_the_interval() -> None:
 def test_unmergeable_methods_are_excluded_on_request() -> None:
     verdict = a_verdict(BASE, a_candidate("stuck", 0.6), a_candidate("turning", 0.5))
     assert _choice(_recommend(verdict, traits=TRAITS)) == "stuck"
-    found = _recommend(verdict, limits=Limits(mergeable=True), traits=TRAITS)
+    found = _recommend(verdict, limits=Limits(needs=("mergeable",)), traits=TRAITS)
     assert _choice(found) == "turning"
     assert [(e.method, e.breaches[0].limit) for e in found.excluded] == [("stuck", "mergeable")]
 
@@ -302,7 +302,7 @@ def test_a_mergeable_requirement_uses_the_merged_latency() -> None:
     verdict = a_verdict(BASE, a)
     assert _recommend(verdict, limits=Limits(costs={"latency": 0.2}, score=0.2), traits=TRAITS).choice is None
     assert (
-        _choice(_recommend(verdict, limits=Limits(costs={"latency": 0.2}, mergeable=True), traits=TRAITS)) == "turning"
+        _choice(_recommend(verdict, limits=Limits(costs={"latency": 0.2}, is_merged=True), traits=TRAITS)) == "turning"
     )
 
 

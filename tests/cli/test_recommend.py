@@ -183,25 +183,35 @@ def test_units_are_read_as_they_are_written(call: Call, tmp_path: Path) -> None:
     )[1]["limits"]  # fmt: skip
     assert limits == {
         "memory": 8 * 2**30, "checkpoint": None, "time": 1800.0, "forgetting": 0.1, "latency": pytest.approx(0.08),
-        "score": 0.1, "mergeable": False, "quantizable": False, "servable": False, "drift": None, "bleed": None,
+        "score": 0.1, "needs": [], "drift": None, "bleed": None,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("option", "why", "left_out"),
     [
-        ("--servable", "no server of LoRA loads it", {"ln-tuning"}),
-        ("--quantizable", "not known to train on a quantized base", {"delora"}),
+        (["--servable", "vllm"], "vllm does not load it as a LoRA", {"ln-tuning", "prompt-tuning"}),
+        (["--servable", "diffusers"], "diffusers does not load it as a LoRA", {"ln-tuning", "prompt-tuning"}),
+        (["--quantizable"], "does not train on a quantized base", {"kasa"}),
+        (["--mergeable"], "cannot be merged", {"prompt-tuning"}),
     ],
 )
 def test_methods_that_lack_an_ability_are_left_out_with_the_reason(
-    option: str, why: str, left_out: set[str], call: Call, tmp_path: Path
+    option: list[str], why: str, left_out: set[str], call: Call, tmp_path: Path
 ) -> None:
-    make_study(tmp_path / "results/demo", {"base": 0.1, "lora": 0.4, "ln-tuning": 0.5, "delora": 0.6})
-    document = _document(call, "results/demo", option)[1]
+    scores = {"base": 0.1, "lora": 0.4, "ln-tuning": 0.5, "kasa": 0.6, "prompt-tuning": 0.7}
+    make_study(tmp_path / "results/demo", scores)
+    document = _document(call, "results/demo", *option)[1]
     assert left_out <= {each["method"] for each in document["excluded"]}
     assert document["choice"]["method"] not in left_out
-    assert why in call("recommend", "results/demo", option)[1]
+    assert why in call("recommend", "results/demo", *option)[1]
+
+
+def test_an_unknown_server_is_named_with_those_there_are(call: Call, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/demo", {"base": 0.1, "lora": 0.4})
+    code, _, err = call("recommend", "results/demo", "--servable", "llamacpp")
+    assert code == 2
+    assert "did you mean 'llama.cpp'?" in err
 
 
 def test_lora_is_the_default_current_method() -> None:

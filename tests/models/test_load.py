@@ -130,6 +130,21 @@ def test_a_quantized_base_trains_an_adapter_on_the_cpu(
     assert not caplog.records
 
 
+def test_a_look_at_its_outputs_changes_no_gradient_of_a_4_bit_base(saved: Path) -> None:
+    loaded = load(ModelSpec(source=str(saved), device="cpu", quantization="nf4"))
+    model = get_peft_model(loaded.model, LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj"]))
+    ids = torch.arange(2, 26).view(2, 12)
+    found = []
+    for _ in range(2):
+        model.train()
+        model(input_ids=ids, labels=ids).loss.backward()
+        found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+        model.zero_grad()
+        with torch.no_grad():
+            model.eval()(input_ids=ids)
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(*found, strict=True))
+
+
 def test_quantization_without_its_package_names_the_extra(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quantization, "find_spec", lambda name: None)
     for asked in ("int8", "nf4", NF4):

@@ -135,6 +135,6 @@ def test_recommendations_use_the_traits_on_the_method_cards() -> None:
     traits = traits_by_name()
     assert (traits["rslora"].variant_of, traits["rslora"].settings) == ("lora", {"use_rslora": True})
     assert traits["lora-fa"].optimizer == "lora-fa"
-    assert not traits["lily"].mergeable
+    assert "mergeable" not in traits["lily"].abilities
     assert traits["pissa"].changes_base
     assert traits["eva"].starts_from_data
