@@ -2,6 +2,7 @@
 
     python benchmarks/capabilities.py                  probes all: three quarters of an hour on two cores
     python benchmarks/capabilities.py --only lora oft  these methods anew, the others as they are
+    python benchmarks/capabilities.py --capability merge    this one anew, of all methods
     python benchmarks/capabilities.py --again          probes once more and lists what differs from the table
 
 Writes ``src/peftscope/methods/capabilities.json`` and ``capabilities.md`` beside this file. What is probed, and when
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -27,21 +28,22 @@ HERE = Path(__file__).resolve().parent
 MARKS = {"yes": "●", "no": "·", "unknown": "?"}
 
 
-def probed(name: str) -> tuple[str, dict[str, Any]]:
-    """One method, on one thread."""
+def probed(name: str, only: Sequence[str] | None) -> tuple[str, dict[str, Any]]:
+    """One method, on one thread; some capabilities or all."""
     import torch
 
     from peftscope.probe.probing import probe_method
 
     torch.set_num_threads(1)
-    return name, {capability: found.document() for capability, found in probe_method(card(name)).items()}
+    wanted = [of for of in CAPABILITIES if only is None or of.name in only]
+    return name, {capability: found.document() for capability, found in probe_method(card(name), wanted).items()}
 
 
-def probe_all(names: Iterable[str], processes: int) -> dict[str, dict[str, Any]]:
+def probe_all(names: Iterable[str], only: Sequence[str] | None, processes: int) -> dict[str, dict[str, Any]]:
     """Methods, several at once."""
     found: dict[str, dict[str, Any]] = {}
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), max_tasks_per_child=8) as pool:
-        for done in as_completed([pool.submit(probed, name) for name in names]):
+        for done in as_completed([pool.submit(probed, name, only) for name in names]):
             name, row = done.result()
             found[name] = row
             print(f"{len(found):3} {name}", flush=True)
@@ -157,6 +159,7 @@ def main() -> None:
     """Probe, and write or compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=None, metavar="METHOD")
+    parser.add_argument("--capability", nargs="+", default=None, metavar="NAME")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--page", action="store_true", help="write the page anew from the table that is there")
     parser.add_argument("--processes", type=int, default=2)
@@ -165,7 +168,7 @@ def main() -> None:
     every = [name for name, entry in cards().items() if entry.trains or entry.refused is not None]
     ours = Table.from_document(json.loads(asked.output.read_text("utf-8"))) if asked.output.exists() else None
     if not asked.page:
-        found = probe_all(asked.only or every, asked.processes)
+        found = probe_all(asked.only or every, asked.capability, asked.processes)
         if asked.again:
             assert ours is not None, f"{asked.output}: there is no table to compare with"
             lines = differences(ours, found)
@@ -173,8 +176,9 @@ def main() -> None:
             raise SystemExit(1 if lines else 0)
         from peftscope.study.probing import versions
 
-        kept = {} if ours is None or asked.only is None else ours.document()["capabilities"]
-        rows = {**kept, **found}
+        rows = {} if ours is None or not (asked.only or asked.capability) else ours.document()["capabilities"]
+        for name, row in found.items():
+            rows[name] = {**rows.get(name, {}), **row}
         document = {
             "made": datetime.now(UTC).date().isoformat(),
             "versions": versions(),

@@ -16,11 +16,14 @@ from peftscope.probe.specimen import EXACT, Specimen
 __all__ = ["disable", "hotswap", "merge", "mixed_batches", "reload", "several", "unmerge", "weighted"]
 
 SECOND, BOTH = "second", "both"
+NO_WEIGHT = "it changes no weight of the base: what it adds depends on the input, or is put before it"
 NO_ADAPTER = "it changes the base's own weights: there is no adapter"
 
 
 def merge(of: Specimen) -> Finding:
     """Merged, the outputs are the adapter's."""
+    if of.card.peft_type is not None and not hasattr(of.first.model, "merge_and_unload"):
+        return no(NO_WEIGHT)
     merged = of.first.merge(unchecked=True)
     left = [type(module).__name__ for module in merged.modules() if type(module).__module__.startswith("peft.")]
     if left:

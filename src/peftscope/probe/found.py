@@ -11,7 +11,9 @@ from peftscope.probe.specimen import EXACT
 
 __all__ = ["attempted", "no", "same", "unknown", "yes"]
 
-WRAPPED = r"^[\w+-]+ does not fit this model: (.*); (?:name other targets, or )?leave it out of the methods$"
+ADVICE = r"; (?:name other targets, or )?leave it out of the methods"
+WRAPPED = rf"^[\w+-]+ (?:does not fit this model: (.*){ADVICE}|cannot be merged: (.*))$"
+"""How a method's refusal begins and ends, of which only the reason is told."""
 LONGEST = 220
 """Letters of a reason."""
 
@@ -60,7 +62,7 @@ def _of_failure(failure: Failure) -> Finding:
 
 def _brief(reason: str) -> str:
     """One line, without addresses and places of files, which differ from run to run."""
-    line = re.sub(WRAPPED, r"\1", " ".join(reason.split()))
+    line = re.sub(WRAPPED, r"\1\2", " ".join(reason.split()))
     line = re.sub(r"0x[0-9a-f]{6,}", "0x…", line)
     line = re.sub(r"(?:/[\w.+-]+){2,}/?", lambda found: found[0].rstrip("/").rpartition("/")[2], line)
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1].rstrip()}…"

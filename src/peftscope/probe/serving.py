@@ -19,7 +19,7 @@ from peftscope.methods import checkpoint
 from peftscope.methods.capabilities import Finding
 from peftscope.methods.context import ADAPTER
 from peftscope.methods.plain_lora import attach_plain_lora
-from peftscope.probe.adapters import NO_ADAPTER
+from peftscope.probe.adapters import NO_ADAPTER, NO_WEIGHT
 from peftscope.probe.found import no, same, unknown, yes
 from peftscope.probe.specimen import Specimen
 
@@ -56,12 +56,9 @@ def _convert(of: Specimen) -> _Plain | Finding:
         found = convert_layers(adapted, of.card, originals, most=WHOLE_RANK, calibration=None)
     layers = [layer for layer in found.layers if layer.rank]
     if not layers:
-        whole = found.wholes[0].name if found.wholes else None
-        return no(
-            f"it changes {whole} and its like alone, for which LoRA has no factors"
-            if whole
-            else "no weight of the base is changed: what it adds depends on the input, or is put before it"
-        )
+        if not found.wholes:
+            return no(NO_WEIGHT)
+        return no(f"it changes {found.wholes[0].name} and its like alone, for which LoRA has no factors")
     model = attach_plain_lora(
         of.miniature.make(),
         lora_weights(layers),
@@ -157,11 +154,9 @@ def adapters_at_once(of: Specimen) -> Finding:
     model.eval()
     batch = of.miniature.batch(57, AT_ONCE)
     given = of.miniature.outputs(model, batch, adapter_names=names)
-    wanted = of.miniature.outputs(model, batch)
+    wanted = of.miniature.outputs(of.loaded(), batch)
+    wanted[1::2] = of.miniature.outputs(of.loaded(of.second_folder), batch)[1::2]
     effect = float((wanted - of.miniature.outputs(of.miniature.make(), batch)).norm())
-    model.set_adapter(names[1])
-    wanted[1::2] = of.miniature.outputs(model, batch)[1::2]
-    model.set_adapter(ADAPTER)
     found = same(float((given - wanted).norm()) / effect, "in a batch of 32 adapters, rows are off")
     if found.value != "yes":
         return found
