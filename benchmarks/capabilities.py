@@ -15,8 +15,8 @@ import argparse
 import json
 import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -42,9 +42,8 @@ def probed(name: str, only: Sequence[str] | None) -> tuple[str, dict[str, Any]]:
 def probe_all(names: Iterable[str], only: Sequence[str] | None, processes: int) -> dict[str, dict[str, Any]]:
     """Methods, several at once."""
     found: dict[str, dict[str, Any]] = {}
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), max_tasks_per_child=8) as pool:
-        for done in as_completed([pool.submit(probed, name, only) for name in names]):
-            name, row = done.result()
+    with get_context("spawn").Pool(processes, maxtasksperchild=8) as pool:
+        for name, row in pool.imap_unordered(partial(probed, only=only), names):
             found[name] = row
             print(f"{len(found):3} {name}", flush=True)
     return found
