@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from peftscope.study.import_export import import_results
     from peftscope.study.method_list import MethodList
     from peftscope.study.probing import Capabilities
+    from peftscope.study.publication import contribute, publish
     from peftscope.study.study import Study
 
 __version__ = "0.1.0"
@@ -35,21 +36,25 @@ __all__ = [
     "PeftscopeError",
     "Study",
     "__version__",
+    "contribute",
     "convert",
     "import_results",
     "methods",
     "plan_conversion",
     "predict_memory",
     "probe",
+    "publish",
     "run_experiment",
 ]
 
 _PLACES = {
     "PeftscopeError": "peftscope.errors",
     "Study": "peftscope.study.study",
+    "contribute": "peftscope.study.publication",
     "import_results": "peftscope.study.import_export",
     "plan_conversion": "peftscope.study.conversion_plan",
     "predict_memory": "peftscope.study.functions",
+    "publish": "peftscope.study.publication",
     "run_experiment": "peftscope.study.experiment",
 }
 

@@ -11,6 +11,7 @@
     ├── Stopped              the user asked a run to end before its end (status ``killed``)
     ├── SplitSealed          the test split was asked for before a configuration is frozen (status ``error``)
     ├── StoreError           a folder is not writable, a disk is full, a record is unreadable
+    ├── HubError             the Hugging Face hub refuses an upload, or cannot be reached
     ├── PlugInError          what another package added cannot be loaded, or does not keep its contract
     └── MissingExtra         an optional dependency is needed; names the extra to install
 
@@ -25,6 +26,7 @@ from difflib import get_close_matches
 __all__ = [
     "DataError",
     "Diverged",
+    "HubError",
     "MethodRefused",
     "MissingExtra",
     "ModelError",
@@ -87,6 +89,10 @@ class Stopped(PeftscopeError):
 
 class StoreError(PeftscopeError, OSError):
     """A folder is not writable, a disk is full, or a record cannot be read."""
+
+
+class HubError(PeftscopeError):
+    """The Hugging Face hub refuses an upload, or cannot be reached; the message says what to do."""
 
 
 class PlugInError(PeftscopeError):

@@ -21,6 +21,7 @@ from peftscope.cli import (
     methods,
     plan,
     probe,
+    publish,
     recommend,
     report,
     rerun,
@@ -54,6 +55,7 @@ app.command(name="recommend")(recommend.recommend)
 app.command(name="report")(report.report)
 app.command(name="explore")(explore.explore)
 app.command(name="convert")(convert.convert)
+app.command(name="publish")(publish.publish)
 app.command(name="methods")(methods.methods)
 app.command(name="probe")(probe.probe)
 app.command(name="init")(init.init)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from peftscope.convert.changes import Whole
 from peftscope.convert.conversion import ConvertedLayer
+from peftscope.convert.file_names import ADAPTER_FILES
 from peftscope.errors import MethodRefused, ModelError
 from peftscope.methods.plain_lora import PLAIN
 from peftscope.models.gguf_layout import GgufLayout
@@ -37,12 +38,6 @@ PADDED = ("vllm", "diffusers")
 OF_PIPELINES = ("diffusers", "kohya", "comfy")
 PREFIX = "base_model.model."
 UNET = "unet"
-FILES = {
-    "gguf": "lora.gguf",
-    "diffusers": "pytorch_lora_weights.safetensors",
-    "kohya": "lora.safetensors",
-    "comfy": "lora.safetensors",
-}
 SERVED_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as ``max_lora_rank``."""
 
@@ -134,7 +129,7 @@ class Home:
             return
         weights = load_file(folder / "adapter_model.safetensors")
         named = {name.removeprefix(PREFIX): tensor for name, tensor in weights.items()}
-        path = folder / FILES[self.layout]
+        path = folder / ADAPTER_FILES[self.layout]
         if self.gguf is not None:
             _write_gguf(named, self.gguf, path)
         else:

@@ -15,7 +15,7 @@ from peftscope.errors import MethodRefused, unknown_name
 from peftscope.methods.card import Card
 from peftscope.methods.catalog import cards
 
-__all__ = ["config_from_published", "method_name"]
+__all__ = ["benchmark_optimizer", "config_from_published", "method_name"]
 
 Warn = Callable[[str], None]
 
@@ -30,6 +30,16 @@ _PROVENANCE = ("auto_mapping", "base_model_name_or_path", "inference_mode", "pef
 
 _SHARE_KEPT = 0.9
 """Share of the directions OSF freezes where the published number leaves nothing to train; as on its card."""
+
+
+def benchmark_optimizer(card: Card) -> str | None:
+    """What the public benchmark calls a card's own optimizer; None for the usual one.
+
+    >>> from peftscope.methods.catalog import card
+    >>> benchmark_optimizer(card("lora-plus")), benchmark_optimizer(card("oft"))
+    ('lora+', None)
+    """
+    return next((theirs for theirs, ours in OWN_OPTIMIZERS.items() if ours == card.optimizer), None)
 
 
 def method_name(raw: Mapping[str, Any] | None, training_params: Mapping[str, Any]) -> str:

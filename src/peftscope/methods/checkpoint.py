@@ -27,14 +27,13 @@ from peftscope.methods.build import Built, starts_from_data
 from peftscope.methods.card import Card
 from peftscope.methods.context import ADAPTER, device_of
 from peftscope.methods.hooks import without_own_loss_terms
+from peftscope.methods.portable import ADAPTER_FILE, CONFIG_FILE, START_FILE
 from peftscope.methods.shapes import shapes_only
 from peftscope.methods.sizes import Entry, Range, adapter_range, entry, file_bytes
 from peftscope.store.files import ordinary_mode
 
 __all__ = ["load", "save", "save_adapter", "saved_bytes", "saved_entries"]
 
-ADAPTER_FILE = "adapter_model.safetensors"
-START_FILE = "initial_adapter.safetensors"
 MODEL_FILE = "model.safetensors"
 METADATA = {"format": "pt"}
 
@@ -152,7 +151,7 @@ def load(base: nn.Module, folder: Path, card: Card) -> nn.Module:
             _load_whole(base, folder / MODEL_FILE)
         return base.requires_grad_(False).eval()
     # peft would look an absent folder up on the hub.
-    _require(folder / "adapter_config.json")
+    _require(folder / CONFIG_FILE)
     state = _read(folder / ADAPTER_FILE)
     loaded: list[nn.Module] = []
     failure = capture(lambda: loaded.append(_with_adapter(base, folder, card, state)))
@@ -230,7 +229,7 @@ def _was_cast(state: dict[str, Tensor]) -> bool:
 
 def _require(path: Path) -> Path:
     if not path.is_file():
-        raise StoreError(f"{path}: not there; a checkpoint has {ADAPTER_FILE} and adapter_config.json")
+        raise StoreError(f"{path}: not there; a checkpoint has {ADAPTER_FILE} and {CONFIG_FILE}")
     return path
 
 

@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from peftscope.convert.result import Adapter
 from peftscope.errors import SpecError, StoreError
@@ -20,11 +19,8 @@ from peftscope.store.base_folder import base_folder
 from peftscope.store.files import record_path
 from peftscope.store.local_paths import public_source
 from peftscope.study.folder import find_record
-from peftscope.study.trained import adapter_folder, best_run
+from peftscope.study.run_choice import adapter_folder, best_run, choice_text
 from peftscope.tasks.registry import kind_of
-
-if TYPE_CHECKING:
-    from peftscope.study.study import Study
 
 __all__ = ["FoundAdapter", "find_adapter"]
 
@@ -68,18 +64,8 @@ def find_adapter(adapter: str, model: str | None, study: Path | None) -> FoundAd
         from peftscope.study.study import Study
 
         opened = Study.load(folder)
-        return replace(_of_run(best_run(opened), opened.folder, model), chosen=_choice(opened))
+        return replace(_of_run(best_run(opened), opened.folder, model), chosen=choice_text(opened.results()))
     return _of_run(adapter, study, model)
-
-
-def _choice(study: Study) -> str:
-    """How a study came to what it recommends, in a sentence."""
-    final = study.results().runs.query("purpose == 'final'")
-    methods = sorted(name for name in set(final["method"]) if card(name).trains)
-    return (
-        f"what `peftscope recommend` takes of {len(methods)} methods that were trained under the same conditions "
-        f"({', '.join(methods)}); of its seeds the one with the least validation loss"
-    )
 
 
 def _of_run(run: str, study: Path | None, model: str | None) -> FoundAdapter:

@@ -17,58 +17,11 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
 from peftscope.schema.study import TaskSpec
 from peftscope.store.local_paths import without_local_paths
-from peftscope.views.units import metric_text, rate_text
+from peftscope.study.card_lines import USES, data_name, training_lines
+from peftscope.views.units import metric_text
 
 __all__ = ["model_card"]
 
-USES = {
-    "peft": """\
-```python
-from peft import PeftModel
-
-model = PeftModel.from_pretrained(base, "THIS_FOLDER")    # base: the model named above, as its library loads it
-```
-
-Servers load the folder as a LoRA; where they limit ranks, the limit has to be {rank} at least. The scale is in the
-weights: `lora_alpha` equals the rank.""",
-    "peft alone": """\
-```python
-from peft import PeftModel
-
-model = PeftModel.from_pretrained(base, "THIS_FOLDER")    # base: the model named above, as its library loads it
-```""",
-    "vllm": """\
-```console
-vllm serve BASE --enable-lora --max-lora-rank {limit} --lora-modules name=THIS_FOLDER
-```
-
-`peft` loads the folder, too. The scale is in the weights: `lora_alpha` equals the rank.""",
-    "gguf": """\
-```console
-llama-server -m BASE.gguf --lora lora.gguf
-```
-
-It goes on any GGUF file of the base, quantized or not. The scale is in the weights.""",
-    "diffusers": """\
-```python
-pipeline.load_lora_weights("THIS_FOLDER")    # pipeline: the model named above, as diffusers loads it
-```""",
-    "kohya": """\
-`lora.safetensors` is read by what reads files of kohya's trainers: the user interfaces that draw, and diffusers'
-`load_lora_weights`. Each module has its alpha, which equals its rank.""",
-    "comfy": """\
-`lora.safetensors` is read by ComfyUI (LoraLoaderModelOnly) and by diffusers' `load_lora_weights`. Each module has its
-alpha, which equals its rank.""",
-    "merged-gguf": """\
-```console
-llama-server -m model.gguf
-```
-
-The whole model, not quantized; `llama-quantize` makes it smaller.""",
-    "merged": """\
-The folder is a whole model: `from_pretrained("THIS_FOLDER")` of the base's class loads it.""",
-}
-"""How each layout is used."""
 LIBRARIES = {
     "peft": "peft",
     "vllm": "peft",
@@ -105,7 +58,7 @@ def model_card(
         f"{what}, made by peftscope from an adapter trained with {found.method} on {of}.",
         "## How near it is to the original",
         "\n".join(_nearness(found, scored)),
-        *([] if record is None else ["## How it was trained", "\n".join(_training(record, chosen))]),
+        *([] if record is None else ["## How it was trained", "\n".join(training_lines(record, chosen))]),
         "## Use",
         _use(found),
     ]
@@ -139,7 +92,7 @@ def _front_matter(found: Conversion, base: str | None, scored: tuple[TaskSpec, M
                 "results": [
                     {
                         "task": {"type": task.name},
-                        "dataset": {"type": "own", "name": _data(task)},
+                        "dataset": {"type": "own", "name": data_name(task)},
                         "metrics": [{"type": metric.name, "value": round(found.score.after, 6)}],
                     }
                 ],
@@ -168,23 +121,3 @@ def _nearness(found: Conversion, scored: tuple[TaskSpec, MetricSpec] | None) -> 
         )
     if found.output_error is not None:
         yield "\nOutputs were compared on inputs that nothing was fitted to."
-
-
-def _training(record: RunRecord, chosen: str | None) -> Iterator[str]:
-    spec = record.spec
-    if chosen:
-        yield f"- chosen: {chosen}"
-    yield f"- method: {spec.title}; learning rate {rate_text(spec.learning_rate)}"
-    examples = spec.train.batch_size * spec.train.accumulation
-    yield f"- {spec.train.max_steps} steps of {examples} examples, seed {spec.seed}"
-    yield f"- data: {_data(spec.task)}"
-    if record.quality_protocol:
-        yield f"- conditions that decide quality (hash): `{record.quality_protocol}`"
-    if record.weights_sha256:
-        yield f"- weights of the base (hash): `{record.weights_sha256}`"
-
-
-def _data(task: TaskSpec) -> str:
-    options = task.options
-    source = options.get("source") or options.get("dataset") or options.get("train") or "default"
-    return f"task {task.name}, {source}"

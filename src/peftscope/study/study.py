@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from peftscope.study.comparison import Comparison
     from peftscope.study.draft import Draft
     from peftscope.study.import_export import Exported
+    from peftscope.study.publication import Publication
     from peftscope.study.recommendation import StudyRecommendation
     from peftscope.study.repetition import Repetition
     from peftscope.study.report import Report
@@ -346,6 +347,26 @@ class Study:
         from peftscope.study.trained import open_run
 
         return open_run(self, run)
+
+    def publish(
+        self, to: str, *, run: str | None = None, method: str | None = None, push: bool = False, **wishes: Any
+    ) -> Publication:
+        """Write what is published of the recommended method, and with ``push`` upload it to the hub.
+
+        Args:
+            to: Repository: ``USER/NAME``.
+            run: Id of another run, or the first letters of it.
+            method: Another method, of which the best seed is taken.
+            push: Whether to upload; else nothing is sent.
+            wishes: ``model``, ``output`` and ``private``, as ``peftscope.publish`` takes them.
+
+        Raises:
+            PeftscopeError: There is no such run, the folder cannot be written, or the hub refuses.
+        """
+        from peftscope.study.publication import publish
+
+        adapter, study = (self.place, None) if run is None else (run, self.folder)
+        return publish(adapter, to=to, method=method, study=study, push=push, **wishes)
 
     def export(
         self,

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from peftscope.errors import SpecError
 from peftscope.methods.catalog import card
 from peftscope.methods.checkpoint import load
 from peftscope.models.source import anchored
 from peftscope.schema.record import RunRecord
 from peftscope.study.folder import find_record
-from peftscope.study.recommendation import best_run_of
+from peftscope.study.run_choice import adapter_folder, best_run
 from peftscope.tasks.registry import kind_of
 
 if TYPE_CHECKING:
     from peftscope.study.study import Study
 
-__all__ = ["TrainedRun", "adapter_folder", "best_run", "open_run"]
+__all__ = ["TrainedRun", "open_run"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -67,32 +66,3 @@ def open_run(study: Study, run: str | None) -> TrainedRun:
     loaded = kind.load(base)
     model = load(loaded.model, adapter, known)
     return TrainedRun(model=model.to(loaded.device), processor=loaded.processor, record=record, adapter=adapter)
-
-
-def adapter_folder(folder: Path, record: RunRecord, *, must_exist: bool = True) -> Path:
-    """Where the checkpoint of a run lies.
-
-    Raises:
-        SpecError: It is not there, and must be.
-    """
-    adapter = folder / "adapters" / record.run_id
-    if must_exist and not adapter.is_dir():
-        raise SpecError(
-            record.run_id, [f"its checkpoint is not there ({adapter}); {record.status}: a final run has one"]
-        )
-    return adapter
-
-
-def best_run(study: Study) -> str:
-    """Id of the recommended method's final run with the best validation loss, so that no test score picks it.
-
-    Raises:
-        SpecError: Nothing is recommended that was trained.
-    """
-    recommended = study.recommend()
-    if not recommended.trains:
-        raise SpecError(study.name, ["nothing that is trained is recommended; name a run"])
-    assert recommended.choice is not None
-    run_id, _ = best_run_of(recommended.results, recommended.choice)
-    assert run_id is not None, "what is recommended has run"
-    return run_id

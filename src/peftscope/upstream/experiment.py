@@ -30,7 +30,15 @@ from peftscope.upstream.training_params import (
     benchmark_told_by,
 )
 
-__all__ = ["Experiment", "method_and_training", "read_experiment", "to_run_spec"]
+__all__ = [
+    "ADAPTER_FILE",
+    "PARAMS_FILE",
+    "WARMUP_FRACTION",
+    "Experiment",
+    "method_and_training",
+    "read_experiment",
+    "to_run_spec",
+]
 
 ADAPTER_FILE = "adapter_config.json"
 PARAMS_FILE = "training_params.json"

@@ -25,7 +25,7 @@ from peftscope.store.local_paths import public_source, without_local_paths
 from peftscope.upstream.metrics import SCORES
 from peftscope.upstream.results_in import OWN_KEY, benchmark_of
 
-__all__ = ["document_of", "export_upstream"]
+__all__ = ["document_of", "export_upstream", "file_safe"]
 
 PACKAGES = ("transformers", "peft", "datasets", "bitsandbytes", "torch")
 """Libraries the benchmark notes, in its order."""
@@ -69,7 +69,7 @@ def export_upstream(records: Collection[RunRecord], folder: Path) -> list[Path]:
     for record in records:
         document = document_of(record)
         kind = benchmark_of(document) if record.origin == "foreign" else record.spec.task.name
-        placed.append((_file_safe(kind), _file_safe(str(document["run_info"]["experiment_name"])), record, document))
+        placed.append((file_safe(kind), file_safe(str(document["run_info"]["experiment_name"])), record, document))
     kinds = {kind for kind, _, _, _ in placed}
     # file systems that know no case would let one take the other's place
     taken = Counter((kind, stem.lower()) for kind, stem, _, _ in placed)
@@ -298,7 +298,7 @@ def _meta_info(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _file_safe(name: str) -> str:
+def file_safe(name: str) -> str:
     """The benchmark's name of a file: ``--`` for a slash; nothing in it that leads elsewhere."""
     plain = re.sub(r"[\x00-\x1f\x7f]", "_", re.sub(r"[/\\]+", "--", name))
     return plain.lstrip(".").encode()[:LONGEST_NAME].decode(errors="ignore") or "unnamed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peftscope.analysis.estimates import Estimate
@@ -17,12 +17,12 @@ from peftscope.views.report.curves import best_data, learning_rate_data, trainin
 from peftscope.views.report.first import first_data
 from peftscope.views.report.fronts import axes_of, front_data, is_single, metrics_with_values
 from peftscope.views.report.identity import marks_of
-from peftscope.views.report.quantities import difference_text, plain, reading
+from peftscope.views.report.quantities import Axis, difference_text, plain, reading
 from peftscope.views.report.samples import PictureTable
 from peftscope.views.report.settings import code_data, settings_data
 from peftscope.views.report.tables import figure_table, pair_matrix, pair_table, score_table
 
-__all__ = ["report_data"]
+__all__ = ["figure_data", "report_data"]
 
 
 def report_data(content: ReportContent) -> dict[str, Any]:
@@ -47,8 +47,7 @@ def report_data(content: ReportContent) -> dict[str, Any]:
         "pictures": [_pictures(table) for table in content.pictures],
         "front": front_data(content, axes),
         "tiers": {
-            "points": _scores(content),
-            "axis": axes[verdict.metric.name].title if verdict.metric.name in axes else verdict.metric.title,
+            **_tiers(content, axes),
             "table": score_table(verdict),
             "notes": list(verdict.notes),
         },
@@ -85,6 +84,22 @@ def report_data(content: ReportContent) -> dict[str, Any]:
         "code": code_data(*known, content.traits, content.adapters),
         "choices": dict(content.choices),
     }
+
+
+def figure_data(content: ReportContent) -> dict[str, Any]:
+    """What pictures of the front and of the scores show, as ``report_data`` gives it, and no more."""
+    axes = axes_of(metrics_with_values(content), content.verdict)
+    return {
+        "methods": _methods(content),
+        "front": front_data(content, axes),
+        "tiers": _tiers(content, axes),
+        "learning_rates": [],
+    }
+
+
+def _tiers(content: ReportContent, axes: Mapping[str, Axis]) -> dict[str, Any]:
+    metric = content.verdict.metric
+    return {"points": _scores(content), "axis": axes[metric.name].title if metric.name in axes else metric.title}
 
 
 def _margin(verdict: Verdict) -> str | None:

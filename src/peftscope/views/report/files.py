@@ -7,18 +7,21 @@ import io
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peftscope.store.files import ensure_folder, replacing, write_text
 from peftscope.store.local_paths import without_local_paths
 from peftscope.store.tables import FORMULA_STARTS, csv_of
 from peftscope.views.report.content import ReportContent
-from peftscope.views.report.data import report_data
+from peftscope.views.report.data import figure_data, report_data
 from peftscope.views.report.page import page
 from peftscope.views.report.pictures import pictures_of
 from peftscope.views.table import TextTable, markdown_table
 
-__all__ = ["report_page", "summary_text", "verdicts_csv", "write_report"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["figures", "report_page", "summary_text", "verdicts_csv", "write_report"]
 
 FORMATS = ("png", "svg")
 KEY = "study"
@@ -46,9 +49,7 @@ def write_report(content: ReportContent, folder: Path, *, runs: Mapping[str, Any
         "verdicts": ("verdicts.csv", verdicts_csv(content)),
         "summary": ("summary.md", summary_text(data)),
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        pictures = pictures_of(data)
+    pictures = _pictures(data)
     written = {}
     for name, (file_name, text) in texts.items():
         written[name] = folder / file_name
@@ -56,12 +57,33 @@ def write_report(content: ReportContent, folder: Path, *, runs: Mapping[str, Any
     for name, picture in pictures.items():
         for kind in FORMATS:
             path = folder / f"{name}.{kind}"
-            with replacing(path) as temporary, warnings.catch_warnings():
-                # a letter of a name that the font lacks, a label too long for its figure
-                warnings.simplefilter("ignore", UserWarning)
-                picture.savefig(temporary, format=kind)
+            with replacing(path) as temporary:
+                _save(picture, temporary, kind)
             written[f"{name}_{kind}"] = path
     return written
+
+
+def figures(content: ReportContent) -> dict[str, bytes]:
+    """Pictures of the front and of the scores as PNG files, by name; the same content gives the same bytes."""
+    found = {}
+    for name, picture in _pictures(without_local_paths(figure_data(content))).items():
+        file = io.BytesIO()
+        _save(picture, file, "png")
+        found[f"{name}.png"] = file.getvalue()
+    return found
+
+
+def _pictures(data: Mapping[str, Any]) -> dict[str, Figure]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return pictures_of(data)
+
+
+def _save(picture: Figure, file: Path | io.BytesIO, kind: str) -> None:
+    with warnings.catch_warnings():
+        # a letter of a name that the font lacks, a label too long for its figure
+        warnings.simplefilter("ignore", UserWarning)
+        picture.savefig(file, format=kind)
 
 
 def report_page(data: Mapping[str, Any], runs: Mapping[str, Any]) -> str:
