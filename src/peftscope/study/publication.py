@@ -18,9 +18,10 @@ from peftscope.schema.request import Request
 from peftscope.store.files import read_records
 from peftscope.study.folder import RESULTS, study_folder
 from peftscope.study.hub import Uploaded, hub_page, is_hub_id, repository_problem, upload
-from peftscope.study.publication_files import CARD, OURS, published_files, put_folder
+from peftscope.study.publication_files import CARD, OURS, RESULTS_FILE, SCHEMA, published_files, put_folder
 from peftscope.study.publishable import Publishable, find_publishable
 from peftscope.upstream.contribution import Contribution, contribution_of
+from peftscope.views.documents import json_text
 from peftscope.views.line import one_line, printable
 from peftscope.views.shown import Shown, labelled, unbroken
 from peftscope.views.units import bytes_text
@@ -219,8 +220,10 @@ def contribute(place: str | Path, output: str | Path | None = None) -> Published
     found = contribution_of(trained, str(place), optimizer_of=lambda name: benchmark_optimizer(card(name)))
     name = source.resolve().name
     folder = Path(output) if output is not None else RESULTS / PUBLISHED / f"{name}--benchmark"
-    put_folder(folder, found.files)
-    return PublishedResults(folder=folder, found=found)
+    done = PublishedResults(folder=folder, found=found)
+    told = {**done.document(), "schema": SCHEMA, "folder": folder.name}
+    put_folder(folder, {**found.files, RESULTS_FILE: json_text(told) + "\n"}, source=source)
+    return done
 
 
 def _message(found: Publishable) -> str:

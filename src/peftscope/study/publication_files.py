@@ -9,9 +9,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from peftscope.convert.file_names import ADAPTER_FILES, MODEL_FILES
+from peftscope.convert.file_names import ADAPTER_FILES
 from peftscope.errors import StoreError
 from peftscope.methods.portable import ADAPTER_FILE, CONFIG_FILE, portable_config
+from peftscope.models.file_names import MODEL_FILES
 from peftscope.schema.record import RunRecord
 from peftscope.store.files import new_folder, ordinary_mode
 from peftscope.store.local_paths import without_local_paths

@@ -66,6 +66,9 @@ def _found(path: Path, name: str, method: str | None, study: Path | None, reques
     is_own = path.is_dir() and record_path(path.absolute().parent.parent, path.name).is_file()
     is_folder = not is_own and any((path / file).is_file() for file in (CONFIG_FILE, CONVERSION))
     is_study = not is_own and not is_folder and path.exists() and path.suffix != ".json"
+    if is_study and path.is_dir() and not any(path.glob("records")) and not any(path.glob("*/records")):
+        what = f"neither the {CONFIG_FILE} of an adapter nor the {CONVERSION} of what 'peftscope convert' wrote"
+        raise SpecError(name, [f"this folder holds {what}, nor records of a study"])
     if method is not None and not is_study:
         request.note("method", "chooses from a study, and this is one adapter; leave it out")
     if is_folder:
@@ -83,8 +86,6 @@ def _found(path: Path, name: str, method: str | None, study: Path | None, reques
         return _chosen(path, method, request)
     if is_own:
         return _of_run(str(record_path(path.absolute().parent.parent, path.name)), None)
-    if path.is_dir():
-        raise SpecError(name, [f"a folder with neither records nor an {CONFIG_FILE} nor a {CONVERSION} in it"])
     return _of_run(name, study)
 
 
@@ -94,14 +95,11 @@ def _chosen(place: Path, method: str | None, request: Request) -> Publishable:
 
     opened = Study.find(place)
     if method is None:
+        request.end()
         recommended = opened.recommend()
         if recommended.choice is None or not recommended.trains:
-            raise SpecError(
-                str(place),
-                [
-                    "leaving the base alone is what it recommends ('peftscope recommend' says why); name a method or a run"
-                ],
-            )
+            why = "leaving the base alone is what it recommends ('peftscope recommend' says why)"
+            raise SpecError(str(place), [f"{why}; name a method or a run"])
         results, method, how = recommended.results, recommended.choice, choice_text(recommended.results)
     else:
         results = opened.results()

@@ -18,7 +18,7 @@ from peftscope.errors import SpecError
 from peftscope.schema.reader import problems_of
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.store.local_paths import without_local_paths
+from peftscope.store.local_paths import public_source, without_local_paths
 from peftscope.upstream.experiment import ADAPTER_FILE, PARAMS_FILE, WARMUP_FRACTION
 from peftscope.upstream.results_out import document_of, file_safe
 from peftscope.upstream.training_params import (
@@ -34,6 +34,9 @@ __all__ = ["Contribution", "contribution_of"]
 BENCHMARKS: dict[str, Benchmark] = {"math": "MetaMathQA", "concept": "image-gen"}
 """Task -> benchmark whose task it is."""
 ROOT = "method_comparison"
+WITHOUT_ADAPTER = "full-finetuning"
+JOINED = ("P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT")
+"""Types that name a folder there without their underscore; the others keep it."""
 FREE = ("seed", "optimizer_type", "optimizer_kwargs", "eval_steps", "batch_size_eval", "use_gc", "compile")
 """Settings by which its own experiments differ from one another, or which decide no score."""
 
@@ -103,13 +106,17 @@ def contribution_of(
 
 
 def _names(records: Collection[RunRecord]) -> dict[str, str]:
-    """Run id -> experiment it is of: configurations that differ in more than the seed have names of their own."""
+    """Run id -> experiment it is of, named as the benchmark's are: ``METHOD/BASE-…``.
+
+    Configurations that differ in more than the seed have names of their own.
+    """
     names: dict[str, str] = {}
     configurations: dict[str, list[RunSpec]] = {}
     for record in sorted(records, key=lambda r: r.run_id):
         spec = record.spec
         rate = "" if spec.learning_rate is None else f"-lr_{spec.learning_rate:g}"
-        name = f"{file_safe(spec.method.name)}/{file_safe(f'{spec.method.title}{rate}')}"
+        base = public_source(spec.model.source).replace(":", "/").rpartition("/")[2]
+        name = f"{_method_folder(record)}/{file_safe(f'{base}-{spec.method.title}{rate}')}"
         same = configurations.setdefault(name, [])
         what = spec.model_copy(update={"seed": 0})
         if what not in same:
@@ -117,6 +124,14 @@ def _names(records: Collection[RunRecord]) -> dict[str, str]:
         number = same.index(what)
         names[record.run_id] = name if number == 0 else f"{name}-{number + 1}"
     return names
+
+
+def _method_folder(record: RunRecord) -> str:
+    built = record.method_facts.peft_config if record.method_facts else None
+    kind = (built or record.spec.method.peft_config or {}).get("peft_type")
+    if not isinstance(kind, str):
+        return WITHOUT_ADAPTER if built is None else file_safe(record.spec.method.name)
+    return kind.lower().replace("_", "") if kind in JOINED else file_safe(kind.lower())
 
 
 def _without_texts(record: RunRecord) -> RunRecord:
