@@ -20,6 +20,7 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard
+from transformers import AutoModelForCausalLM
 
 import peftscope as ps
 from peftscope.errors import HubError, MethodRefused, SpecError, StoreError
@@ -221,6 +222,21 @@ def test_a_hub_that_cannot_be_reached_and_a_missing_token_are_said(
         ps.publish(ran.folder, to=REPOSITORY, method="lora", push=True)
 
 
+def test_an_address_that_is_no_hub_is_said_to_be_none(ran: Ran, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pretend_hub._Handler._of_hub", lambda *_: (200, ["a page of something else"]))
+    with pytest.raises(HubError, match="HF_ENDPOINT"):
+        ps.publish(ran.folder, to=REPOSITORY, method="lora", push=True)
+
+
+def test_a_study_publishes_its_own_runs(ran: Ran) -> None:
+    study = ps.Study.find(ran.folder)
+    by_method, by_run = study.publish(REPOSITORY, method="lora"), study.publish("me/other", run=ran.runs["lora"][:8])
+    weights = [each.folder / "adapter_model.safetensors" for each in (by_method, by_run)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert by_run.repeat is not None
+    assert f"--study {ran.folder}" in by_run.repeat
+
+
 @pytest.mark.parametrize("name", ["alone", "a/b/c", "a--b/c", "me/", "/me", "me/.git", "me/x y", "me/" + "x" * 97])
 def test_a_name_no_repository_can_have_is_refused_before_anything_is_done(ran: Ran, name: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"USER/NAME|are allowed"):
@@ -351,16 +367,18 @@ def far() -> Iterator[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["hra", "lora"])
+@pytest.mark.parametrize("method", ["hra", "lora", "pissa", "eva"])
 def test_a_published_folder_loads_elsewhere_for_another_user_with_the_same_outputs(
-    ran: Ran, hub: Hub, far: Path, method: str
+    make_run: Callable[..., RunSpec], hub: Hub, tmp_path: Path, far: Path, method: str
 ) -> None:
-    done = ps.publish(ran.runs[method], study=ran.folder, to=REPOSITORY, push=True)
+    record = execute(make_run(method, rate=1e-2), tmp_path / "mine")
+    write_record(tmp_path / "mine", record)
+    done = ps.publish(record.run_id, study=tmp_path / "mine", to=REPOSITORY, push=True)
     adapter = far / "adapter"
     adapter.mkdir()
     for name, content in hub.repositories[REPOSITORY].items():  # what arrived, not what lies here
         (adapter / name).write_bytes(content)
-    opened = ps.Study.find(ran.folder).open(ran.runs[method])
+    opened = ps.Study.find(tmp_path / "mine").open(record.run_id)
     shutil.copytree(opened.record.spec.model.source, far / "base")
     user = str(NOBODY) if os.geteuid() == 0 else "same"
     for path in (far, *far.rglob("*")) if user != "same" else ():
@@ -375,6 +393,6 @@ def test_a_published_folder_loads_elsewhere_for_another_user_with_the_same_outpu
     with torch.no_grad():
         own = opened.model(input_ids=torch.arange(3, 19)[None]).logits.flatten()[:400]
     assert torch.allclose(torch.tensor(json.loads(loaded.stdout.splitlines()[-1])), own, atol=1e-6)
-    alone = opened.model.unload()
+    alone = AutoModelForCausalLM.from_pretrained(far / "base")
     with torch.no_grad():
         assert not torch.allclose(alone(input_ids=torch.arange(3, 19)[None]).logits.flatten()[:400], own, atol=1e-3)

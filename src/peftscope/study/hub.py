@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -109,7 +110,7 @@ def upload(folder: Path, repository: str, *, private: bool, ours: Collection[str
     return Uploaded(
         url=hub_page(repository),
         commit=str(done.oid),
-        notes=tuple(" ".join(str(warning.message).split()) for warning in told),
+        notes=tuple(" ".join(str(each.message).split()) for each in told if each.category is UserWarning),
     )
 
 
@@ -122,7 +123,7 @@ def _hub_errors(repository: str) -> Iterator[None]:
     """
     try:
         yield
-    except (HTTPError, OSError, RuntimeError, ValueError, KeyError) as error:
+    except (HTTPError, OSError, RuntimeError, ValueError, LookupError, TypeError) as error:
         raise HubError(_told(error, repository)) from error
 
 
@@ -132,6 +133,8 @@ def _told(error: Exception, repository: str) -> str:
         causes.append(cause)
     responses = [found for each in causes if (found := getattr(each, "response", None)) is not None]
     where = f"{repository}: the upload to {constants.ENDPOINT} did not come to its end"
+    if any(isinstance(each, json.JSONDecodeError | LookupError | TypeError) for each in causes):
+        return f"{where}: what answers there does not speak as the hub does; HF_ENDPOINT says where the hub is"
     if not responses:
         if any(isinstance(each, HTTPError | ConnectionError) for each in causes):
             return f"{where}: the hub cannot be reached ({_first_line(causes[-1])}). Give the same command again"
