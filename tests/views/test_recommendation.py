@@ -176,3 +176,25 @@ def test_overlapping_intervals_of_a_better_pair_are_explained() -> None:
     assert "Though intervals of the scores overlap (b): both answered the same examples" in text
     apart = a_verdict(BASE, a_candidate("a", 0.6, half=0.01), a_candidate("b", 0.4, half=0.01))
     assert "overlap" not in _text(_recommend(apart))
+
+
+def test_the_price_of_a_gain_in_forgetting_is_told_for_the_choice_and_its_rivals() -> None:
+    verdict = a_verdict(
+        BASE,
+        a_candidate("a", 0.60, metrics={"forgetting": 0.2}),
+        a_candidate("b", 0.58, metrics={"forgetting": -0.01}),
+        a_candidate("c", 0.57),
+        a_candidate("d", 0.50, metrics={"forgetting": 0.1}),
+    )
+    found = _recommend(verdict)
+    text = _told(found)["What the gain costs in forgetting"]
+    assert "a: +50.0 points" in text
+    assert "for 0.200 nats of forgetting a token (0.004 a point); it keeps 81.9 % of the base." in text
+    assert "b: +48.0 points" in text
+    assert "and nothing forgotten (-0.010 nats a token)." in text
+    assert "c:" not in text  # nobody measured it
+    assert "d:" not in text  # beaten by the choice
+    told = {("a", "base"): "undecided"}
+    assert "What the gain costs in forgetting" not in _told(
+        _recommend(a_verdict(BASE, a_candidate("a", 0.6), told=told))
+    )

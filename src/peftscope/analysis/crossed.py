@@ -45,6 +45,7 @@ __all__ = [
     "against_the_others",
     "fit_crossed",
     "mean_differences",
+    "mean_squares",
     "residual_weights",
 ]
 
@@ -186,7 +187,7 @@ def fit_crossed(
         answers = counts * num_answers
         share = (means * answers + 0.5) / (answers + 1.0)
         weight = share * (1.0 - share)
-    squares, residual = np.array([_mean_squares(values) for values in scores.values()]).T
+    squares, residual = np.array([mean_squares(values) for values in scores.values()]).T
     degrees = np.where(untrained | ~np.isfinite(squares), 0.0, counts - 1.0)
     found = moderated(squares / weight, degrees, alone=np.array([name in alone for name in names]))
     # where a method has no rest of its own, that of all: what is left of the noise is the seeds'
@@ -284,7 +285,7 @@ def against_the_others(crossed: Crossed, among: Sequence[int]) -> tuple[Floats, 
     return weights @ crossed.means[list(among)], np.sqrt(np.maximum(variance, 0.0)), np.maximum(degrees_of, 1.0)
 
 
-def _mean_squares(scores: Floats) -> tuple[float, float]:
+def mean_squares(scores: Floats) -> tuple[float, float]:
     """Variance of the seeds' means, and of the rest of one answer; NaN with one seed or example."""
     seeds, examples = scores.shape
     if seeds < 2 or examples < 2:

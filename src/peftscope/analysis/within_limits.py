@@ -14,6 +14,7 @@ from peftscope.analysis.verdict import Candidate, Verdict
 from peftscope.schema.metric import MetricSpec
 
 __all__ = [
+    "FORGETTING",
     "SCORE",
     "Breach",
     "Excluded",
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 SCORE = "score"
+FORGETTING = "forgetting"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,8 @@ class Limits:
     """What it has to be able to, by the names that ``Traits.abilities`` holds."""
     is_merged: bool = False
     """Whether it will be merged, so that what is measured merged counts."""
+    keep_of_base: float | None = None
+    """Share of the base that is to be kept, from which the limit on forgetting is; None where nobody asked for it."""
     given: Mapping[str, str] = field(default_factory=dict)
     """Amounts as they were written, to be shown; none of a number."""
 

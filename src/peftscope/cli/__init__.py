@@ -18,6 +18,7 @@ from peftscope.cli import (
     export,
     import_results,
     init,
+    interpolate,
     methods,
     plan,
     probe,
@@ -54,6 +55,7 @@ app.command(name="rerun")(rerun.rerun)
 app.command(name="recommend")(recommend.recommend)
 app.command(name="report")(report.report)
 app.command(name="explore")(explore.explore)
+app.command(name="interpolate")(interpolate.interpolate)
 app.command(name="convert")(convert.convert)
 app.command(name="publish")(publish.publish)
 app.command(name="methods")(methods.methods)

@@ -25,6 +25,9 @@ def recommend(
     max_time: Annotated[str | None, typer.Option(help="Longest training, such as 30min.")] = None,
     max_latency: Annotated[str | None, typer.Option(help="Slowest decoding step at batch 1, such as 80ms.")] = None,
     max_forgetting: Annotated[str | None, typer.Option(help="Most forgetting, in nats per token.")] = None,
+    keep_of_base: Annotated[
+        str | None, typer.Option(help="Least of the base to keep, such as 95%: a limit on forgetting.")
+    ] = None,
     most: Annotated[
         list[str] | None,
         typer.Option("--max", help="Most of any quantity with a limit, such as memory=12GB; may stand several times."),
@@ -75,6 +78,7 @@ def recommend(
     )
     requirements = Requirements(
         costs=costs,
+        keep_of_base=keep_of_base,
         min_score=min_score,
         mergeable=mergeable,
         quantizable=quantizable,

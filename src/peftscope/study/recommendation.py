@@ -21,6 +21,7 @@ from peftscope.analysis.within_limits import Limits, metric_for, quantities_of
 from peftscope.errors import SpecError
 from peftscope.schema.amounts import number_of
 from peftscope.schema.request import Request
+from peftscope.study.at_strength import AtStrength, at_strength_topic, methods_at_strength
 from peftscope.study.metrics import known_metrics
 from peftscope.study.recommendation_document import document_of
 from peftscope.study.requirements import Requirements
@@ -56,6 +57,8 @@ class StudyRecommendation(Shown):
     """The answer in words."""
     confirmed: Confirmed | None = None
     """What the choice came to with fresh seeds alone, where that was asked for."""
+    at_strength: tuple[AtStrength, ...] = ()
+    """What a limit on forgetting leaves out, at the strength that keeps it."""
     across: bool = False
 
     schema: ClassVar[str] = "recommend"
@@ -112,6 +115,7 @@ class StudyRecommendation(Shown):
 
     def _content(self) -> Mapping[str, Any]:
         document = document_of(self.results, self.recommendation, self.front, self.topics)
+        document["at_strength"] = [each.document() for each in self.at_strength]
         return document if self.confirmed is None else {**document, "confirmed": self.confirmed.document}
 
     def _parts(self) -> Iterator[RenderableType]:
@@ -160,11 +164,19 @@ def recommend_from(
     recommendation = recommendation_for(found, have=have, limits=limits, prefer=prefer)
     front = memory_front(found)
     topics = topics_of(found, recommendation, front, found.folder)
+    at_strength = methods_at_strength(found, recommendation)
+    topic = at_strength_topic(at_strength, found.metric, str(found.folder))
+    topics[1:1] = [] if topic is None else [topic]
     unfinished = unfinished_lines(found.fairness)
     if unfinished:
         topics.append(Topic(title="Not judged, for want of a final run", lines=unfinished))
     return StudyRecommendation(
-        results=found, recommendation=recommendation, front=front, topics=tuple(topics), across=across
+        results=found,
+        recommendation=recommendation,
+        front=front,
+        topics=tuple(topics),
+        at_strength=at_strength,
+        across=across,
     )
 
 

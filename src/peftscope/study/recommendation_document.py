@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from peftscope.analysis.fairness import Fairness
 from peftscope.analysis.front import Front
+from peftscope.analysis.price import prices_of
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.verdict import Candidate, Pair
 from peftscope.analysis.within_limits import quantities_of
@@ -34,6 +36,7 @@ def document_of(
         "limits": {
             **{name: answer.limits.costs.get(name) for name in quantities_of(known_metrics())},
             "score": answer.limits.score,
+            "keep_of_base": answer.limits.keep_of_base,
             "needs": list(answer.limits.needs),
         },
         "prefer": list(answer.prefer),
@@ -50,6 +53,17 @@ def document_of(
             for tie in answer.ties
         ],
         "cheapest": dict(answer.cheapest),
+        "prices": [
+            {
+                "method": price.method,
+                "gain": price.gain.value,
+                "gain_interval": price.gain.interval,
+                "forgetting": price.forgetting,
+                "base_kept": math.exp(-price.forgetting),
+                "per_point": price.per_point,
+            }
+            for price in prices_of(answer)
+        ],
         "excluded": [asdict(excluded) for excluded in answer.excluded],
         "relatives": [asdict(relatives) for relatives in answer.relatives],
         "evidence": {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from peftscope.analysis.within_limits import SCORE, Limits, quantities_of
+from peftscope.analysis.within_limits import FORGETTING, SCORE, Limits, quantities_of
 from peftscope.methods.capabilities import SERVERS
 from peftscope.methods.catalog import cards
 from peftscope.methods.needs import MERGEABLE, NEEDS, QUANTIZABLE
@@ -30,6 +31,8 @@ class Requirements:
 
     costs: Mapping[str, Amount | None] = field(default_factory=dict)
     """The most of each quantity."""
+    keep_of_base: Amount | None = None
+    """Share of the base's probability of general text that is to be kept: a limit on forgetting."""
     min_score: Amount | None = None
     mergeable: bool = False
     """Only what merges into the base."""
@@ -52,12 +55,18 @@ class Requirements:
             request.check("max", "quantity", name, units)
             if name in units:
                 costs[name] = request.amount(f"max_{name}", given, READERS.get(units[name], signed_number_of))
+        share = self._kept_share(request)
+        told = {n: v.strip() for n, v in {**self.costs, SCORE: self.min_score}.items() if isinstance(v, str)}
+        if share is not None:
+            costs[FORGETTING] = -math.log(share) + 0.0  # no minus before a zero
+            told[FORGETTING] = f"{costs[FORGETTING]:.3f}, which keeps {100 * share:g} % of the base"
         return Limits(
             costs={name: value for name, value in costs.items() if value is not None},
             score=request.amount("min_score", self.min_score, number_of),
             needs=self._needs(request),
             is_merged=self.mergeable,
-            given={n: v.strip() for n, v in {**self.costs, SCORE: self.min_score}.items() if isinstance(v, str)},
+            keep_of_base=share,
+            given=told,
         )
 
     def _needs(self, request: Request) -> tuple[str, ...]:
@@ -66,6 +75,19 @@ class Requirements:
             request.check("servable", "server", self.servable, SERVERS)
         asked = {MERGEABLE: self.mergeable, QUANTIZABLE: self.quantizable, self.servable: self.servable is not None}
         return tuple(name for name in NEEDS if asked.get(name))
+
+    def _kept_share(self, request: Request) -> float | None:
+        """The share of the base to keep, its problems noted; None where nothing or nothing right is asked for."""
+        share = request.amount("keep_of_base", self.keep_of_base, number_of)
+        if share is None:
+            return None
+        if self.costs.get(FORGETTING) is not None:
+            request.note("keep_of_base", "limits forgetting, as the most forgetting does; give one of the two")
+        if not 0.0 < share <= 1.0:
+            text = f"{self.keep_of_base}; must be a share above 0 % and at most 100 %, such as 95%"
+            request.note("keep_of_base", text)
+            return None
+        return share
 
     def preferences(self, request: Request) -> tuple[str, ...]:
         """The preferences, their problems noted."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from peftscope.study.comparison import Comparison
     from peftscope.study.draft import Draft
     from peftscope.study.import_export import Exported
+    from peftscope.study.interpolation import Interpolation
     from peftscope.study.publication import Publication
     from peftscope.study.recommendation import StudyRecommendation
     from peftscope.study.repetition import Repetition
@@ -230,6 +231,7 @@ class Study:
         max_time: Amount | None = None,
         max_latency: Amount | None = None,
         max_forgetting: Amount | None = None,
+        keep_of_base: Amount | None = None,
         limits: Mapping[str, Amount] | None = None,
         min_score: Amount | None = None,
         mergeable: bool = False,
@@ -251,6 +253,7 @@ class Study:
             max_time: Of training.
             max_latency: Of a decoding step at batch 1.
             max_forgetting: Rise of the loss on general text.
+            keep_of_base: Least share of the base to keep, exp(-forgetting).
             limits: Of other quantities, by name.
             min_score: Least score.
             mergeable: Only methods that merge into the base.
@@ -273,6 +276,7 @@ class Study:
         costs = {**costs, "forgetting": max_forgetting, **(limits or {})}
         requirements = Requirements(
             costs={name: given for name, given in costs.items() if given is not None},
+            keep_of_base=keep_of_base,
             min_score=min_score,
             mergeable=mergeable,
             quantizable=quantizable,
@@ -367,6 +371,25 @@ class Study:
 
         adapter, study = (self.place, None) if run is None else (run, self.folder)
         return publish(adapter, to=to, method=method, study=study, push=push, **wishes)
+
+    def interpolate(
+        self, method: str | None = None, strengths: Iterable[Amount] = (0, 0.25, 0.5, 0.75, 1), keep: Amount = 0.9
+    ) -> Interpolation:
+        """Measure a method's adapters between base and adapter: how much gain is left, and how much is forgotten.
+
+        Args:
+            method: Of the study; what is recommended where None.
+            strengths: Shares of the adapters' change, from 0 (the base) to 1 (the adapter).
+            keep: Share of the gain that is to be kept.
+
+        Raises:
+            SpecError: An argument is wrong, or no adapter is kept.
+            PeftscopeError: Model, data or adapters are not as they were, or there are no weights in between.
+        """
+        from peftscope.schema.request import Request
+        from peftscope.study.interpolation import interpolate
+
+        return interpolate(self.place, Request("interpolate"), method=method, strengths=strengths, keep=keep)
 
     def export(
         self,

@@ -15,6 +15,7 @@ from peftscope.views.choice import gone_wrong, optimism_lines, risk_of, standing
 from peftscope.views.excluded import excluded_topic, nearest_line
 from peftscope.views.front import front_topic
 from peftscope.views.phrasing import Phrasing
+from peftscope.views.price import price_topic
 from peftscope.views.report.content import Topic
 from peftscope.views.report.quantities import more_seeds_text
 from peftscope.views.suspicions import suspicion_lines
@@ -39,6 +40,7 @@ def recommendation_topics(found: Recommendation, front: Front | None, metrics: S
         _suspicions(found),
         _beaten(phrasing),
         _ties(phrasing),
+        price_topic(phrasing),
         excluded_topic(phrasing),
         _relatives(phrasing),
         _evidence(phrasing),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from peftscope.schema.metric import MetricSpec
 
 __all__ = [
+    "DASH",
     "bracket_text",
     "bytes_text",
     "count_text",

@@ -1,0 +1,83 @@
+"""A model between its base and a trained adapter: every weight is W0 + s (W1 - W0) at a strength s.
+
+The changes W1 - W0 are those a conversion starts from (``changes``): merged weights less the original ones. At strength
+0 no weight is touched, so that the model is the base, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from peftscope.convert.changes import Change, Whole, precision
+
+__all__ = ["Interpolated"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """What is done to one parameter."""
+
+    module: nn.Module
+    parameter: str
+    delta: Tensor | None
+    """W1 - W0 in the base's own orientation, on the CPU; None where ``value`` is known in its place."""
+    value: Tensor | None
+
+    def at(self, strength: float) -> Tensor:
+        """The parameter at a strength, computed as precisely as changes are."""
+        weight = getattr(self.module, self.parameter).detach()
+        exact = weight.cpu() if weight.device.type == "mps" else weight  # which has no double precision
+        exact = exact.to(precision(weight.numel()))
+        if self.delta is not None:
+            delta = self.delta.to(exact)
+        else:
+            assert self.value is not None
+            delta = self.value.to(exact) - exact
+        moved: Tensor = (exact + strength * delta).to(weight)
+        return moved
+
+
+class Interpolated:
+    """A base whose weights can be moved towards those of an adapter, and back.
+
+    Args:
+        base: The untouched base, which is used and given back as it was.
+        changes: What the adapter changes of it. Held in single precision, on the CPU.
+    """
+
+    def __init__(self, base: nn.Module, changes: Iterable[Change | Whole]) -> None:
+        self.base = base
+        self._steps = [_step(base, change) for change in changes]
+
+    @contextmanager
+    def at(self, strength: float) -> Iterator[nn.Module]:
+        """The model at a strength, as long as inside; afterwards the base has its own parameters again.
+
+        Parameters are replaced module by module and not written into: a weight that modules share is moved only where
+        the adapter is on it.
+
+        Args:
+            strength: 0 is the base, 1 the adapter merged into it.
+        """
+        own = [(step, step.module._parameters[step.parameter]) for step in self._steps]
+        try:
+            for step in self._steps if strength != 0.0 else ():
+                step.module._parameters[step.parameter] = nn.Parameter(step.at(strength), requires_grad=False)
+            yield self.base
+        finally:
+            for step, parameter in own:
+                step.module._parameters[step.parameter] = parameter
+
+
+def _step(base: nn.Module, change: Change | Whole) -> _Step:
+    module = base.get_submodule(change.module)
+    if isinstance(change, Whole):
+        return _Step(module=module, parameter=change.parameter, delta=None, value=change.value)
+    delta = change.delta.transpose(-1, -2) if change.turned else change.delta
+    held = delta.to("cpu", torch.float32)
+    return _Step(module=module, parameter=change.parameter, delta=held, value=None)
