@@ -116,3 +116,31 @@ def test_an_adapter_of_others_is_fitted_to_and_scored_by_the_task_of_a_study(
     assert "test examples" in (tmp_path / "out" / "README.md").read_text()
     with pytest.raises(SpecError, match="a run has its own"):
         ps.convert(run, tmp_path / "not", study=folder, task=tmp_path / "task.yaml")
+
+
+@pytest.mark.parametrize("format", ["peft", "merged"])
+def test_a_part_of_an_adapter_is_written_and_compared_with_that_part(
+    study: tuple[Path, str], tmp_path: Path, format: str
+) -> None:
+    folder, run = study
+    size = {"rank": 64} if format == "peft" else {}
+    found = ps.convert(run, tmp_path / "out", study=folder, strength=0.5, format=format, **size)
+    assert found.conversion.output_error is not None
+    assert found.conversion.output_error < 0.01
+    assert found.conversion.score is not None
+    assert found.conversion.score.before == pytest.approx(found.conversion.score.after)
+    assert "hra at strength 0.5" in found.text()
+    told = json.loads((tmp_path / "out" / "conversion.json").read_text())
+    assert told["strength"] == 0.5
+    assert "strength 0.5" in (tmp_path / "out" / "README.md").read_text()
+    if format == "peft":
+        whole = ps.convert(run, tmp_path / "whole", study=folder, rank=64, score=False)
+        norms = {layer.name: layer.change_norm for layer in whole.conversion.layers}
+        for layer in found.conversion.layers:
+            assert layer.change_norm == pytest.approx(norms[layer.name] / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.5, -1.0])
+def test_a_strength_that_is_none_is_refused(study: tuple[Path, str], tmp_path: Path, strength: float) -> None:
+    with pytest.raises(SpecError, match="must be above 0"):
+        ps.convert(study[1], tmp_path / "out", study=study[0], strength=strength)

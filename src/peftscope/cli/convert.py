@@ -34,6 +34,9 @@ def convert(
         bool, typer.Option("--shared", help="Share the rank out over weights, more where it cuts the error most.")
     ] = False,
     refine: Annotated[int, typer.Option(help="Steps of distillation against the original, on calibration data.")] = 0,
+    strength: Annotated[
+        float, typer.Option(help="Share of the adapter's change to take, such as 'peftscope interpolate' says.")
+    ] = 1.0,
     format: Annotated[
         Literal["peft", "vllm", "gguf", "diffusers", "kohya", "comfy", "merged", "merged-gguf"],
         typer.Option(help="What is to load it; merged: the whole model."),
@@ -91,6 +94,7 @@ def convert(
             max_error=max_error,
             shared=shared,
             refine=refine,
+            strength=strength,
             format=format,
             tolerance=tolerance,
             margin=margin,

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from peftscope.convert.changes import kept_originals
 from peftscope.convert.conversion import Converted, ConvertedLayer, convert_layers, lora_weights
 from peftscope.convert.fidelity import answers_of, distance, outputs_of, same_answers
 from peftscope.convert.inputs import Inputs
@@ -17,6 +16,7 @@ from peftscope.convert.layouts import Home
 from peftscope.convert.ranks import Cut, even, held_share, least_size, output_weights, shared_out
 from peftscope.convert.refine import Refined, refine
 from peftscope.convert.result import Adapter, Checks, Conversion, LayerLoss, Wish, load_base, measured, note
+from peftscope.convert.strength import adapted_base
 from peftscope.errors import MethodRefused, ModelError, PeftscopeError, SpecError
 from peftscope.methods import checkpoint
 from peftscope.methods.capabilities import require_mergeable
@@ -54,21 +54,26 @@ def convert_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) 
         if fit is None and wish.follows_outputs:
             what = "max_error" if wish.max_error is not None else "refine"
             raise SpecError("convert", [f"{what} needs inputs to measure on, and such a model has none"])
-        with kept_originals(loaded.model, adapter.card) as originals:
-            adapted = checkpoint.load(loaded.model, adapter.folder, adapter.card)
+        with adapted_base(adapter, loaded, wish.strength) as adapted:
+            del loaded
             checks.told("outputs")
             wanted = _Wanted(
-                fit=outputs_of(adapted, fit) if fit is not None and wish.follows_outputs else (),
-                check=() if check is None else outputs_of(adapted, check),
-                answers=answers_of(loaded, adapted, check),
+                fit=outputs_of(adapted.model, fit) if fit is not None and wish.follows_outputs else (),
+                check=() if check is None else outputs_of(adapted.model, check),
+                answers=answers_of(adapted.loaded, adapted.model, check),
             )
             if checks.scorer is not None:
-                checks.scorer.before(adapted, loaded)
+                checks.scorer.before(adapted.model, adapted.loaded)
             checks.told("factors")
             converted = convert_layers(
-                adapted, adapter.card, originals, most=wish.most_rank, calibration=fit, told=checks.told
+                adapted.model,
+                adapted.card,
+                adapted.originals,
+                most=wish.most_rank,
+                calibration=fit,
+                told=checks.told,
             )
-        del adapted, loaded
+        del adapted
         converted = replace(converted, layers=[layer for layer in converted.layers if layer.rank])
         if not converted.layers:
             raise _nothing_to_hold(adapter, converted)

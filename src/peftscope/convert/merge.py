@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,8 +15,8 @@ from torch import nn
 
 from peftscope.convert.fidelity import answers_of, distance, distance_of, outputs_of, same_answers
 from peftscope.convert.result import Adapter, Checks, Conversion, Wish, load_base, measured, note
+from peftscope.convert.strength import adapted_base
 from peftscope.errors import MethodRefused, ModelError
-from peftscope.methods import checkpoint
 from peftscope.methods.build import merging
 from peftscope.methods.capabilities import require_mergeable
 from peftscope.models.gguf import unpack_gguf
@@ -50,19 +51,20 @@ def merge_adapter(adapter: Adapter, output: Path, wish: Wish, checks: Checks) ->
         check = checks.verification(loaded)
         before = () if check is None else outputs_of(loaded.model, check)
         base_answers = answers_of(loaded, loaded.model, check)
-        adapted = checkpoint.load(loaded.model, adapter.folder, adapter.card)
-        _refuse_shared(adapter, adapted)
-        wanted = () if check is None else outputs_of(adapted, check)
-        answers = answers_of(loaded, adapted, check)
-        if checks.scorer is not None:
-            checks.scorer.before(adapted, loaded)
-        checks.told("merge")
-        merged: Any = adapted
-        if adapter.card.peft_type is not None:
-            with merging(adapter.card.name):
-                merged = merged.merge_and_unload()
-        _write(adapter, wish, replace(loaded, model=merged), folder)
-        del adapted, merged, loaded
+        refused = partial(_refuse_shared, adapter)
+        with adapted_base(adapter, loaded, wish.strength, keeps_originals=False, checked=refused) as adapted:
+            del loaded
+            wanted = () if check is None else outputs_of(adapted.model, check)
+            answers = answers_of(adapted.loaded, adapted.model, check)
+            if checks.scorer is not None:
+                checks.scorer.before(adapted.model, adapted.loaded)
+            checks.told("merge")
+            merged: Any = adapted.model
+            if adapted.card.peft_type is not None:
+                with merging(adapter.card.name):
+                    merged = merged.merge_and_unload()
+            _write(adapter, wish, replace(adapted.loaded, model=merged), folder)
+        del adapted, merged
         checks.told("compare")
         effect = None if check is None else distance_of(before, wanted, check)
         with _readable(folder) as source:

@@ -76,6 +76,8 @@ class Wish:
     """Whether weights get ranks of their own, where they cut the error most; the size is then their mean."""
     refine: int = 0
     """Steps of distillation on the calibration inputs."""
+    strength: float = 1.0
+    """Share of the adapter's change that is taken, above 0."""
     layout: Layout = "peft"
     tolerance: float | None = None
     """Output error up to which the LoRA is said to stand for the adapter; what may remain, or 0.1, where None."""
@@ -148,6 +150,8 @@ class Conversion:
     """Other distances from the adapter's outputs, as the kind has them …"""
     base_figures: Mapping[str, float] = field(default_factory=dict)
     """… and those of the base alone, to compare with."""
+    strength: float = 1.0
+    """Share of the adapter's change that was taken; what is compared with is the adapter at that strength."""
     tolerance: float
     layout: Layout = "peft"
     score: ScoreChange | None = None
@@ -173,6 +177,7 @@ class Conversion:
             "schema": "peftscope.convert/1",
             "folder": str(self.folder),
             "method": self.method,
+            "strength": self.strength,
             "max_lora_rank": self.rank,
             "layout": self.layout,
             "output_error": self.output_error,
@@ -203,6 +208,7 @@ def measured(adapter: Adapter, wish: Wish, output: Path, effect: Distance | None
         output_error=None if effect is None or away is None or not effect.squared else away.share_of(effect),
         figures={} if away is None else away.figures,
         base_figures={} if effect is None else effect.figures,
+        strength=wish.strength,
         tolerance=wish.borne,
     )
 

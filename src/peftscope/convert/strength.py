@@ -6,16 +6,74 @@ The changes W1 - W0 are those a conversion starts from (``changes``): merged wei
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from peftscope.convert.changes import Change, Whole, precision
+from peftscope.convert.changes import Change, Originals, Whole, changes, kept_originals, precision
+from peftscope.convert.result import Adapter, load_base
+from peftscope.methods import checkpoint
+from peftscope.methods.card import Card
+from peftscope.methods.catalog import WHOLE
+from peftscope.methods.catalog import card as card_of
+from peftscope.models.kinds.base import LoadedModel
 
-__all__ = ["Interpolated"]
+__all__ = ["Adapted", "Interpolated", "adapted_base"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapted:
+    """A base with an adapter, or with a part of it, as a conversion takes it."""
+
+    model: nn.Module
+    card: Card
+    """Of its method; at a strength below 1 that of a model trained whole, which the weights then are."""
+    originals: Originals
+    loaded: LoadedModel
+    """The base it is on."""
+
+
+@contextmanager
+def adapted_base(
+    adapter: Adapter,
+    loaded: LoadedModel,
+    strength: float,
+    *,
+    keeps_originals: bool = True,
+    checked: Callable[[nn.Module], None] = lambda model: None,
+) -> Iterator[Adapted]:
+    """A base with an adapter at a strength.
+
+    Args:
+        adapter: What is put on it.
+        loaded: The untouched base, which is used up.
+        strength: Above 0, at most 1; below 1 the base is loaded once more, its weights then moved.
+        keeps_originals: Whether the base's weights are needed beside it.
+        checked: Called with the whole adapter on the base; may refuse it.
+
+    Raises:
+        MethodRefused: The method does not merge.
+        ModelError: The base cannot be loaded again.
+        StoreError: The adapter is damaged.
+    """
+    kept: AbstractContextManager[Originals] = nullcontext({})
+    if keeps_originals or strength != 1.0:
+        kept = kept_originals(loaded.model, adapter.card)
+    with kept as originals:
+        model = checkpoint.load(loaded.model, adapter.folder, adapter.card)
+        checked(model)
+        if strength == 1.0:
+            yield Adapted(model=model, card=adapter.card, originals=originals, loaded=loaded)
+            return
+        found = list(changes(model, adapter.card, originals))
+    del model, loaded
+    fresh, whole = load_base(adapter), card_of(WHOLE)
+    with kept_originals(fresh.model, whole) as originals:
+        Interpolated(fresh.model, found).move(strength)
+        yield Adapted(model=fresh.model.eval(), card=whole, originals=originals, loaded=fresh)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +124,16 @@ class Interpolated:
         """
         own = [(step, step.module._parameters[step.parameter]) for step in self._steps]
         try:
-            for step in self._steps if strength != 0.0 else ():
-                step.module._parameters[step.parameter] = nn.Parameter(step.at(strength), requires_grad=False)
+            self.move(strength)
             yield self.base
         finally:
             for step, parameter in own:
                 step.module._parameters[step.parameter] = parameter
+
+    def move(self, strength: float) -> None:
+        """Give the untouched base the parameters of a strength, to stay."""
+        for step in self._steps if strength != 0.0 else ():
+            step.module._parameters[step.parameter] = nn.Parameter(step.at(strength), requires_grad=False)
 
 
 def _step(base: nn.Module, change: Change | Whole) -> _Step:

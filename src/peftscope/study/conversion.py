@@ -60,8 +60,9 @@ class ConvertedAdapter(Shown):
 
     def _parts(self) -> Iterator[RenderableType]:
         found = self.conversion
+        part = "" if found.strength == 1.0 else f" at strength {found.strength:g}"
         what = "merged model" if found.rank is None else f"LoRA of rank {found.rank}"
-        yield Text(f"{found.method} → {what}, {bytes_text(self.num_bytes)}: {found.folder}", style="bold")
+        yield Text(f"{found.method}{part} → {what}, {bytes_text(self.num_bytes)}: {found.folder}", style="bold")
         if found.output_error is None:
             yield Text("  outputs were not compared: there are no inputs that the adapter acts on", style="yellow")
         else:
@@ -136,6 +137,7 @@ def convert(
     max_error: float | None = None,
     shared: bool = False,
     refine: int = 0,
+    strength: float = 1.0,
     format: Format = "peft",
     tolerance: float | None = None,
     margin: Amount | None = None,
@@ -159,6 +161,7 @@ def convert(
         shared: Give each weight a rank of its own, where it cuts the error most; the size is then the mean rank. What
             loads such ranks wrongly gets them filled up to the largest.
         refine: Steps of distillation against the original's outputs, on the calibration inputs alone.
+        strength: Share of the adapter's change to take, such as what ``interpolate`` says; all of it by default.
         format: ``peft``, which servers load as well; ``vllm``, the same within what vLLM loads; ``gguf``, one file for
             llama.cpp; ``diffusers``, ``kohya`` or ``comfy``, one file for models that draw; ``merged``, the whole model
             with the adapter in its weights, or ``merged-gguf``, that for llama.cpp.
@@ -183,17 +186,21 @@ def convert(
     wish = wish_of(request, format, rank, {"energy": energy, "max_error": max_error, "tolerance": tolerance})
     if not isinstance(refine, int) or refine < 0:
         request.note("refine", f"{refine}; must be a whole number, 0 or more")
+    if not 0.0 < strength <= 1.0:
+        request.note("strength", f"{strength:g}; must be above 0 (the base) and at most 1 (the adapter)")
     for name, is_given in (("shared", shared), ("refine", refine)):
         if is_given and format in WHOLE:
             request.note(name, "a merged model has no factors; leave it out")
     if margin is not None and not score:
         request.note("margin", "is of a score, and none is to be taken; leave it out")
-    wish = replace(wish, shared=shared, refine=refine)
+    wish = replace(wish, shared=shared, refine=refine, strength=strength)
     width = request.amount("margin", margin, number_of)
     request.end()
     found = find_adapter(str(adapter), model, Path(study) if study is not None else None)
     _refuse_what_counts_nothing(request, found, study=study, task=task, margin=margin)
     own = _task_of(found, task, width, kept=wish.follows_outputs, told=told)
+    if own is not None and strength != 1.0:
+        own.outcomes = ()  # the record's are of the whole adapter
     texts = ParagraphInputs(found, calibration, kept=wish.follows_outputs)
     inputs = own if own is not None and calibration is None else texts
     checks = Checks(

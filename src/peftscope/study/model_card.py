@@ -52,10 +52,11 @@ def model_card(
     """
     what = "A model" if found.rank is None else f"A LoRA of rank {found.rank}"
     of = f"`{base}`" if base else "its base"
+    part = "" if found.strength == 1.0 else f", of whose change it holds a part: strength {found.strength:g}"
     parts = [
         f"---\n{yaml.safe_dump(_front_matter(found, base, scored), sort_keys=False, allow_unicode=True)}---",
         f"# {found.method} of {base or 'a base model'}{'' if found.rank is None else ' as a LoRA'}",
-        f"{what}, made by peftscope from an adapter trained with {found.method} on {of}.",
+        f"{what}, made by peftscope from an adapter trained with {found.method} on {of}{part}.",
         "## How near it is to the original",
         "\n".join(_nearness(found, scored)),
         *([] if record is None else ["## How it was trained", "\n".join(training_lines(record, chosen))]),

@@ -24,10 +24,13 @@ from peftscope.methods.catalog import (
 )
 from peftscope.methods.catalog.narrow_rates import NARROW
 
-__all__ = ["BASE", "FIRST_TO_TRY", "card", "cards", "knob_names"]
+__all__ = ["BASE", "FIRST_TO_TRY", "WHOLE", "card", "cards", "knob_names"]
 
 BASE = "base"
 """Name of the untouched base, the zero line of a study."""
+
+WHOLE = "full"
+"""Name of the method that trains the base's own weights, all of them."""
 
 FIRST_TO_TRY = ("lora", "rslora", "oft", "ia3")
 """Methods for a first comparison: the usual one, its best variant, another kind of update, the cheapest."""
