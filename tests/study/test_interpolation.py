@@ -247,7 +247,7 @@ def test_a_share_of_the_base_to_keep_offers_less_of_an_adapter(study: Path) -> N
     assert "hra at strength 0.64 keeps 92.0 % of the base and" in " ".join(after.text().split())
     assert "forgetting ≤ 0.083, which keeps 92 % of the base" in " ".join(after.text().split())
     document = after.document()
-    assert document["limits"]["keep_of_base"] == 0.92
+    assert document["keep_of_base"] == 0.92
     assert document["limits"]["forgetting"] == pytest.approx(bound)
     assert document["at_strength"][0]["base_kept"] == pytest.approx(0.92)
     assert Study.load(study).recommend(keep_of_base="80%").at_strength == ()  # at full strength it keeps as much

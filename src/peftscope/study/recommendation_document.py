@@ -36,9 +36,9 @@ def document_of(
         "limits": {
             **{name: answer.limits.costs.get(name) for name in quantities_of(known_metrics())},
             "score": answer.limits.score,
-            "keep_of_base": answer.limits.keep_of_base,
             "needs": list(answer.limits.needs),
         },
+        "keep_of_base": answer.limits.keep_of_base,
         "prefer": list(answer.prefer),
         "measured_by": dict(answer.metrics),
         "choice": _candidate(answer.choice),
