@@ -9,7 +9,7 @@ What is measured stays in the study's folder: a second call reads it.
 from __future__ import annotations
 
 import argparse
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import peftscope as ps
@@ -30,21 +30,21 @@ def main() -> None:
     parser.add_argument("--keep", type=float, default=0.9, help="share of the gain")
     asked = parser.parse_args()
     study = ps.Study.load(asked.folder)
+    methods, left_out = (asked.methods, []) if asked.methods else _methods(study)
     parts = []
-    started = time.perf_counter()
-    for method in asked.methods or _methods(study):
+    for method in methods:
         found = study.interpolate(method, STRENGTHS, asked.keep)
         print(found, "\n")
         parts.append(found)
-    words = " ".join(["python benchmarks/interpolation.py", _named(asked.folder), *_options(asked.methods)])
-    text = _page(study, parts, words.strip(), time.perf_counter() - started)
+    words = ["python benchmarks/interpolation.py", _named(asked.folder), *_options(asked.methods)]
+    text = _page(study, parts, left_out, " ".join(word for word in words if word))
     (HERE / "interpolation.md").write_text(text, encoding="utf-8")
 
 
-def _methods(study: ps.Study) -> list[str]:
-    """Trained methods with strengths, the best score first."""
+def _methods(study: ps.Study) -> tuple[list[str], list[str]]:
+    """Trained methods with strengths, the best score first; and why others have none."""
     results = study.results()
-    found = []
+    found, left_out = [], []
     for candidate in results.verdict.candidates:
         runs = final_runs(results, candidate.method)
         if candidate.is_base or not runs:
@@ -52,10 +52,10 @@ def _methods(study: ps.Study) -> list[str]:
         try:
             card_with_strengths(runs[0])
         except ps.PeftscopeError as error:
-            print(f"left out: {error}")
+            left_out.append(str(error))
             continue
         found.append(candidate.method)
-    return found
+    return found, left_out
 
 
 def _named(folder: Path) -> str:
@@ -66,14 +66,15 @@ def _options(methods: list[str] | None) -> list[str]:
     return [] if methods is None else ["--methods", *methods]
 
 
-def _page(study: ps.Study, parts: list[Interpolation], command: str, seconds: float) -> str:
+def _page(study: ps.Study, parts: list[Interpolation], left_out: list[str], command: str) -> str:
     spec, (first, *_) = study.spec, parts
+    methods = ", ".join(method.title + _rates(method.learning_rates) for method in spec.methods)
     lines = [
         "# Between base and adapter",
         "",
-        f"Made by `{command}` ({seconds:.0f} s, what lay there already left out) from a study named `{spec.name}`:",
-        f"{spec.model.source}, task {spec.task.name}, {spec.train.max_steps} steps, {first.curve.num_seeds} seeds, "
-        f"{first.curve.num_valid} validation and {first.curve.num_test} test examples.",
+        f"Made by `{command}` from a study of `{spec.model.source}`, task {spec.task.name} as in `studies/demo.yaml`:",
+        f"{spec.train.max_steps} steps, {first.curve.num_seeds} seeds, {first.curve.num_valid} validation and "
+        f"{first.curve.num_test} test examples; methods {methods}.",
         "",
         "Weights at strength s are W0 + s (W1 - W0). The strength is chosen on validation; figures are of the test",
         "split. *Base kept* is exp(-forgetting).",
@@ -83,7 +84,12 @@ def _page(study: ps.Study, parts: list[Interpolation], command: str, seconds: fl
         lines += [f"- {line}" for line in strength_lines(part.curve, part.results.metric, part.method)]
         exact = "the records of base and adapter, to the last digit" if not part.deviations else "not the records'"
         lines += [f"- Strengths 0 and 1: {exact}, on {len(part.runs)} of {len(part.runs)} seeds."]
+    lines += ["", *(f"Left out: {line}." for line in left_out)] if left_out else []
     return "\n".join(lines) + "\n"
+
+
+def _rates(rates: Sequence[float] | None) -> str:
+    return "" if rates is None else f" (learning rate {', '.join(f'{rate:g}' for rate in rates)})"
 
 
 if __name__ == "__main__":

@@ -160,3 +160,14 @@ def test_parameters_of_published_models_are_counted_as_published() -> None:
         assert float(counted.replace(",", "")) > 1
         assert abs(float(apart.split()[0])) < 1, name
         assert int(with_figure.split()[0]) >= 30, name
+
+
+def test_half_the_strength_keeps_two_thirds_of_the_gain_for_a_quarter_of_the_forgetting() -> None:
+    page = (ROOT / "benchmarks" / "interpolation.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (0\.5|1) \| \S+ \[.*?\] \| (\S+).*? \| \+(\S+) \[", page, flags=re.MULTILINE)
+    assert [row[0] for row in rows] == ["0.5", "1"] * 2
+    for half, whole in zip(rows[::2], rows[1::2]):
+        assert 65.0 <= float(half[1]) <= 76.0
+        assert 0.2 <= float(half[2]) / float(whole[2]) <= 0.3
+    assert page.count("to the last digit, on 3 of 3 seeds") == 2
+    assert "half the strength keeps two thirds to three quarters of it for a quarter of the forgetting" in _claims()
