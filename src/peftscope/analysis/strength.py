@@ -7,9 +7,9 @@ of the seeds' gains, which leans on how far seeds of the study's other methods s
 
 A kept share is a ratio of two gains. Its interval is Fieller's (Journal of the Royal Statistical Society B 16, 1954):
 every share r for which the gain at the strength less r times the full gain is not detectably different from 0. The
-interval of the strength that keeps a share is found in the same way, by asking it of every strength. Where the full
-gain is not detectably different from 0, no interval is bounded, and none is given. Between two measured strengths
-scores are taken to lie on a straight line.
+strength that keeps a share is told between the measured strengths of which the same test says that they keep too
+little, and enough. Where the full gain is not detectably different from 0, no interval is bounded, and none is given.
+Between two measured strengths scores are taken to lie on a straight line.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ __all__ = [
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-STEPS = 400
-"""Strengths from 0 to 1 that are asked for an interval of a strength."""
 FARTHEST = 64.0
 """A kept share beyond which no end of its interval is looked for."""
 
@@ -137,7 +135,8 @@ def strength_that_keeps(of: Strengths, keep: float, level: float = LEVEL) -> Est
     Args:
         of: Scores.
         keep: Above 0, at most 1.
-        level: Of the interval, which holds every strength around it that may be the one.
+        level: Of the interval. Its ends are measured strengths, so that no straight line is trusted: too little is
+            kept at the lower one, and enough at the upper one, detectably.
     """
     if not _is_gain_detectable(of, level):
         return None
@@ -146,14 +145,9 @@ def strength_that_keeps(of: Strengths, keep: float, level: float = LEVEL) -> Est
     above = int(np.argmax(short >= 0.0))
     low, high = of.strengths[above - 1], of.strengths[above]
     found = float(low + (high - low) * -short[above - 1] / (short[above] - short[above - 1]))
-    grid = np.linspace(0.0, 1.0, STEPS + 1)
-    ends = [found, found]
-    for side, strengths in enumerate((grid[grid < found][::-1], grid[grid > found])):
-        for strength in strengths:
-            if not _test(of, float(strength), keep).is_zero(level):
-                break
-            ends[side] = float(strength)
-    return Estimate(found, *ends)
+    above_all = [s for s in of.strengths if s >= found and _keeps(of, float(s), keep, level)]
+    below_all = [s for s in of.strengths if s <= found and _falls_short(of, float(s), keep, level)]
+    return Estimate(found, float(max(below_all, default=0.0)), float(min(above_all, default=1.0)))
 
 
 def seed_interval(values: Sequence[float], others: Sequence[Floats] = (), level: float = LEVEL) -> Estimate:
@@ -209,6 +203,16 @@ def _proportion(values: Floats) -> float:
 def _is_gain_detectable(of: Strengths, level: float) -> bool:
     gain = _test(of, 1.0, 0.0)
     return gain.value > 0.0 and not gain.is_zero(level)
+
+
+def _keeps(of: Strengths, strength: float, keep: float, level: float) -> bool:
+    test = _test(of, strength, keep)
+    return test.value > 0.0 and not test.is_zero(level)
+
+
+def _falls_short(of: Strengths, strength: float, keep: float, level: float) -> bool:
+    test = _test(of, strength, keep)
+    return test.value < 0.0 and not test.is_zero(level)
 
 
 def _share(of: Strengths, strength: float) -> float:

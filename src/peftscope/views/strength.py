@@ -63,11 +63,14 @@ def strength_lines(curve: StrengthCurve, metric: MetricSpec, method: str) -> lis
     low, high = curve.strength.low, curve.strength.high
     lines.append(
         f"It is the least that keeps {wanted} on the {curve.num_valid} validation examples"
-        + (f" [95 %: {low:.2f} to {high:.2f}]" if low is not None and high is not None else "")
+        + (f" (95 %: from {low:g} to {high:g})" if low is not None and high is not None else "")
         + f"; its figures are of the {curve.num_test} test examples, which chose nothing."
     )
     if not chosen.is_measured:
-        lines.append("It lies between two measured strengths, on a straight line from one to the other.")
+        lines.append(
+            "It lies between two measured strengths, on a straight line from one to the other; "
+            f"'--strengths {chosen.strength:.2g}' measures it there."
+        )
     return lines
 
 
