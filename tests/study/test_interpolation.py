@@ -20,6 +20,7 @@ from peftscope.store.files import read_records, record_path, write_record
 from peftscope.study import strength_measuring
 from peftscope.study.interpolation import Interpolation, interpolate
 from peftscope.study.results import results_of
+from peftscope.study.strengths import key_of
 from peftscope.study.study import Study
 
 STRENGTHS = "0,0.5,1"
@@ -204,6 +205,13 @@ def test_other_data_than_the_runs_are_refused(study: Path, rows: Path) -> None:
             _measured(study)
     finally:
         rows.write_text(text)
+
+
+def test_seeds_with_splits_of_their_own_have_a_base_each(study: Path) -> None:
+    record = _records(study, "hra")[0]
+    own = record.model_copy(update={"spec": record.spec.model_copy(update={"vary_split": True})})
+    assert (key_of(record, 0.0), key_of(record, 0.5)) == ("base", record.run_id)
+    assert (key_of(own, 0.0), key_of(own, 0.5)) == (record.run_id, record.run_id)
 
 
 def test_the_python_call_takes_the_recommended_method(study: Path) -> None:
