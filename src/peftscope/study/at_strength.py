@@ -83,7 +83,7 @@ def _has_strengths(found: StudyResults, method: str) -> bool:
     """Whether there are weights between the base and its adapters, which are kept."""
     runs = [r for r in final_runs(found, method) if (found.folder / "adapters" / r.run_id).is_dir()]
     try:
-        return bool(runs) and all(card_with_strengths(record).merges for record in runs)
+        return bool([card_with_strengths(record) for record in runs])
     except PeftscopeError:
         return False
 

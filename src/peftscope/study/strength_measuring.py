@@ -21,8 +21,8 @@ from peftscope.schema.base import content_hash
 from peftscope.schema.record import ExampleOutcome, RunRecord, timestamp
 from peftscope.schema.strength import StrengthRecord
 from peftscope.store.base_folder import base_folder
+from peftscope.study.run_choice import adapter_folder
 from peftscope.study.strengths import card_with_strengths, key_of, made_of
-from peftscope.study.trained import adapter_folder
 from peftscope.tasks.base import Retention, Split, Task, TaskContext
 from peftscope.tasks.registry import create, kind_of
 from peftscope.tasks.sealed import sealed

@@ -13,6 +13,7 @@ from peftscope.analysis.strength import Strengths
 from peftscope.analysis.strength_curve import Measured
 from peftscope.analysis.within_limits import FORGETTING
 from peftscope.errors import MethodRefused, ModelError, SpecError
+from peftscope.methods.capabilities import MERGE, refusal
 from peftscope.methods.card import Card
 from peftscope.methods.catalog import card as card_of
 from peftscope.schema.base import content_hash
@@ -46,10 +47,10 @@ def card_with_strengths(record: RunRecord) -> Card:
         ModelError: Its base is quantized.
     """
     card = card_of(record.spec.method.name)
-    if not card.merges:
+    if (reason := refusal(card.name, MERGE)) is not None:
         raise MethodRefused(
-            f"{card.name} has no strengths between 0 and 1: what it adds depends on the input, or is put before it, so "
-            "that there are no weights between the base and it"
+            f"{card.name} has no strengths between 0 and 1: there are no weights between the base and it, since it "
+            f"cannot be merged ({reason})"
         )
     if record.spec.model.quantization is not None:
         raise ModelError(

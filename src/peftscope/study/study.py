@@ -248,16 +248,12 @@ class Study:
         nats per token, or the score's unit.
 
         Args:
-            max_memory: At the peak of training.
-            max_checkpoint: Size of the saved adapter.
-            max_time: Of training.
-            max_latency: Of a decoding step at batch 1.
-            max_forgetting: Rise of the loss on general text.
+            max_memory: At the peak of training; ``max_checkpoint``: size of the saved adapter; ``max_time``: of training;
+                ``max_latency``: of a decoding step at batch 1; ``max_forgetting``: rise of the loss on general text.
             keep_of_base: Least share of the base to keep, exp(-forgetting).
             limits: Of other quantities, by name.
             min_score: Least score.
-            mergeable: Only methods that merge into the base.
-            quantizable: Only methods that train on a quantized base.
+            mergeable: Only methods that merge into the base; ``quantizable``: that train on a quantized one.
             servable: Only methods that ``vllm``, ``llama.cpp`` or ``diffusers`` loads as a LoRA, once converted.
             prefer: Quantities, the most important first.
             margin: Difference of scores that does not matter; 0.02 of a share where None.
@@ -272,10 +268,9 @@ class Study:
         from peftscope.study.recommendation import recommend_from
         from peftscope.study.requirements import Requirements
 
-        costs = {"memory": max_memory, "checkpoint": max_checkpoint, "time": max_time, "latency": max_latency}
-        costs = {**costs, "forgetting": max_forgetting, **(limits or {})}
+        named = {"memory": max_memory, "checkpoint": max_checkpoint, "time": max_time, "latency": max_latency}
         requirements = Requirements(
-            costs={name: given for name, given in costs.items() if given is not None},
+            costs={**named, "forgetting": max_forgetting, **(limits or {})},
             keep_of_base=keep_of_base,
             min_score=min_score,
             mergeable=mergeable,
@@ -355,13 +350,11 @@ class Study:
     def publish(
         self, to: str, *, run: str | None = None, method: str | None = None, push: bool = False, **wishes: Any
     ) -> Publication:
-        """Write what is published of the recommended method, and with ``push`` upload it to the hub.
+        """Write what is published of the recommended method to a folder; with ``push`` upload it to the hub.
 
         Args:
             to: Repository: ``USER/NAME``.
-            run: Id of another run, or the first letters of it.
-            method: Another method, of which the best seed is taken.
-            push: Whether to upload; else nothing is sent.
+            run: Id of another run; ``method`` another method, of which the best seed is taken.
             wishes: ``model``, ``output`` and ``private``, as ``peftscope.publish`` takes them.
 
         Raises:
@@ -383,8 +376,7 @@ class Study:
             keep: Share of the gain that is to be kept.
 
         Raises:
-            SpecError: An argument is wrong, or no adapter is kept.
-            PeftscopeError: Model, data or adapters are not as they were, or there are no weights in between.
+            PeftscopeError: An argument is wrong, model, data or adapters are not as they were, or do not merge.
         """
         from peftscope.schema.request import Request
         from peftscope.study.interpolation import interpolate
