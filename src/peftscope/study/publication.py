@@ -122,7 +122,7 @@ class PublishedResults(Shown):
 
     def _parts(self) -> Iterator[RenderableType]:
         found = self.found
-        counts = f"{len(found.experiments)} experiments, {found.num_results} results"
+        counts = f"{_counted(len(found.experiments), 'experiment')}, {_counted(found.num_results, 'result')}"
         yield Text(f"{found.benchmark}: {counts}; nothing was sent", style="bold")
         yield unbroken(f"  {self.folder}")
         if found.differing:
@@ -224,6 +224,10 @@ def contribute(place: str | Path, output: str | Path | None = None) -> Published
     told = {**done.document(), "schema": SCHEMA, "folder": folder.name}
     put_folder(folder, {**found.files, RESULTS_FILE: json_text(told) + "\n"}, source=source)
     return done
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _message(found: Publishable) -> str:

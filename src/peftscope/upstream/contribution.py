@@ -150,7 +150,7 @@ def _params(
 ) -> dict[str, Any]:
     """What an experiment's own file says: what differs from the benchmark's defaults."""
     defaults = DEFAULT_PARAMS if benchmark == "MetaMathQA" else IMAGE_DEFAULT_PARAMS
-    known = {key: _filled(value) for key, value in config.items() if key in defaults and value is not None}
+    known = {key: _filled(value) for key, value in config.items() if key in defaults and value not in (None, "")}
     optimizer = optimizer_of(record.spec.method.name)
     if optimizer is not None:
         known["optimizer_type"] = optimizer
@@ -180,6 +180,8 @@ def _differing(record: RunRecord, params: Mapping[str, Any], benchmark: Benchmar
         if key not in FREE:
             yield f"{key}: {_short(value)}; the benchmark: {_short(defaults[key])}"
     options, train = record.spec.task.options, record.spec.train
+    if benchmark == "image-gen" and not options.get("encoder"):
+        yield f"encoder: one of ours; the benchmark: {_short(defaults['dino_model_id'])}"
     if benchmark == "MetaMathQA" and not options.get("upstream"):
         data = without_local_paths(str(options.get("train") or options.get("source")))
         yield f"data: {_short(data)}; the benchmark: its own split of MetaMathQA, tested on GSM8K"
