@@ -128,7 +128,7 @@ CAPABILITIES: tuple[Capability, ...] = (
         about="the head, trained whole beside the adapter, moves and comes back from the checkpoint",
     ),
     Capability(
-        name="trainable-tokens",
+        name="token-rows",
         group="training",
         title="trainable tokens beside it",
         about="two rows of the embedding are trained beside the adapter and no other row moves",

@@ -44,7 +44,7 @@ CHECKS: Mapping[str, Check] = {
     "compile": training.compiles,
     "determinism": training.determinism,
     "modules-to-save": training.modules_to_save,
-    "trainable-tokens": training.trainable_tokens,
+    "token-rows": training.trainable_tokens,
     MERGE: adapters.merge,
     "unmerge": adapters.unmerge,
     "reload": adapters.reload,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from peftscope.errors import SpecError
 from peftscope.schema.reader import read_study, study_from
+from peftscope.schema.request import Request
 from peftscope.schema.study import StudySpec
 from peftscope.store.base_folder import base_folder
 from peftscope.store.study import read_stored_study
@@ -248,7 +249,7 @@ class Study:
         nats per token, or the score's unit.
 
         Args:
-            max_memory: At the peak of training; ``max_checkpoint``: size of the saved adapter; ``max_time``: of training;
+            max_memory: At the peak of training; ``max_checkpoint``: the saved adapter; ``max_time``: of training;
                 ``max_latency``: of a decoding step at batch 1; ``max_forgetting``: rise of the loss on general text.
             keep_of_base: Least share of the base to keep, exp(-forgetting).
             limits: Of other quantities, by name.
@@ -264,7 +265,6 @@ class Study:
             SpecError: A requirement cannot be read, or no final run has ended yet.
             StoreError: No record can be read.
         """
-        from peftscope.schema.request import Request
         from peftscope.study.recommendation import recommend_from
         from peftscope.study.requirements import Requirements
 
@@ -294,7 +294,6 @@ class Study:
             SpecError: No final run has ended yet.
             StoreError: A record cannot be read, or the folder is not writable.
         """
-        from peftscope.schema.request import Request
         from peftscope.study.report import report_of
 
         folder = None if path is None else Path(path)
@@ -378,7 +377,6 @@ class Study:
         Raises:
             PeftscopeError: An argument is wrong, model, data or adapters are not as they were, or do not merge.
         """
-        from peftscope.schema.request import Request
         from peftscope.study.interpolation import interpolate
 
         return interpolate(self.place, Request("interpolate"), method=method, strengths=strengths, keep=keep)
@@ -400,7 +398,6 @@ class Study:
         Raises:
             SpecError: Nothing is asked for, or there is nothing to export.
         """
-        from peftscope.schema.request import Request
         from peftscope.study.import_export import export_study
 
         given = [None if place is None else Path(place) for place in (to, csv, markdown)]
