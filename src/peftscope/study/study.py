@@ -251,15 +251,12 @@ class Study:
         Args:
             max_memory: At the peak of training; ``max_checkpoint``: the saved adapter; ``max_time``: of training;
                 ``max_latency``: of a decoding step at batch 1; ``max_forgetting``: rise of the loss on general text.
-            keep_of_base: Least share of the base to keep, exp(-forgetting).
-            limits: Of other quantities, by name.
+            keep_of_base: Least share of the base to keep, exp(-forgetting); ``limits``: of other quantities, by name.
             min_score: Least score.
             mergeable: Only methods that merge into the base; ``quantizable``: that train on a quantized one.
             servable: Only methods that ``vllm``, ``llama.cpp`` or ``diffusers`` loads as a LoRA, once converted.
-            prefer: Quantities, the most important first.
-            margin: Difference of scores that does not matter; 0.02 of a share where None.
-            have: Method the user has; relatives of it are pointed out. LoRA where None.
-            across: Whether to judge runs of different conditions together.
+            prefer: Quantities, the most important first; ``margin``: difference of scores that does not matter.
+            have: Method the user has, LoRA where None; ``across``: whether to judge runs of different conditions together.
 
         Raises:
             SpecError: A requirement cannot be read, or no final run has ended yet.
@@ -371,8 +368,7 @@ class Study:
 
         Args:
             method: Of the study; what is recommended where None.
-            strengths: Shares of the adapters' change, from 0 (the base) to 1 (the adapter).
-            keep: Share of the gain that is to be kept.
+            strengths: Of the adapters' change, from 0 (the base) to 1; ``keep``: share of the gain that is to be kept.
 
         Raises:
             PeftscopeError: An argument is wrong, model, data or adapters are not as they were, or do not merge.
