@@ -256,7 +256,7 @@ class Study:
             mergeable: Only methods that merge into the base; ``quantizable``: that train on a quantized one.
             servable: Only methods that ``vllm``, ``llama.cpp`` or ``diffusers`` loads as a LoRA, once converted.
             prefer: Quantities, the most important first; ``margin``: difference of scores that does not matter.
-            have: Method the user has, LoRA where None; ``across``: whether runs of different conditions are judged together.
+            have: Method the user has, LoRA where None; ``across``: whether to judge runs of other conditions, too.
 
         Raises:
             SpecError: A requirement cannot be read, or no final run has ended yet.
