@@ -184,7 +184,7 @@ def test_an_adapter_that_is_gone_is_left_out_and_told(study: Path) -> None:
 
 
 def test_what_cannot_be_interpolated_or_asked_for_is_refused_with_the_reason(study: Path) -> None:
-    with pytest.raises(MethodRefused, match="put before it, so that there are no weights between"):
+    with pytest.raises(MethodRefused, match="there are no weights between the base and it"):
         _measured(study, method="prompt-tuning")
     with pytest.raises(SpecError, match=r"did you mean 'hra'"):
         _measured(study, method="hrra")
