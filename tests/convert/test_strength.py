@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from peftscope.convert.changes import changes, kept_originals
-from peftscope.convert.strength import Interpolated
+from peftscope.convert.changes import kept_originals
+from peftscope.convert.strength import Interpolated, held_changes
 from peftscope.methods import checkpoint
 from peftscope.methods.build import build
 from peftscope.methods.catalog import card
@@ -31,7 +31,7 @@ def _between(name: str, context: Any, batch: Batch, place: Path, **parts: Any) -
     known, base = card(name), tiny_llama(**parts)
     with kept_originals(base, known) as originals:
         adapted = checkpoint.load(base, place, known)
-        found = list(changes(adapted, known, originals))
+        found = held_changes(adapted, known, originals)
     return Interpolated(tiny_llama(**parts).requires_grad_(False), found), adapted
 
 
@@ -70,7 +70,7 @@ def test_a_weight_that_modules_share_is_moved_only_where_the_adapter_is(
     known, base = card("lora"), tiny_llama(tie_word_embeddings=True)
     with kept_originals(base, known) as originals:
         adapted = checkpoint.load(base, tmp_path, known)
-        found = list(changes(adapted, known, originals))
+        found = held_changes(adapted, known, originals)
     fresh = tiny_llama(tie_word_embeddings=True)
     with Interpolated(fresh, found).at(1.0) as model:
         given, wanted = logits_of(model, batch(0)), logits_of(adapted, batch(0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from peftscope.methods.catalog import WHOLE
 from peftscope.methods.catalog import card as card_of
 from peftscope.models.kinds.base import LoadedModel
 
-__all__ = ["Adapted", "Interpolated", "adapted_base"]
+__all__ = ["Adapted", "Interpolated", "adapted_base", "held_changes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +68,24 @@ def adapted_base(
         if strength == 1.0:
             yield Adapted(model=model, card=adapter.card, originals=originals, loaded=loaded)
             return
-        found = list(changes(model, adapter.card, originals))
+        found = held_changes(model, adapter.card, originals)
     del model, loaded
     fresh, whole = load_base(adapter), card_of(WHOLE)
     with kept_originals(fresh.model, whole) as originals:
         Interpolated(fresh.model, found).move(strength)
         yield Adapted(model=fresh.model.eval(), card=whole, originals=originals, loaded=fresh)
+
+
+def held_changes(model: nn.Module, card: Card, originals: Originals) -> list[Change | Whole]:
+    """Everything an adapter changes, in single precision on the CPU: all of it is held at once.
+
+    Raises:
+        MethodRefused: The method does not merge.
+    """
+    return [
+        each if isinstance(each, Whole) else replace(each, delta=each.delta.to("cpu", torch.float32))
+        for each in changes(model, card, originals)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +117,7 @@ class Interpolated:
 
     Args:
         base: The untouched base, which is used and given back as it was.
-        changes: What the adapter changes of it. Held in single precision, on the CPU.
+        changes: What the adapter changes of it, as ``held_changes`` gives it.
     """
 
     def __init__(self, base: nn.Module, changes: Iterable[Change | Whole]) -> None:
@@ -141,5 +153,4 @@ def _step(base: nn.Module, change: Change | Whole) -> _Step:
     if isinstance(change, Whole):
         return _Step(module=module, parameter=change.parameter, delta=None, value=change.value)
     delta = change.delta.transpose(-1, -2) if change.turned else change.delta
-    held = delta.to("cpu", torch.float32)
-    return _Step(module=module, parameter=change.parameter, delta=held, value=None)
+    return _Step(module=module, parameter=change.parameter, delta=delta, value=None)

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from peftscope.convert.changes import changes, kept_originals
-from peftscope.convert.strength import Interpolated
+from peftscope.convert.changes import kept_originals
+from peftscope.convert.strength import Interpolated, held_changes
 from peftscope.errors import DataError, ModelError
 from peftscope.execution.baseline import retention_baseline
 from peftscope.measures.score import score_split
@@ -73,7 +73,7 @@ def measure_strengths(
             if not between:
                 return
             told("changes")
-            found = list(changes(adapted, card, originals))
+            found = held_changes(adapted, card, originals)
         del adapted, loaded
         fresh = bench.load()
         interpolated = Interpolated(fresh.model, found)
