@@ -12,6 +12,7 @@ import pytest
 
 from peftscope.errors import DataError, MethodRefused, SpecError
 from peftscope.execution.execute import execute
+from peftscope.methods.catalog import card
 from peftscope.schema.record import RunRecord
 from peftscope.schema.request import Request
 from peftscope.schema.run import RunSpec
@@ -184,7 +185,7 @@ def test_an_adapter_that_is_gone_is_left_out_and_told(study: Path) -> None:
 
 
 def test_what_cannot_be_interpolated_or_asked_for_is_refused_with_the_reason(study: Path) -> None:
-    with pytest.raises(MethodRefused, match="there are no weights between the base and it"):
+    with pytest.raises(MethodRefused, match="prompt-tuning has no strengths between 0 and 1"):
         _measured(study, method="prompt-tuning")
     with pytest.raises(SpecError, match=r"did you mean 'hra'"):
         _measured(study, method="hrra")
@@ -194,7 +195,13 @@ def test_what_cannot_be_interpolated_or_asked_for_is_refused_with_the_reason(stu
     assert "1.5: must be from 0 (the base) to 1" in text
     assert "'x' is not what is wanted" in text
     assert "keep: 0%: must be a share above 0 %" in text
-    assert not (study / "strengths").exists()
+
+
+def test_changes_that_do_not_lead_to_the_adapter_are_refused(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (record,) = _records(study, "prompt-tuning")
+    monkeypatch.setattr(strength_measuring, "card_with_strengths", lambda record: card(record.spec.method.name))
+    with pytest.raises(MethodRefused, match=r"the base misses 100 % of what the adapter does"):
+        strength_measuring.measure_strengths(record, study, [0.5], done=lambda point: None)
 
 
 def test_other_data_than_the_runs_are_refused(study: Path, rows: Path) -> None:

@@ -22,9 +22,10 @@ from peftscope.models.kinds.base import LoadedModel, ModelKind
 from peftscope.schema.study import ModelSpec
 from peftscope.store.files import write_text
 
-__all__ = ["Adapter", "Checks", "Conversion", "LayerLoss", "Wish", "load_base", "measured", "note"]
+__all__ = ["TOLERANCE", "Adapter", "Checks", "Conversion", "LayerLoss", "Wish", "load_base", "measured", "note"]
 
 TOLERANCE = 0.1
+"""Error of outputs, as a share of what the adapter does, up to which a result stands for it."""
 MOST_RANK = 256
 """Where no rank is given, none beyond it is tried: the largest that common servers load."""
 SHARED_UP_TO = 4

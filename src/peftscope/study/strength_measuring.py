@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from peftscope.convert.changes import kept_originals
+from peftscope.convert.fidelity import distance, distance_of, outputs_of
+from peftscope.convert.inputs import Inputs
+from peftscope.convert.result import TOLERANCE
 from peftscope.convert.strength import Interpolated, held_changes
-from peftscope.errors import DataError, ModelError
+from peftscope.errors import DataError, MethodRefused, ModelError
 from peftscope.execution.baseline import retention_baseline
 from peftscope.measures.score import score_split
 from peftscope.methods import checkpoint
@@ -51,7 +54,7 @@ def measure_strengths(
         told: Called with a line for each stage.
 
     Raises:
-        MethodRefused: The method does not merge.
+        MethodRefused: The method does not merge, or not into what its adapter does.
         ModelError: The base cannot be loaded, is quantized, or is not the one of the run.
         DataError: The data are no longer those of the run.
         StoreError: The adapter is missing or damaged, or the folder is not writable.
@@ -73,10 +76,12 @@ def measure_strengths(
             if not between:
                 return
             told("changes")
+            wanted = bench.outputs(adapted, loaded)
             found = held_changes(adapted, card, originals)
         del adapted, loaded
         fresh = bench.load()
         interpolated = Interpolated(fresh.model, found)
+        bench.require_whole(interpolated, fresh, wanted)
         for strength in between:
             with interpolated.at(strength) as model:
                 done(bench.measured(model, fresh, strength))
@@ -134,6 +139,37 @@ class _Bench:
             if self._retention is not None:
                 self.told("what the base knows")
                 self._baseline = retention_baseline(self._retention, loaded, spec.model, self.folder / "cache")
+
+    def outputs(self, model: nn.Module, loaded: LoadedModel) -> list[Tensor] | None:
+        """Outputs on the first validation batch; None where models of this kind are not compared by theirs."""
+        with chdir(base_folder(self.folder)):
+            try:
+                return outputs_of(model, self._first_batch(loaded))
+            except NotImplementedError:
+                return None
+
+    def require_whole(self, interpolated: Interpolated, loaded: LoadedModel, wanted: list[Tensor] | None) -> None:
+        """Refuse changes that do not lead to the adapter: nothing between them and the base would mean anything.
+
+        Raises:
+            MethodRefused: With the whole change in its weights, the base does something else than the adapter.
+        """
+        base = None if wanted is None else self.outputs(loaded.model, loaded)
+        if wanted is None or base is None:
+            return
+        inputs = self._first_batch(loaded)
+        with interpolated.at(1.0) as model:
+            away = distance(model, wanted, inputs).share_of(distance_of(base, wanted, inputs))
+        if away > TOLERANCE:
+            raise MethodRefused(
+                f"{self.record.spec.method.name} has no strengths between 0 and 1: with its whole change in the "
+                f"weights the base misses {100 * away:.0f} % of what the adapter does"
+            )
+
+    def _first_batch(self, loaded: LoadedModel) -> Inputs:
+        assert self._task is not None
+        batches = [next(iter(self._task.eval_batches("valid")))]
+        return Inputs(kind=self._kind, processor=loaded.processor, batches=batches)
 
     def measured(self, model: nn.Module, loaded: LoadedModel, strength: float) -> StrengthRecord:
         """Scores and what the task measures against the base; validation is scored with the test split sealed."""
