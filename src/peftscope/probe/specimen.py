@@ -21,7 +21,7 @@ from peftscope.models.kinds.base import Batch
 from peftscope.models.miniatures.base import Miniature
 from peftscope.schema.study import MethodSpec
 
-__all__ = ["EXACT", "Specimen", "hushed"]
+__all__ = ["EXACT", "Specimen", "hushed", "trained_weights"]
 
 EXACT = 0.01
 """Share of what an adapter does, up to which outputs count as the same. Wrong merges and conversions miss by 0.08 and
@@ -51,7 +51,7 @@ class Specimen:
 
         Args:
             base: A fresh one where None.
-            seed: Of the method's initialisation.
+            seed: Of the adapter's initialisation.
             knobs: Set beside those of the model.
         """
         miniature = self.miniature
@@ -65,7 +65,7 @@ class Specimen:
             yield miniature.batch(7, ROWS)
 
         context = BuildContext(
-            seed=seed,
+            seed=0,  # of what adapters of one base have to share: random projections, masks
             max_steps=STEPS,
             learning_rate=self.rate,
             warn=lambda line: None,
@@ -112,11 +112,20 @@ class Specimen:
         return loss.detach()
 
     @cached_property
-    def first(self) -> Built:
-        """Trained from seed 0. To be looked at, not to be changed."""
+    def _first(self) -> tuple[Built, dict[str, Tensor]]:
         built = self.build(seed=0)
         self.train(built, seed=0)
-        return built
+        return built, trained_weights(built)  # copied now: looking at the outputs changes the weights of some
+
+    @property
+    def first(self) -> Built:
+        """Trained from seed 0. To be looked at, not to be changed."""
+        return self._first[0]
+
+    @property
+    def first_weights(self) -> dict[str, Tensor]:
+        """What it learned, as its training ended."""
+        return self._first[1]
 
     @cached_property
     def first_folder(self) -> Path:
@@ -171,6 +180,11 @@ class Specimen:
         """Distance of outputs, as a share of what the adapter does to the base's."""
         effect = float((wanted - self.base_outputs).norm())
         return float((given - wanted).norm()) / effect if effect else float("inf")
+
+
+def trained_weights(built: Built) -> dict[str, Tensor]:
+    """Copies of what is trained, by name."""
+    return {name: p.detach().clone() for name, p in built.model.named_parameters() if p.requires_grad}
 
 
 @contextmanager

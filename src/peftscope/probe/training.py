@@ -14,7 +14,7 @@ from peftscope.methods import checkpoint
 from peftscope.methods.build import Built
 from peftscope.methods.capabilities import Finding
 from peftscope.probe.found import no, same, unknown, yes
-from peftscope.probe.specimen import EXACT, Specimen
+from peftscope.probe.specimen import EXACT, Specimen, trained_weights
 from peftscope.schema.study import TrainSpec
 from peftscope.training.memory_settings import prepare
 
@@ -129,7 +129,7 @@ def determinism(of: Specimen) -> Finding:
     """Two trainings of a seed end alike, bit for bit."""
     again = of.build(seed=0)
     of.train(again, seed=0)
-    one, other = ({n: p for n, p in built.model.named_parameters() if p.requires_grad} for built in (of.first, again))
+    one, other = of.first_weights, trained_weights(again)
     alike = one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     return yes() if alike else no("two trainings of one seed end with other weights")
 
