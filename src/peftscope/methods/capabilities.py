@@ -43,11 +43,11 @@ SERVERS = ("vllm", "llama.cpp", "diffusers")
 GROUPS: Mapping[Group, str] = {
     "kinds": "trains on",
     "layers": "adapts layers",
-    "quantized": "trains on quantized bases",
+    "quantized": "base quantized",
     "training": "training",
     "adapters": "adapters",
-    "conversion": "conversion",
-    "serving": "served as a LoRA by",
+    "conversion": "converts to",
+    "serving": "served by",
     "costs": "costs",
 }
 
@@ -63,11 +63,11 @@ class Capability:
     """What is done to find out, and when the answer is yes."""
 
 
-def _kind(name: str, model: str) -> Capability:
+def _kind(name: str, title: str, model: str) -> Capability:
     return Capability(
         name=name,
         group="kinds",
-        title=name.replace("-", " "),
+        title=title,
         about=f"trained a few steps on {model}: the outputs move, and the saved adapter gives them again",
     )
 
@@ -87,11 +87,11 @@ def _quantized(name: str, title: str) -> Capability:
 
 
 CAPABILITIES: tuple[Capability, ...] = (
-    _kind("language-model", "a small Llama"),
-    _kind("classifier", "a small BERT that sorts texts"),
-    _kind("encoder-decoder", "a small T5"),
-    _kind("diffusion-transformer", "a small FLUX.2 transformer"),
-    _kind("unet", "a small UNet of Stable Diffusion"),
+    _kind("language-model", "language models", "a small Llama"),
+    _kind("classifier", "classifiers", "a small BERT that sorts texts"),
+    _kind("encoder-decoder", "encoder–decoders", "a small T5"),
+    _kind("diffusion-transformer", "diffusion transformers", "a small FLUX.2 transformer"),
+    _kind("unet", "UNets", "a small UNet of Stable Diffusion"),
     _layer("linear", "nn.Linear"),
     _layer("embedding", "nn.Embedding"),
     _layer("conv1d", "nn.Conv1d"),
@@ -118,7 +118,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability(
         name="determinism",
         group="training",
-        title="same seed, same weights",
+        title="repeats exactly",
         about="two trainings of one seed end bit for bit alike",
     ),
     Capability(
@@ -184,13 +184,13 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability(
         name="convert",
         group="conversion",
-        title="to LoRA, by peftscope",
+        title="LoRA by peftscope",
         about="the plain LoRA of full rank gives the outputs, on the original base",
     ),
     Capability(
         name="peft-convert",
         group="conversion",
-        title="to LoRA, by peft",
+        title="LoRA by peft",
         about="peft's convert_to_lora, of full rank, gives the outputs on the original base",
     ),
     Capability(

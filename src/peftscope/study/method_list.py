@@ -15,6 +15,7 @@ from peftscope.methods.card import Card, Rate, Source
 from peftscope.methods.catalog import card, cards
 from peftscope.methods.catalog.narrow_rates import NARROW_SOURCE
 from peftscope.schema.request import Request
+from peftscope.views.capabilities import able_text
 from peftscope.views.shown import Shown, labelled
 
 if TYPE_CHECKING:
@@ -132,8 +133,8 @@ def _facts(entry: Card) -> Iterator[tuple[str, str]]:
     yield "needs", "; ".join(entry.needs)
     known = table().findings.get(entry.name, {})
     for group, title in GROUPS.items():
-        able = [of for of in CAPABILITIES if of.group == group and of.name in known]
-        yield title, ", ".join(of.title for of in able if known[of.name].value == "yes") or ("nothing" if able else "")
+        if any(of.group == group and of.name in known for of in CAPABILITIES):
+            yield title, able_text(group, known)
     yield "limits", "; ".join(entry.limits)
     yield "refused", entry.refused or ""
 

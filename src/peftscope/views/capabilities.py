@@ -12,7 +12,7 @@ from peftscope.methods.capabilities import CAPABILITIES, GROUPS, Capability, Fin
 from peftscope.views.line import printable
 from peftscope.views.shown import labelled
 
-__all__ = ["finding_text", "method_parts", "rows_of"]
+__all__ = ["able_text", "finding_text", "method_parts", "rows_of"]
 
 
 def method_parts(name: str, found: Mapping[str, Finding]) -> Iterator[RenderableType]:
@@ -20,13 +20,17 @@ def method_parts(name: str, found: Mapping[str, Finding]) -> Iterator[Renderable
     yield Text(name, "bold")
     lines = []
     for group, title in GROUPS.items():
-        names = [of for of in CAPABILITIES if of.group == group and of.name in found]
-        able = [_with_figures(of, found[of.name]) for of in names if found[of.name].value == "yes"]
-        if names:
-            lines.append((f"{title}:", ", ".join(able) or "nothing"))
+        if any(of.group == group and of.name in found for of in CAPABILITIES):
+            lines.append((f"{title}:", able_text(group, found)))
     yield labelled(lines)
     yield from _reasons(found)
     yield Text("")
+
+
+def able_text(group: str, found: Mapping[str, Finding]) -> str:
+    """What of a group a method can do, in a line; costs with their figures."""
+    names = [of for of in CAPABILITIES if of.group == group and of.name in found]
+    return ", ".join(_with_figures(of, found[of.name]) for of in names if found[of.name].value == "yes") or "nothing"
 
 
 def _reasons(found: Mapping[str, Finding]) -> Iterator[RenderableType]:
