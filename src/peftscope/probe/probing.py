@@ -21,7 +21,7 @@ from peftscope.probe import adapters, serving, training
 from peftscope.probe.found import attempted, no, unknown
 from peftscope.probe.specimen import Specimen, hushed
 
-__all__ = ["MODELS", "probe_method", "probe_on"]
+__all__ = ["MODELS", "asked_of", "probe_method", "probe_on"]
 
 Check = Callable[[Specimen], Finding]
 
@@ -125,9 +125,8 @@ def probe_on(
         names: Capabilities that are asked about; none for all that are of such a model.
         told: Called with each method's name before it is probed.
     """
-    about = [miniature.capability, *(name for name in CHECKS if _is_about(name, miniature))]
-    asked = set(names) or set(about)
-    about = [name for name in about if name in asked]
+    asked = set(names)
+    about = [name for name in asked_of(miniature) if not asked or name in asked]
     for card in cards:
         told(card.name)
         if (refused := _refused(card)) is not None:
@@ -141,6 +140,11 @@ def probe_on(
                     for name in about
                 },
             )
+
+
+def asked_of(miniature: Miniature) -> list[str]:
+    """Capabilities that are about a model."""
+    return [miniature.capability, *(name for name in CHECKS if _is_about(name, miniature))]
 
 
 def _is_about(capability: str, miniature: Miniature) -> bool:

@@ -114,17 +114,22 @@ def probe(
     if model is None:
         return _from_table(wanted, names)
     from peftscope.models.miniatures.twins import twin_of
-    from peftscope.probe.probing import probe_on
+    from peftscope.probe.probing import asked_of, probe_on
 
     told("making a small model like it")
     twin = twin_of(model, revision)
+    about = asked_of(twin)
+    for name in names:
+        if name not in about:
+            request.note("capability", f"{name} is not about such a model; of it can be asked {', '.join(about)}")
+    request.end()
     total = len(wanted)
     counted = iter(range(1, total + 1))
     chosen = [cards()[name] for name in wanted]
     found = dict(probe_on(twin, chosen, names=names, told=lambda name: told(f"{name} ({next(counted)} of {total})")))
     return Capabilities(
         table=Table(made=date.today().isoformat(), versions=versions(), findings=found),
-        names=tuple(name for name in names if any(name in row for row in found.values())),
+        names=names,
         model=model,
         shape=twin.shape,
     )
