@@ -63,5 +63,5 @@ def test_a_wrong_request_is_told_with_what_is_allowed(arguments: tuple[str, ...]
 
 
 def test_other_installed_versions_are_told(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peftscope.methods.capabilities._installed", lambda package: "9.9")
+    monkeypatch.setattr("peftscope.methods.capabilities.installed", lambda package: "9.9")
     assert "the table holds for peft" in call("probe", "lora")[2].replace("\n", " ")

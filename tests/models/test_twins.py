@@ -81,6 +81,7 @@ def test_a_part_of_a_pipeline_is_found_in_its_folder(make: Any, tmp_path: Path) 
         ('{"_class_name": "AutoencoderKL"}', "no small model of its sort runs"),
         ('{"_class_name": "FluxPipeline"}', "neither transformer nor UNet"),
         ('{"model_type": "llama", "hidden_size": "wide"}', "llama"),
+        ('{"model_type": "clip"}', "no small model of its sort runs"),
     ],
 )
 def test_what_cannot_be_made_small_is_refused_with_the_reason(content: str, said: str, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from peft.tuners.lora.layer import Linear
 from torch import nn
 
-from peftscope.methods.capabilities import CAPABILITIES, CHECKPOINTING, MERGE, Finding, finding, table
+from peftscope.methods.capabilities import CAPABILITIES, CHECKPOINTING, MERGE, Finding, finding, installed, table
 from peftscope.methods.catalog import card, cards
 from peftscope.models.miniatures import text
 from peftscope.probe import probing
@@ -45,10 +44,10 @@ def test_the_table_holds_every_method_and_every_capability_with_a_reason_for_eac
             assert "/" not in found.reason.split(" ")[0], "the place of a file differs from machine to machine"
 
 
-@pytest.mark.parametrize("package", ["peft", "transformers", "diffusers", "bitsandbytes"])
+@pytest.mark.parametrize("package", ["peft", "transformers", "torch", "diffusers", "bitsandbytes"])
 def test_the_table_holds_for_what_is_installed(package: str) -> None:
     """Where this fails a version is new: run ``benchmarks/capabilities.py`` and look at what changed."""
-    assert table().versions[package] == version(package)
+    assert table().versions[package] == installed(package)
 
 
 @pytest.mark.parametrize("name", SAMPLE)

@@ -347,8 +347,9 @@ def _assert_own(model: Any, card: Card, *, exact: bool) -> None:
         wanted = _is_variant(config)
         layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
         variants = [ADAPTER in layer.lora_variant for layer in layers]
-        built = f"{sum(variants)} of {len(variants)} layers are of the variant's class"
-        assert all(variants) if wanted else not any(variants), f"{card.name}: {built}"
+        if wanted and not all(variants):
+            raise MethodRefused(f"{card.name}: peft builds plain layers in place of the method's own on this base")
+        assert wanted or not any(variants), f"{card.name}: variant in {variants}"
 
 
 def _is_variant(config: Any) -> bool:

@@ -28,6 +28,7 @@ __all__ = [
     "Finding",
     "Table",
     "finding",
+    "installed",
     "refusal",
     "require_mergeable",
     "table",
@@ -113,7 +114,7 @@ CAPABILITIES: tuple[Capability, ...] = (
         name="compile",
         group="training",
         title="torch.compile",
-        about="gradients of the compiled model are those of the plain one (traced forth and back, backend aot_eager)",
+        about="gradients of the compiled model are those of the plain one (backend aot_eager; its graph may break)",
     ),
     Capability(
         name="determinism",
@@ -277,15 +278,16 @@ class Table:
         """Packages whose installed version is another: the table's and this one; None where it is not installed."""
         found = {}
         for name, known in self.versions.items():
-            here = _installed(name)
+            here = installed(name)
             if here != known:
                 found[name] = (known, here)
         return found
 
 
-def _installed(package: str) -> str | None:
+def installed(package: str) -> str | None:
+    """Version of a package, without what its builder added (``+cpu``); None where it is not there."""
     try:
-        return version(package)
+        return version(package).partition("+")[0]
     except PackageNotFoundError:
         return None
 
@@ -324,4 +326,5 @@ def require_mergeable(method: str, what: str = "merged") -> None:
     """
     reason = refusal(method, MERGE)
     if reason is not None:
-        raise MethodRefused(f"{method} cannot be {what}: {reason}")
+        seen = f"seen with peft {table().versions['peft']}; 'peftscope probe {method} --model M' tries one like yours"
+        raise MethodRefused(f"{method} cannot be {what}: {reason} ({seen})")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from peftscope.methods.capabilities import MERGE, QUANTIZED, SERVERS, finding
+from peftscope.methods.capabilities import MERGE, SERVERS, finding
 
 __all__ = ["MERGEABLE", "NEEDS", "QUANTIZABLE", "Need", "fulfilled"]
 
@@ -52,7 +52,7 @@ NEEDS: Mapping[str, Need] = {
         ),
         Need(
             name=QUANTIZABLE,
-            capabilities=QUANTIZED,
+            capabilities=("int8", "nf4"),
             option="--quantizable",
             label="train on a quantized base",
             about="The base in 8 or 4 bits.",

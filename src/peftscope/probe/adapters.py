@@ -93,6 +93,8 @@ def several(of: Specimen) -> Finding:
     """Two adapters on one base, each switched to, give their own outputs."""
     if of.card.peft_type is None:
         return no(NO_ADAPTER)
+    if torch.equal(of.first_outputs, of.second_outputs):
+        return unknown("two trainings end alike, so that nothing tells them apart")
     model = _with_two(of)
     for name, wanted in ((ADAPTER, of.first_outputs), (SECOND, of.second_outputs), (ADAPTER, of.first_outputs)):
         model.set_adapter(name)
@@ -119,7 +121,7 @@ def weighted(of: Specimen) -> Finding:
     """The combination of two halves adds half of each one's change."""
     if of.card.peft_type is None:
         return no(NO_ADAPTER)
-    model = _with_two(of)
+    model = of.first.model
     if not hasattr(model, "add_weighted_adapter"):
         return no(f"{type(model.base_model).__name__} has no add_weighted_adapter")
     ways: list[dict[str, str]] = [{"combination_type": name} for name in ("cat", "linear", "svd")]
@@ -135,7 +137,8 @@ def weighted(of: Specimen) -> Finding:
 
 def _combined(of: Specimen, model: Any, way: dict[str, str]) -> Finding:
     model.add_weighted_adapter([ADAPTER, SECOND], [0.5, 0.5], BOTH, **way)
-    first, second, both = (_changes(of, model, name) for name in (ADAPTER, SECOND, BOTH))
+    first, second = (_changes(of, of.loaded(folder), ADAPTER) for folder in (of.first_folder, of.second_folder))
+    both = _changes(of, model, BOTH)
     size = sum(float((first[n] + second[n]).square().sum()) for n in both) ** 0.5 / 2
     off = sum(float((both[n] - (first[n] + second[n]) / 2).square().sum()) for n in both) ** 0.5
     if not size:

@@ -28,9 +28,6 @@ __all__ = [
     "trains",
 ]
 
-TOKENS = (0, 1)
-"""Rows of the table that are trained beside an adapter; every batch has them."""
-
 
 def trains(of: Specimen) -> Finding:
     """Trained, the outputs move; saved and loaded on the original base, they are the same again."""
@@ -64,6 +61,8 @@ def quantized(of: Specimen, how: str) -> Finding:
         packed = of.miniature.quantized(how, Path(place) / "base")
         before = of.outputs(packed)
         built = of.build(packed)
+        is_whole = built.card.peft_type is None
+        weights = {n: p.detach().dequantize().clone() for n, p in built.model.named_parameters()} if is_whole else {}
         of.train(built)
         after = of.outputs(built.model)
         if not torch.isfinite(after).all():
@@ -71,7 +70,12 @@ def quantized(of: Specimen, how: str) -> Finding:
         if torch.equal(before, after):
             return no("trained, it changes nothing of the outputs")
         if built.card.peft_type is None:
-            return yes()
+            still = [
+                name
+                for name, p in built.model.named_parameters()
+                if torch.equal(p.detach().dequantize(), weights[name])
+            ]
+            return no(f"trained whole, {still[0]} and its like stay as they are") if still else yes()
         checkpoint.save(built, Path(place) / "adapter", base="base")
         fresh = of.miniature.quantized(how, Path(place) / "again")
         loaded = checkpoint.load(fresh, Path(place) / "adapter", of.card)
@@ -166,11 +170,14 @@ def trainable_tokens(of: Specimen) -> Finding:
         own = "token_indices" in known
         return no("tokens are all it trains" if own else "its config has no trainable_token_indices")
     name = of.miniature.table.rpartition(".")[2]
-    built = of.build(knobs={"trainable_token_indices": {name: list(TOKENS)}})
+    built = of.build(knobs={"trainable_token_indices": {name: list(of.miniature.tokens)}})
     held = [p for n, p in built.model.named_parameters() if "trainable_tokens_delta" in n and p.requires_grad]
     before = [p.detach().clone() for p in held]
     of.train(built)
-    if not held or all(torch.equal(p, old) for p, old in zip(held, before)):
+    if not held or any(torch.equal(row, old) for p, was in zip(held, before) for row, old in zip(p, was)):
         return no("the rows are not trained beside it")
-    others = [tuple(p.shape) for p in held if len(p) != len(TOKENS)]
-    return yes() if not others else no("other rows are trained, too")
+    table = of.miniature.make().get_submodule(of.miniature.table).get_parameter("weight")
+    tables = [p for n, p in built.model.named_parameters() if f"{name}." in n and p.shape == table.shape]
+    if any(len(p) != len(of.miniature.tokens) for p in held) or not all(torch.equal(p, table) for p in tables):
+        return no("other rows are trained, too")
+    return yes()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.console import RenderableType
 from rich.text import Text
 
-from peftscope.methods.capabilities import CAPABILITIES, Finding, Table, table
+from peftscope.methods.capabilities import CAPABILITIES, Finding, Table, installed, table
 from peftscope.methods.catalog import cards
 from peftscope.schema.request import Request
 from peftscope.views.capabilities import method_parts, rows_of
@@ -164,12 +164,5 @@ def _from_table(wanted: Sequence[str], names: Sequence[str]) -> Capabilities:
 
 def versions() -> dict[str, str]:
     """Installed versions of the packages that a table holds for."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name).partition("+")[0]
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {name: installed(name) for name in PACKAGES}
+    return {name: number for name, number in found.items() if number is not None}

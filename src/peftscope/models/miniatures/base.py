@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,14 @@ class Miniature:
     processor: Any = None
     inputs: Inputs | None = None
     """What methods may start from, where that is defined."""
-    knobs: dict[str, Any] = field(default_factory=dict)
-    """Of every method here, such as targets that the policy has not."""
     targets: tuple[str, ...] | None = None
     """What is adapted; None leaves it to the policy."""
     head: str | None = None
     """Name of a module that can be trained whole beside an adapter."""
     table: str | None = None
     """Name of the table of tokens."""
+    tokens: tuple[int, ...] = ()
+    """Two rows of the table that the first batch of a training has, and that a loss reaches."""
     kind: ModelKind | None = None
     """The kind of model this is, where peftscope trains such."""
     part: str | None = None

@@ -111,13 +111,13 @@ def _transformer_batch(seed: int, rows: int, *, config: dict[str, Any], takes: f
 
 
 def transformer() -> Miniature:
-    """FLUX.2's, of two blocks."""
+    """FLUX.2's, of two blocks of either sort."""
 
     def make() -> nn.Module:
         model: nn.Module = diffusers_class("Flux2Transformer2DModel")(
             in_channels=16,
-            num_layers=1,
-            num_single_layers=1,
+            num_layers=2,
+            num_single_layers=2,
             attention_head_dim=64,
             num_attention_heads=4,
             joint_attention_dim=96,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,7 +17,17 @@ from peftscope.models.miniatures.base import Miniature, RowInputs, seeded
 __all__ = ["LAYERS", "of_layer"]
 
 WIDTH, LENGTH, CHANNELS, SIDE, WORDS = 256, 16, 64, 6, 40
-LAYER = "layer"
+LAYER, READ = "layer", 8
+MARKS = SimpleNamespace(bos_token_id=0, eos_token_id=1)
+"""Rows of a table of tokens that methods about tokens take by themselves."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model around one layer gives."""
+
+    sample: Tensor
+    loss: Tensor | None
 
 
 class OneLayer(nn.Module):
@@ -29,16 +41,16 @@ class OneLayer(nn.Module):
     def __init__(self, layer: nn.Module, features: int) -> None:
         super().__init__()
         self.layer = layer
-        self.readout = nn.Linear(features, 8)
+        self.readout = nn.Linear(features, READ)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(rows, 8) of whatever the layer reads."""
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Answer:
+        """(rows, 8) of whatever the layer reads, and how far that is from what it should be."""
         if isinstance(self.layer, nn.MultiheadAttention) or not self._is_plain():
             given = self.layer(x, x, x)[0]
         else:
             given = self.layer(x)
-        found: Tensor = self.readout(torch.tanh(given.flatten(1)))
-        return found
+        found = self.readout(torch.tanh(given.flatten(1)))
+        return Answer(sample=found, loss=None if labels is None else (found - labels).square().mean())
 
     def _is_plain(self) -> bool:
         wrapped = getattr(self.layer, "get_base_layer", None)
@@ -47,18 +59,26 @@ class OneLayer(nn.Module):
 
 def _floats(*shape: int) -> Callable[[int, int], Batch]:
     def batch(seed: int, rows: int) -> Batch:
-        return {"x": torch.randn(rows, *shape, generator=torch.Generator().manual_seed(seed))}
+        draw = torch.Generator().manual_seed(seed)
+        return {
+            "x": torch.randn(rows, *shape, generator=draw),
+            "labels": torch.randn(rows, READ, generator=draw),
+        }
 
     return batch
 
 
 def _words(seed: int, rows: int) -> Batch:
-    return {"x": torch.randint(0, WORDS, (rows, SIDE), generator=torch.Generator().manual_seed(seed))}
+    draw = torch.Generator().manual_seed(seed)
+    return {
+        "x": torch.randint(0, WORDS, (rows, LENGTH), generator=draw),
+        "labels": torch.randn(rows, READ, generator=draw),
+    }
 
 
 _TYPES: dict[str, tuple[Callable[[], nn.Module], int, Callable[[int, int], Batch]]] = {
     "linear": (lambda: nn.Linear(WIDTH, WIDTH), LENGTH * WIDTH, _floats(LENGTH, WIDTH)),
-    "embedding": (lambda: nn.Embedding(WORDS, WIDTH), SIDE * WIDTH, _words),
+    "embedding": (lambda: nn.Embedding(WORDS, WIDTH), LENGTH * WIDTH, _words),
     "conv1d": (
         lambda: nn.Conv1d(CHANNELS, CHANNELS, 3, padding=1),
         CHANNELS * SIDE,
@@ -92,5 +112,5 @@ def of_layer(capability: str) -> Miniature:
     def make() -> nn.Module:
         return OneLayer(layer(), features)
 
-    more: dict[str, Any] = {"targets": (LAYER,), "inputs": RowInputs()}
+    more: dict[str, Any] = {"targets": (LAYER,), "inputs": RowInputs(), "processor": MARKS}
     return Miniature(name=capability, capability=capability, make=seeded(make), batch=batch, **more)

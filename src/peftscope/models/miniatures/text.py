@@ -18,7 +18,7 @@ from peftscope.models.kinds.causal_lm.kind import CausalLM
 from peftscope.models.miniatures.base import Miniature, RowInputs, seeded
 from peftscope.models.quantization import keep_trainable, quantization_config
 
-__all__ = ["causal", "classifier", "encoder_decoder", "experts", "of_text", "text_batch"]
+__all__ = ["WORDS", "causal", "classifier", "encoder_decoder", "experts", "of_text"]
 
 LENGTH = 16
 WORDS = 1280
@@ -62,7 +62,9 @@ def of_text(name: str, capability: str, make: Callable[[], nn.Module], **more: A
     is_causal = classes is None and not is_seq2seq
     processor = _tokenizer() if words >= WORDS else None
     task_type = "SEQ_CLS" if classes is not None else "SEQ_2_SEQ_LM" if is_seq2seq else "CAUSAL_LM"
+    first = text_batch(1, 1, words=words)["input_ids"][0]
     settings: dict[str, Any] = {
+        "tokens": (int(first[3]), int(first[4])),
         "task_type": task_type,
         "processor": processor,
         "inputs": TextInputs(processor) if is_causal and processor is not None else RowInputs(),

@@ -100,7 +100,7 @@ def _text_config(source: str, settings: Settings) -> Any:
 def _text_twin(source: str, config: Any) -> Miniature:
     build = _class_for(config)
     name = Path(source).stem if source.endswith(".json") else source.rstrip("/").rpartition("/")[2]
-    tried: list[str] = []
+    tried = ["none of the sizes tried can be built"]
     for small, shape in _smaller(config, build):
         found: list[Miniature] = []
 
