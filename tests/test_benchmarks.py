@@ -14,6 +14,7 @@ import public_configs
 import pytest
 import tiny_architectures
 
+from peftscope.methods.capabilities import CAPABILITIES, table
 from peftscope.schema.effort import EFFORTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -171,3 +172,19 @@ def test_half_the_strength_keeps_two_thirds_of_the_gain_for_a_quarter_of_the_for
         assert 0.2 <= float(half[2]) / float(whole[2]) <= 0.3
     assert page.count("to the last digit, on 3 of 3 seeds") == 2
     assert "half the strength keeps two thirds to three quarters of it for a quarter of the forgetting" in _claims()
+
+
+def test_the_docs_count_the_methods_that_ignore_adapter_names() -> None:
+    silent = [
+        method
+        for method, row in table().findings.items()
+        if "rows are off" in row["mixed-batches"].reason and row["disable"].value == "yes"
+    ]
+    assert f"and {len(silent)} other methods ignore it in silence" in _claims()
+
+
+def test_the_table_of_capabilities_is_the_one_that_ships() -> None:
+    page = (ROOT / "benchmarks" / "capabilities.md").read_text(encoding="utf-8")
+    assert f"on {table().made}, with peft {table().versions['peft']}" in page
+    assert all(f"- {of.title}: {of.about}." in page for of in CAPABILITIES)
+    assert all(f"\n| {method} | " in page for method in table().findings)

@@ -144,7 +144,7 @@ def test_lora_fa_counts_only_parameters_its_optimizer_trains(make_base: Make, co
 
 
 @pytest.mark.parametrize(("flag", "kind"), [("is_loaded_in_8bit", "int8"), ("is_loaded_in_4bit", "nf4")])
-@pytest.mark.parametrize("name", ["full", "pissa", "olora", "mica", "kasa"])
+@pytest.mark.parametrize("name", ["full", "pissa", "mica", "kasa"])
 def test_a_method_unsupported_on_quantized_bases_is_refused(
     name: str, flag: str, kind: str, make_base: Make, context: Make
 ) -> None:
