@@ -190,9 +190,10 @@ def test_units_are_read_as_they_are_written(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "why", "left_out"),
     [
-        (["--servable", "vllm"], "vllm does not load it as a LoRA", {"ln-tuning", "prompt-tuning"}),
+        (["--servable", "vllm"], "vLLM does not load it as a LoRA", {"ln-tuning", "prompt-tuning"}),
         (["--servable", "diffusers"], "diffusers does not load it as a LoRA", {"ln-tuning", "prompt-tuning"}),
         (["--quantizable"], "does not train on a quantized base", {"kasa"}),
+        (["--servable", "vllm", "--servable", "llama.cpp"], "llama.cpp does not load it as a LoRA", {"ln-tuning"}),
         (["--mergeable"], "cannot be merged", {"prompt-tuning"}),
     ],
 )

@@ -36,8 +36,8 @@ def recommend(
     mergeable: Annotated[bool, typer.Option("--mergeable", help="Only what can be merged into the base.")] = False,
     quantizable: Annotated[bool, typer.Option("--quantizable", help="Only what trains on a quantized base.")] = False,
     servable: Annotated[
-        str | None,
-        typer.Option(help="Only what vllm, llama.cpp or diffusers loads as a LoRA, after 'peftscope convert'."),
+        list[str] | None,
+        typer.Option(help="Only what vllm, llama.cpp or diffusers loads, once converted; may stand several times."),
     ] = None,
     prefer: Annotated[
         str,
@@ -82,7 +82,7 @@ def recommend(
         min_score=min_score,
         mergeable=mergeable,
         quantizable=quantizable,
-        servable=servable,
+        servable=servable or (),
         prefer=prefer,
         margin=margin,
         have=have,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from peftscope.methods.capabilities import MERGE, SERVERS, finding
+from peftscope.methods.capabilities import CAPABILITIES, MERGE, SERVERS, finding
 
 __all__ = ["MERGEABLE", "NEEDS", "QUANTIZABLE", "Need", "fulfilled"]
 
@@ -29,13 +29,14 @@ class Need:
 
 
 def _served(server: str) -> Need:
+    title = next(of.title for of in CAPABILITIES if of.name == server)
     return Need(
         name=server,
         capabilities=(server,),
         option=f"--servable {server}",
-        label=f"be served by {server}",
-        about=f"As a LoRA that {server} loads, after 'peftscope convert'.",
-        lacks=f"{server} does not load it as a LoRA",
+        label=f"be served by {title}",
+        about=f"As a LoRA that {title} loads, after 'peftscope convert'.",
+        lacks=f"{title} does not load it as a LoRA",
     )
 
 

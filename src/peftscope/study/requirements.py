@@ -38,8 +38,8 @@ class Requirements:
     """Only what merges into the base."""
     quantizable: bool = False
     """Only what trains on a quantized base."""
-    servable: str | None = None
-    """Only what this server loads as a LoRA, after it was converted; one of ``SERVERS``."""
+    servable: str | Sequence[str] = ()
+    """Only what these servers load as a LoRA, after it was converted; of ``SERVERS``."""
     prefer: str | Sequence[str] = ("score",)
     """Quantities, the most important first."""
     margin: Amount | None = None
@@ -71,9 +71,8 @@ class Requirements:
 
     def _needs(self, request: Request) -> tuple[str, ...]:
         """Names of what it has to be able to, those that there are not noted."""
-        if self.servable is not None:
-            request.check("servable", "server", self.servable, SERVERS)
-        asked = {MERGEABLE: self.mergeable, QUANTIZABLE: self.quantizable, self.servable: self.servable is not None}
+        servers = request.names("servable", "server", self.servable, SERVERS)
+        asked = {MERGEABLE: self.mergeable, QUANTIZABLE: self.quantizable, **dict.fromkeys(servers, True)}
         return tuple(name for name in NEEDS if asked.get(name))
 
     def _kept_share(self, request: Request) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,7 +237,7 @@ class Study:
         min_score: Amount | None = None,
         mergeable: bool = False,
         quantizable: bool = False,
-        servable: str | None = None,
+        servable: str | Sequence[str] = (),
         prefer: str | Iterable[str] = ("score",),
         margin: Amount | None = None,
         have: str | None = None,
