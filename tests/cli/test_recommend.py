@@ -193,7 +193,7 @@ def test_units_are_read_as_they_are_written(call: Call, tmp_path: Path) -> None:
         (["--servable", "vllm"], "vLLM does not load it as a LoRA", {"ln-tuning", "prompt-tuning"}),
         (["--servable", "diffusers"], "diffusers does not load it as a LoRA", {"ln-tuning", "prompt-tuning"}),
         (["--quantizable"], "does not train on a quantized base", {"kasa"}),
-        (["--servable", "vllm", "--servable", "llama.cpp"], "llama.cpp does not load it as a LoRA", {"ln-tuning"}),
+        (["--servable", "vllm", "--servable", "llama.cpp"], "vLLM does not load it as a LoRA", {"ln-tuning"}),
         (["--mergeable"], "cannot be merged", {"prompt-tuning"}),
     ],
 )
