@@ -186,7 +186,7 @@ def test_quantized_bases_train_with_supporting_methods_and_are_refused_otherwise
     assert kind in record.missing["decode_latency_merged_b1_s"]
     plain = execute(make_run("lora"), tmp_path)
     assert record.metrics["base_memory_bytes"] < plain.metrics["base_memory_bytes"]
-    refused = execute(quantized("hra"), tmp_path)
+    refused = execute(quantized("pissa"), tmp_path)
     assert refused.status == "refused"
     assert kind in (refused.reason or "")
 

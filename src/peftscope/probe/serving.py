@@ -19,7 +19,7 @@ from peftscope.methods import checkpoint
 from peftscope.methods.capabilities import Finding
 from peftscope.methods.context import ADAPTER
 from peftscope.methods.plain_lora import attach_plain_lora
-from peftscope.probe.adapters import NO_ADAPTER, NO_WEIGHT
+from peftscope.probe.adapters import NO_ADAPTER, NO_WEIGHT, mixed_batches
 from peftscope.probe.found import no, same, unknown, yes
 from peftscope.probe.specimen import Specimen
 
@@ -143,8 +143,9 @@ def latency(of: Specimen) -> Finding:
 
 def adapters_at_once(of: Specimen) -> Finding:
     """A batch through many adapters, beside one through the same adapter for all rows."""
-    if of.card.peft_type is None:
-        return no(NO_ADAPTER)
+    two = mixed_batches(of)
+    if two.value != "yes":
+        return two
     from peft import PeftModel
 
     names = [ADAPTER, *(f"a{number}" for number in range(1, AT_ONCE))]
