@@ -26,7 +26,7 @@ def interpolate(
 ) -> None:
     """Measure a method's adapters between base and adapter: how much gain is left, and how much less is forgotten.
 
-    The strength is chosen on validation and told of by the test split. What is measured stays in the study's folder; a
+    The strength is chosen on validation and reported on the test split. What is measured stays in the study's folder; a
     second call measures what is missing. Exit code 1: some adapters are not kept, or an end of the curve is not what
     the records say.
     """

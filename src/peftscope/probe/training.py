@@ -34,13 +34,18 @@ def trains(of: Specimen) -> Finding:
     if of.miniature.targets and "target_modules" not in _config_fields(of):
         return no("its config names no modules to adapt")
     built = of.first
-    if not torch.isfinite(of.first_outputs).all():
-        return no("trained a few steps, its outputs are not finite")
-    if torch.equal(of.first_outputs, of.base_outputs):
-        return no("trained, it changes nothing of the outputs")
+    if (stuck := _unmoved(of.base_outputs, of.first_outputs)) is not None:
+        return stuck
     if of.miniature.targets and built.card.peft_type is not None and not built.adapted_modules:
         return no("nothing of the model was adapted")
     return same(of.away(of.outputs(of.loaded()), of.first_outputs), "loaded from its checkpoint, outputs are off")
+
+
+def _unmoved(before: Tensor, after: Tensor) -> Finding | None:
+    """A no where training left the outputs as they were, or not finite."""
+    if not torch.isfinite(after).all():
+        return no("trained a few steps, its outputs are not finite")
+    return no("trained, it changes nothing of the outputs") if torch.equal(before, after) else None
 
 
 def _config_fields(of: Specimen) -> set[str]:
@@ -65,11 +70,9 @@ def quantized(of: Specimen, how: str) -> Finding:
         weights = {n: p.detach().dequantize().clone() for n, p in built.model.named_parameters()} if is_whole else {}
         of.train(built)
         after = of.outputs(built.model)
-        if not torch.isfinite(after).all():
-            return no("trained a few steps, its outputs are not finite")
-        if torch.equal(before, after):
-            return no("trained, it changes nothing of the outputs")
-        if built.card.peft_type is None:
+        if (stuck := _unmoved(before, after)) is not None:
+            return stuck
+        if is_whole:
             still = [
                 name
                 for name, p in built.model.named_parameters()

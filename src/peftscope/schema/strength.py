@@ -30,7 +30,7 @@ class StrengthRecord(Frozen):
     valid: tuple[ExampleOutcome, ...]
     """Of the validation split, on which a strength is chosen."""
     test: tuple[ExampleOutcome, ...]
-    """Of the test split, by which it is told of."""
+    """Of the test split, on which it is reported."""
     metrics: dict[str, float] = Field(default_factory=dict)
     """What the task measures against the untouched base: ``forgetting``, ``drift``, …"""
     measured_at: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -36,14 +36,20 @@ def able_text(group: str, found: Mapping[str, Finding]) -> str:
 def _reasons(found: Mapping[str, Finding]) -> Iterator[RenderableType]:
     """Why not, those with one reason together."""
     for value, title in (("no", "not:"), ("unknown", "not known:")):
-        reasons: dict[str, list[str]] = {}
-        for of in CAPABILITIES:
-            if of.name in found and found[of.name].value == value:
-                reasons.setdefault(found[of.name].reason, []).append(of.title)
+        reasons = _by_reason(value, [(of.title, found[of.name]) for of in CAPABILITIES if of.name in found])
         if reasons:
             yield Padding(Text(title, "dim"), (0, 0, 0, 2), expand=False)
             lines = [Text(printable(f"{', '.join(names)}: {reason}")) for reason, names in reasons.items()]
             yield from (Padding(line, (0, 0, 0, 4), expand=False) for line in lines)
+
+
+def _by_reason(value: str, found: Iterable[tuple[str, Finding]]) -> dict[str, list[str]]:
+    """Names of the findings of a value, those with one reason together."""
+    reasons: dict[str, list[str]] = {}
+    for name, of in found:
+        if of.value == value:
+            reasons.setdefault(of.reason, []).append(name)
+    return reasons
 
 
 def _with_figures(of: Capability, found: Finding) -> str:
@@ -72,10 +78,7 @@ def rows_of(found: Mapping[str, Mapping[str, Finding]], names: Sequence[str]) ->
         ]
         lines = [("yes:", ", ".join(yes) or "none")]
         for value, title in (("no", "no:"), ("unknown", "not known:")):
-            reasons: dict[str, list[str]] = {}
-            for method, of in known.items():
-                if of.value == value:
-                    reasons.setdefault(of.reason, []).append(method)
+            reasons = _by_reason(value, known.items())
             lines += [(title, f"{', '.join(methods)}: {reason}") for reason, methods in reasons.items()]
         yield labelled(lines)
         yield Text("")

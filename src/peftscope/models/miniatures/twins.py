@@ -7,8 +7,9 @@ as it is stays as it is.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,20 +101,38 @@ def _text_config(source: str, settings: Settings) -> Any:
 def _text_twin(source: str, config: Any) -> Miniature:
     build = _class_for(config)
     name = Path(source).stem if source.endswith(".json") else source.rstrip("/").rpartition("/")[2]
-    tried = ["none of the sizes tried can be built"]
-    for small, shape in _smaller(config, build):
+    made = ((partial(_text_miniature, name, small, build), shape) for small, shape in _smaller(config, build))
+    return _first_that_runs(source, made)
+
+
+def _text_miniature(name: str, config: Any, build: Callable[[Any], nn.Module]) -> Miniature:
+    return of_text(name, _sort(config), lambda: build(copy.deepcopy(config)))
+
+
+def _first_that_runs(source: str, made: Iterable[tuple[Callable[[], Miniature], tuple[str, ...]]]) -> Miniature:
+    """The first of some small models that reads its inputs.
+
+    Args:
+        source: What they stand for.
+        made: What makes each, and how it was made smaller.
+
+    Raises:
+        ModelError: None of them does; says why the last one did not.
+    """
+    reason = "none of the sizes tried can be built"
+    for make, shape in made:
         found: list[Miniature] = []
-
-        def attempt(small: Any = small, found: list[Miniature] = found) -> None:
-            made = of_text(name, _sort(small), lambda: build(copy.deepcopy(small)))
-            _run(made)
-            found.append(made)
-
-        failure = capture(attempt)
+        failure = capture(partial(_try, make, found))
         if failure is None:
             return replace(found[0], shape=shape)
-        tried.append(failure.reason)
-    raise ModelError(f"model.source: {source!r}: no small model of its sort runs: {tried[-1]}")
+        reason = failure.reason
+    raise ModelError(f"model.source: {source!r}: no small model of its sort runs: {reason}")
+
+
+def _try(make: Callable[[], Miniature], found: list[Miniature]) -> None:
+    miniature = make()
+    _run(miniature)
+    found.append(miniature)
 
 
 def _run(miniature: Miniature) -> None:
@@ -156,12 +175,13 @@ def _sort(config: Any) -> str:
     return "language-model" if is_decoder and "Classification" not in made_for else "classifier"
 
 
-def _size(build: Callable[[Any], nn.Module], config: Any) -> int | None:
+def _size(build: Callable[[], nn.Module]) -> int | None:
+    """Parameters of a model, counted on shapes alone; None where it cannot be built."""
     sizes: list[int] = []
 
     def count() -> None:
         with torch.device("meta"):
-            sizes.append(sum(parameter.numel() for parameter in build(copy.deepcopy(config)).parameters()))
+            sizes.append(sum(parameter.numel() for parameter in build().parameters()))
 
     capture(count)
     return sizes[0] if sizes else None
@@ -169,14 +189,15 @@ def _size(build: Callable[[Any], nn.Module], config: Any) -> int | None:
 
 def _smaller(config: Any, build: Callable[[Any], nn.Module]) -> Iterator[tuple[Any, tuple[str, ...]]]:
     """Configs to be tried, the smallest first, each with what was changed."""
-    size = _size(build, config)
+    size = _size(lambda: build(copy.deepcopy(config)))
     if size is not None and size <= LARGE:
         yield config, ()
         return
     shallow = _shallow(config)
     narrow = _narrow(shallow)
     for small in (narrow, shallow):
-        if (size := _size(build, small)) is not None and size <= 40 * LARGE:
+        size = _size(partial(build, copy.deepcopy(small)))
+        if size is not None and size <= 40 * LARGE:
             yield small, _told(config, small)
 
 
@@ -252,29 +273,13 @@ def _image_twin(source: str, settings: Settings) -> Miniature:
     }
     if isinstance(own.get("num_attention_heads"), int):
         small["num_attention_heads"] = min(own["num_attention_heads"], 4)
-    tried: list[str] = []
-    for sizes in (own, small) if _image_size(build, own) <= LARGE else (small, own):
-        found: list[Miniature] = []
-
-        def attempt(sizes: Settings = sizes, found: list[Miniature] = found) -> None:
-            made = of_image_model(name, lambda: build.from_config(sizes))
-            _run(made)
-            found.append(made)
-
-        failure = capture(attempt)
-        if failure is None:
-            shape = tuple(f"{key} {sizes[key]} instead of {own[key]}" for key in own if sizes[key] != own[key])
-            return replace(found[0], shape=shape)
-        tried.append(failure.reason)
-    raise ModelError(f"model.source: {source!r}: no small model of its sort runs: {tried[-1]}")
-
-
-def _image_size(build: Any, settings: Settings) -> int:
-    sizes: list[int] = []
-
-    def count() -> None:
-        with torch.device("meta"):
-            sizes.append(sum(parameter.numel() for parameter in build.from_config(settings).parameters()))
-
-    capture(count)
-    return sizes[0] if sizes else LARGE + 1
+    size = _size(lambda: build.from_config(own))
+    order = (own, small) if size is not None and size <= LARGE else (small, own)
+    made = (
+        (
+            partial(of_image_model, name, partial(build.from_config, sizes)),
+            tuple(f"{key} {sizes[key]} instead of {own[key]}" for key in own if sizes[key] != own[key]),
+        )
+        for sizes in order
+    )
+    return _first_that_runs(source, made)
