@@ -1,33 +1,24 @@
-// The page: one study at a time, seen in four ways.
+// The page: one study at a time, seen in four ways, and what belongs to no study: published releases, methods, memory.
 import { useEffect, useErrorBoundary, useRef, useState } from "preact/hooks";
 import { Choose } from "./choose";
 import { Compare } from "./compare";
-import { documentName, forget, inPage, isLive, load } from "./documents";
-import type { Index, Runs, Study } from "./documents";
+import { documentName, forget, isLive } from "./documents";
+import type { Index, Listed, Runs, Study } from "./documents";
 import { Explore } from "./explore";
+import { PlanView } from "./plan";
+import { Problem, Waiting } from "./parts";
+import { ReleasesView } from "./releases";
 import { Report } from "./report";
 import { RunDialog } from "./run";
+import { ShopView } from "./shop";
 import { usePlace } from "./state";
+import { useDocument } from "./use_document";
+import type { Loaded } from "./use_document";
 
 const VIEWS: [string, string][] = [["report", "Report"], ["explore", "Explore"], ["compare", "Compare"], ["choose", "Choose"]];
+const PUBLISHED: [string, string][] = [["releases", "Releases"]];
+const GENERAL: [string, string][] = [["shop", "Shop"], ["plan", "Plan"]];
 const LOOK_MS = 5000;
-
-type Loaded<T> = { value: T | null; problem: string | null };
-
-/** A document of the server or of the page; what lies in the page is there at the first draw. */
-function useDocument<T>(name: string | null, turn: number): Loaded<T> {
-  const [found, set] = useState<Loaded<T> & { name: string | null }>({ name: null, value: null, problem: null });
-  useEffect(() => {
-    if (name === null) return;
-    let current = true;
-    load<T>(name)
-      .then((value) => current && set({ name, value, problem: null }))
-      .catch((error: Error) => current && set({ name, value: null, problem: error.message }));
-    return () => { current = false; };
-  }, [name, turn]);
-  if (name !== null && inPage<T>(name) !== undefined) return { value: inPage<T>(name)!, problem: null };
-  return found.name === name ? found : { value: null, problem: null };
-}
 
 /** Whether the folder has changed since it was read. */
 function useChanges(name: string | null, state: string | undefined, turn: number): boolean {
@@ -54,19 +45,24 @@ export function App() {
   const index = useDocument<Index>("index", turn);
   const main = useRef<HTMLElement>(null);
   const studies = index.value?.studies ?? [];
-  const key = studies.find((s) => s.key === state.get("study"))?.key ?? studies[0]?.key ?? null;
-  const runs = useDocument<Runs>(key && documentName(key, "runs"), turn);
+  const shown = studies.find((s) => s.key === state.get("study")) ?? studies[0];
+  const key = shown?.key ?? null;
+  const general = [...(index.value?.published ? PUBLISHED : []), ...(index.value?.shop ? GENERAL : [])];
+  const views = [...(studies.length || !general.length ? VIEWS : []), ...general];
+  const first = !studies.length && general.length ? "shop" : isLive() ? "explore" : "report";
+  const view = views.some(([name]) => name === state.view) ? state.view : first;
+  const ofStudy = VIEWS.some(([name]) => name === view);
+  const runs = useDocument<Runs>(key && ofStudy ? documentName(key, "runs") : null, turn);
   const read = runs.value !== null || runs.problem !== null;  // what takes long is asked for once the runs are on screen
   const study = useDocument<Study>(key && read ? documentName(key, "study") : null, turn);
-  const view = VIEWS.some(([name]) => name === state.view) ? state.view : isLive() ? "explore" : "report";
   const changed = useChanges(key, runs.value?.state, turn);
-  const name = studies.find((s) => s.key === key)?.name ?? "";
+  const name = ofStudy ? shown?.name ?? "" : "";
   useEffect(() => {
-    document.title = `${name ? `${name} · ` : ""}${VIEWS.find(([v]) => v === view)?.[1]} · peftscope`;
+    document.title = `${name ? `${name} · ` : ""}${views.find(([v]) => v === view)?.[1]} · peftscope`;
   }, [name, view]);
-  const first = useRef(true);
+  const opened = useRef(true);
   useEffect(() => {
-    if (first.current) first.current = false;
+    if (opened.current) opened.current = false;
     else if (!state.get("s")) scrollTo(0, 0);
   }, [view]);
   const again = () => {
@@ -78,34 +74,63 @@ export function App() {
       <a class="skip" href="#content" onClick={(event) => { event.preventDefault(); main.current?.focus(); }}>Skip to the content</a>
       <header class="top">
         <span class="brand">peftscope</span>
-        {studies.length > 1 && (
-          <label>study{" "}
-            <select value={key ?? ""} onChange={(event) => (location.hash = `#/${view}?study=${encodeURIComponent(event.currentTarget.value)}`)}>
-              {studies.map((s) => <option value={s.key} selected={s.key === key}>{studies.filter((o) => o.name === s.name).length > 1 ? `${s.name} (${s.place})` : s.name}</option>)}
-            </select>
-          </label>
-        )}
+        {ofStudy && shown && <StudySelect studies={studies} shown={shown} view={view} />}
         <nav aria-label="Views">
-          <ul>{VIEWS.map(([v, title]) => <li><a href={href(v)} aria-current={v === view ? "page" : undefined}>{title}</a></li>)}</ul>
+          <ul>{views.map(([v, title]) => <li><a href={href(v)} aria-current={v === view ? "page" : undefined}>{title}</a></li>)}</ul>
         </nav>
       </header>
       <main id="content" ref={main} tabIndex={-1}>
         {changed && <p class="note" role="status">The folder has changed since it was read. <button type="button" onClick={again}>Read it again</button></p>}
         {key && state.get("study") && state.get("study") !== key && <p class="note" role="alert">There is no study “{state.get("study")}” here; this is {name}.</p>}
         {index.problem && <Problem text={index.problem} again={again} />}
-        {index.value && !studies.length && <Problem text="There is no study here yet." again={again} />}
-        {key && <View key={`${key} ${view}`} view={view} name={key} runs={runs} study={study} state={state} change={change} href={href} again={again} />}
+        {index.value && !studies.length && ofStudy && <Problem text="There is no study here yet." again={again} />}
+        {view === "releases" && <ReleasesView state={state} change={change} href={href} />}
+        {view === "shop" && <ShopView state={state} change={change} href={href} />}
+        {view === "plan" && <PlanView state={state} change={change} href={href} />}
+        {key && ofStudy && <View key={`${key} ${view}`} view={view} name={key} runs={runs} study={study} state={state} change={change} href={href} again={again} />}
         {!index.value && !index.problem && <Waiting text="Loading…" />}
       </main>
       {key && state.get("run") && <RunDialog id={state.get("run")!} name={key} study={study.value} onClose={() => change({ run: undefined })} />}
-      <footer>peftscope {index.value?.version}{isLive() ? "" : " · this file needs no network"}</footer>
+      <footer>peftscope {index.value?.version}{isLive() || index.value?.folder ? "" : " · this file needs no network"}</footer>
     </>
   );
 }
 
-const Problem = ({ text, again }: { text: string; again: () => void }) => (
-  <div class="note" role="alert"><p>{text}</p>{isLive() && <button type="button" onClick={again}>Try again</button>}</div>
-);
+/** Which study is seen; published results are told apart by task and release. */
+function StudySelect({ studies, shown, view }: { studies: Listed[]; shown: Listed; view: string }) {
+  const own = studies.filter((s) => !s.published);
+  const published = studies.filter((s) => s.published);
+  const { published: now } = shown;
+  const go = (key: string | undefined) => { if (key) location.hash = `#/${view}?study=${encodeURIComponent(key)}`; };
+  const of = (task: string, release: string) =>
+    published.find((s) => s.published!.task === task && s.published!.release === release) ?? published.find((s) => s.published!.task === task);
+  const kinds = (field: "task" | "release", label: "task_title" | "released") =>
+    [...new Map(published.map((s) => [s.published![field], s.published![label]]))];
+  return (
+    <>
+      {own.length + (published.length ? 1 : 0) > 1 && (
+        <label>study{" "}
+          <select value={now ? "" : shown.key} onChange={(event) => go(event.currentTarget.value || published[0]?.key)}>
+            {own.map((s) => <option value={s.key} selected={s === shown}>{own.filter((o) => o.name === s.name).length > 1 ? `${s.name} (${s.place})` : s.name}</option>)}
+            {published.length > 0 && <option value="" selected={!!now}>published results</option>}
+          </select>
+        </label>
+      )}
+      {now && <>
+        <label>published: task{" "}
+          <select value={now.task} onChange={(event) => go(of(event.currentTarget.value, now.release)?.key)}>
+            {kinds("task", "task_title").map(([task, title]) => <option value={task} selected={task === now.task}>{title}</option>)}
+          </select>
+        </label>
+        <label>release{" "}
+          <select value={now.release} onChange={(event) => go(of(now.task, event.currentTarget.value)?.key)}>
+            {kinds("release", "released").map(([release, title]) => <option value={release} selected={release === now.release}>{title}</option>)}
+          </select>
+        </label>
+      </>}
+    </>
+  );
+}
 
 type ViewProps = ReturnType<typeof usePlace> & { view: string; name: string; runs: Loaded<Runs>; study: Loaded<Study>; again: () => void };
 
@@ -142,5 +167,3 @@ function named(runs: Runs, study: Study | null): Runs {
   told.set(study, found);
   return found;
 }
-
-const Waiting = ({ text }: { text: string }) => <div class="waiting"><p class="quiet" role="status">{text}</p></div>;

@@ -212,19 +212,131 @@ export type RunDetails = {
   traceback: string | null;
 };
 
-export type Index = { studies: { key: string; name: string; place: string }[]; version: string; live: boolean };
+export type Published = { task: string; task_title: string; release: string; released: string };
+export type Listed = { key: string; name: string; place: string; published?: Published };
+/** `live`: a server makes documents; `folder`: they lie as files beside the page; neither: in the page itself. */
+export type Index = { studies: Listed[]; version: string; live: boolean; folder?: string; published?: boolean; shop?: boolean };
+
+/** The published results: fronts then and now, and what repetition is worth. */
+export type Releases = { tasks: ReleasedTask[]; source: { name: string; license: string; address_text: string; lines: string[] } };
+export type ReleasedTask = {
+  key: string;
+  title: string;
+  about: string[];
+  releases: { key: string; study: string; title: string; lines: string[] }[];
+  fronts: {
+    title: string;
+    x: string;
+    y: string;
+    lines: string[];
+    rows: {
+      experiment: string;
+      method: string;
+      in: Record<string, boolean>;
+      figures: Record<string, { x: string; y: string } | null>;
+    }[];
+    points: Record<string, { experiment: string; method: string; x: number; y: number; member: boolean }[]>;
+    axes: { x: Axis; y: Axis };
+  };
+  repeated: { lines: string[]; metrics: RepeatedMetric[] } | null;
+};
+export type RepeatedMetric = {
+  name: string;
+  label: string;
+  axis: Axis;
+  lines: string[];
+  pairs: { experiment: string; method: string; first: number; second: number; text: string }[];
+  sd: string | null;
+  gap: string | null;
+};
+
+/** Every method as a card. */
+export type Shop = {
+  made: string;
+  versions: Record<string, string>;
+  adoption: { lines: string[] };
+  groups: { name: string; title: string }[];
+  capabilities: { name: string; group: string; title: string; about: string }[];
+  families: string[];
+  modalities: { name: string; label: string }[];
+  tasks: { key: string; title: string; metric: string; about: string; axis: Axis }[];
+  cards: Card[];
+  study: Record<string, { template: string; fields: { key: string; label: string; value: string; about: string }[] }>;
+};
+export type Able = "yes" | "no" | "unknown";
+export type Measured = {
+  tries: number;
+  text: string;
+  best: number;
+  low: number | null;
+  high: number | null;
+  points: { experiment: string; value: number; low: number | null; high: number | null; runs: number; text: string }[];
+};
+export type Card = {
+  name: string;
+  title: string;
+  family: string;
+  peft_type: string | null;
+  variant_of: string | null;
+  summary: string;
+  paper: { title: string; year: number; address: string | null } | null;
+  trains: boolean;
+  refused: string | null;
+  needs: string[];
+  limits: string[];
+  modalities: string[];
+  rate: string | null;
+  able: Record<string, Able>;
+  reasons: Record<string, string>;
+  figures: Record<string, string>;
+  measured: Record<string, Measured>;
+  adoption: string | null;
+  snippets: { key: string; title: string; about: string; code: string }[];
+};
+
+/** Memory of methods on a model. */
+export type PlanModels = {
+  models: { key: string; title: string; source: string; about: string }[];
+  gpus: { name: string; label: string; bytes: number }[];
+  defaults: { batch_size: number; seq_len: number; dtype: string };
+  live_only: string;
+};
+export type PlanAbout = { title: string; source: string; lines: string[]; notes: string[]; parts: { name: string; label: string }[] };
+export type PlanRow = {
+  method: string;
+  peak: number | null;
+  parts: number[];
+  phase: "train" | "eval";
+  trainable: number | null;
+  checkpoint_bytes: number | null;
+  reason: string | null;
+  checkpointed: number | null;
+  nf4: number | null;
+  both: number | null;
+  largest_batch: number | null;
+  largest_seq_len: number | null;
+  batch_with_both: number | null;
+  notes: string[];
+};
+export type PlanTable = PlanAbout & { key: string; rows: PlanRow[] };
 
 const embedded: Record<string, unknown> = JSON.parse(document.getElementById("documents")?.textContent || "{}");
 const kept = new Map<string, Promise<unknown>>();
 
-export const isLive = (): boolean => (embedded["index"] as Index | undefined)?.live ?? false;
+const own = (): Index | undefined => embedded["index"] as Index | undefined;
+
+export const isLive = (): boolean => own()?.live ?? false;
+
+/** Where documents are fetched from: the server, or files beside the page. */
+const place = (name: string): string => (isLive() ? `api/${name}` : `${own()!.folder}/${name}.json`);
 
 async function fetched(name: string): Promise<unknown> {
   let answer: Response;
   try {
-    answer = await fetch(`api/${name}`, { headers: { accept: "application/json" } });
+    answer = await fetch(place(name), { headers: { accept: "application/json" } });
   } catch {
-    throw new Error("peftscope does not answer: is 'peftscope explore' still running?");
+    throw new Error(isLive() ? "peftscope does not answer: is 'peftscope explore' still running?"
+      : "The files beside this page cannot be read: it works where a web server gives them, not opened as a file.");
   }
   const found = await answer.json().catch(() => null);
   if (!answer.ok) throw new Error(found?.error?.message ?? `peftscope has nothing of that name (${answer.status})`);
@@ -237,7 +349,7 @@ export const documentName = (...parts: string[]): string => parts.map(encodeURIC
 /** A document by its name: one that lies in the page, or else one that the server makes. */
 export function load<T>(name: string): Promise<T> {
   if (name in embedded) return Promise.resolve(embedded[name] as T);
-  if (!isLive()) return Promise.reject(new Error("This is not in the file; 'peftscope explore' shows it."));
+  if (!isLive() && !own()?.folder) return Promise.reject(new Error("This is not in the file; 'peftscope explore' shows it."));
   let found = kept.get(name);
   if (!found) {
     found = fetched(name);

@@ -1,6 +1,7 @@
 // What several views show: tables, topics, lines of settings.
 import { useMemo, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
+import { isLive } from "./documents";
 import type { Cell, Lines, Method, Mark as MarkOf, Table as TableOf, Topic as TopicOf } from "./documents";
 import { Mark } from "./marks";
 
@@ -55,6 +56,12 @@ export const Scroll = ({ label, children }: { label: string; children: Component
 export const LinesOf = ({ lines }: { lines: Lines }) => (
   <dl class="lines">{lines.map(([name, text]) => <div><dt>{name}</dt><dd>{text}</dd></div>)}</dl>
 );
+
+export const Problem = ({ text, again }: { text: string; again?: () => void }) => (
+  <div class="note" role="alert"><p>{text}</p>{again && isLive() && <button type="button" onClick={again}>Try again</button>}</div>
+);
+
+export const Waiting = ({ text }: { text: string }) => <div class="waiting"><p class="quiet" role="status">{text}</p></div>;
 
 export const Note = ({ children }: { children: ComponentChildren }) => <p class="note">{children}</p>;
 

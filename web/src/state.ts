@@ -3,6 +3,7 @@ import { useCallback, useEffect, useState } from "preact/hooks";
 
 export type State = { view: string; get: (key: string) => string | undefined; all: Record<string, string> };
 export type Change = Record<string, string | undefined>;
+export type Place = { state: State; change: (values: Change) => void; href: (view: string, values?: Change) => string };
 
 function read(): State {
   const [path = "", query = ""] = location.hash.replace(/^#\/?/, "").split("?");
@@ -16,8 +17,11 @@ export const address = (view: string, values: Change): string => {
   return `#/${view}${query ? `?${query}` : ""}`;
 };
 
-/** The state, and what changes some of it; `view` goes elsewhere and keeps what every view shares. */
-export function usePlace(): { state: State; change: (values: Change) => void; href: (view: string, values?: Change) => string } {
+const SHARED = ["study", "cart", "on"];
+const QUICK = ["pick", "only", "find"];
+
+/** The state, and what changes some of it; `href` goes elsewhere and keeps what every view shares. */
+export function usePlace(): Place {
   const [state, set] = useState(read);
   useEffect(() => {
     const moved = () => set(read());
@@ -31,13 +35,13 @@ export function usePlace(): { state: State; change: (values: Change) => void; hr
   const change = useCallback((values: Change) => {
     const now = read();
     const next = address(now.view, { ...now.all, ...values });
-    const quick = Object.keys(values).every((key) => key.startsWith("max.") || key === "pick" || key === "only");
-    if (quick) history.replaceState(null, "", next);  // a slider that is dragged leaves no trail
+    const quick = Object.keys(values).every((key) => key.startsWith("max.") || QUICK.includes(key));
+    if (quick) history.replaceState(null, "", next);  // a slider that is dragged and a word that is typed leave no trail
     else history.pushState(null, "", next);
     set(read());
   }, []);
   const href = useCallback(
-    (view: string, values: Change = {}) => address(view, { study: state.get("study"), ...values }),
+    (view: string, values: Change = {}) => address(view, { ...Object.fromEntries(SHARED.map((key) => [key, state.get(key)])), ...values }),
     [state],
   );
   return { state, change, href };
