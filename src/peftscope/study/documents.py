@@ -18,6 +18,7 @@ from peftscope.store.rows import RowReader, folder_state
 from peftscope.store.study import read_stored_study
 from peftscope.study.choices import answer_under, needing
 from peftscope.study.folder import study_folder
+from peftscope.study.published import is_published, published_about, published_key, published_name
 from peftscope.study.report import material
 from peftscope.study.requirements import Amount, Requirements
 from peftscope.study.results import StudyResults, results_of
@@ -50,8 +51,20 @@ class StudyDocuments:
     @property
     def name(self) -> str:
         """Its name."""
+        if is_published(self.place):
+            return published_name(self.place)
         study = read_stored_study(self.folder)
         return study.name if study is not None else self.folder.resolve().name
+
+    @property
+    def key(self) -> str:
+        """What it is called in addresses."""
+        return published_key(self.place) if is_published(self.place) else self.name
+
+    @property
+    def published(self) -> dict[str, Any] | None:
+        """Task and release, where it is one of the public benchmark's."""
+        return published_about(self.place) if is_published(self.place) else None
 
     def state(self) -> str:
         """A word that changes when records come, go or change."""

@@ -14,6 +14,7 @@ from peftscope.schema.record import RunRecord
 from peftscope.store.files import read_record
 from peftscope.store.run_states import read_states
 from peftscope.store.study import STUDY_FILE
+from peftscope.study.published import is_published, published_folder
 from peftscope.views.line import one_line
 
 __all__ = ["RESULTS", "find_record", "study_folder"]
@@ -30,12 +31,16 @@ def study_folder(argument: Path, *, needs_records: bool = True) -> Path:
     """The folder of a study's records.
 
     Args:
-        argument: That folder itself, or a study file, whose ``name`` says which folder of ``results`` it is.
+        argument: That folder itself; a study file, whose ``name`` says which folder of ``results`` it is; or the public
+            benchmark's results by name, such as ``published:text-2026-08-21``.
         needs_records: Whether a study that has been started and has no records yet will not do.
 
     Raises:
-        SpecError: It is neither, or there are no records yet.
+        SpecError: It is none of these, or there are no records yet.
+        StoreError: Published results can be written nowhere.
     """
+    if is_published(argument):
+        return published_folder(argument)
     if argument.is_dir() or argument.is_file():
         folder = argument if argument.is_dir() else RESULTS / _name_in(argument)
         if not needs_records and any((folder / name).is_file() for name in (STUDY_FILE, ".lock")):

@@ -20,6 +20,8 @@ from peftscope.schema.amounts import number_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.request import Request
 from peftscope.study.choices import choices_of
+from peftscope.study.folder import RESULTS
+from peftscope.study.published import is_published, published_key, published_lines
 from peftscope.study.recommendation import best_run_of, memory_front, recommendation_for, topics_of
 from peftscope.study.requirements import Amount, commonest_method
 from peftscope.study.results import StudyResults, results_of, traits_by_name
@@ -76,7 +78,7 @@ def report_of(
 
     Args:
         place: The study's folder or file.
-        folder: For the files; ``report`` in the study's where None.
+        folder: For the files; ``report`` in the study's where None, of published results in ``results``.
         request: Collects what is wrong with the margin.
         margin: Difference of scores that does not matter.
         across: Whether to judge runs of different conditions together.
@@ -91,8 +93,13 @@ def report_of(
     public = public_place(place)
     options = (f" --margin {shlex.quote(str(margin))}" if margin is not None else "") + (" --across" if across else "")
     content = replace(material(found, public), options=options)
-    files = write_report(content, folder or found.folder / FOLDER, runs=_runs(found, public, content.names))
+    files = write_report(content, folder or _own_folder(place, found) / FOLDER, runs=_runs(found, public, content.names))
     return Report(page=files[PAGE], files=files, warnings=found.notes)
+
+
+def _own_folder(place: Path, found: StudyResults) -> Path:
+    """Where a study's files lie: not in the cache, from which published results are read."""
+    return RESULTS / published_key(place) if is_published(place) else found.folder
 
 
 def _runs(found: StudyResults, place: str, names: Mapping[str, str]) -> dict[str, Any]:
@@ -120,7 +127,7 @@ def material(found: StudyResults, place: str) -> ReportContent:
     titles: dict[str, str] = dict(zip(found.runs["run_id"], found.runs["method"]))
     metrics = [found.metric, *(m for m in found.metrics if not m.name.startswith(NOT_AXES))]
     recommendation = recommendation_for(found, have=commonest_method())
-    where = public_place(found.folder)
+    where = place if is_published(place) else public_place(found.folder)
     return ReportContent(
         name=found.name,
         place=place,
@@ -142,7 +149,7 @@ def material(found: StudyResults, place: str) -> ReportContent:
         choices=choices_of(found, Path(where)),
         fairness=fairness_topics(found.fairness),
         conditions=found.differing,
-        notes=found.notes,
+        notes=[*published_lines(place), *found.notes],
     )
 
 
