@@ -10,12 +10,10 @@ import torch
 from torch import nn
 
 from peftscope.errors import MissingExtra, SpecError
+from peftscope.methods.catalog.lora_optim import LORAPLUS_RATIO
 from peftscope.schema.run import RunSpec
 
 __all__ = ["GENERAL", "OPTIMIZERS", "OptimizerSettings", "freeze_for", "make_optimizer", "settings_of"]
-
-LORAPLUS_RATIO = 16.0
-"""Ratio of LoRA+'s two learning rates; its authors' choice for language models (LoRA+, section 5)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,10 @@ from peftscope.methods.card import Card, Paper
 from peftscope.methods.catalog.lora import LORA_KNOBS, LORA_RATE, WIDE, lora_rate
 from peftscope.methods.catalog.rates import documented
 
-__all__ = ["CARDS"]
+__all__ = ["CARDS", "LORAPLUS_RATIO"]
+
+LORAPLUS_RATIO = 16.0
+"""Ratio of LoRA+'s two learning rates; its authors' choice for language models (LoRA+, section 5)."""
 
 CARDS: tuple[Card, ...] = (
     Card(
