@@ -99,11 +99,13 @@ class Forecast:
     largest_length: int | None = None
     """Where it does not fit: a length that does, with the same batch, not far below the largest; 0 where none does."""
     checkpointed_bytes: int | None = None
-    """Where it does not fit: the peak with activation checkpointing; None where that was on or is not there."""
+    """The peak with activation checkpointing, where the method does not fit or every alternative was asked for; None
+    where that was on or is not there."""
     nf4_bytes: int | None = None
-    """Where it does not fit, with checkpointing neither: the peak on a base packed as nf4; None where it is packed,
-    cannot be, or that could not be enough."""
+    """The peak on a base packed as nf4, where neither the method nor checkpointing fits or every alternative was asked
+    for; None where the base is packed, cannot be, or that could not be enough."""
     both_bytes: int | None = None
-    """Where neither helps: the peak with both, or with the one there is."""
+    """Where neither helps: the peak with both, or with the one there is. Where every alternative was asked for: with
+    both, None where there are not both."""
     both_batch: int | None = None
     """Where both do not help at this batch: the largest one that fits with both; 0 where none does."""

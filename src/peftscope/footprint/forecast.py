@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing.context import BaseContext
 from typing import Literal
@@ -18,7 +18,14 @@ from peftscope.footprint.estimate import FootprintEstimator, estimated
 from peftscope.footprint.footprint import Footprint, Forecast
 from peftscope.footprint.query import FootprintQuery
 
-__all__ = ["forecasts"]
+__all__ = ["Alternatives", "forecasts", "forecasts_as_counted"]
+
+Alternatives = Literal["needed", "all"]
+"""Of which methods the peaks with checkpointing, on a packed base and with both are counted: of those that do not fit,
+and of these no more than what may help; or of all, so that they can be held against any limit later."""
+
+_Counted = tuple[FootprintEstimator, Footprint]
+"""What counted a method, and what it found."""
 
 
 def forecasts(
@@ -37,14 +44,40 @@ def forecasts(
         context: How they are started. Never a fork of this process, which may have begun to use CUDA; None counts
             in this process.
     """
+    counted: dict[int, Forecast] = {}
+    turn = 0
+    for number, found in forecasts_as_counted(queries, limit=limit, workers=workers, context=context):
+        counted[number] = found
+        while turn in counted:
+            yield counted.pop(turn)
+            turn += 1
+
+
+def forecasts_as_counted(
+    queries: Sequence[FootprintQuery],
+    *,
+    limit: int | None = None,
+    workers: int = 1,
+    context: BaseContext | None = None,
+    alternatives: Alternatives = "needed",
+) -> Iterator[tuple[int, Forecast]]:
+    """Forecasts as soon as they are known, each with the number of its question.
+
+    Args:
+        queries: What is asked about.
+        limit: Bytes there are.
+        workers: As ``forecasts`` takes them.
+        context: As ``forecasts`` takes it.
+        alternatives: Of which methods they are counted; all of them take about three times as long.
+    """
     if workers == 1 or len(queries) == 1 or context is None:
-        yield from (_forecast(query, limit) for query in queries)
+        yield from ((number, _forecast(query, limit, alternatives)) for number, query in enumerate(queries))
         return
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
-        asked = [pool.submit(_forecast, query, limit) for query in queries]
+        asked = {pool.submit(_forecast, query, limit, alternatives): number for number, query in enumerate(queries)}
         try:
-            yield from (answer.result() for answer in asked)
+            yield from ((asked[answer], answer.result()) for answer in as_completed(asked))
         finally:
             if not all(answer.done() for answer in asked):  # nobody waits for what is under way
                 for child in set(multiprocessing.active_children()) - others:
@@ -58,35 +91,68 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _forecast(query: FootprintQuery, limit: int | None) -> Forecast:
+def _forecast(query: FootprintQuery, limit: int | None, alternatives: Alternatives = "needed") -> Forecast:
     found, estimate = estimated(query)
     peak = found.peak_bytes
-    if limit is None or peak is None or estimate is None:
+    if peak is None or estimate is None or (limit is None and alternatives == "needed"):
         return Forecast(footprint=found)
-    if peak <= limit:
-        return Forecast(footprint=found, fits=True)
-    checkpointed = _peak(_recomputing(query), estimate, found)
-    packed = _packed(query) if not _fits(checkpointed, limit) else None  # packing costs quality, recomputing does not
-    could_help = found.breakdown is None or peak - found.breakdown.weights <= limit
-    nf4 = _peak(packed, estimate) if could_help else None
-    both = both_batch = None
-    if not _fits(checkpointed, limit) and not _fits(nf4, limit):
-        smallest = _recomputing(packed or query) or packed
-        if smallest is not None:
-            with_both, counted = estimated(smallest, estimate)
-            both = None if counted is None else with_both.peak_bytes
-            if counted is not None and both is not None and both > limit:
-                both_batch = _what_would_fit(counted, with_both, limit, of="batch")
+    fits = None if limit is None else peak <= limit
+    both: _Counted | None = None
+    others: dict[str, int | None] = {}
+    if alternatives == "all":
+        others = _all_peaks(query, found, estimate)
+    elif limit is not None and not fits:
+        others, both = _helpful_peaks(query, found, estimate, limit)
+    if limit is None or fits:
+        return Forecast(footprint=found, fits=fits, **others)
+    both_batch = None
+    if not any(_fits(other, limit) for other in others.values()):
+        both = both or _with_both(query, estimate)
+        both_batch = None if both is None else _what_would_fit(*both, limit, of="batch")
     return Forecast(
         footprint=found,
         fits=False,
         largest_batch=_what_would_fit(estimate, found, limit, of="batch"),
         largest_length=_what_would_fit(estimate, found, limit, of="length"),
-        checkpointed_bytes=checkpointed,
-        nf4_bytes=nf4,
-        both_bytes=both,
         both_batch=both_batch,
+        **others,
     )
+
+
+def _all_peaks(query: FootprintQuery, found: Footprint, known: FootprintEstimator) -> dict[str, int | None]:
+    """Peaks with checkpointing, on a packed base, and with both where there are both."""
+    peaks = {"checkpointed_bytes": _peak(_recomputing(query), known, found), "nf4_bytes": None, "both_bytes": None}
+    packed = _packed(query)
+    if packed is not None:
+        nf4, estimate = estimated(packed, known)
+        if estimate is not None:
+            peaks |= {"nf4_bytes": nf4.peak_bytes, "both_bytes": _peak(_recomputing(packed), known, nf4)}
+    return peaks
+
+
+def _helpful_peaks(
+    query: FootprintQuery, found: Footprint, known: FootprintEstimator, limit: int
+) -> tuple[dict[str, int | None], _Counted | None]:
+    """The same as far as nothing before it is enough and it may be; in place of both, the one there is."""
+    peaks = {"checkpointed_bytes": _peak(_recomputing(query), known, found)}
+    if _fits(peaks["checkpointed_bytes"], limit):  # packing costs quality, recomputing does not
+        return peaks, None
+    could_help = found.breakdown is None or (found.peak_bytes or 0) - found.breakdown.weights <= limit
+    peaks["nf4_bytes"] = _peak(_packed(query), known) if could_help else None
+    if _fits(peaks["nf4_bytes"], limit):
+        return peaks, None
+    both = _with_both(query, known)
+    peaks["both_bytes"] = None if both is None else both[1].peak_bytes
+    return peaks, both
+
+
+def _with_both(query: FootprintQuery, known: FootprintEstimator) -> _Counted | None:
+    """The method with checkpointing on a packed base, or with the one of these there is."""
+    smallest = _recomputing(_packed(query) or query) or _packed(query)
+    if smallest is None:
+        return None
+    found, estimate = estimated(smallest, known)
+    return None if estimate is None or found.peak_bytes is None else (estimate, found)
 
 
 def _fits(peak: int | None, limit: int) -> bool:
