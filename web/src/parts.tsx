@@ -1,5 +1,5 @@
 // What several views show: tables, topics, lines of settings.
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { isLive } from "./documents";
 import type { Cell, Lines, Method, Mark as MarkOf, Table as TableOf, Topic as TopicOf } from "./documents";
@@ -133,8 +133,10 @@ export function Table({ table, caption, marks, id, runAt, picked, onPick }: {
   );
 }
 
-export function Code({ text, label }: { text: string; label: string }) {
-  const [said, say] = useState("Copy");
+/** A button that puts a text on the clipboard. */
+export function Copy({ text, label, title = "Copy" }: { text: string; label: string; title?: string }) {
+  const [said, say] = useState<string | null>(null);
+  useEffect(() => say(null), [text]);
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(text);
@@ -143,10 +145,14 @@ export function Code({ text, label }: { text: string; label: string }) {
       say("Select it and copy by hand");
     }
   };
+  return <button type="button" onClick={copy} aria-label={`${said ?? title}: ${label}`}>{said ?? title}</button>;
+}
+
+export function Code({ text, label }: { text: string; label: string }) {
   return (
     <div class="code">
       <pre tabIndex={0} role="region" aria-label={label}>{text}</pre>
-      <button type="button" onClick={copy} aria-label={`${said}: ${label}`}>{said}</button>
+      <Copy text={text} label={label} />
     </div>
   );
 }

@@ -35,7 +35,7 @@ export function usePlace(): Place {
   const change = useCallback((values: Change) => {
     const now = read();
     const next = address(now.view, { ...now.all, ...values });
-    const quick = Object.keys(values).every((key) => key.startsWith("max.") || QUICK.includes(key));
+    const quick = Object.keys(values).every((key) => key.startsWith("max.") || key.startsWith("set.") || QUICK.includes(key));
     if (quick) history.replaceState(null, "", next);  // a slider that is dragged and a word that is typed leave no trail
     else history.pushState(null, "", next);
     set(read());

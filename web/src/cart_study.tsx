@@ -1,0 +1,64 @@
+// A study of the cart's methods on the reader's own data, as a file.
+import type { Card, Shop } from "./documents";
+import { Code, Note } from "./parts";
+import { saveText } from "./save";
+import type { Change, State } from "./state";
+
+const FILE = "study.yaml";
+const COMMANDS = `pip install peftscope\npeftscope compare ${FILE}`;
+const PLAIN = /^[a-z][a-z0-9.-]*$/;
+const WORDS_OF_YAML = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+
+/** A name as YAML reads it back as text. */
+const item = (name: string) => (PLAIN.test(name) && !WORDS_OF_YAML.includes(name) ? name : JSON.stringify(name));
+
+/** The template with every {{KEY}} filled in, once: what is filled in is not looked through again. */
+export const filled = (template: string, values: Record<string, string>, methods: string[]): string =>
+  template.replace(/\{\{([\w-]+)\}\}/g, (whole, key: string) =>
+    key === "methods" ? `[${methods.map(item).join(", ")}]` : Object.hasOwn(values, key) ? JSON.stringify(values[key]) : whole);
+
+export function CartStudy({ shop, cards, state, change }: { shop: Shop; cards: Card[]; state: State; change: (values: Change) => void }) {
+  const kinds = shop.modalities.filter((m) => shop.study[m.name]);
+  const kind = kinds.find((m) => m.name === state.get("data")) ?? kinds[0];
+  if (!kind) return null;
+  const { template, fields } = shop.study[kind.name]!;
+  const keyOf = (field: string) => `set.${kind.name}.${field}`;
+  const valueOf = (field: (typeof fields)[number]) => state.get(keyOf(field.key)) ?? field.value;
+  const refused = cards.filter((c) => c.refused !== null);
+  const others = cards.filter((c) => c.refused === null && !c.modalities.includes(kind.name));
+  const methods = cards.filter((c) => !refused.includes(c) && !others.includes(c));
+  const text = filled(template, Object.fromEntries(fields.map((f) => [f.key, valueOf(f)])), methods.map((c) => c.name));
+  const titles = (of: Card[]) => of.map((c) => c.title).join(", ");
+  return (
+    <>
+      <h3 id="study-title">Compare these on my data</h3>
+      <p>A study trains every method under the same conditions with the same tuning budget. This is its file; the rest of its settings are written in it or at their defaults.</p>
+      <form class="ownstudy" aria-labelledby="study-title" onSubmit={(event) => event.preventDefault()}>
+        <fieldset class="picker">
+          <legend>My data</legend>
+          {kinds.map((m) => (
+            <label><input type="radio" name="data" value={m.name} checked={m === kind} onChange={() => change({ data: m.name })} />{m.label}</label>
+          ))}
+        </fieldset>
+        {fields.map((field) => (
+          <p class="field" key={keyOf(field.key)}>
+            <label for={keyOf(field.key)}>{field.label}</label>
+            <input id={keyOf(field.key)} type="text" value={valueOf(field)} autocomplete="off" spellcheck={false} aria-describedby={`${keyOf(field.key)}-about`}
+              onInput={(event) => change({ [keyOf(field.key)]: event.currentTarget.value })} />
+            <small id={`${keyOf(field.key)}-about`}>{field.about}</small>
+          </p>
+        ))}
+      </form>
+      {refused.length > 0 && <Note>Left out, as peftscope does not train them: {titles(refused)}.</Note>}
+      {others.length > 0 && <Note>Left out, as they are not for {kind.label}: {titles(others)}.</Note>}
+      {methods.length ? (
+        <>
+          <Code text={text} label={FILE} />
+          <p><button type="button" onClick={() => saveText(FILE, text, "text/yaml")}>Download {FILE}</button></p>
+          <h4>Then, at the terminal</h4>
+          <Code text={COMMANDS} label="The commands" />
+        </>
+      ) : <Note>None of these can be compared on {kind.label}.</Note>}
+    </>
+  );
+}
