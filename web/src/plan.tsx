@@ -129,8 +129,8 @@ function told(wanted: Wanted, planned: Planned, rows: PlanRow[]): string[] {
   const missing = rows.filter((row) => row.peak === null).length;
   const broken = state === "stopped" || planned.problem !== null;
   return [
-    summary(rows, wanted.memory),
     ...(broken ? [`Stopped after ${rows.length} of ${total ?? "all"} methods.`] : []),
+    summary(rows, wanted.memory),
     ...(missing ? [`${count(missing, "method")} could not be counted; the reasons stand below.`] : []),
   ];
 }

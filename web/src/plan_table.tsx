@@ -14,13 +14,14 @@ const PHASES = { train: "training", eval: "scoring" };
 const yes = (row: PlanRow, memory: Memory) => (row.peak === null ? "–" : fits(row, memory) ? "yes" : "no");
 
 function tableOf(rows: PlanRow[], parts: Part[], memory: Memory, eased: Eased): TableOf {
-  const heads = ["method", "peak", "fits", "what would make it fit", "trained parameters", "checkpoint", ...parts.map((p) => p.label), "highest in"];
+  const needed = rows.some((row) => remedy(row, memory, eased) !== "");
+  const heads = ["method", "peak", "fits", ...(needed ? ["what would make it fit"] : []), "trained parameters", "checkpoint", ...parts.map((p) => p.label), "highest in"];
   const bytes = (value: number | null): Cell => ({ text: sizeText(value), sort: value });
   return {
     headings: heads.map((text) => ({ text, sort: null })),
     rows: rows.map((row): Cell[] => [
       { text: row.method, sort: row.method, method: row.method }, bytes(row.peak), { text: yes(row, memory), sort: null },
-      { text: remedy(row, memory, eased), sort: null }, { text: countText(row.trainable), sort: row.trainable }, bytes(row.checkpoint_bytes),
+      ...(needed ? [{ text: remedy(row, memory, eased), sort: null }] : []), { text: countText(row.trainable), sort: row.trainable }, bytes(row.checkpoint_bytes),
       ...parts.map((_, i) => bytes(row.peak === null ? null : row.parts[i] ?? null)), { text: row.peak === null ? "–" : PHASES[row.phase], sort: null },
     ]),
   };

@@ -7,6 +7,7 @@ export const GIGABYTE = 1e9;
 /** Bytes as people read them, in decimal units. */
 export function sizeText(bytes: number | null): string {
   if (bytes === null) return "–";
+  if (bytes === 0) return "0";
   const [size, unit] = bytes >= 999.5e6 ? [1e9, "GB"] : bytes >= 999.5e3 ? [1e6, "MB"] : bytes >= 999.5 ? [1e3, "kB"] : [1, "bytes"];
   return `${shortNumber(bytes / size)} ${unit}`;
 }
