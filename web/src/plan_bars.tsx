@@ -175,7 +175,7 @@ function Scale({ x, most, number, bottom }: { x: (bytes: number) => number; most
 /** The card's memory: a line with its name on top, or an arrow to where it lies. */
 function CardLine({ memory, at, to, width }: { memory: Memory; at: number | null; to: number; width: number }) {
   const text = titleOf(memory);
-  if (at === null) return <text x={width - 6} y={13} text-anchor="end" font-weight="600">{text} →</text>;
+  if (at === null) return <g class="card"><text x={width - 6} y={13} text-anchor="end" font-weight="600">{text} →</text></g>;
   const long = text.length * 7.6;
   const [x, anchor] = at + long < width ? [at, "start"] : at > long ? [at, "end"] : [width / 2, "middle"];
   return (

@@ -54,7 +54,8 @@ export function remedy(row: PlanRow, memory: Memory, eased: Eased): string {
   if (!found.length && row.batch_with_both) found.push(`batch ${row.batch_with_both} fits ${withAll(eased)}`);
   if (found.length) return found.join("; ");
   const tried = [row.checkpointed, row.nf4, row.both, row.largest_batch, row.largest_seq_len, row.batch_with_both];
-  return tried.some((value) => value !== null) ? "not even so" : "–";
+  if (tried.every((value) => value === null)) return "–";
+  return row.largest_batch === null ? "not with checkpointing or a 4-bit base" : "not even with a batch of 1";
 }
 
 /** How many methods fit, as one sentence. */
