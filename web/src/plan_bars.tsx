@@ -17,9 +17,9 @@ const HEAD_PX = 40;
 const FOOT_PX = 40;
 /** A card that has so many times the largest peak lies beyond the figure: its line would press all bars flat. */
 const FAR = 3;
-/** Bars that would press all others flat are cut: the scale ends a little beyond the card and nine tenths of the methods. */
-const CUT_FROM = 1.5;
-const ROOM = 1.15;
+/** Bars that have so many times what all others have are cut: these would be pressed flat, too. */
+const APART = 1.8;
+const MOST_CUT = 0.1;
 
 /** Places of marks on the axis: 1, 2 or 5 times a power of ten, at most so many. */
 function ticks(most: number, number: number): number[] {
@@ -29,11 +29,14 @@ function ticks(most: number, number: number): number[] {
   return Array.from({ length: Math.floor(most / step) + 1 }, (_, i) => i * step);
 }
 
-/** Where the scale ends; the rows are sorted. */
+/** Where the scale ends, for rows in the order of their peaks. */
 function scaleEnd(rows: PlanRow[], card: number): number {
-  const largest = rows.at(-1)?.peak ?? 1;
-  const most = Math.max(rows[Math.floor(0.9 * (rows.length - 1))]?.peak ?? 1, card) * ROOM;
-  return largest > CUT_FROM * most ? most : Math.max(largest, card) * 1.02;
+  const peaks = rows.map((row) => row.peak!);
+  for (let i = Math.max(Math.ceil((1 - MOST_CUT) * peaks.length) - 1, 1); i < peaks.length; i++) {
+    const below = Math.max(peaks[i - 1]!, card);
+    if (peaks[i]! > APART * below) return 1.1 * below;
+  }
+  return 1.02 * Math.max(peaks.at(-1) ?? 1, card);
 }
 
 const excess = (row: PlanRow, memory: Memory) => (fits(row, memory) ? "" : `, ${sizeText(row.peak! - memory.bytes)} over`);
@@ -49,7 +52,7 @@ export function PlanBars({ rows, parts, memory, label }: Props) {
   const narrow = width < NARROW_PX;
   const high = narrow ? 36 : 20;
   const left = narrow ? 6 : Math.min(Math.max(...shown.map((row) => row.method.length), 8), 26) * LETTER_PX + 12;
-  const right = narrow ? 12 : 150;
+  const right = narrow ? 12 : 174;
   const largest = Math.max(...shown.map((row) => row.peak!), 1);
   const far = memory.bytes > FAR * largest;
   const most = scaleEnd(shown, far ? 0 : memory.bytes);
