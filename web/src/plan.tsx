@@ -38,8 +38,8 @@ function Plan({ state, change, models }: Place & { models: PlanModels }) {
     <>
       <h1>What does each method take, and does it fit?</h1>
       <p>
-        Memory at its peak, counted from the model's config alone: nothing of its weights is fetched, and nothing is trained. It is what an
-        accelerator's allocator would reserve; the card's own context is taken off its memory.
+        Counted from the model's config alone: nothing of its weights is fetched, and nothing is trained. A card's memory is what its driver
+        and a process's context leave free.
       </p>
       {wanted.problems.map((text) => <Note>{text}</Note>)}
       <PlanForm models={models} wanted={wanted} config={config} again={again} choosable={!wanted.ready || shop !== null}
@@ -86,7 +86,8 @@ function Answer({ wanted, planned, shop, again, state, change }: AnswerProps) {
       {(progress === "waiting" || progress === "counting") && isLive() && !wanted.ready && <Progress planned={planned} />}
       {problem !== null && <Problem text={problem} again={again} />}
       {progress === "stopped" && <p><button type="button" onClick={again}>Count again</button></p>}
-      {about && <p class="quiet">{[about.source, ...about.lines].join(" · ")}</p>}
+      {about && <p class="quiet">{[about.source, ...about.lines.filter((line) => !isSentence(line))].join(" · ")}</p>}
+      {about?.lines.filter(isSentence).map((line) => <p class="quiet">{line}</p>)}
       {about?.notes.map((note) => <Note>{note}</Note>)}
       {about && planned.rows.length > 0 && (
         <>
@@ -116,6 +117,7 @@ function Answer({ wanted, planned, shop, again, state, change }: AnswerProps) {
   );
 }
 
+const isSentence = (line: string) => line.endsWith(".");
 const fileName = (title: string) => `plan-${title.replaceAll(/[^\w.-]+/g, "-")}`;
 
 /** The answer in a sentence, or why there is none yet; then what is missing in it. */

@@ -5,7 +5,9 @@ import { GIGABYTE } from "./plan_text";
 import type { Memory } from "./plan_text";
 import type { State } from "./state";
 
-export const DTYPES = ["bf16", "fp16", "fp32"];
+/** As the command takes them, by their long names. */
+const SHORT: Record<string, string> = { bfloat16: "bf16", float16: "fp16", float32: "fp32" };
+export const DTYPES = Object.values(SHORT);
 export const QUANTIZATIONS = ["nf4", "int8"];
 export const MOST_CONFIG_BYTES = 1_000_000;
 const FIRST_CARD = "rtx-4090";
@@ -42,7 +44,7 @@ export function memoryOf(given: string, models: PlanModels): Memory | null {
 export function wantedIn(state: State, models: PlanModels): Wanted {
   const problems: string[] = [];
   const live = isLive();
-  const { defaults } = models;
+  const defaults = { ...models.defaults, dtype: SHORT[models.defaults.dtype] ?? models.defaults.dtype };
   const told = (key: string, allowed: (value: string) => boolean, words: string): string | undefined => {
     const given = state.get(key);
     if (given === undefined || allowed(given)) return given;

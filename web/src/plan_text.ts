@@ -26,9 +26,9 @@ export type Memory = { name: string; label: string; bytes: number };
 /** What is switched on already cannot help any more. */
 export type Eased = { checkpointing: boolean; packed: boolean };
 
-/** The amount with the card that it is of; a card's label tells in brackets what it is sold with, which is not what is free. */
+/** The amount with the card that it is of, whose label ends in what it is sold with, which is not what is free. */
 export function titleOf({ label, bytes }: Memory): string {
-  const name = label.replace(/\s*\([^()]*\)$/, "");
+  const name = label.replace(/(, [\d.]+ GB| \([^()]*\))$/, "");
   return name === sizeText(bytes) ? name : `${sizeText(bytes)} (${name})`;
 }
 
