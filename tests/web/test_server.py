@@ -15,6 +15,7 @@ pytest.importorskip("starlette", reason="the extra web is not installed")
 from starlette.testclient import TestClient
 
 from peftscope.errors import SpecError
+from peftscope.study.documents import StudyDocuments
 from peftscope.study.study import Study
 from peftscope.web.server import app_of
 from peftscope.web.studies import Kept, studies_in
@@ -182,6 +183,79 @@ def test_every_answer_carries_the_policy(client: TestClient) -> None:
         assert "default-src 'none'" in headers["content-security-policy"]
         assert "script-src 'self'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.fixture
+def published_client(results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
+    monkeypatch.setenv("PEFTSCOPE_CACHE", str(tmp_path / "cache"))
+    studies = studies_in([results / "tickets"], published=True)
+    return TestClient(app_of(studies, published=True), base_url="http://127.0.0.1:8765")
+
+
+def test_published_results_stand_after_the_users_own_studies(published_client: TestClient) -> None:
+    index = get(published_client, "/api/index")
+    keys = [study["key"] for study in index["studies"]]
+    dates = [f"{task}-{date}" for task in ("text", "images") for date in ("2026-08-21", "2026-06-18")]
+    assert keys == ["tickets", *(f"published-{date}" for date in dates)]
+    assert index["published"] is True
+    assert "published" not in index["studies"][0]
+    about = {key: index["studies"][1][key] for key in ("name", "place", "published")}
+    assert about == {
+        "name": "published text results of 2026-08-21",
+        "place": "published:text-2026-08-21",
+        "published": {
+            "task": "text", "task_title": "Text: word problems", "release": "2026-08-21", "released": "21 August 2026",
+        },
+    }  # fmt: skip
+
+
+def test_published_results_are_shown_alone_where_no_study_is_given(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_study(tmp_path / "results" / "mine", SHARES)
+    assert all(study.published for study in studies_in([], published=True).values())
+    assert list(studies_in([])) == ["mine"]
+
+
+def test_a_published_study_given_by_name_is_not_shown_twice() -> None:
+    place = Path("published:text-2026-06-18")
+    assert list(studies_in([place])) == ["published-text-2026-06-18"]
+    assert len(studies_in([place], published=True)) == 4
+
+
+def test_runs_of_published_results_are_listed_and_releases_compared(published_client: TestClient) -> None:
+    runs = get(published_client, "/api/published-images-2026-08-21/runs")
+    assert len(runs["rows"]) == 24
+    assert runs["place"] == "published:images-2026-08-21"
+    document = get(published_client, "/api/releases")
+    assert [task["key"] for task in document["tasks"]] == ["text", "images"]
+    keys = {study["key"] for study in get(published_client, "/api/index")["studies"]}
+    assert {release["study"] for task in document["tasks"] for release in task["releases"]} <= keys
+
+
+def test_without_published_nothing_of_it_is_served(client: TestClient) -> None:
+    index = get(client, "/api/index")
+    assert index["published"] is False
+    assert all("published" not in study for study in index["studies"])
+    answer = client.get("/api/releases")
+    assert answer.status_code == 404
+    assert "--published" in answer.json()["error"]["message"]
+
+
+def test_the_newest_published_study_is_judged_from_the_start(
+    published_client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = threading.Event()
+    make = StudyDocuments.study
+
+    def watched(study: StudyDocuments) -> dict[str, Any]:
+        assert study.key == "published-text-2026-08-21"
+        found = make(study)
+        judged.set()
+        return found
+
+    monkeypatch.setattr(StudyDocuments, "study", watched)
+    with published_client:
+        assert judged.wait(60)
 
 
 def test_a_study_that_changes_is_read_again(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ def explore(
     host: Annotated[
         str, typer.Option(help="Address to listen on: who can reach it can read the studies.")
     ] = "127.0.0.1",
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="Show the public benchmark's results, too; alone where no study is given."),
+    ] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Look at studies in the browser: explore all runs, compare methods, choose under limits. Ctrl-C ends it."""
@@ -37,7 +41,7 @@ def explore(
             raise MissingExtra(str(error.name), "web", "to show studies in the browser") from error
         from peftscope.web.studies import studies_in
 
-        found = studies_in(studies or [])
+        found = studies_in(studies or [], published=published)
         wanted, port = port, free_port(host, port)
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}/"
@@ -52,4 +56,4 @@ def explore(
             show_warnings([f"no browser could be opened; the page is {address}"])
 
     with suppress(KeyboardInterrupt):  # the way to end it
-        serve(app_of(found, host=host), host=host, port=port, ready=ready)
+        serve(app_of(found, host=host, published=published), host=host, port=port, ready=ready)

@@ -20,6 +20,7 @@ from peftscope.study.folder import RESULTS, study_folder
 from peftscope.study.hub import Uploaded, hub_page, is_hub_id, repository_problem, upload
 from peftscope.study.publication_files import CARD, OURS, RESULTS_FILE, SCHEMA, published_files, put_folder
 from peftscope.study.publishable import Publishable, find_publishable
+from peftscope.study.published import is_published
 from peftscope.upstream.contribution import Contribution, contribution_of
 from peftscope.views.documents import json_text
 from peftscope.views.line import one_line, printable
@@ -212,7 +213,7 @@ def contribute(place: str | Path, output: str | Path | None = None) -> Published
         StoreError: A record is unreadable, or the folder cannot be written.
     """
     place = Path(place)
-    if not place.exists():
+    if not place.exists() and not is_published(place):
         raise SpecError(str(place), ["no such study; results are those of a study's folder, or of its file"])
     source = study_folder(place)
     own = [r for r in read_records(source) if r.origin == "own" and r.spec.purpose == "final" and r.status == "ok"]

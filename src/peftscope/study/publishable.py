@@ -14,6 +14,7 @@ from peftscope.store.base_folder import base_folder
 from peftscope.store.files import record_path
 from peftscope.store.local_paths import public_source
 from peftscope.study.folder import find_record
+from peftscope.study.published import is_published
 from peftscope.study.recommendation import best_run_of
 from peftscope.study.results import StudyResults, results_of
 from peftscope.study.run_choice import adapter_folder, choice_text
@@ -65,7 +66,7 @@ def find_publishable(
 def _found(path: Path, name: str, method: str | None, study: Path | None, request: Request) -> Publishable:
     is_own = path.is_dir() and record_path(path.absolute().parent.parent, path.name).is_file()
     is_folder = not is_own and any((path / file).is_file() for file in (CONFIG_FILE, CONVERSION))
-    is_study = not is_own and not is_folder and path.exists() and path.suffix != ".json"
+    is_study = not is_own and not is_folder and (path.exists() or is_published(path)) and path.suffix != ".json"
     if is_study and path.is_dir() and not any(path.glob("records")) and not any(path.glob("*/records")):
         what = f"neither the {CONFIG_FILE} of an adapter nor the {CONVERSION} of what 'peftscope convert' wrote"
         raise SpecError(name, [f"this folder holds {what}, nor records of a study"])

@@ -93,7 +93,9 @@ def report_of(
     public = public_place(place)
     options = (f" --margin {shlex.quote(str(margin))}" if margin is not None else "") + (" --across" if across else "")
     content = replace(material(found, public), options=options)
-    files = write_report(content, folder or _own_folder(place, found) / FOLDER, runs=_runs(found, public, content.names))
+    files = write_report(
+        content, folder or _own_folder(place, found) / FOLDER, runs=_runs(found, public, content.names)
+    )
     return Report(page=files[PAGE], files=files, warnings=found.notes)
 
 

@@ -24,6 +24,8 @@ def adapter_folder(folder: Path, record: RunRecord, *, must_exist: bool = True) 
         SpecError: It is not there, and must be.
     """
     adapter = folder / "adapters" / record.run_id
+    if must_exist and record.origin == "foreign":
+        raise SpecError(record.run_id, ["others ran it, and its checkpoint is not here; run a study of your own"])
     if must_exist and not adapter.is_dir():
         raise SpecError(
             record.run_id, [f"its checkpoint is not there ({adapter}); {record.status}: a final run has one"]
@@ -49,7 +51,7 @@ def best_run(study: Study) -> str:
 def choice_text(results: StudyResults) -> str:
     """How a study came to what it recommends, in a sentence."""
     final = results.runs.query("purpose == 'final'")
-    methods = sorted(name for name in set(final["method"]) if card(name).trains)
+    methods = sorted(title for title, name in set(zip(final["method"], final["card"])) if card(name).trains)
     return (
         f"what `peftscope recommend` takes of {len(methods)} methods that were trained under the same conditions "
         f"({', '.join(methods)}); of its seeds the one with the least validation loss"

@@ -113,7 +113,7 @@ UPSTREAM_METRICS: dict[str, MetricSpec] = {
             direction="lower",
             label="forgetting",
             limit="forgetting",
-            window="rise of the loss on Wikipedia text; before July 2026 the logits were not shifted, and the untrained "
+            window="rise of the loss on Wikipedia text; before July 2026 logits were not shifted and the untrained "
             "adapter was in the baseline",
         ),
         MetricSpec(

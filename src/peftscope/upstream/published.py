@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,6 +124,11 @@ def records_of(release: Release, metrics: Collection[str]) -> list[RunRecord]:
     """
     records = []
     for result in release.results:
-        names = Names(method_name=lambda config, settings, known=result.method: known, metrics=metrics)
+        names = Names(method_name=partial(_known, result.method), metrics=metrics)
         records.append(read_document(result.document, names, source=f"{release.key}/{result.experiment}"))
     return records
+
+
+def _known(name: str, config: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> str:
+    """The name the table has: telling it from the config would take ``peft``."""
+    return name

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from threading import Thread
 from typing import Any
 
 import uvicorn
@@ -17,9 +19,10 @@ from starlette.routing import Route
 import peftscope
 from peftscope.errors import PeftscopeError, SpecError
 from peftscope.study.documents import StudyDocuments
+from peftscope.study.releases import releases_document
 from peftscope.views.report.page import bundle, shell
 from peftscope.web.guard import Guard
-from peftscope.web.studies import Kept
+from peftscope.web.studies import Kept, Once, newest_published
 
 __all__ = ["app_of", "free_port", "serve"]
 
@@ -28,17 +31,27 @@ HEAD = '<link rel="stylesheet" href="page.css"><link rel="icon" href="data:,">'
 SCRIPT = '<script src="page.js"></script>'
 
 
-def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1") -> Starlette:
+def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1", published: bool = False) -> Starlette:
     """The application.
 
     Args:
         studies: By the key that stands in addresses.
         host: Address it will listen on.
+        published: Whether the releases of the public benchmark are compared; its newest results are then judged from
+            the start, in the background.
     """
     kept = {key: Kept(study) for key, study in studies.items()}
+    between_releases = Once(releases_document)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        newest = newest_published(studies) if published else None
+        if newest is not None:
+            Thread(target=_judge, args=(kept[newest],), daemon=True).start()
+        yield
 
     def page(request: Request) -> Response:
-        return HTMLResponse(shell("peftscope", {"index": _index(studies)}, head=HEAD, script=SCRIPT))
+        return HTMLResponse(shell("peftscope", {"index": _index(studies, published)}, head=HEAD, script=SCRIPT))
 
     def script(request: Request) -> Response:
         return Response(bundle("page.js"), media_type="text/javascript")
@@ -47,7 +60,12 @@ def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1") ->
         return Response(bundle("page.css"), media_type="text/css")
 
     def index(request: Request) -> Response:
-        return Response(json.dumps(_index(studies)), media_type=JSON)
+        return Response(json.dumps(_index(studies, published)), media_type=JSON)
+
+    def releases(request: Request) -> Response:
+        if not published:
+            raise SpecError("releases", ["start 'peftscope explore --published' to compare releases"])
+        return Response(between_releases.get(), media_type=JSON)
 
     def document(request: Request) -> Response:
         study, name = _asked(request)
@@ -82,18 +100,29 @@ def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1") ->
             Route("/page.js", script),
             Route("/page.css", style),
             Route("/api/index", index),
+            Route("/api/releases", releases),
             Route("/api/{study}/choose", choose),
             Route("/api/{study}/run/{run}", run),
             Route("/api/{study}/{name}", document),
         ],
         middleware=[Middleware(Guard, host=host)],
         exception_handlers={PeftscopeError: _problem},
+        lifespan=lifespan,
     )
 
 
-def _index(studies: Mapping[str, StudyDocuments]) -> dict[str, Any]:
-    listed = [{"key": key, "name": study.name, "place": str(study.place)} for key, study in studies.items()]
-    return {"studies": listed, "version": peftscope.__version__, "live": True}
+def _index(studies: Mapping[str, StudyDocuments], published: bool) -> dict[str, Any]:
+    listed: list[dict[str, Any]] = []
+    for key, study in studies.items():
+        about = {} if study.published is None else {"published": study.published}
+        listed.append({"key": key, "name": study.name, "place": str(study.place), **about})
+    return {"studies": listed, "version": peftscope.__version__, "live": True, "published": published}
+
+
+def _judge(kept: Kept) -> None:
+    """Make the document that takes longest before it is asked for; who asks is told what is wrong."""
+    with suppress(PeftscopeError):
+        kept.get("study", kept.study.study)
 
 
 def _problem(request: Request, error: Exception) -> Response:

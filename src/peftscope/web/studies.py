@@ -5,34 +5,38 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from peftscope.study.documents import StudyDocuments
 from peftscope.study.folder import RESULTS
+from peftscope.study.published import is_published, published_places
 
-__all__ = ["Kept", "studies_in"]
+__all__ = ["Kept", "Once", "newest_published", "studies_in"]
 
 MOST_KEPT = 500
 """Documents of a study in memory; of runs that were opened long ago the oldest go first."""
 
 
-def studies_in(places: Sequence[Path]) -> dict[str, StudyDocuments]:
+def studies_in(places: Sequence[Path], *, published: bool = False) -> dict[str, StudyDocuments]:
     """Key -> study, of folders and study files; a folder of several studies stands for all of them.
 
     Args:
         places: Given by the user; ``results`` where there is none.
+        published: Whether the public benchmark's results are shown, after the user's own; alone where there are none.
 
     Raises:
         SpecError: One of them is neither a study nor holds one.
     """
     found: dict[str, StudyDocuments] = {}
-    for place in places or [RESULTS]:
+    own = list(places) if places or published else [RESULTS]
+    theirs = [place for place in published_places() if published and place not in own]
+    for place in [*own, *theirs]:
         for each in _studies(place):
-            key, number = each.name, 2
+            key, number = each.key, 2
             while key in found:
-                key, number = f"{each.name}-{number}", number + 1
+                key, number = f"{each.key}-{number}", number + 1
             found[key] = each
     return found
 
@@ -42,8 +46,16 @@ def _studies(place: Path) -> list[StudyDocuments]:
     if inside and not (place / "records").is_dir():
         return [StudyDocuments(folder) for folder in inside]
     study = StudyDocuments(place)
-    study.folder  # noqa: B018  raises where there is none
+    if is_published(place):
+        study.published  # noqa: B018  raises where there is none; records are written once they are asked for
+    else:
+        study.folder  # noqa: B018  raises where there is none
     return [study]
+
+
+def newest_published(studies: Mapping[str, StudyDocuments]) -> str | None:
+    """Key of the newest of the public benchmark's results, of texts where there are some; None where there are none."""
+    return next((key for key, study in studies.items() if study.published is not None), None)
 
 
 class Kept:
@@ -65,9 +77,28 @@ class Kept:
             state = self.study.state()
             known = self._made.get(name)
             if known is None or known[0] != state:
-                text = json.dumps(make(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-                known = state, text.encode()
+                known = state, _as_json(make())
                 self._made[name] = known
                 while len(self._made) > MOST_KEPT:
                     self._made.popitem(last=False)
             return known[1]
+
+
+class Once:
+    """A document as JSON that is made at the first call, by one thread, and stays as it is."""
+
+    def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
+        self._make = make
+        self._made: bytes | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> bytes:
+        """The document."""
+        with self._lock:
+            if self._made is None:
+                self._made = _as_json(self._make())
+            return self._made
+
+
+def _as_json(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
