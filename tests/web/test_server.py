@@ -15,6 +15,7 @@ pytest.importorskip("starlette", reason="the extra web is not installed")
 from starlette.testclient import TestClient
 
 from peftscope.errors import SpecError
+from peftscope.methods.catalog import cards
 from peftscope.study.documents import StudyDocuments
 from peftscope.study.study import Study
 from peftscope.web.server import app_of
@@ -52,6 +53,12 @@ def test_a_folder_of_studies_shows_each_of_them(client: TestClient) -> None:
     index = get(client, "/api/index")
     assert [study["key"] for study in index["studies"]] == ["other", "tickets"]
     assert index["live"]
+
+
+def test_the_shop_has_every_method_in_every_explorer(client: TestClient) -> None:
+    shop = get(client, "/api/shop")
+    assert [card["name"] for card in shop["cards"]] == list(cards())
+    assert shop["study"]["text"]["template"].count("{{methods}}") == 1
 
 
 def test_two_studies_of_one_name_are_told_apart(results: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from peftscope.methods.capabilities import CAPABILITIES, GROUPS, Capability, Fin
 from peftscope.views.line import printable
 from peftscope.views.shown import labelled
 
-__all__ = ["able_text", "method_parts", "rows_of"]
+__all__ = ["able_text", "finding_text", "method_parts", "rows_of"]
 
 
 def method_parts(name: str, found: Mapping[str, Finding]) -> Iterator[RenderableType]:
@@ -53,11 +53,11 @@ def _by_reason(value: str, found: Iterable[tuple[str, Finding]]) -> dict[str, li
 
 
 def _with_figures(of: Capability, found: Finding) -> str:
-    told = _finding_text(found) if of.group == "costs" else ""
+    told = finding_text(found) if of.group == "costs" else ""
     return f"{of.title} {told}".strip()
 
 
-def _finding_text(found: Finding) -> str:
+def finding_text(found: Finding) -> str:
     """A finding in a few words."""
     figures = found.figures
     if "ratio" in figures:
@@ -74,7 +74,7 @@ def rows_of(found: Mapping[str, Mapping[str, Finding]], names: Sequence[str]) ->
         yield Padding(Text(by_name[name].about, "dim"), (0, 0, 0, 2), expand=False)
         known = {method: row[name] for method, row in found.items() if name in row}
         yes = [
-            m if "ratio" not in f.figures else f"{m} ({_finding_text(f)})" for m, f in known.items() if f.value == "yes"
+            m if "ratio" not in f.figures else f"{m} ({finding_text(f)})" for m, f in known.items() if f.value == "yes"
         ]
         lines = [("yes:", ", ".join(yes) or "none")]
         for value, title in (("no", "no:"), ("unknown", "not known:")):

@@ -20,6 +20,7 @@ import peftscope
 from peftscope.errors import PeftscopeError, SpecError
 from peftscope.study.documents import StudyDocuments
 from peftscope.study.releases import releases_document
+from peftscope.study.shop import shop_document
 from peftscope.views.report.page import bundle, shell
 from peftscope.web.guard import Guard
 from peftscope.web.studies import Kept, Once, newest_published
@@ -41,7 +42,7 @@ def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1", pu
             the start, in the background.
     """
     kept = {key: Kept(study) for key, study in studies.items()}
-    between_releases = Once(releases_document)
+    between_releases, of_methods = Once(releases_document), Once(shop_document)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -66,6 +67,9 @@ def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1", pu
         if not published:
             raise SpecError("releases", ["start 'peftscope explore --published' to compare releases"])
         return Response(between_releases.get(), media_type=JSON)
+
+    def shop(request: Request) -> Response:
+        return Response(of_methods.get(), media_type=JSON)
 
     def document(request: Request) -> Response:
         study, name = _asked(request)
@@ -101,6 +105,7 @@ def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1", pu
             Route("/page.css", style),
             Route("/api/index", index),
             Route("/api/releases", releases),
+            Route("/api/shop", shop),
             Route("/api/{study}/choose", choose),
             Route("/api/{study}/run/{run}", run),
             Route("/api/{study}/{name}", document),
@@ -116,7 +121,7 @@ def _index(studies: Mapping[str, StudyDocuments], published: bool) -> dict[str, 
     for key, study in studies.items():
         about = {} if study.published is None else {"published": study.published}
         listed.append({"key": key, "name": study.name, "place": str(study.place), **about})
-    return {"studies": listed, "version": peftscope.__version__, "live": True, "published": published}
+    return {"studies": listed, "version": peftscope.__version__, "live": True, "published": published, "shop": True}
 
 
 def _judge(kept: Kept) -> None:
