@@ -64,6 +64,12 @@ _FIELDS: Mapping[str, tuple[_Field, ...]] = {
             about="A folder of pictures, seen from the study's file, or the id of a data set of the hub.",
         ),
         _Field(
+            key="resolution",
+            label="resolution",
+            value="512",
+            about="Width and height in pixels; pictures are cut to the square in their middle.",
+        ),
+        _Field(
             key="prompt",
             label="prompt",
             value="a photo of sks sloth plushie",
