@@ -9,7 +9,7 @@ export function CartCode({ cards, state, change }: { cards: Card[]; state: State
   const asked = state.get("code");
   const kind = asked && kinds.has(asked) ? asked : [...kinds.keys()][0]!;
   const found = cards.map((card) => ({ card, snippet: card.snippets.find((s) => s.key === kind) }));
-  const all = found.flatMap(({ card, snippet }) => (snippet ? [`# ${card.title}\n${snippet.code}`] : [])).join("\n\n");
+  const all = found.flatMap(({ card, snippet }) => (snippet ? [`# ${card.title}\n${snippet.code.trimEnd()}\n`] : [])).join("\n");
   return (
     <>
       <h3>Code</h3>

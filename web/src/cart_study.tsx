@@ -43,8 +43,7 @@ export function CartStudy({ shop, cards, state, change }: { shop: Shop; cards: C
         {fields.map((field) => (
           <p class="field" key={keyOf(field.key)}>
             <label for={keyOf(field.key)}>{field.label}</label>
-            <input id={keyOf(field.key)} type="text" value={valueOf(field)} autocomplete="off" spellcheck={false} aria-describedby={`${keyOf(field.key)}-about`}
-              onInput={(event) => change({ [keyOf(field.key)]: event.currentTarget.value })} />
+            <Field id={keyOf(field.key)} value={valueOf(field)} long={field.value.includes("\n")} onChange={(value) => change({ [keyOf(field.key)]: value })} />
             <small id={`${keyOf(field.key)}-about`}>{field.about}</small>
           </p>
         ))}
@@ -53,7 +52,7 @@ export function CartStudy({ shop, cards, state, change }: { shop: Shop; cards: C
       {others.length > 0 && <Note>Left out, as they are not for {kind.label}: {titles(others)}.</Note>}
       {methods.length ? (
         <>
-          <Code text={text} label={FILE} />
+          <div class="whole"><Code text={text} label={FILE} /></div>
           <p><button type="button" onClick={() => saveText(FILE, text, "text/yaml")}>Download {FILE}</button></p>
           <h4>Then, at the terminal</h4>
           <Code text={COMMANDS} label="The commands" />
@@ -61,4 +60,12 @@ export function CartStudy({ shop, cards, state, change }: { shop: Shop; cards: C
       ) : <Note>None of these can be compared on {kind.label}.</Note>}
     </>
   );
+}
+
+/** `long`: of several lines. */
+function Field({ id, value, long, onChange }: { id: string; value: string; long: boolean; onChange: (value: string) => void }) {
+  const shared = { id, value, spellcheck: false, "aria-describedby": `${id}-about` };
+  return long
+    ? <textarea {...shared} rows={value.split("\n").length} onInput={(event) => onChange(event.currentTarget.value)} />
+    : <input {...shared} type="text" autocomplete="off" onInput={(event) => onChange(event.currentTarget.value)} />;
 }

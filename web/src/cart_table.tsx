@@ -69,7 +69,7 @@ function described(shop: Shop, cards: Card[], memory: Memory): Block {
     ({ title, cells: cards.map((card) => ({ told: of(card) || NONE })) });
   const rows: Row[] = [
     row("family", (c) => c.family),
-    ...shop.tasks.map((task) => ({ ...row(`${task.metric}, ${task.title}`, (c) => c.measured[task.key]?.text ?? "no published result"), about: task.about })),
+    ...shop.tasks.map((task) => ({ ...row(`${task.axis.label}, ${task.title}`, (c) => c.measured[task.key]?.text ?? "no published result"), about: task.about })),
     ...(memory.rows.size ? [memoryRow(cards, memory)] : []),
     row("default learning rate", (c) => c.rate),
     { title: "paper", cells: cards.map((c) => ({ told: c.paper?.title ?? NONE, shown: c.paper ? <Paper paper={c.paper} /> : NONE })) },

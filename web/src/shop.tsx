@@ -76,6 +76,13 @@ function Head({ shop }: { shop: Shop }) {
       {first && (more.length
         ? <details class="adoption"><summary>{first}</summary><ul>{more.map((line) => <li>{line}</li>)}</ul></details>
         : <p>{first}</p>)}
+      {shop.tasks.length > 0 && (
+        <details class="adoption">
+          <summary>How to read the measured scores</summary>
+          {shop.tasks.map((task) => <p><b>{task.title}, {task.axis.title}.</b> {task.about}</p>)}
+          <p>A row is a configuration, the best of them in colour; its bar is its interval, and it is hollow where it has none. All methods of a task are on one scale.</p>
+        </details>
+      )}
     </>
   );
 }

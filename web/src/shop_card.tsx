@@ -11,6 +11,7 @@ const MAIN: [string, string][] = [
   ["merge", "merges"], ["nf4", "NF4 base"], ["several", "several adapters"], ["convert", "converts to LoRA"], ["vllm", "vLLM"],
   ["llama.cpp", "llama.cpp"], ["diffusers", "diffusers"],
 ];
+const NO_FAMILY = "none";
 export const SAID: Record<Able, string> = { yes: "yes", no: "no", unknown: "not known" };
 export const SIGN: Record<Able, string> = { yes: "✓", no: "✗", unknown: "?" };
 
@@ -39,7 +40,7 @@ function Drawn({ card, shop, ranges, inCart, toggle, sortedText, memory, fitText
   return (
     <li class={card.trains ? "method" : "method refused"}>
       <article aria-labelledby={id}>
-        <header><h3 id={id}>{card.title}</h3><span class="tag">{card.family}</span></header>
+        <header><h3 id={id}>{card.title}</h3>{card.family !== NO_FAMILY && <span class="tag">{card.family}</span>}</header>
         {sortedText && <p class="by">{sortedText}</p>}
         {card.refused && <p class="flag">Not trained here: {card.refused}</p>}
         <p>{card.summary}</p>

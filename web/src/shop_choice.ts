@@ -64,7 +64,7 @@ export function sortsOf(shop: Shop, memory: Memory): Sort[] {
 
 const labelOf = (kind: (typeof OF_TASK)[number], task: Task): string =>
   kind === "tries" ? `configurations tried, ${task.title}, most first`
-    : `${task.metric}, ${task.title}${kind === "low" ? `, at least (${worse(task)} end)` : ""}`;
+    : `${task.axis.label}, ${task.title}${kind === "low" ? `, at least (${worse(task)} end)` : ""}`;
 
 const worse = (task: Task) => (task.axis.direction === "lower" ? "upper" : "lower");
 
@@ -108,5 +108,5 @@ export function sortedText(card: Card, key: string, shop: Shop): string | null {
   const tried = measured.tries === 1 ? "one configuration tried" : `best of ${measured.tries} configurations tried`;
   const end = task.axis.direction === "lower" ? measured.high : measured.low;
   if (kind === "low") return `${end === null ? "no interval" : `${task.axis.direction === "lower" ? "at most" : "at least"} ${measuredText(end, task)}`} · ${tried}`;
-  return `${task.metric} ${measuredText(measured.best, task)} · ${tried}`;
+  return `${task.axis.label} ${measuredText(measured.best, task)} · ${tried}`;
 }

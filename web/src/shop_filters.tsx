@@ -100,16 +100,16 @@ export function Controls({ shop, wanted, sorts, sort, memory, shown, missing, ch
         <input type="search" ref={search} value={wanted.find} placeholder="name, idea, family, paper" autocomplete="off" spellcheck={false}
           onInput={(event) => change({ find: event.currentTarget.value || undefined })} />
       </label>
+      <p class="hits">
+        <span role="status">{shown === shop.cards.length ? count(shown, "method") : `${shown} of ${count(shop.cards.length, "method")}`}{missing > 0 && `, the last ${missing} without such a figure`}</span>{" "}
+        {asked && <button type="button" onClick={clear}>Clear the filters</button>}
+      </p>
       <label>sorted by{" "}
         <select value={sort} onChange={(event) => change({ sort: event.currentTarget.value === "name" ? undefined : event.currentTarget.value })}>
           {sorts.map((s) => <option value={s.key} selected={s.key === sort}>{s.label}</option>)}
         </select>
       </label>
       {memory.models && <MemorySelects memory={memory} models={memory.models} change={change} />}
-      <p class="hits">
-        <span role="status">{shown === shop.cards.length ? count(shown, "method") : `${shown} of ${count(shop.cards.length, "method")}`}{missing > 0 && `, the last ${missing} without such a figure`}</span>{" "}
-        {asked && <button type="button" onClick={clear}>Clear the filters</button>}
-      </p>
     </form>
   );
 }

@@ -47,7 +47,7 @@ export function Strip({ measured, task, range }: { measured: Measured; task: Tas
   const ends = extent(points.map((p) => p.value))!;
   const span = points.length > 1 ? `, all of them from ${measuredText(ends[0], task)} to ${measuredText(ends[1], task)}` : "";
   return (
-    <svg class="strip" width="100%" height={height + LABELS} role="img" aria-label={`${task.metric} of ${points.length} configurations${span}`}>
+    <svg class="strip" width="100%" height={height + LABELS} role="img" aria-label={`${task.axis.label} of ${points.length} configurations${span}`}>
       {ticksIn(range).map((tick) => (
         <>
           <line class="grid" x1={place(tick)} x2={place(tick)} y1={0} y2={height} />
