@@ -114,11 +114,14 @@ export function Controls({ shop, wanted, sorts, sort, memory, shown, missing, ch
   );
 }
 
+/** Which model is the matter of other views, too; that none is shown is the shop's alone. */
+const onModel = (value: string): Change => (value === NO_MODEL ? { memory: NO_MODEL } : { on: value, memory: undefined });
+
 function MemorySelects({ memory, models, change }: { memory: Memory; models: NonNullable<Memory["models"]>; change: (values: Change) => void }) {
   return (
     <>
       <label>memory on{" "}
-        <select value={memory.on ?? NO_MODEL} onChange={(event) => change({ on: event.currentTarget.value })}>
+        <select value={memory.on ?? NO_MODEL} onChange={(event) => change(onModel(event.currentTarget.value))}>
           {models.models.map((m) => <option value={m.key} selected={m.key === memory.on} title={m.about}>{m.title}</option>)}
           <option value={NO_MODEL} selected={memory.on === null}>no model</option>
         </select>

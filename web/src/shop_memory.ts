@@ -4,7 +4,7 @@ import { documentName } from "./documents";
 import type { State } from "./state";
 import { useDocument } from "./use_document";
 
-export const NO_MODEL = "none";
+export const NO_MODEL = "no";
 
 export type Gpu = PlanModels["gpus"][number];
 export type Fit = { state: "fits" | "with" | "not"; text: string };
@@ -35,11 +35,12 @@ export function useMemory(state: State): Memory {
   const models = useDocument<PlanModels>("plan/models");
   const given = state.get("on");
   const known = models.value?.models ?? [];
-  const model = given === undefined ? known[0] : known.find((m) => m.key === given);
+  const off = state.get("memory") === NO_MODEL;
+  const model = off ? undefined : given === undefined ? known[0] : known.find((m) => m.key === given);
   const table = useDocument<PlanTable>(model ? documentName("plan", model.key) : null);
   const gpu = models.value?.gpus.find((g) => g.name === state.get("gpu")) ?? null;
   const unknown = state.get("gpu") && models.value && !gpu ? [`No graphics card here is called “${state.get("gpu")}”.`] : [];
-  const elsewhere = given && given !== NO_MODEL && models.value && !model ? [`Memory on “${given}” is not known here: choose a model, or see Plan.`] : [];
+  const elsewhere = given && !off && models.value && !model ? [`Memory on “${given}” is not known here: choose a model, or see Plan.`] : [];
   return {
     models: models.value,
     on: model?.key ?? null,
@@ -51,8 +52,9 @@ export function useMemory(state: State): Memory {
   };
 }
 
+/** As the table says it, whose length may be one of pixels. */
 const windowOf = (table: PlanTable | null, models: PlanModels | null): string =>
-  table && models ? `batch ${models.defaults.batch_size} × ${models.defaults.seq_len}` : "";
+  table?.lines.join(", ").match(/batch \d+ × [^,]+/)?.[0] ?? (models ? `batch ${models.defaults.batch_size} × ${models.defaults.seq_len}` : "");
 
 /** Bytes in decimal units, as Python writes them. */
 export function bytesText(bytes: number): string {
