@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,9 @@ def test_lora_is_compared_with_oft(open_: Open) -> None:
     values = {of.name: [finding(name, of.name).value for name in ("lora", "oft")] for of in CAPABILITIES}
     told = {"yes": "yes", "no": "no", "unknown": "not known"}
     for of in CAPABILITIES:
-        row = table.locator("tr", has=page.locator("th[scope=row]", has_text=re.compile(f"^{re.escape(of.title)}( ≠|$)")))
+        row = table.locator(
+            "tr", has=page.locator("th[scope=row]", has_text=re.compile(f"^{re.escape(of.title)}( ≠|$)"))
+        )
         for place, value in enumerate(values[of.name]):
             expect(row.locator("td").nth(place)).to_contain_text(told[value])
     page.get_by_label("only differences").check()
@@ -279,7 +282,9 @@ def test_a_wrong_address_says_what_is_wrong(query: str, said: str, open_: Open) 
     expect(open_(query).page.locator(".note").filter(has_text=said)).to_be_visible()
 
 
-@pytest.mark.parametrize(("size", "theme"), [("wide", "light"), ("narrow", "dark"), ("wide", "dark"), ("narrow", "light")])
+@pytest.mark.parametrize(
+    ("size", "theme"), [("wide", "light"), ("narrow", "dark"), ("wide", "dark"), ("narrow", "light")]
+)
 def test_the_shop_fits_its_window_and_passes_the_accessibility_check(size: str, theme: str, open_: Open) -> None:
     watched = open_(f"cart=lora,oft,miss&gpu={CARD if PLANNED else ''}&sort=best.text&find=o", size=size, theme=theme)
     page = watched.page
@@ -294,4 +299,4 @@ def test_the_shop_fits_its_window_and_passes_the_accessibility_check(size: str, 
     assert not [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
     levels = [int(tag[1]) for tag in page.locator("h1, h2, h3, h4, h5").evaluate_all("all => all.map(h => h.tagName)")]
     assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ import typer
 from rich.console import Console
 
 from peftscope.cli.output import show_warnings
-from peftscope.errors import MissingExtra
+from peftscope.errors import MissingExtra, SpecError
 
 __all__ = ["explore"]
 
@@ -31,9 +32,16 @@ def explore(
         bool,
         typer.Option("--published", help="Show the public benchmark's results, too; alone where no study is given."),
     ] = False,
+    export_space: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --published: write it all as a page of files into DIR, and end."),
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Look at studies in the browser: explore all runs, compare methods, choose under limits. Ctrl-C ends it."""
+    if export_space is not None:
+        _export(export_space, published=published, studies=studies or [])
+        return
     with Console(stderr=True).status("starting"):
         try:
             from peftscope.web.server import app_of, free_port, serve
@@ -57,3 +65,27 @@ def explore(
 
     with suppress(KeyboardInterrupt):  # the way to end it
         serve(app_of(found, host=host, published=published), host=host, port=port, ready=ready)
+
+
+def _export(folder: Path, *, published: bool, studies: Sequence[Path]) -> None:
+    """Write a Space.
+
+    Raises:
+        SpecError: It is asked for with something else than the published results.
+    """
+    if not published or studies:
+        raise SpecError(
+            "--export-space",
+            [
+                "writes what is published alone: give --published and no study; 'peftscope report' makes a page of a study"
+            ],
+        )
+    from peftscope.study.space import export_space
+
+    with Console(stderr=True).status("writing"):
+        size = export_space(folder)
+    Console(highlight=False).print(
+        f"wrote {folder}, {size / 1e6:.1f} MB: any web server gives it as it is, or a static Space",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import peftscope
 from peftscope.analysis.within_limits import Limits
 from peftscope.errors import SpecError
 from peftscope.methods.needs import NEEDS
@@ -25,7 +26,7 @@ from peftscope.study.results import StudyResults, results_of
 from peftscope.study.run_documents import run_document, runs_document
 from peftscope.views.report.data import report_data
 
-__all__ = ["StudyDocuments"]
+__all__ = ["StudyDocuments", "index_document"]
 
 
 @dataclass
@@ -114,3 +115,19 @@ def _limits(given: Mapping[str, str]) -> Limits:
     limits = Requirements(costs=costs).limits(request)
     request.end()
     return replace(needing({name: given.get(name) == "1" for name in NEEDS}), costs=limits.costs)
+
+
+def index_document(studies: Mapping[str, StudyDocuments], *, live: bool, published: bool) -> dict[str, Any]:
+    """What a page begins with: the studies there are, and whether a server makes the other documents.
+
+    Args:
+        studies: By the key that stands in addresses.
+        live: Whether a server answers.
+        published: Whether the releases of the public benchmark are compared.
+    """
+    listed: list[dict[str, Any]] = []
+    for key, study in studies.items():
+        about = {} if study.published is None else {"published": study.published}
+        listed.append({"key": key, "name": study.name, "place": str(study.place), **about})
+    about_page = {"version": peftscope.__version__, "live": live, "published": published, "shop": True}
+    return {"studies": listed, **about_page}

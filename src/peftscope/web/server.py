@@ -16,9 +16,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-import peftscope
 from peftscope.errors import PeftscopeError, SpecError
-from peftscope.study.documents import StudyDocuments
+from peftscope.study.documents import StudyDocuments, index_document
 from peftscope.study.releases import releases_document
 from peftscope.study.shop import shop_document
 from peftscope.views.report.page import bundle, shell
@@ -51,8 +50,11 @@ def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1", pu
             Thread(target=_judge, args=(kept[newest],), daemon=True).start()
         yield
 
+    def index() -> dict[str, Any]:
+        return index_document(studies, live=True, published=published)
+
     def page(request: Request) -> Response:
-        return HTMLResponse(shell("peftscope", {"index": _index(studies, published)}, head=HEAD, script=SCRIPT))
+        return HTMLResponse(shell("peftscope", {"index": index()}, head=HEAD, script=SCRIPT))
 
     def script(request: Request) -> Response:
         return Response(bundle("page.js"), media_type="text/javascript")
@@ -60,8 +62,8 @@ def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1", pu
     def style(request: Request) -> Response:
         return Response(bundle("page.css"), media_type="text/css")
 
-    def index(request: Request) -> Response:
-        return Response(json.dumps(_index(studies, published)), media_type=JSON)
+    def listed(request: Request) -> Response:
+        return Response(json.dumps(index()), media_type=JSON)
 
     def releases(request: Request) -> Response:
         if not published:
@@ -103,7 +105,7 @@ def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1", pu
             Route("/", page),
             Route("/page.js", script),
             Route("/page.css", style),
-            Route("/api/index", index),
+            Route("/api/index", listed),
             Route("/api/releases", releases),
             Route("/api/shop", shop),
             Route("/api/{study}/choose", choose),
@@ -114,14 +116,6 @@ def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1", pu
         exception_handlers={PeftscopeError: _problem},
         lifespan=lifespan,
     )
-
-
-def _index(studies: Mapping[str, StudyDocuments], published: bool) -> dict[str, Any]:
-    listed: list[dict[str, Any]] = []
-    for key, study in studies.items():
-        about = {} if study.published is None else {"published": study.published}
-        listed.append({"key": key, "name": study.name, "place": str(study.place), **about})
-    return {"studies": listed, "version": peftscope.__version__, "live": True, "published": published, "shop": True}
 
 
 def _judge(kept: Kept) -> None:
