@@ -41,14 +41,8 @@ def launched() -> Iterator[Browser]:
 def served(*places: Path, published: bool = False) -> Iterator[str]:
     """Studies at an address, and the public benchmark's results."""
     port = free_port("127.0.0.1", 8800, tries=200)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app_of(studies_in(places, published=published), published=published),
-            host="127.0.0.1",
-            port=port,
-            log_level="warning",
-        )
-    )
+    app = app_of(studies_in(places, published=published), published=published)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

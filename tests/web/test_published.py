@@ -86,9 +86,8 @@ def opened(browser: Browser, address: str, view: str, **how: str) -> Iterator[Wa
     watched.close()
 
 
-@pytest.mark.parametrize(
-    ("size", "theme"), [("wide", "light"), ("wide", "dark"), ("narrow", "light"), ("narrow", "dark")]
-)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", ["wide", "narrow"])
 def test_the_releases_fit_every_window_and_pass_the_accessibility_check(
     size: str, theme: str, browser: Browser, live: str
 ) -> None:

@@ -76,9 +76,7 @@ def _export(folder: Path, *, published: bool, studies: Sequence[Path]) -> None:
     if not published or studies:
         raise SpecError(
             "--export-space",
-            [
-                "writes what is published alone: give --published and no study; 'peftscope report' makes a page of a study"
-            ],
+            ["writes what is published: give --published and no study; 'peftscope report' makes a page of a study"],
         )
     from peftscope.study.space import export_space
 

@@ -44,7 +44,8 @@ license: apache-2.0
 ---
 
 Results of the public PEFT benchmark in two releases, what repetition is worth, every method with what it can do, and
-the memory it takes on well-known models. Written by `peftscope explore --published --export-space`, peftscope {version}.
+the memory it takes on well-known models. Written by
+`peftscope explore --published --export-space`, peftscope {version}.
 
 {credit}
 """
