@@ -58,3 +58,30 @@ def test_it_takes_the_next_port_answers_and_ends_with_an_interrupt(tmp_path: Pat
                 assert answer.status == 200
             server.send_signal(signal.SIGINT)
             assert server.wait(timeout=20) == 0
+
+
+def test_published_results_are_on_screen_without_a_study_and_end_with_an_interrupt(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "peftscope", "explore", "--published"],
+        cwd=tmp_path, stdout=subprocess.PIPE, text=True, env={**os.environ, "PEFTSCOPE_CACHE": str(tmp_path / "cache")},
+    ) as server:  # fmt: skip
+        assert server.stdout is not None
+        said = server.stdout.readline()
+        assert said.startswith("published text results of 2026-08-21, ")
+        address = said.split(": ")[1].split()[0]
+        with urllib.request.urlopen(f"{address}api/published-text-2026-08-21/runs") as answer:
+            assert b"tinylora/llama-3.2-3B-default" in answer.read()
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=20) == 0
+
+
+def test_a_release_is_recommended_from_and_an_unknown_one_refused(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PEFTSCOPE_CACHE", str(tmp_path / "cache"))
+    code, out, _ = call("recommend", "published:images-2026-06-18", "--max", "memory=10GB")
+    assert code == 0
+    assert "Take oft/flux2-klein-default" in out
+    code, _, err = call("recommend", "published:images-2026-06-17")
+    assert code == 2
+    assert "did you mean 'published:images-2026-06-18'?" in err
