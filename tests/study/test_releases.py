@@ -11,7 +11,7 @@ import pytest
 
 from peftscope.study.recommendation import memory_front
 from peftscope.study.releases import releases_document
-from peftscope.study.repeated_runs import repeated_data, single_run_gap, single_run_sd
+from peftscope.study.repeated_runs import repeated_data, score_sd_at_half, single_run_gap
 from peftscope.study.results import results_of
 
 TEXT_FRONT = {
@@ -120,14 +120,14 @@ def test_a_measurement_that_was_repaired_is_no_repetition(text: dict[str, Any]) 
     assert forgetting["sd"] is None
     assert forgetting["gap"] is None
     assert "repaired" in " ".join(forgetting["lines"])
-    assert single_run_sd("upstream_forgetting") is None
+    assert single_run_gap("upstream_forgetting") is None
 
 
 def test_the_spread_of_single_runs_is_told_in_the_metrics_own_unit() -> None:
-    sd, gap = single_run_sd("test_score"), single_run_gap("test_score")
-    assert sd == pytest.approx(0.009209, abs=1e-6)
+    sd, gap = score_sd_at_half(), single_run_gap("test_score")
+    assert sd == pytest.approx(0.0108, abs=5e-4)
     assert gap == pytest.approx(0.025525, abs=1e-5)
-    assert single_run_sd("train_time_s") == pytest.approx(12.7, abs=0.01)
-    assert single_run_sd("test_score", "images") is None
-    assert single_run_sd("no_such_metric") is None
+    assert single_run_gap("train_time_s") == pytest.approx(35.2, abs=0.1)
+    assert score_sd_at_half("images") is None
+    assert single_run_gap("no_such_metric") is None
     assert repeated_data("images") is None

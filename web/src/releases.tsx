@@ -1,9 +1,12 @@
 // Published results: the fronts of two releases set against each other, and how far two runs of one experiment are apart.
 import * as Plot from "@observablehq/plot";
 import { useMemo } from "preact/hooks";
-import { Chart, decades, extent, number, roomy } from "./chart";
-import type { Axis, Cell, ReleasedTask, Releases, RepeatedMetric, Table as TableOf } from "./documents";
-import { Note, Problem, Scroll, shorten, shortNames, Table, Waiting } from "./parts";
+import { extent, number } from "./chart";
+import type { Cell, ReleasedTask, Releases, RepeatedMetric, Table as TableOf } from "./documents";
+import { axisOf } from "./front";
+import { Note, Problem, Scroll, shortNames, Table, Waiting } from "./parts";
+import { Scatter } from "./scatter";
+import type { Point } from "./scatter";
 import type { Place } from "./state";
 import { useDocument } from "./use_document";
 
@@ -35,27 +38,26 @@ export function ReleasesView(place: Place) {
   );
 }
 
-const onAxis = (axis: Axis, values: number[]) => roomy(extent(values) ?? [0, 1], 0.06, axis.scale === "log");
-
-/** How an axis is drawn over a range. */
-const scaleOf = (axis: Axis, domain: [number, number]) => ({
-  type: axis.scale, domain, label: axis.title, labelArrow: "none" as const, tickFormat: (v: number) => number(v),
-  ...(axis.scale === "log" ? { ticks: decades(...domain) } : {}),
-});
+const NOTHING: ReadonlySet<string> = new Set();
+const NO_PATH: [number, number][] = [];
+const STRETCH = 0.6;
+const THEN = "var(--muted)";
+const NOW = "var(--accent)";
+type Placed = ReleasedTask["fronts"]["points"][string][number];
 
 function Fronts({ task }: { task: ReleasedTask }) {
   const { fronts, releases } = task;
   const [then, now] = [releases[0]!, releases.at(-1)!];
   const short = useMemo(() => shortNames(Object.values(fronts.points).flat().map((p) => p.experiment)), [task]);
-  const spec = useMemo(() => (width: number): Plot.PlotOptions => frontPlot(task, short, width), [task, short]);
+  const figure = useMemo(() => drawn(task, short), [task, short]);
   return (
     <section id="fronts">
       <h2>{fronts.title}</h2>
-      {fronts.lines.map((line) => <p>{line}</p>)}
+      <ul>{fronts.lines.map((line) => <li>{line}</li>)}</ul>
       <figure>
-        <Chart spec={spec} height={440} label={`${fronts.y} against ${fronts.x}, in both releases`} />
+        <Scatter {...figure} picked={NOTHING} label={`${fronts.y} against ${fronts.x}, in both releases`} />
         <figcaption>
-          Grey, dashed: {then.title}. Blue: {now.title}. A thin line joins two runs of one experiment; named are those on a front.
+          Hollow, dashed: {then.title}. Filled: {now.title}. A thin line joins two runs of one experiment; named are those on a front.
         </figcaption>
       </figure>
       <Scroll label="On the front of a release">
@@ -78,27 +80,37 @@ function Fronts({ task }: { task: ReleasedTask }) {
   );
 }
 
-function frontPlot(task: ReleasedTask, short: (name: string) => string, width: number): Plot.PlotOptions {
+const line = (points: Placed[]): [number, number][] =>
+  points.filter((p) => p.member).map((p): [number, number] => [p.x, p.y]).sort((p, q) => p[0] - q[0]);
+
+/** Both releases as points; whoever lies far beyond the fronts does not stretch the figure. */
+function drawn(task: ReleasedTask, short: (name: string) => string) {
   const { points, axes } = task.fronts;
-  const keys = task.releases.map((r) => r.key);
-  const [first, last] = [points[keys[0]!] ?? [], points[keys.at(-1)!] ?? []];
-  const all = [...first, ...last];
-  const pairs = first.flatMap((a) => last.filter((b) => b.experiment === a.experiment).map((b) => ({ a, b })));
-  const line = (given: typeof first) => given.filter((p) => p.member).sort((p, q) => p.x - q.x);
-  const names = last.filter((p) => p.member).concat(line(first).filter((p) => !last.some((q) => q.member && q.experiment === p.experiment)));
-  const most = width < 520 ? 12 : 26;
+  const [then, now] = [task.releases[0]!, task.releases.at(-1)!];
+  const [first, last] = [points[then.key] ?? [], points[now.key] ?? []];
+  const [low, high] = extent([...first, ...last].filter((p) => p.member).map((p) => p.x)) ?? [0, 1];
+  const far = high + STRETCH * (high - low);
+  const point = (p: Placed, isNow: boolean): Point => ({
+    key: `${isNow ? now.key : then.key} ${p.experiment}`,
+    name: short(p.experiment),
+    x: p.x, y: p.y,
+    color: isNow ? NOW : THEN,
+    symbol: "circle",
+    hollow: !isNow,
+    size: p.member ? 5 : 3.5,
+    faint: false,
+    labelled: !p.member ? 0 : isNow ? 2 : last.some((q) => q.member && q.experiment === p.experiment) ? 0 : 1.5,
+    apart: p.x > far,
+    lines: () => [`${p.method}, ${isNow ? now.title : then.title}`, `${axes.x.label}: ${number(p.x)} ${axes.x.short}`,
+      `${axes.y.label}: ${number(p.y)} ${axes.y.short}`, p.member ? "on the front" : "not on the front"],
+  });
+  const pairs = first.flatMap((a) => last.filter((b) => b.experiment === a.experiment && Math.max(a.x, b.x) <= far).map((b) => ({ a, b })));
   return {
-    height: 440, marginLeft: 56, marginBottom: 44, marginTop: 28, marginRight: 20,
-    x: scaleOf(axes.x, onAxis(axes.x, all.map((p) => p.x))),
-    y: scaleOf(axes.y, onAxis(axes.y, all.map((p) => p.y))),
-    marks: [
-      Plot.gridX({ stroke: "var(--grid)", strokeOpacity: 1 }), Plot.gridY({ stroke: "var(--grid)", strokeOpacity: 1 }),
-      Plot.link(pairs, { x1: (p) => p.a.x, y1: (p) => p.a.y, x2: (p) => p.b.x, y2: (p) => p.b.y, stroke: "var(--muted)", strokeOpacity: 0.35 }),
-      Plot.line(line(first), { x: "x", y: "y", curve: "step-after", stroke: "var(--muted)", strokeDasharray: "5 4" }),
-      Plot.line(line(last), { x: "x", y: "y", curve: "step-after", stroke: "var(--accent)", strokeWidth: 1.5 }),
-      Plot.dot(first, { x: "x", y: "y", r: 3.5, stroke: "var(--muted)", fill: "var(--panel)" }),
-      Plot.dot(last, { x: "x", y: "y", r: 4, fill: "var(--accent)", fillOpacity: 0.85 }),
-      Plot.text(names, { x: "x", y: "y", text: (p) => shorten(short(p.experiment), most), dy: -11, fill: "currentColor", stroke: "var(--panel)", strokeWidth: 3 }),
+    points: [...first.map((p) => point(p, false)), ...last.map((p) => point(p, true))],
+    x: axisOf(axes.x), y: axisOf(axes.y), path: line(last),
+    under: [
+      Plot.link(pairs, { x1: (p) => p.a.x, y1: (p) => p.a.y, x2: (p) => p.b.x, y2: (p) => p.b.y, stroke: THEN, strokeOpacity: 0.4 }),
+      Plot.line(line(first), { curve: "step-after", stroke: THEN, strokeDasharray: "5 4" }),
     ],
   };
 }
@@ -134,20 +146,15 @@ function Pairs({ task, metric }: { task: ReleasedTask; metric: RepeatedMetric })
   const [then, now] = [task.releases[0]!.key, task.releases.at(-1)!.key];
   const { pairs, axis } = metric;
   const short = useMemo(() => shortNames(pairs.map((p) => p.experiment)), [metric]);
-  const spec = useMemo(() => (width: number): Plot.PlotOptions => {
-    const domain = onAxis(axis, pairs.flatMap((p) => [p.first, p.second]));
-    const scale = { ...scaleOf(axis, domain) };
-    return {
-      height: Math.min(440, width * 0.9), marginLeft: 56, marginBottom: 44, marginTop: 28,
-      x: { ...scale, label: `${axis.title}, ${then}` }, y: { ...scale, label: `${axis.title}, ${now}` },
-      marks: [
-        Plot.gridX({ stroke: "var(--grid)", strokeOpacity: 1 }), Plot.gridY({ stroke: "var(--grid)", strokeOpacity: 1 }),
-        Plot.link([0], { x1: domain[0], y1: domain[0], x2: domain[1], y2: domain[1], stroke: "var(--muted)", strokeDasharray: "4 4" }),
-        Plot.dot(pairs, { x: "first", y: "second", r: 4, fill: "var(--accent)", fillOpacity: 0.75 }),
-        Plot.tip(pairs, Plot.pointer({ x: "first", y: "second", title: (p: (typeof pairs)[number]) => `${short(p.experiment)}\n${p.text}`, fill: "var(--panel)" })),
-      ],
-    };
-  }, [metric, short]);
+  const points = useMemo(() => pairs.map((p): Point => ({
+    key: p.experiment, name: short(p.experiment), x: p.first, y: p.second, color: NOW, symbol: "circle", hollow: false, size: 4, faint: false,
+    labelled: 0, apart: false, lines: () => [p.method, p.text],
+  })), [metric, short]);
+  const [x, y] = useMemo(() => [then, now].map((key) => ({ ...axisOf(axis), direction: "neutral", title: `${axis.title}, ${key}` })), [metric]);
+  const same = useMemo(() => {
+    const [low, high] = extent(pairs.flatMap((p) => [p.first, p.second])) ?? [0, 1];
+    return [Plot.link([0], { x1: low, y1: low, x2: high, y2: high, stroke: THEN, strokeDasharray: "4 4" })];
+  }, [metric]);
   const table = useMemo<TableOf>(() => {
     const plain = (text: string): Cell => ({ text, sort: null });
     const cell = (value: number): Cell => ({ text: number(value), sort: value });
@@ -161,7 +168,7 @@ function Pairs({ task, metric }: { task: ReleasedTask; metric: RepeatedMetric })
   return (
     <>
       <figure>
-        <Chart spec={spec} height={400} label={`${metric.label} in the later release against the earlier one`} />
+        <Scatter points={points} x={x!} y={y!} path={NO_PATH} under={same} picked={NOTHING} height={420} label={`${metric.label} in the later release against the earlier one`} />
         <figcaption>Each point is one experiment, run twice. On the dashed line both runs came to the same.</figcaption>
       </figure>
       <Table table={table} caption={`${pairs.length} experiments, those that differ most first`} marks={{}} id="repeated-table" />

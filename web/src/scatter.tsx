@@ -31,6 +31,8 @@ type Props = {
   x: ScatterAxis;
   y: ScatterAxis;
   path: [number, number][];
+  /** Marks beneath the points, such as a second line. */
+  under?: Plot.Markish[];
   picked: ReadonlySet<string>;
   label: string;
   height?: number;
@@ -93,6 +95,7 @@ function draw(props: Props, width: number): Drawn {
         steps.length
           ? Plot.line(steps, { curve: "step-after", stroke: "var(--muted)", strokeWidth: 1.5, clip: true })
           : null,
+        ...(props.under ?? []),
         Plot.link(placed.filter((p) => p.xEnds), {
           x1: (p: Point) => within(p.xEnds![0], rangeX), x2: (p: Point) => within(p.xEnds![1], rangeX), y1: "y", y2: "y",
           stroke: "color", strokeWidth: 1.3, opacity: dim,
@@ -220,7 +223,7 @@ export function Scatter(props: Props) {
     figure.setAttribute("aria-hidden", "true");
     place.current.replaceChildren(figure);
     if (props.figure) props.figure.current = figure;
-  }, [props.points, props.picked, props.x, props.y, props.path, width]);
+  }, [props.points, props.picked, props.x, props.y, props.path, props.under, width]);
 
   function brushed(figure: Drawn, wide: number, high: number) {
     const group = select(figure as SVGSVGElement).append("g").attr("class", "brush");

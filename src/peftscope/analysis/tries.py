@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+from scipy import special
 
 __all__ = ["Scored", "Tries", "Try", "tries_by_method"]
 
@@ -56,15 +56,14 @@ def tries_by_method(
     *,
     deviation: float | None,
     higher_is_better: bool,
-    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> dict[str, Tries]:
     """Configurations of each method with their means and intervals.
 
     Args:
         results: Those of each release.
-        deviation: Standard deviation of one run; None where no run was repeated.
+        deviation: Standard deviation of one run whose share is one half; None where no run was repeated, and for what
+            is no share.
         higher_is_better: Which one is the best.
-        bounds: Least and largest value that there can be.
 
     >>> once = [Scored(method="a", experiment=e, run=e, value=v) for e, v in (("a/1", 0.5), ("a/2", 0.4))]
     >>> again = [Scored(method="a", experiment="a/1", run="other", value=0.48)]
@@ -77,21 +76,29 @@ def tries_by_method(
         runs.setdefault(scored.method, {}).setdefault(scored.experiment, {})[scored.run] = scored.value
     found = {}
     for method, by_experiment in runs.items():
-        tries = _with_intervals({e: list(values.values()) for e, values in by_experiment.items()}, deviation, bounds)
+        tries = _with_intervals({e: list(values.values()) for e, values in by_experiment.items()}, deviation)
         best = (max if higher_is_better else min)(tries, key=lambda each: each.value)
         found[method] = Tries(tries=tries, best=best)
     return found
 
 
-def _with_intervals(
-    values: Mapping[str, Sequence[float]], deviation: float | None, bounds: tuple[float, float]
-) -> tuple[Try, ...]:
+def _with_intervals(values: Mapping[str, Sequence[float]], deviation: float | None) -> tuple[Try, ...]:
     """Intervals that hold for all of them together at the level."""
-    quantile = float(stats.norm.ppf(1 - (1 - LEVEL) / (2 * len(values))))
+    quantile = float(special.ndtri(1 - (1 - LEVEL) / (2 * len(values))))
     found = []
     for experiment, runs in values.items():
         mean = sum(runs) / len(runs)
-        half = None if deviation is None else quantile * deviation / math.sqrt(len(runs))
-        low, high = (None, None) if half is None else (max(mean - half, bounds[0]), min(mean + half, bounds[1]))
+        low, high = (None, None) if deviation is None else _around(mean, quantile * deviation / math.sqrt(len(runs)))
         found.append(Try(experiment=experiment, value=mean, num_runs=len(runs), low=low, high=high))
     return tuple(found)
+
+
+def _around(share: float, half: float) -> tuple[float, float]:
+    """Ends of an interval, on the scale of the arcsine of the root, where a share scatters alike wherever it lies.
+
+    >>> [round(end, 3) for end in _around(0.5, 0.02)], [round(end, 4) for end in _around(0.001, 0.02)]
+    ([0.48, 0.52], [0.0001, 0.0027])
+    """
+    angle = math.asin(math.sqrt(share))
+    low, high = max(angle - half, 0.0), min(angle + half, math.pi / 2)
+    return math.sin(low) ** 2, math.sin(high) ** 2

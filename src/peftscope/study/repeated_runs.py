@@ -21,7 +21,7 @@ from peftscope.views.report.fronts import axis_data
 from peftscope.views.report.quantities import axis_of, difference_text, plain
 from peftscope.views.units import metric_text
 
-__all__ = ["repeated_data", "single_run_gap", "single_run_sd"]
+__all__ = ["repeated_data", "score_sd_at_half", "single_run_gap"]
 
 SCORE = "test_score"
 COMPARED = (SCORE, "upstream_peak_reserved_bytes", "train_time_s", "upstream_forgetting")
@@ -55,20 +55,20 @@ class _Twice:
         return [h[0] for h in have], [h[1] for h in have], [h[2] for h in have]
 
 
-def single_run_sd(metric: str, task: str = "text") -> float | None:
-    """Standard deviation of one published run, in the metric's own unit; None where nothing was run twice.
+def score_sd_at_half(task: str = "text") -> float | None:
+    """Standard deviation of one published run whose score, a share, is one half; None where nothing was run twice.
 
-    It is taken from experiments that ran twice with the same settings and seed and newer libraries.
+    It is taken from experiments that ran twice with the same settings and seed and newer libraries, on the scale of the
+    arcsine of the share's root, where a share scatters alike wherever it lies.
 
     Args:
-        metric: Name of the metric in a record, such as ``test_score`` (a share).
         task: ``text`` or ``images``.
 
-    >>> round(100 * (single_run_sd("test_score") or 0), 2), single_run_sd("test_score", "images")
-    (0.92, None)
+    >>> round(100 * (score_sd_at_half() or 0), 1), score_sd_at_half("images")
+    (1.1, None)
     """
-    found = _repeated(task, metric)
-    return None if found is None else found.deviation
+    twice = _twice(task)
+    return None if twice is None else _on_arcsine(twice).deviation
 
 
 def single_run_gap(metric: str, task: str = "text") -> float | None:
@@ -238,13 +238,17 @@ def _by_libraries(twice: _Twice, spec: MetricSpec) -> list[str]:
 
 
 def _in_the_middle(twice: _Twice) -> list[str]:
-    """The spread of a share depends on the share: on the scale of its arcsine it does not."""
-    _, first, second = twice.values(SCORE)
-    found = repeated(*([math.asin(math.sqrt(value)) for value in values] for values in (first, second)))
+    found = _on_arcsine(twice)
     return [
         "These are means over all experiments, of which those near 0 % hardly scatter: near 50 % one run has a "
         f"standard deviation of {100 * found.deviation:.1f} points, and the gap is {100 * found.gap:.1f}."
     ]
+
+
+def _on_arcsine(twice: _Twice) -> Repeated:
+    """The spread of a share depends on the share: on the scale of its arcsine it does not."""
+    _, first, second = twice.values(SCORE)
+    return repeated(*([math.asin(math.sqrt(value)) for value in values] for values in (first, second)))
 
 
 def _both(spec: MetricSpec, before: float, after: float) -> str:

@@ -18,7 +18,7 @@ from peftscope.methods.catalog import cards
 from peftscope.methods.snippets import snippets_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.study.metrics import benchmark_score
-from peftscope.study.repeated_runs import single_run_sd
+from peftscope.study.repeated_runs import score_sd_at_half
 from peftscope.study.shop_studies import study_templates
 from peftscope.upstream.metrics import read_metrics
 from peftscope.upstream.published import Release, Result, published
@@ -36,7 +36,6 @@ MODALITIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "images": ("images", ("diffusion-transformer", "unet")),
 }
 """By name: what it is called, and the capabilities of which one makes a method one for it."""
-BOUNDS: Mapping[str, tuple[float, float]] = {"share": (0.0, 1.0)}
 """Least and largest value of a metric, by its unit."""
 
 
@@ -71,12 +70,11 @@ class _Measured:
         metric = benchmark_score({benchmark_of(self.releases[-1].results[0].document)})
         assert metric is not None, "the benchmark has a score for each of its tasks"
         self.metric: MetricSpec = metric
-        self.deviation = single_run_sd(SCORE, task)
+        self.deviation = score_sd_at_half(task)
         self.tries = tries_by_method(
             [_scored(release) for release in self.releases],
             deviation=self.deviation,
             higher_is_better=metric.direction == "higher",
-            bounds=BOUNDS.get(metric.unit, (-math.inf, math.inf)),
         )
         self.axis: Axis = axis_of(metric, [each.value for of in self.tries.values() for each in of.tries])
 
@@ -105,12 +103,11 @@ class _Measured:
                 *lines,
                 "No run was repeated, so that nobody knows how far luck moves them: there are no intervals.",
             ]
-        spread = 100 * self.deviation if self.metric.unit == "share" else self.deviation
-        unit = "points" if self.metric.unit == "share" else self.metric.unit
         return [
             *lines,
             "The intervals rest on the runs that were repeated, by which one run has a standard deviation of "
-            f"{spread:.2g} {unit}. They hold at 95 % for all configurations of a method together, so that they are "
+            f"{100 * self.deviation:.2g} points where it scores 50 %, and of less near 0 %. Later runs scored a little "
+            "less on average, which is not corrected where a configuration was run once. They hold at 95 % for all configurations of a method together, so that they are "
             "wider where more were tried. Other seeds and other test examples scatter more.",
         ]
 
