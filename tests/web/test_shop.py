@@ -244,17 +244,22 @@ def _for_images(name: str) -> bool:
 @needs_plans
 def test_memory_is_the_plans_and_cards_tell_what_fits(open_: Open, documents: dict[str, Any]) -> None:
     page = open_(f"gpu={CARD}&sort=memory").page
-    page.get_by_label("memory on").select_option("llama-3.2-3b")
-    rows = {of["method"]: of for of in documents["plan/llama-3.2-3b"]["rows"]}
+    models = documents["plan/models"]["models"]
+    model = models[len(models) // 2]
+    page.get_by_label(re.compile("^memory on")).select_option(model["key"])
+    rows = {of["method"]: of for of in documents[f"plan/{model['key']}"]["rows"]}
     room = next(of["bytes"] for of in documents["plan/models"]["gpus"] if of["name"] == CARD)
+    expect(card_of(page, "LoRA")).to_contain_text(f"on {model['title']}, batch 4 × ")
     order = [cards_by_title(title) for title in titles_in(page)]
     peaks = [rows[of.name]["peak"] for of in order if of.trains and of.name in rows and rows[of.name]["peak"]]
+    assert peaks
     assert peaks == sorted(peaks)
-    for of in order:
-        peak = rows.get(of.name, {}).get("peak")
-        if peak is not None:
-            expect(card_of(page, of.title)).to_contain_text("on Llama-3.2-3B, batch 4")
-            expect(card_of(page, of.title).locator(".fit.fits")).to_have_count(int(peak <= room))
+    fitting = [of.title for of in order if (peak := rows.get(of.name, {}).get("peak")) is not None and peak <= room]
+    assert page.locator(".method", has=page.locator(".fit.fits")).locator("h3").all_inner_texts() == fitting
+    eased = page.locator(".method", has=page.locator(".fit.with")).locator("h3").all_inner_texts()
+    for title in eased:
+        row = rows[cards_by_title(title).name]
+        assert row["peak"] > room >= min(row[name] for name in ("checkpointed", "nf4", "both") if row[name] is not None)
 
 
 def test_reasons_are_in_the_details_for_keys_and_ears(open_: Open) -> None:

@@ -53,7 +53,7 @@ function Shown({ shop, state, change }: Place & { shop: Shop }) {
                 const fit = fitOf(memory, card.name);
                 return (
                   <MethodCard key={card.name} card={card} shop={shop} ranges={ranges} inCart={names.includes(card.name)} toggle={toggle}
-                    sortedText={sortedText(card, sort, shop)} memory={memoryText(memory, card.name)} fitText={fit?.text ?? null} fitState={fit?.state ?? null} />
+                    sortedText={sortedText(card, sort, shop)} memory={card.refused ? null : memoryText(memory, card.name)} fitText={fit?.text ?? null} fitState={fit?.state ?? null} />
                 );
               })}
             </ul>
