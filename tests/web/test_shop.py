@@ -287,9 +287,8 @@ def test_a_wrong_address_says_what_is_wrong(query: str, said: str, open_: Open) 
     expect(open_(query).page.locator(".note").filter(has_text=said)).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    ("size", "theme"), [("wide", "light"), ("narrow", "dark"), ("wide", "dark"), ("narrow", "light")]
-)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", ["wide", "narrow"])
 def test_the_shop_fits_its_window_and_passes_the_accessibility_check(size: str, theme: str, open_: Open) -> None:
     watched = open_(
         f"cart=lora,oft,miss&gpu={CARD if PLANNED else ''}&sort=best.text&find=rotat", size=size, theme=theme

@@ -107,8 +107,9 @@ class _Measured:
             *lines,
             "The intervals rest on the runs that were repeated, by which one run has a standard deviation of "
             f"{100 * self.deviation:.2g} points where it scores 50 %, and of less near 0 %. Later runs scored a little "
-            "less on average, which is not corrected where a configuration was run once. They hold at 95 % for all configurations of a method together, so that they are "
-            "wider where more were tried. Other seeds and other test examples scatter more.",
+            "less on average, which is not corrected where a configuration was run once. They hold at 95 % for all "
+            "configurations of a method together, so that they are wider where more were tried. Other seeds and other "
+            "test examples scatter more.",
         ]
 
     def of(self, method: str) -> dict[str, Any] | None:
