@@ -12,10 +12,14 @@ const WORDS_OF_YAML = ["null", "true", "false", "yes", "no", "on", "off", "y", "
 /** A name as YAML reads it back as text. */
 const item = (name: string) => (PLAIN.test(name) && !WORDS_OF_YAML.includes(name) ? name : JSON.stringify(name));
 
+/** A text in the quotes of JSON, which is YAML but for some characters that YAML wants written out. */
+const quoted = (text: string) =>
+  JSON.stringify(text).replace(/[\u007f-\u009f\u2028\u2029\ufeff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 /** The template with every {{KEY}} filled in, once: what is filled in is not looked through again. */
 export const filled = (template: string, values: Record<string, string>, methods: string[]): string =>
   template.replace(/\{\{([\w-]+)\}\}/g, (whole, key: string) =>
-    key === "methods" ? `[${methods.map(item).join(", ")}]` : Object.hasOwn(values, key) ? JSON.stringify(values[key]) : whole);
+    key === "methods" ? `[${methods.map(item).join(", ")}]` : Object.hasOwn(values, key) ? quoted(values[key]!) : whole);
 
 export function CartStudy({ shop, cards, state, change }: { shop: Shop; cards: Card[]; state: State; change: (values: Change) => void }) {
   const kinds = shop.modalities.filter((m) => shop.study[m.name]);

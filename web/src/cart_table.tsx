@@ -1,9 +1,10 @@
 // Methods of the cart side by side.
+import { sizeText } from "./plan_text";
 import type { ComponentChildren } from "preact";
 import type { Able, Card, Shop } from "./documents";
 import { Note, Scroll } from "./parts";
 import { Paper, SAID, SIGN } from "./shop_card";
-import { bytesText, fitOf } from "./shop_memory";
+import { fitOf } from "./shop_memory";
 import type { Memory } from "./shop_memory";
 import type { Change, State } from "./state";
 
@@ -87,7 +88,7 @@ const memoryRow = (cards: Card[], memory: Memory): Row => ({
   title: `memory on ${memory.title}, ${memory.window}`,
   cells: cards.map((card) => {
     const [row, fit] = [memory.rows.get(card.name), fitOf(memory, card.name)];
-    const told = row && row.peak !== null ? bytesText(row.peak) : `not known: ${row?.reason ?? "not counted"}`;
+    const told = row && row.peak !== null ? sizeText(row.peak) : `not known: ${row?.reason ?? "not counted"}`;
     return { told, shown: <>{told}{fit && <small>{fit.text}</small>}</> };
   }),
 });

@@ -33,7 +33,7 @@ export function titleOf({ label, bytes }: Memory): string {
 }
 
 export const fits = (row: PlanRow, memory: Memory): boolean => row.peak !== null && row.peak <= memory.bytes;
-const within = (bytes: number | null, memory: Memory): bytes is number => bytes !== null && bytes <= memory.bytes;
+export const within = (bytes: number | null, memory: Memory): bytes is number => bytes !== null && bytes <= memory.bytes;
 const withAll = (eased: Eased) => (eased.checkpointing ? "with the base in NF4" : eased.packed ? "with checkpointing" : "with both");
 
 /** Whether it fits with less activations kept, a base in four bits, or both. */

@@ -1,6 +1,7 @@
 // Memory of every method on a model that the reader chooses, and whether it fits a graphics card.
 import type { PlanModels, PlanRow, PlanTable } from "./documents";
 import { documentName } from "./documents";
+import { fits, sizeText, within } from "./plan_text";
 import type { State } from "./state";
 import { useDocument } from "./use_document";
 
@@ -56,18 +57,11 @@ export function useMemory(state: State): Memory {
 const windowOf = (table: PlanTable | null, models: PlanModels | null): string =>
   table?.lines.join(", ").match(/batch \d+ × [^,]+/)?.[0] ?? (models ? `batch ${models.defaults.batch_size} × ${models.defaults.seq_len}` : "");
 
-/** Bytes in decimal units, as Python writes them. */
-export function bytesText(bytes: number): string {
-  for (const [size, unit] of [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"]] as const)
-    if (bytes >= size) return `${bytes / size >= 100 ? (bytes / size).toFixed(0) : Number((bytes / size).toPrecision(3))} ${unit}`;
-  return `${bytes} B`;
-}
-
 /** What a method takes on the chosen model, or why that is not known. */
 export function memoryText(memory: Memory, method: string): string | null {
   if (!memory.on || !memory.rows.size) return null;
   const row = memory.rows.get(method);
-  if (row && row.peak !== null) return `${bytesText(row.peak)} on ${memory.title}, ${memory.window}`;
+  if (row && row.peak !== null) return `${sizeText(row.peak)} on ${memory.title}, ${memory.window}`;
   return `memory on ${memory.title} not known: ${row?.reason ?? "not counted"}`;
 }
 
@@ -75,14 +69,13 @@ export function memoryText(memory: Memory, method: string): string | null {
 export function fitOf(memory: Memory, method: string): Fit | null {
   const row = memory.rows.get(method);
   if (!memory.gpu || !row || row.peak === null) return null;
-  const { bytes, label } = memory.gpu;
-  const within = (figure: number | null) => figure !== null && figure <= bytes;
-  if (within(row.peak)) return { state: "fits", text: `fits ${label}` };
+  const { gpu, gpu: { label } } = memory;
+  if (fits(row, gpu)) return { state: "fits", text: `fits ${label}` };
   const ways = [
-    ...(within(row.checkpointed) ? [`activation checkpointing (${bytesText(row.checkpointed!)})`] : []),
-    ...(within(row.nf4) ? [`an NF4 base (${bytesText(row.nf4!)})`] : []),
+    ...(within(row.checkpointed, gpu) ? [`activation checkpointing (${sizeText(row.checkpointed)})`] : []),
+    ...(within(row.nf4, gpu) ? [`an NF4 base (${sizeText(row.nf4)})`] : []),
   ];
   if (ways.length) return { state: "with", text: `fits ${label} with ${ways.join(", or with ")}` };
-  if (within(row.both)) return { state: "with", text: `fits ${label} with checkpointing and an NF4 base together (${bytesText(row.both!)})` };
+  if (within(row.both, gpu)) return { state: "with", text: `fits ${label} with checkpointing and an NF4 base together (${sizeText(row.both)})` };
   return { state: "not", text: `does not fit ${label}` };
 }

@@ -17,7 +17,7 @@ export const address = (view: string, values: Change): string => {
   return `#/${view}${query ? `?${query}` : ""}`;
 };
 
-const SHARED = ["study", "cart", "on"];
+const SHARED = ["study", "cart", "on", "gpu"];
 const QUICK = ["pick", "only", "find"];
 
 /** The state, and what changes some of it; `href` goes elsewhere and keeps what every view shares. */
