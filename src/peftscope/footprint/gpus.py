@@ -6,12 +6,13 @@ context in which its kernels run.
 
 from __future__ import annotations
 
+import math
 import re
 from difflib import get_close_matches
 
 from peftscope.schema.amounts import bytes_of
 
-__all__ = ["GPUS", "memory_note", "memory_of"]
+__all__ = ["GPUS", "card_label", "memory_note", "memory_of"]
 
 MIB = 2**20
 CONTEXT_MIB = 500
@@ -65,6 +66,21 @@ def memory_of(text: str) -> float:
     near = get_close_matches(name, GPUS, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise ValueError(f"{text!r} is no amount such as 12GB and no card that is known; {hint}Known: {', '.join(GPUS)}")
+
+
+def card_label(name: str) -> str:
+    """A card as it is sold.
+
+    Raises:
+        KeyError: No such card is known.
+
+    >>> card_label("rtx-4060-ti-16gb"), card_label("l40s")
+    ('RTX 4060 Ti, 16 GB', 'L40S, 48 GB')
+    """
+    has = math.ceil(GPUS[name] / 1024)
+    sold = next((size for size in SOLD if size >= has), has)
+    words = [word for word in name.split("-") if not re.fullmatch(r"\d+gb", word)]
+    return f"{' '.join(word.title() if word == 'ti' else word.upper() for word in words)}, {sold} GB"
 
 
 def memory_note(text: str) -> str | None:

@@ -6,24 +6,29 @@ experts of the blocks.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+import regex
 from torch import nn
 
+from peftscope.errors import ModelError, brief
 from peftscope.methods.coverage import fused_experts
 
-__all__ = ["PublishedFormat", "published_format"]
+__all__ = ["PublishedFormat", "format_of", "published_format"]
 
 MXFP4_BITS = 4 + 8 / 32
+MOST_BITS = 64
 SCALE_BITS = 16
 """Of a scale, and in GPTQ and AWQ beside it a zero point as wide as a weight."""
 DEFAULT_GROUP = 128
 SKIPPED = ("modules_to_not_convert", "ignored_layers", "ignore")
 """Names under which formats list what they leave as it is."""
+MOST_SKIPPED = 10_000
+PATTERN_TIMEOUT_S = 0.1
+"""For a pattern on a name; one that takes longer never ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,22 +72,63 @@ def published_format(config: Any) -> PublishedFormat | None:
 
     Args:
         config: As transformers holds it.
+
+    Raises:
+        ModelError: Its ``quantization_config`` is none that can be read.
     """
-    settings = getattr(config, "quantization_config", None)
+    return format_of(getattr(config, "quantization_config", None))
+
+
+def format_of(settings: Any) -> PublishedFormat | None:
+    """The format that a ``quantization_config`` says; None where it says none.
+
+    Args:
+        settings: As it is written, or as transformers holds it.
+
+    Raises:
+        ModelError: It is none that can be read.
+    """
     if not settings:
         return None
-    values: Mapping[str, Any] = settings if isinstance(settings, Mapping) else settings.to_dict()
+    as_mapping = getattr(settings, "to_dict", None)
+    values = as_mapping() if callable(as_mapping) else settings
+    if not isinstance(values, Mapping):
+        raise ModelError(f"quantization_config: a mapping is wanted, not {brief(repr(values), 60)}")
     method = values.get("quant_method")
-    name = str(getattr(method, "value", method))
-    listed = [pattern for key in SKIPPED for pattern in values.get(key) or ()]
+    name = brief(str(getattr(method, "value", method)), 60)
     bits_of = BITS.get(name)
-    bits = None if bits_of is None else bits_of(values)
-    return PublishedFormat(name=name, bits=bits, skipped=tuple(listed), only_experts=name == "mxfp4")
+    try:
+        bits = None if bits_of is None else bits_of(values)
+        bits = None if bits is None or not 0 < bits <= MOST_BITS else float(bits)
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+        raise ModelError(
+            f"quantization_config: the sizes it gives of {name} are not what they are there: {error}"
+        ) from error
+    return PublishedFormat(name=name, bits=bits, skipped=_skipped(values), only_experts=name == "mxfp4")
+
+
+def _skipped(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is listed as left as it is."""
+    lists = {key: values.get(key) or () for key in SKIPPED}
+    for key, listed in lists.items():
+        if not isinstance(listed, list | tuple) or not all(isinstance(entry, str) for entry in listed):
+            raise ModelError(f"quantization_config: {key}: a list of names is wanted, not {brief(repr(listed), 60)}")
+    found = tuple(pattern for listed in lists.values() for pattern in listed)
+    if len(found) > MOST_SKIPPED:
+        raise ModelError(
+            f"quantization_config: leaves out {len(found):,} names; no format has more than {MOST_SKIPPED:,}"
+        )
+    return found
 
 
 def _matches(name: str, pattern: str) -> bool:
     if pattern.startswith("re:"):
-        return re.search(pattern[3:], name) is not None
+        try:
+            return regex.search(pattern[3:], name, timeout=PATTERN_TIMEOUT_S) is not None
+        except (regex.error, TimeoutError) as error:
+            raise ModelError(
+                f"quantization_config: {brief(pattern, 60)!r} is no pattern to look for: {error}"
+            ) from error
     return (
         name == pattern
         or name.endswith(f".{pattern}")

@@ -163,14 +163,20 @@ def fetch_adapter(source: str) -> Path:
         return Path(snapshot_download(source, allow_patterns=ADAPTER_FILES))
 
 
-def fetch_configs(source: str, revision: str | None) -> Path:
+def fetch_configs(source: str, revision: str | None, *, others: bool = True) -> Path:
     """Folder of the hub's cache with the configs of a repository and nothing else.
+
+    Args:
+        source: A hub id.
+        revision: Branch, tag or commit.
+        others: Whether files of this machine could be given instead; then the error speaks of them, too.
 
     Raises:
         ModelError: There is none of that name, or the hub cannot be reached.
         StoreError: The cache cannot be written.
     """
-    with _hub_errors(source, revision, also="the path of the config.json saved from the model's page"):
+    also = "the path of the config.json saved from the model's page" if others else None
+    with _hub_errors(source, revision, also=also):
         folder = snapshot_download(source, revision=revision, allow_patterns=CONFIG_FILES, etag_timeout=CONFIG_TIMEOUT)
     return Path(folder)
 
@@ -260,13 +266,15 @@ def _download(spec: ModelSpec) -> Path:
 
 
 @contextmanager
-def _hub_errors(source: str, revision: str | None, also: str = "", *, setting: str = "model.source") -> Iterator[None]:
+def _hub_errors(
+    source: str, revision: str | None, also: str | None = "", *, setting: str = "model.source"
+) -> Iterator[None]:
     """Say in our words what went wrong when the hub was asked for a model or an adapter.
 
     Args:
         source: As the user wrote it.
         revision: What was asked for.
-        also: What can be given instead of a hub id, beside what ``locate`` takes.
+        also: What can be given instead of a hub id, beside what ``locate`` takes; None where no file can.
         setting: What the source was given as.
 
     Raises:
@@ -295,7 +303,10 @@ def _reason(error: Exception, revision: str | None) -> str:
     return "the hub has no such model, or it is private: then run 'hf auth login'"
 
 
-def _not_there(source: str, reason: str, also: str, setting: str) -> str:
+def _not_there(source: str, reason: str, also: str | None, setting: str) -> str:
+    if also is None:
+        names = " or ".join(PREFIX + name for name in BUILTINS)
+        return f"{setting}: {source!r}: {reason}. Upload its config.json, or take {names}."
     if setting != "model.source":
         return f"{setting}: {source!r}: {reason}. No folder of that name is in {Path.cwd()} either."
     instead = [*([also] if also else []), "a local folder", "a .gguf file", *(PREFIX + name for name in BUILTINS)]

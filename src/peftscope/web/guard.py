@@ -1,7 +1,8 @@
 """Who may ask, and what a page may do: a study holds people's data, and any web page can send requests to this machine.
 
 Requests are answered for the hosts that the server is known by, so that a foreign name which resolves to this machine
-(DNS rebinding) gets nothing, and none that another origin sends.
+(DNS rebinding) gets nothing, and none that another origin sends. What makes this machine work takes a request that only
+the page itself can send.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ __all__ = ["LOCAL", "Guard"]
 LOCAL = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
 """Addresses that mean every one of the machine's."""
+POSTED = ("/api/plan",)
+"""What takes more than GET: the page's own scripts say whence they ask."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -67,13 +70,16 @@ class Guard:
         await self.app(scope, receive, with_headers)
 
     def _problem(self, headers: Headers, method: str, path: str) -> str | None:
-        if method not in ("GET", "HEAD"):
+        is_posted = method == "POST" and path in POSTED
+        if method not in ("GET", "HEAD") and not is_posted:
             return "nothing here takes anything but GET"
         host = headers.get("host", "")
         if not self._is_known(_name(host)):
             return f"this server is not known as {_name(host)[:100]!r}"
         origin = headers.get("origin")
-        if origin is not None and _place(origin) != host.lower():
+        if (is_posted and origin is None) or (origin is not None and _place(origin) != host.lower()):
+            return "another page asked"
+        if is_posted and headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return "another page asked"
         followed = path == "/" and headers.get("sec-fetch-mode") == "navigate" and origin is None  # a link to the page
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not followed:

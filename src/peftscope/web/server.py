@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from threading import Thread
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -22,6 +23,7 @@ from peftscope.study.releases import releases_document
 from peftscope.study.shop import shop_document
 from peftscope.views.report.page import bundle, shell
 from peftscope.web.guard import Guard
+from peftscope.web.planning import Planner
 from peftscope.web.studies import Kept, Once, newest_published
 
 __all__ = ["app_of", "free_port", "serve"]
@@ -29,6 +31,87 @@ __all__ = ["app_of", "free_port", "serve"]
 JSON = "application/json"
 HEAD = '<link rel="stylesheet" href="page.css"><link rel="icon" href="data:,">'
 SCRIPT = '<script src="page.js"></script>'
+
+
+class _Answers:
+    """What is answered to whom: the page, and its documents as JSON."""
+
+    def __init__(self, studies: Mapping[str, StudyDocuments], *, published: bool) -> None:
+        self.studies, self.published = studies, published
+        self._kept = {key: Kept(study) for key, study in studies.items()}
+        self._between_releases, self._of_methods = Once(releases_document), Once(shop_document)
+
+    def routes(self) -> list[Route]:
+        """The page's own, then what belongs to no study."""
+        return [
+            Route("/", self.page),
+            Route("/page.js", self.script),
+            Route("/page.css", self.style),
+            Route("/api/index", self.index),
+            Route("/api/releases", self.releases),
+            Route("/api/shop", self.shop),
+        ]
+
+    def routes_of_studies(self) -> list[Route]:
+        """Those that take any name, and so come last."""
+        return [
+            Route("/api/{study}/choose", self.choose),
+            Route("/api/{study}/run/{run}", self.run),
+            Route("/api/{study}/{name}", self.document),
+        ]
+
+    def begin(self) -> None:
+        """Have the newest published results judged before they are asked for; who asks is told what is wrong."""
+        newest = newest_published(self.studies) if self.published else None
+        if newest is not None:
+            Thread(target=_judge, args=(self._kept[newest],), daemon=True).start()
+
+    def page(self, request: Request) -> Response:
+        return HTMLResponse(shell("peftscope", {"index": self._index()}, head=HEAD, script=SCRIPT))
+
+    def script(self, request: Request) -> Response:
+        return Response(bundle("page.js"), media_type="text/javascript")
+
+    def style(self, request: Request) -> Response:
+        return Response(bundle("page.css"), media_type="text/css")
+
+    def index(self, request: Request) -> Response:
+        return Response(json.dumps(self._index()), media_type=JSON)
+
+    def releases(self, request: Request) -> Response:
+        if not self.published:
+            raise SpecError("releases", ["start 'peftscope explore --published' to compare releases"])
+        return Response(self._between_releases.get(), media_type=JSON)
+
+    def shop(self, request: Request) -> Response:
+        return Response(self._of_methods.get(), media_type=JSON)
+
+    def document(self, request: Request) -> Response:
+        kept, name = self._asked(request), request.path_params["name"]
+        if name == "state":
+            return Response(json.dumps({"state": kept.study.state()}), media_type=JSON)
+        make = {"runs": kept.study.runs, "study": kept.study.study}
+        if name not in make:
+            raise SpecError(name, ["no such document"])
+        return Response(kept.get(name, make[name]), media_type=JSON)
+
+    def run(self, request: Request) -> Response:
+        kept, run_id = self._asked(request), request.path_params["run"]
+        return Response(kept.get(f"run/{run_id}", lambda: kept.study.run(run_id)), media_type=JSON)
+
+    def choose(self, request: Request) -> Response:
+        kept, given = self._asked(request), dict(request.query_params)
+        made = kept.get(f"choose?{sorted(given.items())}", lambda: kept.study.choose(given))
+        return Response(made, media_type=JSON)
+
+    def _asked(self, request: Request) -> Kept:
+        key = request.path_params["study"]
+        if key not in self._kept:
+            raise SpecError(key, ["no such study"])
+        return self._kept[key]
+
+    def _index(self) -> dict[str, Any]:
+        return index_document(self.studies, live=True, published=self.published)
 
 
 def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1", published: bool = False) -> Starlette:
@@ -40,86 +123,26 @@ def app_of(studies: Mapping[str, StudyDocuments], *, host: str = "127.0.0.1", pu
         published: Whether the releases of the public benchmark are compared; its newest results are then judged from
             the start, in the background.
     """
-    kept = {key: Kept(study) for key, study in studies.items()}
-    between_releases, of_methods = Once(releases_document), Once(shop_document)
+    answers, planner = _Answers(studies, published=published), Planner()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        newest = newest_published(studies) if published else None
-        if newest is not None:
-            Thread(target=_judge, args=(kept[newest],), daemon=True).start()
-        yield
+        answers.begin()
+        async with planner.lifespan(app):
+            yield
 
-    def index() -> dict[str, Any]:
-        return index_document(studies, live=True, published=published)
-
-    def page(request: Request) -> Response:
-        return HTMLResponse(shell("peftscope", {"index": index()}, head=HEAD, script=SCRIPT))
-
-    def script(request: Request) -> Response:
-        return Response(bundle("page.js"), media_type="text/javascript")
-
-    def style(request: Request) -> Response:
-        return Response(bundle("page.css"), media_type="text/css")
-
-    def listed(request: Request) -> Response:
-        return Response(json.dumps(index()), media_type=JSON)
-
-    def releases(request: Request) -> Response:
-        if not published:
-            raise SpecError("releases", ["start 'peftscope explore --published' to compare releases"])
-        return Response(between_releases.get(), media_type=JSON)
-
-    def shop(request: Request) -> Response:
-        return Response(of_methods.get(), media_type=JSON)
-
-    def document(request: Request) -> Response:
-        study, name = _asked(request)
-        if name == "state":
-            return Response(json.dumps({"state": study.study.state()}), media_type=JSON)
-        make = {"runs": study.study.runs, "study": study.study.study}
-        if name not in make:
-            raise SpecError(name, ["no such document"])
-        return Response(study.get(name, make[name]), media_type=JSON)
-
-    def run(request: Request) -> Response:
-        study, _ = _asked(request)
-        run_id = request.path_params["run"]
-        return Response(study.get(f"run/{run_id}", lambda: study.study.run(run_id)), media_type=JSON)
-
-    def choose(request: Request) -> Response:
-        study, _ = _asked(request)
-        given = dict(request.query_params)
-        return Response(
-            study.get(f"choose?{sorted(given.items())}", lambda: study.study.choose(given)), media_type=JSON
-        )
-
-    def _asked(request: Request) -> tuple[Kept, str]:
-        key = request.path_params["study"]
-        if key not in kept:
-            raise SpecError(key, ["no such study"])
-        return kept[key], request.path_params.get("name", "")
-
-    return Starlette(
-        routes=[
-            Route("/", page),
-            Route("/page.js", script),
-            Route("/page.css", style),
-            Route("/api/index", listed),
-            Route("/api/releases", releases),
-            Route("/api/shop", shop),
-            Route("/api/{study}/choose", choose),
-            Route("/api/{study}/run/{run}", run),
-            Route("/api/{study}/{name}", document),
-        ],
+    app = Starlette(
+        routes=[*answers.routes(), *planner.routes(), *answers.routes_of_studies()],
         middleware=[Middleware(Guard, host=host)],
         exception_handlers={PeftscopeError: _problem},
         lifespan=lifespan,
     )
+    app.state.planner = planner
+    return app
 
 
 def _judge(kept: Kept) -> None:
-    """Make the document that takes longest before it is asked for; who asks is told what is wrong."""
+    """Make the document that takes longest."""
     with suppress(PeftscopeError):
         kept.get("study", kept.study.study)
 
@@ -136,6 +159,10 @@ def serve(app: Starlette, *, host: str, port: int, ready: Callable[[], None]) ->
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             ready()
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            app.state.planner.stop()  # else it would wait until all is counted
+            super().handle_exit(sig, frame)
 
     Server(uvicorn.Config(app, host=host, port=port, log_level="warning")).run()
 

@@ -15,6 +15,8 @@ from peftscope.study.published import is_published, published_places
 
 __all__ = ["Kept", "Once", "newest_published", "studies_in"]
 
+TAKEN = ("plan",)
+"""Keys of no study, since other documents have such addresses."""
 MOST_KEPT = 500
 """Documents of a study in memory; of runs that were opened long ago the oldest go first."""
 
@@ -35,7 +37,7 @@ def studies_in(places: Sequence[Path], *, published: bool = False) -> dict[str, 
     for place in [*own, *theirs]:
         for each in _studies(place):
             key, number = each.key, 2
-            while key in found:
+            while key in found or key in TAKEN:
                 key, number = f"{each.key}-{number}", number + 1
             found[key] = each
     return found

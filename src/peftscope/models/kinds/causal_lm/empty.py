@@ -18,6 +18,8 @@ from transformers.models.auto.modeling_auto import (
 
 from peftscope.errors import ModelError, unknown_name
 from peftscope.models.builtin import PREFIX, fetch_builtin, find_builtin
+from peftscope.models.config_sizes import refuse_absurd
+from peftscope.models.published import format_of
 from peftscope.models.source import fetch_configs, find_local, refuse_other_folders, refuse_revision
 
 __all__ = ["empty_model", "read_config"]
@@ -31,6 +33,9 @@ CONFIG_ERRORS = (
     AttributeError,
     IndexError,
     ImportError,
+    ArithmeticError,
+    AssertionError,
+    RecursionError,
     StrictDataclassError,
 )
 """What ``transformers`` raises for settings that do not fit its config or model classes."""
@@ -56,10 +61,6 @@ BUILTIN_SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 """Configs of the built-in models that are downloaded, so that planning for one downloads nothing."""
-
-
-MOST = {"num_hidden_layers": 2_000, "hidden_size": 10**6, "intermediate_size": 10**7, "vocab_size": 10**8}
-"""Sizes beyond which a config is taken for a mistake."""
 
 
 def read_config(source: str, revision: str | None = None) -> PreTrainedConfig:
@@ -179,6 +180,11 @@ def _make_config(source: str, settings: dict[str, Any]) -> PreTrainedConfig:
         raise ModelError(f"model.source: {source!r}: {_unknown_type(name)}{own}")
     if name == "mistral" and "layer_types" in settings:  # as AutoConfig reads it
         name, settings = "ministral", {**settings, "model_type": "ministral"}
+    refuse_absurd(source, settings)
+    made_for = settings.get("architectures")
+    if made_for is not None and not (isinstance(made_for, list) and all(isinstance(each, str) for each in made_for)):
+        raise ModelError(f"model.source: {source!r}: architectures is no list of names")
+    format_of(settings.get("quantization_config"))  # raises
     try:
         config = CONFIG_MAPPING[name].from_dict(settings)
     except CONFIG_ERRORS as error:
@@ -188,17 +194,7 @@ def _make_config(source: str, settings: dict[str, Any]) -> PreTrainedConfig:
         made_for = ", ".join(config.architectures or ()) or name
         what = ", an encoder–decoder," if config.is_encoder_decoder else ""
         raise ModelError(f"model.source: {source!r} ({made_for}){what} is not a causal language model")
-    _refuse_absurd(source, config)
     return config
-
-
-def _refuse_absurd(source: str, config: PreTrainedConfig) -> None:
-    """Refuse sizes that no model has, which would take hours to lay out."""
-    text = config.get_text_config()
-    for name, most in MOST.items():
-        value = getattr(text, name, None)
-        if isinstance(value, int) and not 0 <= value <= most:
-            raise ModelError(f"model.source: {source!r}: {name} is {value:,}; no model has more than {most:,}")
 
 
 def _unknown_type(name: str) -> str:

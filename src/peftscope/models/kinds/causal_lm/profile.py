@@ -79,8 +79,12 @@ class CausalLMProfile(ModelProfile):
 
     def notes(self) -> list[str]:
         """Of a checkpoint that is published quantized, what its weights take packed and unpacked; of one that
-        bitsandbytes packs, what it leaves as it is.
+        bitsandbytes packs, what it leaves as it is; of one with code of its own, that it is not run.
         """
+        own = f"the config names code of its own, which is not run: counted on transformers' {self.config.model_type}"
+        return [*([own] if getattr(self.config, "auto_map", None) else []), *self._packing()]
+
+    def _packing(self) -> list[str]:
         form = published_format(self.config)
         if self.quantization is not None:
             base = replace(self, quantization=None).base()

@@ -11,6 +11,7 @@ from torch import nn
 
 from peftscope.errors import MissingExtra, ModelError, unknown_name
 from peftscope.models.builtin import PREFIX, find_builtin
+from peftscope.models.config_sizes import refuse_absurd
 from peftscope.models.source import fetch_configs, find_local, read_settings, refuse_revision
 
 __all__ = ["TransformerConfig", "empty_transformer", "is_image_model", "read_transformer_config"]
@@ -63,17 +64,18 @@ def empty_transformer(config: TransformerConfig, *, dtype: torch.dtype) -> nn.Mo
     """The transformer a config describes, on the ``meta`` device, in ``eval`` mode.
 
     Raises:
-        ModelError: diffusers cannot build it.
+        ModelError: diffusers cannot build it, or its sizes are those of no model.
         MissingExtra: diffusers is not installed.
     """
     try:
         import diffusers
     except ImportError as error:
         raise MissingExtra("diffusers", "images", "an image model") from error
+    refuse_absurd(config.class_name, config.settings)
     try:
         with torch.device("meta"):
             model = getattr(diffusers, config.class_name)(**config.settings)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, AttributeError) as error:
         raise ModelError(f"no {config.class_name} can be built from this config: {error}") from error
     assert isinstance(model, nn.Module)
     for parameter in model.parameters():
