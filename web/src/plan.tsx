@@ -30,9 +30,11 @@ function Plan({ state, change, models }: Place & { models: PlanModels }) {
   const [config, setConfig] = useState<Config | null>(last);
   const again = () => next((n) => n + 1);
   const wanted = useMemo(() => wantedIn(state, models), [state, models]);
-  const asked = JSON.stringify(requestOf({ ...wanted, problems: [] }, config && { name: config.name, content: {} }));
-  const request = useMemo(() => requestOf(wanted, config), [asked, config]);
+  // Another card asks for nothing anew: peaks are the same on each, with checkpointing and on a packed base, too.
+  const asked = JSON.stringify({ ...requestOf(wanted, config && { name: config.name, content: {} }), memory: undefined });
+  const request = useMemo(() => requestOf(wanted, config), [asked, config, turn]);
   const planned = usePlan(wanted.ready ? wanted.model?.key ?? null : null, request, turn);
+  const sizesFor = request && request.memory !== wanted.memory.name ? request.memory : null;
   const shop = useDocument<Shop>(planned.rows.length ? "shop" : null).value;
   return (
     <>
@@ -44,7 +46,7 @@ function Plan({ state, change, models }: Place & { models: PlanModels }) {
       {wanted.problems.map((text) => <Note>{text}</Note>)}
       <PlanForm models={models} wanted={wanted} config={config} again={again} choosable={!wanted.ready || shop !== null}
         setConfig={(given) => { last = given; setConfig(given); }} change={change} />
-      <Answer wanted={wanted} planned={planned} shop={shop} again={again} state={state} change={change} />
+      <Answer wanted={wanted} planned={planned} sizesFor={sizesFor} shop={shop} again={again} state={state} change={change} />
       <section id="plan-command">
         <h2>The same at the terminal</h2>
         <Code text={command(wordsOf(wanted, config))} label="The command" />
@@ -53,17 +55,21 @@ function Plan({ state, change, models }: Place & { models: PlanModels }) {
   );
 }
 
-type AnswerProps = Pick<Place, "state" | "change"> & { wanted: Wanted; planned: Planned; shop: Shop | null; again: () => void };
+type AnswerProps = Pick<Place, "state" | "change"> & {
+  wanted: Wanted; planned: Planned; shop: Shop | null; again: () => void;
+  /** The memory that the smaller batches and lengths were counted for, where it is not the one that is chosen now. */
+  sizesFor: string | null;
+};
 
-function Answer({ wanted, planned, shop, again, state, change }: AnswerProps) {
+function Answer({ wanted, planned, sizesFor, shop, again, state, change }: AnswerProps) {
   const { about, problem, state: progress } = planned;
   const { memory } = wanted;
   const cards = useMemo(() => new Map(shop?.cards.map((card) => [card.name, card])), [shop]);
   const [find, family, only] = [state.get("find")?.trim().toLowerCase() ?? "", state.get("family") ?? "", state.get("only") === "1"];
-  const offered = useMemo(
-    () => (wanted.ready && !wanted.all && shop ? planned.rows.filter((row) => !cards.get(row.method)?.variant_of) : planned.rows),
-    [planned.rows, wanted.ready, wanted.all, shop, cards],
-  );
+  const offered = useMemo(() => {
+    if (sizesFor !== null) return planned.rows.map(withoutSizes);
+    return wanted.ready && !wanted.all && shop ? planned.rows.filter((row) => !cards.get(row.method)?.variant_of) : planned.rows;
+  }, [planned.rows, sizesFor, wanted.ready, wanted.all, shop, cards]);
   const shown = useMemo(
     () => offered.filter((row) => {
       const card = cards.get(row.method);
@@ -89,6 +95,9 @@ function Answer({ wanted, planned, shop, again, state, change }: AnswerProps) {
       {about && <p class="quiet">{[about.source, ...about.lines.filter((line) => !isSentence(line))].join(" · ")}</p>}
       {about?.lines.filter(isSentence).map((line) => <p class="quiet">{line}</p>)}
       {about?.notes.map((note) => <Note>{note}</Note>)}
+      {sizesFor !== null && progress === "done" && offered.some((row) => row.peak !== null && !fits(row, memory)) && (
+        <Note>Which smaller batch or shorter length would fit was counted for {sizesFor} and is not shown. <button type="button" onClick={again}>Count it for this card</button></Note>
+      )}
       {about && planned.rows.length > 0 && (
         <>
           <div class="controls" role="group" aria-label="Which methods are shown">
@@ -117,6 +126,7 @@ function Answer({ wanted, planned, shop, again, state, change }: AnswerProps) {
   );
 }
 
+const withoutSizes = (row: PlanRow): PlanRow => ({ ...row, largest_batch: null, largest_seq_len: null, batch_with_both: null });
 const isSentence = (line: string) => line.endsWith(".");
 const fileName = (title: string) => `plan-${title.replaceAll(/[^\w.-]+/g, "-")}`;
 

@@ -3,6 +3,7 @@ import type { PlanModels } from "./documents";
 import { isLive } from "./documents";
 import { GIGABYTE } from "./plan_text";
 import type { Memory } from "./plan_text";
+import { NO_MODEL } from "./shop_memory";
 import type { State } from "./state";
 
 /** As the command takes them, by their long names. */
@@ -52,7 +53,7 @@ export function wantedIn(state: State, models: PlanModels): Wanted {
     return undefined;
   };
   const whole = (least: number) => (value: string) => WHOLE.test(value) && Number(value) >= least;
-  const on = told("on", (value) => models.models.some((model) => model.key === value), "a model");
+  const on = told("on", (value) => value === NO_MODEL || models.models.some((model) => model.key === value), "a model");
   const card = told("gpu", (value) => memoryOf(value, models) !== null, "a card");
   const asked: Circumstances = {
     batch_size: Number(told("batch", whole(1), "a batch size") ?? defaults.batch_size),
@@ -80,8 +81,10 @@ export function wantedIn(state: State, models: PlanModels): Wanted {
   };
 }
 
+export type Asked = { model?: string; config?: Record<string, unknown>; memory: string; methods: "all" | null } & Circumstances;
+
 /** What the server is asked; nothing while the model is not known or a table is there already. */
-export function requestOf(wanted: Wanted, config: Config | null): Record<string, unknown> | null {
+export function requestOf(wanted: Wanted, config: Config | null): Asked | null {
   if (wanted.ready) return null;
   const model = wanted.from === "known" ? wanted.model && { model: wanted.model.source }
     : wanted.from === "hub" ? wanted.hub && { model: wanted.hub } : config && { config: config.content };
