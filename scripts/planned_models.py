@@ -46,11 +46,11 @@ class Known:
 
 
 MODELS = {
+    "llama-3.2-3b": Known(title="Llama-3.2-3B", source="meta-llama/Llama-3.2-3B", config="llama-3.2-3b.json"),
     "smollm2-135m": Known(
         title="SmolLM2-135M", source="HuggingFaceTB/SmolLM2-135M-Instruct", config="builtin:smollm2-135m"
     ),
     "llama-3.2-1b": Known(title="Llama-3.2-1B", source="meta-llama/Llama-3.2-1B", config="Llama-3.2-1B"),
-    "llama-3.2-3b": Known(title="Llama-3.2-3B", source="meta-llama/Llama-3.2-3B", config="llama-3.2-3b.json"),
     "qwen3-4b": Known(title="Qwen3-4B", source="Qwen/Qwen3-4B", config="Qwen3-4B"),
     "flux.2-klein-base-4b": Known(
         title="FLUX.2-klein-base-4B (images)",
@@ -61,17 +61,27 @@ MODELS = {
     "llama-3.1-8b": Known(title="Llama-3.1-8B", source="meta-llama/Llama-3.1-8B", config="Llama-3.1-8B"),
     "llama-3.1-70b": Known(title="Llama-3.1-70B", source="meta-llama/Llama-3.1-70B", config="Llama-3.1-70B"),
 }
-"""By key, smallest first."""
+"""By key: that of the published text results, which is shown first, then by size."""
+
+
+def settings(known: Known) -> dict[str, Any] | str:
+    """A model's config, or the name of a built-in one."""
+    if known.config.startswith("builtin:"):
+        return known.config
+    if known.config.endswith(".json"):
+        path = ROOT / "tests" / "configs" / known.config
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+    return dict(CONFIGS[known.config][1])
 
 
 def written(known: Known, folder: Path) -> str:
     """A source that planning reads, of a model's settings."""
-    if known.config.startswith("builtin:"):
-        return known.config
-    if known.config.endswith(".json"):
-        return str(ROOT / "tests" / "configs" / known.config)
+    config = settings(known)
+    if isinstance(config, str):
+        return config
     path = folder / "config.json"
-    path.write_text(json.dumps(CONFIGS[known.config][1]), encoding="utf-8")
+    path.write_text(json.dumps(config), encoding="utf-8")
     return str(path)
 
 
@@ -87,6 +97,14 @@ def planned(key: str, *, workers: int) -> dict[str, Any]:
     return {"key": key, **head, "about": head["lines"][0], "rows": sorted(rows, key=row_order)}
 
 
+def write(plans: dict[str, dict[str, Any]]) -> None:
+    """Write plans with the configs they are of, so that the page can count them under other circumstances."""
+    made = {name: version(name) for name in PACKAGES}
+    ordered = [{**plans[key], "config": settings(known)} for key, known in MODELS.items() if key in plans]
+    text = json.dumps({"made": made, "models": ordered}, ensure_ascii=False, separators=(",", ":"))
+    PLANNED.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+
+
 def main() -> None:
     """Count what is asked for and write the file."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -100,10 +118,7 @@ def main() -> None:
         plans[key] = planned(key, workers=asked.workers)
         with_figures = sum(row["peak"] is not None for row in plans[key]["rows"])
         print(f"{key}: {with_figures} methods, {time.perf_counter() - started:.0f} s", flush=True)
-        made = {name: version(name) for name in PACKAGES}
-        ordered = [plans[each] for each in MODELS if each in plans]
-        text = json.dumps({"made": made, "models": ordered}, ensure_ascii=False, separators=(",", ":"))
-        PLANNED.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+        write(plans)
     print(f"{PLANNED.name}: {PLANNED.stat().st_size:,} bytes")
 
 

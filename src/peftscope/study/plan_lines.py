@@ -18,6 +18,7 @@ from peftscope.study.footprint_queries import about_methods
 from peftscope.study.footprints import FootprintRequest
 from peftscope.study.plan_document import plan_head, plan_notes, plan_row
 from peftscope.study.plan_request import PlanRequest
+from peftscope.study.planned import planned_config
 
 __all__ = ["plan_lines", "sentence"]
 
@@ -85,13 +86,17 @@ def _found(asked: PlanRequest, folder: Path) -> str:
     Raises:
         ModelError: The hub has none of that name, or what was sent is not the config of a model.
     """
-    if asked.config is None:
-        model = asked.model or ""
-        if not model.startswith(PREFIX):
-            fetch_configs(model, None, others=False)
-        return model
-    _refuse_pipeline(asked.config.get("_class_name"))
-    own = {name: value for name, value in asked.config.items() if name not in ("_name_or_path", "name_or_path")}
+    config = asked.config
+    if config is None:
+        known = planned_config(asked.model or "")
+        model = known if isinstance(known, str) else asked.model or ""
+        if not isinstance(known, dict):
+            if not model.startswith(PREFIX):
+                fetch_configs(model, None, others=False)
+            return model
+        config = known  # of a model that the hub gives to some alone
+    _refuse_pipeline(config.get("_class_name"))
+    own = {name: value for name, value in config.items() if name not in ("_name_or_path", "name_or_path")}
     (folder / CONFIG).write_text(json.dumps(own), encoding="utf-8")
     return CONFIG
 

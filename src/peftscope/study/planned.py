@@ -14,7 +14,7 @@ from peftscope.footprint.footprint import DEFAULT_LENGTH
 from peftscope.footprint.gpus import GPUS, card_label, memory_of
 from peftscope.study.footprint_queries import DEFAULT_BATCH
 
-__all__ = ["PLANNED", "plan_models_document", "planned_document"]
+__all__ = ["PLANNED", "plan_models_document", "planned_config", "planned_document"]
 
 PLANNED = Path(peftscope.__file__).parent / "footprint" / "planned.json.gz"
 """Written by ``scripts/planned_models.py``."""
@@ -45,7 +45,19 @@ def planned_document(key: str) -> dict[str, Any]:
     plans = {each["key"]: each for each in _plans()["models"]}
     if key not in plans:
         raise SpecError(brief(key, 60), [unknown_name("planned model", key, plans)])
-    return dict(plans[key])
+    return {name: value for name, value in plans[key].items() if name != "config"}
+
+
+def planned_config(source: str) -> dict[str, Any] | str | None:
+    """The config of a model there is a table of, or what it is built in as; None of any other.
+
+    Args:
+        source: Its name on the hub.
+    """
+    found: dict[str, Any] | str | None = next(
+        (each["config"] for each in _plans()["models"] if each["source"] == source), None
+    )
+    return found
 
 
 @lru_cache
