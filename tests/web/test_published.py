@@ -29,8 +29,8 @@ pytestmark = [pytest.mark.slow, needs_browser]
 
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
 FRONT = {
-    "text": {"tinylora", "beft", "lora-fa", "miss", "shira", "rslora", "lily"},
-    "images": {"ia3", "oft", "peanut"},
+    "text": {"TinyLoRA", "BEFT", "LoRA-FA", "MiSS", "SHiRA", "rsLoRA", "Lily"},
+    "images": {"(IA)³", "OFT", "PEANuT"},
 }
 MOST_BYTES = 10_000_000
 Open = Callable[..., Watched]
