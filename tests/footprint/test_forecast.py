@@ -13,7 +13,7 @@ from transformers import LlamaConfig
 
 from peftscope.execution.executors.forking import warm_up
 from peftscope.footprint.estimate import FootprintEstimator, footprint
-from peftscope.footprint.forecast import _begin, forecasts
+from peftscope.footprint.forecast import _begin, forecasts, forecasts_as_counted
 from peftscope.footprint.query import FootprintQuery, Workload
 from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
 from peftscope.schema.study import MethodSpec
@@ -102,6 +102,29 @@ def test_forecasts_follow_the_requested_order_for_any_number_of_processes(worker
     assert [f.reason for f in found] == [None] * 6
     alone = [footprint(query) for query in asked]
     assert [f.breakdown for f in found] == [f.breakdown for f in alone]
+
+
+def test_every_alternative_is_counted_where_it_is_asked_for_and_equals_the_peak_of_its_own() -> None:
+    pytest.importorskip("bitsandbytes", reason="the extra quantized is not installed")
+    train = LOAD.train.model_copy(update={"checkpointing": True})
+    packed = SUBJECT.quantized("nf4")
+    assert packed is not None
+    checkpointing = replace(LORA, workload=replace(LOAD, train=train))
+    expected = [
+        footprint(query).peak_bytes
+        for query in (checkpointing, replace(LORA, profile=packed), replace(checkpointing, profile=packed))
+    ]
+    for limit in (None, 10**12, 1_000):
+        [(_, found)] = forecasts_as_counted([LORA], limit=limit, alternatives="all")
+        assert [found.checkpointed_bytes, found.nf4_bytes, found.both_bytes] == expected
+        assert found.fits is (None if limit is None else limit > 1_000)
+        assert found.largest_batch == (0 if limit == 1_000 else None)
+
+
+def test_forecasts_come_as_they_are_counted_with_the_number_of_their_question() -> None:
+    asked = [replace(LORA, method=MethodSpec(name=name)) for name in ("boft", "ia3", "lora", "shira")]
+    found = dict(forecasts_as_counted(asked, workers=2, context=warm_up()))
+    assert [found[number].footprint.method for number in range(4)] == ["boft", "ia3", "lora", "shira"]
 
 
 def test_closing_the_forecasts_early_leaves_no_process_behind() -> None:

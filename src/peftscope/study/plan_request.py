@@ -57,24 +57,24 @@ def read_plan_request(given: Any) -> PlanRequest:
         request.end()
     for name in given:
         request.check("plan", "setting", name, NAMES)
-    asked = {
-        "model": _text(request, given, "model"),
-        "config": _config(request, given.get("config")),
-        "batch_size": _whole(request, given, "batch_size", 1, MOST_BATCH),
-        "seq_len": _whole(request, given, "seq_len", 2, MOST_LENGTH),
-        "dtype": _text(request, given, "dtype"),
-        "quantization": _text(request, given, "quantization"),
-        "checkpointing": _either(request, given, "checkpointing"),
-        "memory": _text(request, given, "memory"),
-        "methods": _methods(request, given.get("methods")),
-    }
-    if (asked["model"] is None) == (asked["config"] is None) and not request.problems:
+    asked = PlanRequest(
+        model=_text(request, given, "model"),
+        config=_config(request, given.get("config")),
+        batch_size=_whole(request, given, "batch_size", 1, MOST_BATCH),
+        seq_len=_whole(request, given, "seq_len", 2, MOST_LENGTH),
+        dtype=_text(request, given, "dtype"),
+        quantization=_text(request, given, "quantization"),
+        checkpointing=_either(request, given, "checkpointing"),
+        memory=_text(request, given, "memory"),
+        methods=_methods(request, given.get("methods")),
+    )
+    if (asked.model is None) == (asked.config is None) and not request.problems:
         request.problems.append("give either a model (a hub id or builtin:NAME) or its config")
-    if asked["model"] is not None:
-        _check_model(request, asked["model"])
-    request.amount("memory", asked["memory"], memory_of)
+    if asked.model is not None:
+        _check_model(request, asked.model)
+    request.amount("memory", asked.memory, memory_of)
     request.end()
-    return PlanRequest(**asked)
+    return asked
 
 
 def _check_model(request: Request, name: str) -> None:
@@ -123,7 +123,7 @@ def _either(request: Request, given: Mapping[str, Any], name: str) -> bool | Non
 
 def _methods(request: Request, given: Any) -> str | tuple[str, ...] | None:
     if given is None or given == "all":
-        return given
+        return None if given is None else "all"
     from peftscope.methods.catalog import cards
 
     if not isinstance(given, list) or not 0 < len(given) <= MOST_METHODS:

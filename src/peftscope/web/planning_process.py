@@ -35,10 +35,10 @@ def main(workers: int) -> None:
         from peftscope.execution.executors.forking import warm_up
 
         warm_up()
-    given = sys.stdin.buffer.readline()
-    if not given:  # the server ended, or nobody asked
+    given, folder = sys.stdin.buffer.readline(), Path.cwd()
+    if not given:  # the server is gone
+        shutil.rmtree(folder, ignore_errors=True)
         return
-    folder = Path.cwd()
     threading.Thread(target=_end_with_server, args=(folder,), daemon=True).start()
     from peftscope.capture import capture
     from peftscope.errors import PeftscopeError
