@@ -125,36 +125,6 @@ def test_what_is_written_into_a_field_arrives_as_it_was_written(shop: dict[str, 
 
 
 @pytest.mark.slow
-def test_a_filled_in_study_of_texts_runs(shop: dict[str, Any], tmp_path: Path) -> None:
-    rows = [
-        {"text": f"Ticket {i} about {('money', 'mail')[i % 2]}", "team": ("billing", "post")[i % 2]} for i in range(24)
-    ]
-    (tmp_path / "tickets é.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
-    values = {
-        "name": "tickets",
-        "model": "builtin:nano-lm",
-        "train": "tickets é.jsonl",
-        "prompt": '"Ticket": {text}\nTeam:',
-        "target": "team",
-        "steps": "2",
-    }
-    file = tmp_path / "study.yaml"
-    file.write_text(filled(shop["study"]["text"], ["lora", "ia3", "ln-tuning"], **values), "utf-8")
-    read = Study.load(file).spec.model_dump(mode="json", exclude_defaults=True)
-    short = {**read, "tuning": None, "seeds": [0]}
-    short["task"] = {
-        **read["task"],
-        "train": str(tmp_path / "tickets é.jsonl"),
-        "max_new_tokens": 3,
-        "general_tokens": 200,
-    }
-    study = Study(short, out=tmp_path / "results")
-    study.run(quiet=True)
-    assert {record.status for record in study.results().records} == {"ok"}
-    assert {record.spec.method.name for record in study.results().records} == {"base", "lora", "ia3", "ln-tuning"}
-
-
-@pytest.mark.slow
 def test_a_filled_in_study_of_pictures_runs(shop: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "my photos"
     folder.mkdir()

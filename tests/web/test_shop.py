@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +15,6 @@ import pytest
 import yaml
 
 pytest.importorskip("playwright", reason="playwright is not installed")
-pytest.importorskip("peftscope.study.shop", reason="there is no shop yet")
 
 from axe_playwright_python.sync_playwright import Axe
 from browser import CHROMIUM, Watched, launched
@@ -21,6 +22,10 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from peftscope.methods.capabilities import CAPABILITIES, MERGE, finding
 from peftscope.methods.catalog import cards
+from peftscope.methods.catalog.snippet_parts import MODEL
+from peftscope.models.builtin import fetch_builtin
+from peftscope.study.planned import plan_models_document, planned_document
+from peftscope.study.shop import shop_document
 from peftscope.study.study import Study
 from peftscope.views.report.page import page as page_of
 
@@ -28,8 +33,6 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: '
 pytestmark = [pytest.mark.slow, needs_browser]
 
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
-PLANNED = importlib.util.find_spec("peftscope.study.planned") is not None
-needs_plans = pytest.mark.skipif(not PLANNED, reason="no plans come with the package yet")
 CARD = "rtx-4090"
 Open = Callable[..., Watched]
 
@@ -37,15 +40,11 @@ Open = Callable[..., Watched]
 @pytest.fixture(scope="module")
 def documents() -> dict[str, Any]:
     """What the page is drawn from."""
-    from peftscope.study.shop import shop_document
-
     index = {"studies": [], "live": False, "shop": True, "version": "1"}
-    return {"index": index, "shop": shop_document(), **(_plans() if PLANNED else {})}
+    return {"index": index, "shop": shop_document(), **_plans()}
 
 
 def _plans() -> dict[str, Any]:
-    from peftscope.study.planned import plan_models_document, planned_document
-
     models = plan_models_document()
     return {"plan/models": models, **{f"plan/{of['key']}": planned_document(of["key"]) for of in models["models"]}}
 
@@ -237,11 +236,42 @@ def test_a_study_of_the_cart_is_a_file_that_peftscope_reads(modality: str, open_
     assert [method.name for method in Study.load(tmp_path / "study.yaml").spec.methods] == able
 
 
+def test_code_that_was_copied_and_a_study_that_was_downloaded_run(open_: Open, tmp_path: Path) -> None:
+    page = open_().page
+    put(page, "LoRA", "OFT", "MiSS")
+    page.locator("#cart").get_by_role("button", name="Copy: train: OFT", exact=True).click()
+    expect(page.locator("#cart").get_by_role("button", name="Copied: train: OFT", exact=True)).to_be_visible()
+    code = page.evaluate("navigator.clipboard.readText()").replace(MODEL, str(fetch_builtin("builtin:nano-lm")))
+    (tmp_path / "train.py").write_text(code, encoding="utf-8")
+    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert re.search(r"trainable params: [1-9].*\nloss \d", done.stdout), done.stderr
+    rows = [{"text": f"{i} apples and {i % 3}", "label": ("red", "green")[i % 2]} for i in range(40)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    form = page.get_by_role("form", name="Compare these on my data")
+    given = {"name": "apples", "base model": "builtin:nano-lm", "training rows": "rows.jsonl", "steps": "4"}
+    for field, value in {**given, "prompt": "{text}\nColour:", "answer column": "label"}.items():
+        form.get_by_label(field, exact=True).fill(value)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download study.yaml").click()
+    study = yaml.safe_load(Path(download.value.path()).read_text(encoding="utf-8"))
+    assert study["train"]["max_steps"] == 4
+    del study["tuning"]  # as it stands it takes minutes
+    short = {"max_new_tokens": 3, "general_tokens": 200}
+    study = {**study, "seeds": [0], "task": {**study["task"], **short}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    compare = page.locator("#cart pre").last.inner_text().splitlines()[-1].split()
+    done = subprocess.run(
+        [sys.executable, "-m", *compare], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=250
+    )
+    assert done.returncode == 0, done.stderr
+    finals = [r for r in Study.find(tmp_path / "results" / "apples").results().records if r.spec.purpose == "final"]
+    assert {(r.spec.method.name, r.status) for r in finals} == {(n, "ok") for n in ("base", "lora", "oft", "miss")}
+
+
 def _for_images(name: str) -> bool:
     return any(finding(name, kind).value == "yes" for kind in ("diffusion-transformer", "unet"))
 
 
-@needs_plans
 def test_memory_is_the_plans_and_cards_tell_what_fits(open_: Open, documents: dict[str, Any]) -> None:
     page = open_(f"gpu={CARD}&sort=memory").page
     models = documents["plan/models"]["models"]
@@ -290,9 +320,7 @@ def test_a_wrong_address_says_what_is_wrong(query: str, said: str, open_: Open) 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", ["wide", "narrow"])
 def test_the_shop_fits_its_window_and_passes_the_accessibility_check(size: str, theme: str, open_: Open) -> None:
-    watched = open_(
-        f"cart=lora,oft,miss&gpu={CARD if PLANNED else ''}&sort=best.text&find=rotat", size=size, theme=theme
-    )
+    watched = open_(f"cart=lora,oft,miss&gpu={CARD}&sort=best.text&find=rotat", size=size, theme=theme)
     page = watched.page
     page.locator(".method summary").first.click()
     page.get_by_text("How to read the measured scores").click()

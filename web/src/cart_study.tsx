@@ -5,7 +5,6 @@ import { saveText } from "./save";
 import type { Change, State } from "./state";
 
 const FILE = "study.yaml";
-const COMMANDS = `pip install peftscope\npeftscope compare ${FILE}`;
 const PLAIN = /^[a-z][a-z0-9.-]*$/;
 const WORDS_OF_YAML = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
 
@@ -16,22 +15,27 @@ const item = (name: string) => (PLAIN.test(name) && !WORDS_OF_YAML.includes(name
 const quoted = (text: string) =>
   JSON.stringify(text).replace(/[\u007f-\u009f\u2028\u2029\ufeff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
-/** The template with every {{KEY}} filled in, once: what is filled in is not looked through again. */
+const WHOLE = /^\d{1,9}$/;
+
+/** A field's value in YAML: a number stays one where the field holds one. */
+const valueText = (value: string, first: string) => (WHOLE.test(value) && WHOLE.test(first) ? String(Number(value)) : quoted(value));
+
+/** The template with every {{KEY}} filled in by what YAML reads, once: what is filled in is not looked through again. */
 export const filled = (template: string, values: Record<string, string>, methods: string[]): string =>
   template.replace(/\{\{([\w-]+)\}\}/g, (whole, key: string) =>
-    key === "methods" ? `[${methods.map(item).join(", ")}]` : Object.hasOwn(values, key) ? quoted(values[key]!) : whole);
+    key === "methods" ? `[${methods.map(item).join(", ")}]` : Object.hasOwn(values, key) ? values[key]! : whole);
 
 export function CartStudy({ shop, cards, state, change }: { shop: Shop; cards: Card[]; state: State; change: (values: Change) => void }) {
   const kinds = shop.modalities.filter((m) => shop.study[m.name]);
   const kind = kinds.find((m) => m.name === state.get("data")) ?? kinds[0];
   if (!kind) return null;
-  const { template, fields } = shop.study[kind.name]!;
+  const { template, fields, commands } = shop.study[kind.name]!;
   const keyOf = (field: string) => `set.${kind.name}.${field}`;
   const valueOf = (field: (typeof fields)[number]) => state.get(keyOf(field.key)) ?? field.value;
   const refused = cards.filter((c) => c.refused !== null);
   const others = cards.filter((c) => c.refused === null && !c.modalities.includes(kind.name));
   const methods = cards.filter((c) => !refused.includes(c) && !others.includes(c));
-  const text = filled(template, Object.fromEntries(fields.map((f) => [f.key, valueOf(f)])), methods.map((c) => c.name));
+  const text = filled(template, Object.fromEntries(fields.map((f) => [f.key, valueText(valueOf(f), f.value)])), methods.map((c) => c.name));
   const titles = (of: Card[]) => of.map((c) => c.title).join(", ");
   return (
     <>
@@ -59,7 +63,7 @@ export function CartStudy({ shop, cards, state, change }: { shop: Shop; cards: C
           <div class="whole"><Code text={text} label={FILE} /></div>
           <p><button type="button" onClick={() => saveText(FILE, text, "text/yaml")}>Download {FILE}</button></p>
           <h4>Then, at the terminal</h4>
-          <Code text={COMMANDS} label="The commands" />
+          <Code text={commands.join("\n")} label="The commands" />
         </>
       ) : <Note>None of these can be compared on {kind.label}.</Note>}
     </>

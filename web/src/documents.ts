@@ -261,7 +261,7 @@ export type Shop = {
   modalities: { name: string; label: string }[];
   tasks: { key: string; title: string; metric: string; about: string; axis: Axis }[];
   cards: Card[];
-  study: Record<string, { template: string; fields: { key: string; label: string; value: string; about: string }[] }>;
+  study: Record<string, { template: string; fields: { key: string; label: string; value: string; about: string }[]; commands: string[] }>;
 };
 export type Able = "yes" | "no" | "unknown";
 export type Measured = {

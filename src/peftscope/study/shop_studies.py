@@ -104,8 +104,11 @@ _FIELDS: Mapping[str, tuple[_Field, ...]] = {
 }
 
 
+_INSTALLED = {"text": "peftscope", "images": "'peftscope[images]'"}
+
+
 def study_templates() -> dict[str, Any]:
-    """Template and fields of the studies, by what the data are.
+    """Template, fields and commands of the studies, by what the data are.
 
     A template holds ``{{methods}}`` for a list of names and ``{{KEY}}`` for the text of each field, as JSON writes it
     with the characters U+007F to U+009F, U+2028, U+2029 and U+FEFF escaped, which YAML does not take as they stand.
@@ -117,6 +120,7 @@ def study_templates() -> dict[str, Any]:
         name: {
             "template": files("peftscope").joinpath("study", f"shop_{name}.yaml").read_text("utf-8"),
             "fields": [asdict(field) for field in fields],
+            "commands": [f"pip install {_INSTALLED[name]}", "peftscope compare study.yaml"],
         }
         for name, fields in _FIELDS.items()
     }
