@@ -57,7 +57,6 @@ MODELS = {
         source="black-forest-labs/FLUX.2-klein-base-4B",
         config="flux2-klein-base-4b.json",
     ),
-    "mistral-7b": Known(title="Mistral-7B-v0.3", source="mistralai/Mistral-7B-v0.3", config="Mistral-7B-v0.3"),
     "llama-3.1-8b": Known(title="Llama-3.1-8B", source="meta-llama/Llama-3.1-8B", config="Llama-3.1-8B"),
     "llama-3.1-70b": Known(title="Llama-3.1-70B", source="meta-llama/Llama-3.1-70B", config="Llama-3.1-70B"),
 }

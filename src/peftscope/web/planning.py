@@ -131,13 +131,14 @@ class Planner:
         else:
             self._num_running += 1
             try:
-                await self._count(text, key, send)
+                problem = await self._count(text, key, send)
             finally:
                 self._num_running -= 1
+            await _body(send, problem)  # to a client that may read nothing: it keeps nobody waiting
         await _body(send, b"", more=False)
 
-    async def _count(self, text: bytes, key: str, send: Send) -> None:
-        """Send a plan's lines as they come, and keep them where it came to its end."""
+    async def _count(self, text: bytes, key: str, send: Send) -> bytes:
+        """Send a plan's lines as they come, and keep them where it came to its end; else a last line is given."""
         process = await self._process()
         self._running.add(process)
         told = [b""]
@@ -147,8 +148,7 @@ class Planner:
                     told.append(line)
                     await _body(send, line)
         except TimeoutError:
-            told.append(_error(f"counting took more than {self.time_limit_s / 60:g} minutes and was ended"))
-            await _body(send, told[-1])
+            return _error(f"counting took more than {self.time_limit_s / 60:g} minutes and was ended")
         finally:
             self._running.discard(process)
             await process.end()
@@ -157,7 +157,8 @@ class Planner:
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
         elif not told[-1].startswith(b'{"error"'):
-            await _body(send, _error("the process that counts ended before it was done"))
+            return _error("the process that counts ended before it was done")
+        return b""
 
     async def _process(self) -> CountingProcess:
         """The one that was started ahead, or a new one."""
