@@ -1,6 +1,7 @@
 """Pictures of the page for README and documentation, of a study that lies under results.
 
 python benchmarks/screenshots.py results/demo        writes docs/images/explore.png and choose.png; needs chromium
+python benchmarks/screenshots.py --published         writes docs/images/releases.png, shop.png and plan.png
 """
 
 from __future__ import annotations
@@ -15,8 +16,35 @@ IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", type=Path)
-    study = parser.parse_args().study
+    parser.add_argument("study", type=Path, nargs="?")
+    parser.add_argument("--published", action="store_true")
+    given = parser.parse_args()
+    if given.published:
+        of_published()
+    if given.study is not None:
+        of_study(given.study)
+
+
+def of_published() -> None:
+    """What needs no study."""
+    views = {
+        "releases": ("releases", "#fronts figure"),
+        "shop": ("shop?cart=lora,oft,miss&gpu=rtx-4090&can=merge,nf4&sort=best.text", None),
+        "plan": ("plan?on=llama-3.2-3b&gpu=rtx-4090", None),
+    }
+    with launched() as browser, served(published=True) as address:
+        for name, (view, part) in views.items():
+            watched = Watched(browser, home=address)
+            watched.page.goto(f"{address}#/{view}")
+            watched.page.locator("main svg").first.wait_for(timeout=120_000)
+            watched.page.wait_for_timeout(1500)
+            shown = watched.page.locator(part) if part else watched.page
+            shown.screenshot(path=IMAGES / f"{name}.png")
+            watched.close()
+
+
+def of_study(study: Path) -> None:
+    """The views of a study."""
     with launched() as browser, served(study) as address:
         explore = Watched(browser, home=address)
         explore.page.goto(f"{address}#/explore")

@@ -9,12 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from peftscope.errors import SpecError
 from peftscope.study.documents import StudyDocuments
 from peftscope.study.folder import RESULTS
 from peftscope.study.published import is_published, published_places
 
 __all__ = ["Kept", "Once", "newest_published", "studies_in"]
 
+NOTHING_YET = (
+    "there is no such folder here: 'peftscope compare' makes it; give another folder, or --published for what others "
+    "measured, what methods can do and the memory they take"
+)
 TAKEN = ("plan",)
 """Keys of no study, since other documents have such addresses."""
 MOST_KEPT = 500
@@ -31,6 +36,8 @@ def studies_in(places: Sequence[Path], *, published: bool = False) -> dict[str, 
     Raises:
         SpecError: One of them is neither a study nor holds one.
     """
+    if not places and not published and not RESULTS.is_dir():
+        raise SpecError(str(RESULTS), [NOTHING_YET])
     found: dict[str, StudyDocuments] = {}
     own = list(places) if places or published else [RESULTS]
     theirs = [place for place in published_places() if published and place not in own]
