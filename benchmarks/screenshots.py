@@ -11,6 +11,8 @@ from pathlib import Path
 
 from browser import Watched, launched, served
 
+MOST_HIGH = 1000
+"""Pixels of a picture of a part."""
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 
 
@@ -30,7 +32,7 @@ def of_published() -> None:
     views = {
         "releases": ("releases", "#fronts figure"),
         "shop": ("shop?cart=lora,oft,miss&gpu=rtx-4090&can=merge,nf4&sort=best.text", None),
-        "plan": ("plan?on=llama-3.2-3b&gpu=rtx-4090", None),
+        "plan": ("plan?on=llama-3.2-3b&gpu=rtx-4090", "figure"),
     }
     with launched() as browser, served(published=True) as address:
         for name, (view, part) in views.items():
@@ -38,8 +40,12 @@ def of_published() -> None:
             watched.page.goto(f"{address}#/{view}")
             watched.page.locator("main svg").first.wait_for(timeout=120_000)
             watched.page.wait_for_timeout(1500)
-            shown = watched.page.locator(part) if part else watched.page
-            shown.screenshot(path=IMAGES / f"{name}.png")
+            box = watched.page.locator(part).bounding_box() if part else None
+            if box is None:
+                watched.page.screenshot(path=IMAGES / f"{name}.png")
+            else:
+                box["height"] = min(box["height"], MOST_HIGH)
+                watched.page.screenshot(path=IMAGES / f"{name}.png", full_page=True, clip=box)
             watched.close()
 
 

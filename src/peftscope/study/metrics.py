@@ -25,6 +25,7 @@ OF_SCORE = ("test_score", "valid_score")
 """The score itself, which is told of by itself."""
 
 UNITS = {"accuracy": "share", "dino_similarity": "task"}
+LABELS = {"dino_similarity": "DINO similarity"}
 
 
 def score_spec(records: Sequence[RunRecord]) -> MetricSpec:
@@ -41,7 +42,7 @@ def benchmark_score(benchmarks: Collection[str | None]) -> MetricSpec | None:
     for benchmark, name in SCORES.items():
         if benchmark in benchmarks:
             window = f"test split of the public benchmark {benchmark}"
-            return MetricSpec(name=name, unit=UNITS[name], direction="higher", window=window)
+            return MetricSpec(name=name, label=LABELS.get(name, ""), unit=UNITS[name], direction="higher", window=window)
     return None
 
 
