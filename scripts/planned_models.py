@@ -2,8 +2,8 @@
 
     python scripts/planned_models.py [--workers N] [KEY ...]
 
-Writes ``src/peftscope/footprint/planned.json.gz``; with keys only those models are counted again. About two minutes a
-model on two cores. The settings are those of the models' public config.json files.
+Writes ``src/peftscope/footprint/planned.json.gz``; with keys only those models are counted again. Three to four minutes
+a model on two cores. The settings are those of the models' public config.json files.
 """
 
 from __future__ import annotations

@@ -173,6 +173,7 @@ def compared(rows: Mapping[str, dict[str, Any]], said: Mapping[str, Any]) -> Non
             assert entry[there] in (None, row[name]), name
 
 
+@pytest.mark.slow
 def test_a_plan_has_the_figures_of_the_command_and_what_would_make_it_smaller(served: Served) -> None:
     asked = {"model": "builtin:nano-lm", "methods": ["lora", "ia3"], "memory": "100MB", "batch_size": 2}
     status, lines = served.post(asked)
@@ -187,6 +188,7 @@ def test_a_plan_has_the_figures_of_the_command_and_what_would_make_it_smaller(se
     assert all(row["nf4"] is not None and row["both"] is not None for row in rows.values())
 
 
+@pytest.mark.slow
 def test_an_uploaded_config_is_planned_as_the_same_file_is_and_asking_again_takes_no_time(
     served: Served, tmp_path: Path
 ) -> None:
@@ -277,6 +279,7 @@ def test_configs_that_would_take_all_memory_or_for_ever_are_refused_in_a_sentenc
     assert psutil.Process().memory_info().rss - before < 100 * 2**20
 
 
+@pytest.mark.slow
 def test_a_refusal_of_who_counts_comes_as_a_line(served: Served) -> None:
     status, lines = served.post({"config": {**LLAMA, "num_hidden_layers": 10**6}})
     assert (status, len(lines)) == (200, 1)
@@ -295,6 +298,7 @@ def test_files_of_the_machine_cannot_be_named(name: str, client: TestClient) -> 
     assert "upload its config.json instead" in said or "a text of 1 to" in said or "built-in" in said
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_servers_is_not_looked_for(served: Served) -> None:
     """What is no path is a name on the hub, whether or not there is a folder of that name where the server runs."""
     assert Path("src").is_dir()
@@ -401,6 +405,7 @@ def sent(place: tuple[str, int], head: str, chunk: bytes, count: int) -> tuple[b
         return answer, num_sent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("declared", [True, False])
 def test_a_large_upload_is_refused_after_a_megabyte_and_takes_no_memory(served: Served, declared: bool) -> None:
     size, count = 2**20, 200
@@ -417,6 +422,7 @@ def test_a_large_upload_is_refused_after_a_megabyte_and_takes_no_memory(served: 
     assert memory().rss - before < 20 * 2**20
 
 
+@pytest.mark.slow
 def test_a_client_that_goes_ends_the_processes_that_count(served: Served) -> None:
     before = set(served.tree())
     connection, answer = served.opened({"config": DEEP, "methods": "all"})
@@ -431,6 +437,7 @@ def test_a_client_that_goes_ends_the_processes_that_count(served: Served) -> Non
     assert served.post({"config": LLAMA, "methods": ["ia3"], "seq_len": 16})[0] == 200
 
 
+@pytest.mark.slow
 def test_a_third_plan_is_told_to_come_back(served: Served) -> None:
     opened = [served.opened({"config": {**DEEP, "vocab_size": 600 + n}, "methods": "all"}) for n in range(2)]
     try:
@@ -470,6 +477,7 @@ def test_a_plan_that_takes_too_long_is_ended(study: Path) -> None:
     assert "minutes and was ended" in json.loads(answer.text.splitlines()[-1])["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_process_that_counts_may_take_no_more_memory_than_it_is_given() -> None:
     code = "from peftscope.web.planning_process import limit_resources; limit_resources(); bytearray(8 * 2**30)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
