@@ -111,7 +111,9 @@ def test_repeated_runs_say_what_a_gap_is_worth(text: dict[str, Any]) -> None:
     lines = " ".join(accuracy["lines"])
     assert "Of the 1,275 pairs of experiments of 18 June 2026, 196 lie closer" in lines
     assert "Of the 50 neighbours in the ranking of 18 June 2026, 14 changed places" in lines
-    assert "-1.6 points in the 37 first run with transformers 4.57.1 and +0.2 points in the 14" in lines
+    assert "+0.2 points in the 14 first run with transformers 5.5.4 and the same noted revision" in lines
+    assert "-1.6 points in the 37 first run with transformers 4.57.1 and another noted revision" in lines
+    assert "a standard deviation of 0.72 points, and the gap is 1.99 points" in lines
     assert "equal in 50 of 51 pairs" in " ".join(text["repeated"]["lines"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import http.client
 import json
@@ -25,16 +26,20 @@ import pytest
 pytest.importorskip("starlette", reason="the extra web is not installed")
 
 import uvicorn
+from starlette.requests import Request as StarletteRequest
 from starlette.testclient import TestClient
 
 import peftscope as ps
-from peftscope.errors import PeftscopeError
+from peftscope.errors import ModelError, PeftscopeError, SpecError
 from peftscope.footprint.forecast import forecasts_as_counted
+from peftscope.models.config_sizes import refuse_absurd
 from peftscope.study.footprint_queries import Circumstances, about_methods
 from peftscope.study.plan_document import plan_head, plan_row
 from peftscope.study.plan_lines import plan_lines, sentence
-from peftscope.study.plan_request import PlanRequest
+from peftscope.study.plan_request import PlanRequest, read_plan_request
 from peftscope.study.planned import PLANNED, planned_document
+from peftscope.web.json_requests import parse
+from peftscope.web.planning import Planner
 from peftscope.web.server import app_of, free_port
 from peftscope.web.studies import studies_in
 from pretend_study import make_study
@@ -379,6 +384,55 @@ def test_another_page_cannot_make_the_machine_count(headers: dict[str, str], sta
 def test_a_request_without_an_origin_is_refused(client: TestClient) -> None:
     headers = {"content-type": "application/json"}
     assert client.post("/api/plan", content="{}", headers=headers).status_code == 403
+
+
+def test_a_text_that_never_ends_is_read_in_no_time() -> None:
+    began = time.perf_counter()
+    with pytest.raises(SpecError, match="not JSON that can be read"):
+        parse(('{"a": "' + '\\"' * 490_000).encode())
+    assert time.perf_counter() - began < 2
+
+
+def test_many_settings_are_one_problem() -> None:
+    with pytest.raises(SpecError) as refused:
+        read_plan_request({f"setting{i}": i for i in range(5000)})
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("kernel", ["org/kernel", {"": "org/kernel"}, {"text_config": ["eager", "org/kernel"]}])
+def test_a_kernel_from_the_hub_is_refused_however_it_is_asked_for(kernel: Any) -> None:
+    with pytest.raises(ModelError, match="asks for code from the hub"):
+        refuse_absurd("x", {"text_config": {"_attn_implementation": kernel}})
+
+
+def test_several_who_ask_at_once_have_one_process_started_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    class Slow:
+        is_alive = True
+
+        @classmethod
+        async def start(cls, workers: int) -> Slow:
+            started.append(workers)
+            await asyncio.sleep(0.05)
+            return cls()
+
+        def kill(self) -> None:
+            pass
+
+        async def end(self) -> None:
+            pass
+
+    monkeypatch.setattr("peftscope.web.planning.CountingProcess", Slow)
+
+    async def ask() -> None:
+        planner = Planner()
+        async with planner.lifespan(None):
+            request = StarletteRequest({"type": "http", "headers": []})
+            await asyncio.gather(*(planner.models(request) for _ in range(5)))
+
+    asyncio.run(ask())
+    assert len(started) == 1
 
 
 def test_nothing_but_plans_takes_more_than_get(client: TestClient) -> None:

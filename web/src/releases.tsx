@@ -133,7 +133,7 @@ function Repeated({ task, state, change }: { task: ReleasedTask } & Place) {
       </div>
       <div class="answer">
         <div class="topic">
-          <h3>{metric.gap ? `A gap below ${metric.gap} between two single runs says nothing` : metric.label}</h3>
+          <h3>{metric.gap ? `A gap below ${metric.gap} between two single runs may be luck alone` : metric.label}</h3>
           <ul>{metric.lines.map((line) => <li>{line}</li>)}</ul>
         </div>
       </div>

@@ -14,7 +14,7 @@ from itertools import combinations, pairwise
 import numpy as np
 from scipy import special
 
-__all__ = ["Repeated", "num_closer", "num_neighbours_turned", "num_turned", "repeated"]
+__all__ = ["Repeated", "gap_of", "num_closer", "num_neighbours_turned", "num_turned", "repeated"]
 
 LEVEL = 0.95
 
@@ -38,7 +38,16 @@ class Repeated:
     @property
     def gap(self) -> float:
         """What two single runs of the same thing differ by, or more, in 5 % of cases."""
-        return float(special.ndtri((1 + LEVEL) / 2)) * math.sqrt(2) * self.deviation
+        return gap_of(self.deviation)
+
+
+def gap_of(deviation: float) -> float:
+    """What two runs with a standard deviation each differ by, or more, in 5 % of cases.
+
+    >>> round(gap_of(1.0), 2)
+    2.77
+    """
+    return float(special.ndtri((1 + LEVEL) / 2)) * math.sqrt(2) * deviation
 
 
 def repeated(first: Sequence[float], second: Sequence[float]) -> Repeated:

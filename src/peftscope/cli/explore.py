@@ -16,6 +16,8 @@ from peftscope.errors import MissingExtra, SpecError
 
 __all__ = ["explore"]
 
+PORT, HOST = 8765, "127.0.0.1"
+
 
 def explore(
     studies: Annotated[
@@ -24,10 +26,14 @@ def explore(
     ] = None,
     port: Annotated[
         int, typer.Option(min=1, max=65_515, help="Port to listen on; the next free one where it is taken.")
-    ] = 8765,
+    ] = PORT,
     host: Annotated[
-        str, typer.Option(help="Address to listen on: who can reach it can read the studies.")
-    ] = "127.0.0.1",
+        str,
+        typer.Option(
+            help="Address to listen on: who can reach it can read the studies, and have memory counted and configs "
+            "fetched with your access to the hub."
+        ),
+    ] = HOST,
     published: Annotated[
         bool,
         typer.Option("--published", help="Show the public benchmark's results, too; alone where no study is given."),
@@ -40,6 +46,8 @@ def explore(
 ) -> None:
     """Look at studies in the browser: explore all runs, compare methods, choose under limits. Ctrl-C ends it."""
     if export_space is not None:
+        if (port, host, open_page) != (PORT, HOST, False):
+            show_warnings(["--port, --host and --open do nothing beside --export-space"])
         _export(export_space, published=published, studies=studies or [])
         return
     with Console(stderr=True).status("starting"):

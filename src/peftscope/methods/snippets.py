@@ -147,7 +147,9 @@ def _config(card: Card) -> tuple[str, list[str]]:
     needed = needed_of(card.name, card.peft_type, follows_policy=card.follows_policy)
     imports = [f"peft:{made.name}"]
     values = {"task_type": json.dumps(parts.TASK_TYPE), **needed.fields}
-    for name, value in {**card.knobs, **card.config, **card.knobs}.items():
+    known = {**card.config, **card.knobs}
+    for name in dict.fromkeys((*card.knobs, *card.config)):  # what one may change comes first
+        value = known[name]
         default = made.defaults.get(name, ...)
         if name in NOT_SHOWN or (name in card.knobs and name not in NESTED and value == default):
             continue

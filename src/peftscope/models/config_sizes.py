@@ -46,9 +46,10 @@ def refuse_absurd(source: str, settings: Mapping[str, Any]) -> None:
     """
     blocks = experts = 1.0
     for name, value in _within(source, settings):
-        if isinstance(value, str) and name.endswith(KERNEL) and "/" in value:
+        kernel = next((text for text in _texts(value) if "/" in text), None) if name.endswith(KERNEL) else None
+        if kernel is not None:
             raise ModelError(
-                f"model.source: {source!r}: {name} asks for code from the hub ({brief(value, 60)}); it is not run here"
+                f"model.source: {source!r}: {name} asks for code from the hub ({brief(kernel, 60)}); it is not run here"
             )
         if isinstance(value, bool) or not isinstance(value, int | float) or len(name) > LONGEST_NAME:
             continue
@@ -63,6 +64,15 @@ def refuse_absurd(source: str, settings: Mapping[str, Any]) -> None:
         raise ModelError(
             f"model.source: {source!r}: {blocks:,.0f} blocks of {experts:,.0f} experts; no model has so many"
         )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Texts in a value, at any depth: libraries take a mapping from parts of a model to names, too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
 def _within(source: str, value: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:

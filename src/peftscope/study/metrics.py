@@ -42,7 +42,9 @@ def benchmark_score(benchmarks: Collection[str | None]) -> MetricSpec | None:
     for benchmark, name in SCORES.items():
         if benchmark in benchmarks:
             window = f"test split of the public benchmark {benchmark}"
-            return MetricSpec(name=name, label=LABELS.get(name, ""), unit=UNITS[name], direction="higher", window=window)
+            return MetricSpec(
+                name=name, label=LABELS.get(name, ""), unit=UNITS[name], direction="higher", window=window
+            )
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from peftscope.errors import ModelError, PeftscopeError, SpecError
+from peftscope.errors import ModelError, PeftscopeError, SpecError, brief
 from peftscope.execution.executors.forking import warm_up
 from peftscope.footprint.forecast import forecasts_as_counted
 from peftscope.footprint.gpus import memory_note
@@ -24,6 +24,7 @@ __all__ = ["plan_lines", "sentence"]
 
 CONFIG = "config.json"
 UPLOADED = "an uploaded config.json"
+LONGEST_SENTENCE = 1_000
 
 
 def plan_lines(asked: PlanRequest, folder: Path, *, workers: int = 1) -> Iterator[dict[str, Any]]:
@@ -64,9 +65,8 @@ def plan_lines(asked: PlanRequest, folder: Path, *, workers: int = 1) -> Iterato
 
 def sentence(error: PeftscopeError) -> str:
     """What a page shows of an error."""
-    if isinstance(error, SpecError):
-        return "; ".join(error.problems)
-    return str(error).removeprefix("model.source: ")
+    text = "; ".join(error.problems) if isinstance(error, SpecError) else str(error).removeprefix("model.source: ")
+    return brief(text, LONGEST_SENTENCE)
 
 
 def _named(asked: PlanRequest) -> tuple[str, str]:

@@ -55,6 +55,9 @@ def read_plan_request(given: Any) -> PlanRequest:
     if not isinstance(given, Mapping):
         request.problems.append("a mapping is wanted")
         request.end()
+    if len(given) > len(NAMES):
+        request.problems.append(f"{len(given):,} settings; there are {len(NAMES)}: {', '.join(NAMES)}")
+        request.end()
     for name in given:
         request.check("plan", "setting", name, NAMES)
     asked = PlanRequest(

@@ -165,8 +165,8 @@ def _lines(task: str, fronts: Sequence[_Front]) -> list[str]:
     """The fronts in words, with what luck could change in them."""
     newest, methods = fronts[-1], _methods(fronts)
     lines = [
-        "On a front is whom no other beats: nobody has a better score with no more memory, or less memory with no "
-        f"worse score. Memory is the {newest.memory.title}: {newest.memory.window}."
+        "An experiment is on the front if no other beats it: none has a better score with no more memory, or less "
+        f"memory with no worse score. Memory is the {newest.memory.title}: {newest.memory.window}."
     ]
     gap = single_run_gap("test_score", task)
     for each in fronts:

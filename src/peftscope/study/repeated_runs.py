@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from peftscope.analysis.estimates import Estimate
-from peftscope.analysis.repeated import Repeated, num_closer, num_neighbours_turned, num_turned, repeated
+from peftscope.analysis.repeated import Repeated, gap_of, num_closer, num_neighbours_turned, num_turned, repeated
 from peftscope.methods.catalog import card
 from peftscope.schema.metric import MetricSpec
 from peftscope.study.metrics import benchmark_score, known_metrics
@@ -24,7 +24,9 @@ from peftscope.views.units import metric_text
 __all__ = ["repeated_data", "score_sd_at_half", "single_run_gap"]
 
 SCORE = "test_score"
-COMPARED = (SCORE, "upstream_peak_reserved_bytes", "train_time_s", "upstream_forgetting")
+TIME = "train_time_s"
+TEST_DATA = "gsm8k"
+COMPARED = (SCORE, "upstream_peak_reserved_bytes", TIME, "upstream_forgetting")
 """Figures that are told of, in this order."""
 MEASURED_ANEW = ("upstream_forgetting",)
 """Figures whose measurement was repaired between the two runs."""
@@ -42,6 +44,8 @@ class _Twice:
     second: Release
     runs: tuple[Result, ...]
     """The first one of each experiment."""
+    again: tuple[Result, ...]
+    """The second one of each."""
     figures: tuple[tuple[Mapping[str, float], Mapping[str, float]], ...]
     """Of both runs of each."""
 
@@ -105,7 +109,13 @@ def _twice(task: str) -> _Twice | None:
     if not pairs:
         return None
     figures = tuple((_figures(once), _figures(again)) for once, again in pairs)
-    return _Twice(first=first, second=second, runs=tuple(once for once, _ in pairs), figures=figures)
+    return _Twice(
+        first=first,
+        second=second,
+        runs=tuple(once for once, _ in pairs),
+        again=tuple(a for _, a in pairs),
+        figures=figures,
+    )
 
 
 @cache
@@ -137,7 +147,7 @@ def _lines(twice: _Twice) -> list[str]:
     sizes += "".join(f", and differs by {abs(b - a):.0f} bytes in {name}" for name, a, b in differing)
     return [
         f"{len(twice.runs)} experiments of {twice.first.released} were run again before {twice.second.released}, with "
-        "the same settings, the same seed and the same test examples, and with newer libraries.",
+        "the same settings and the same seed, and with newer libraries.",
         "What two such runs differ by is luck and libraries together: an upper bound of the luck of one seed. Other "
         "seeds may scatter more, and the luck of which test examples were asked is not in it.",
         sizes + ".",
@@ -188,15 +198,21 @@ def _repetition(twice: _Twice, spec: MetricSpec, found: Repeated, name: str) -> 
     place = found.largest
     lines = [
         f"One run has a standard deviation of {_with_interval(spec, found)}, by {found.num_pairs} pairs.",
-        f"Two single runs of the same experiment differ by more than {_size(spec, found.gap)} in 5 % of cases: a gap "
-        "between two methods that is smaller says nothing.",
+        f"Two single runs of the same experiment differ by more than {_size(spec, found.gap)} in 5 % of cases: a "
+        "smaller gap between two methods may be luck alone.",
         f"The second runs differ from the first by {shift} on average; that is not counted as luck.",
         f"The largest difference: {names[place]}, {_both(spec, first[place], second[place])}.",
     ]
     if name == SCORE:
-        return [*lines, *_order(twice, found, first, second), *_by_libraries(twice, spec), *_in_the_middle(twice)]
+        return [*lines, *_order(twice, found, first, second), *_by_group(twice, spec), *_in_the_middle(twice)]
     changes = [abs(b - a) / a for a, b in zip(first, second) if a]
     lines.append(f"Half of the experiments changed by less than {_percent(median(changes))}.")
+    if name == TIME:
+        shares = repeated(*([math.log(value) for value in values] for values in (first, second)))
+        lines.append(
+            "Long trainings scatter more: as a share of the time, one run has a standard deviation of "
+            f"{_percent(shares.deviation)}, and the gap is {_percent(shares.gap)}."
+        )
     outstanding = second[place] - first[place] - found.shift
     if abs(outstanding) > STANDS_OUT * math.sqrt(2) * found.deviation:
         others = repeated(*([v for i, v in enumerate(values) if i != place] for values in (first, second)))
@@ -222,19 +238,35 @@ def _order(twice: _Twice, found: Repeated, first: Sequence[float], second: Seque
     ]
 
 
-def _by_libraries(twice: _Twice, spec: MetricSpec) -> list[str]:
-    """Whether the mean shift is that of some experiments, by the version of transformers they first ran with."""
+def _by_group(twice: _Twice, spec: MetricSpec) -> list[str]:
+    """Whether the mean shift is that of some experiments, by what they first ran with; and the spread within these."""
     groups: dict[str, list[float]] = {}
-    for run, (before, after) in zip(twice.runs, twice.figures):
+    for run, again, (before, after) in zip(twice.runs, twice.again, twice.figures):
         version = run.document["meta_info"]["package_info"]["transformers-version"]
-        groups.setdefault(version, []).append(after[SCORE] - before[SCORE])
+        data = "the same" if _test_data(run) == _test_data(again) else "another"
+        groups.setdefault(f"transformers {version} and {data} noted revision of the test data", []).append(
+            after[SCORE] - before[SCORE]
+        )
     if len(groups) < 2:
         return []
+    means = {name: sum(values) / len(values) for name, values in groups.items()}
     parts = [
-        f"{_signed(spec, sum(values) / len(values))} in the {len(values)} first run with transformers {version}"
-        for version, values in sorted(groups.items())
+        f"{_signed(spec, means[name])} in the {len(values)} first run with {name}" for name, values in groups.items()
     ]
-    return [f"The mean difference is not the same everywhere: {' and '.join(parts)}."]
+    rest = sum((value - means[name]) ** 2 for name, values in groups.items() for value in values)
+    within = math.sqrt(rest / (len(twice.runs) - len(groups)) / 2)
+    return [
+        f"The mean difference is not the same everywhere: {' and '.join(sorted(parts))}; which of the two makes it "
+        "cannot be told from these runs.",
+        f"Taken about the mean of each of these groups, one run has a standard deviation of {_size(spec, within)}, and "
+        f"the gap is {_size(spec, gap_of(within))}.",
+    ]
+
+
+def _test_data(run: Result) -> Any:
+    """Revision of the test data that a run has noted: the newest one there was, which may not be the one it loaded."""
+    info = run.document["meta_info"].get("dataset_info") or {}
+    return info.get(TEST_DATA)
 
 
 def _in_the_middle(twice: _Twice) -> list[str]:

@@ -36,7 +36,6 @@ MODALITIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "images": ("images", ("diffusion-transformer", "unet")),
 }
 """By name: what it is called, and the capabilities of which one makes a method one for it."""
-"""Least and largest value of a metric, by its unit."""
 
 
 def shop_document() -> dict[str, Any]:

@@ -80,6 +80,7 @@ def space_files() -> Iterator[tuple[str, str]]:
     studies = {study.key: study for study in map(StudyDocuments, published_places())}
     index = {**index_document(studies, live=False, published=True), "folder": DOCUMENTS}
     releases, models = releases_document(), plan_models_document()
+    yield MARK, _text(index)  # first, so that an export that is interrupted can be made again
     script, style = bundle("page.js"), bundle("page.css")
     head = (
         f'<meta http-equiv="Content-Security-Policy" content="{html.escape(POLICY)}">'
@@ -92,7 +93,7 @@ def space_files() -> Iterator[tuple[str, str]]:
     yield "page.js", script
     yield "page.css", style
     yield "README.md", README.format(title=TITLE, version=peftscope.__version__, credit=credit)
-    general = {"index": index, "releases": releases, "shop": shop_document(), "plan/models": models}
+    general = {"releases": releases, "shop": shop_document(), "plan/models": models}
     plans = {f"plan/{model['key']}": planned_document(model["key"]) for model in models["models"]}
     for name, document in {**general, **plans}.items():
         yield _file(name), _text(document)

@@ -21,7 +21,7 @@ __all__ = ["CountingProcess"]
 LONGEST_LINE = 4 * 2**20
 NO_ACCELERATOR = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "ZE_AFFINITY_MASK": ""}
 NO_CODE = {"USE_HUB_KERNELS": "NO", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-"""Code from the hub is not run, whatever a config asks for."""
+"""Kernels from the hub are not put in place of a model's own layers."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
@@ -61,7 +61,7 @@ class CountingProcess:
                 limit=LONGEST_LINE,
                 **group,
             )
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return cls(process, folder)

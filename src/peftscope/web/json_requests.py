@@ -18,7 +18,8 @@ MOST_BYTES = 1_000_000
 MOST_DEPTH = 30
 MOST_DIGITS = 25
 READ_TIMEOUT_S = 30
-TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+TEXT = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""A text, also one that does not end: else it would be sought anew from every quote in it."""
 DEPTH_OF = {"{": 1, "[": 1, "}": -1, "]": -1}
 
 

@@ -56,6 +56,7 @@ class Planner:
         self._running: set[CountingProcess] = set()
         self._num_running = 0
         self._ahead: CountingProcess | None = None
+        self._starting = asyncio.Lock()
         self._starts_ahead = False
         self._kept: OrderedDict[str, bytes] = OrderedDict()
 
@@ -69,10 +70,11 @@ class Planner:
 
     async def models(self, request: Request) -> Response:
         """The models there are tables of; who asks will want to count, so a process for it is started."""
-        if self._starts_ahead and self._ahead is None:
-            with suppress(OSError):
-                self._ahead = await CountingProcess.start(self.workers)
-                asyncio.get_running_loop().call_later(IDLE_S, self._forget, self._ahead)
+        async with self._starting:  # one at a time, else a second would be started while the first is
+            if self._starts_ahead and self._ahead is None:
+                with suppress(OSError):
+                    self._ahead = await CountingProcess.start(self.workers)
+                    asyncio.get_running_loop().call_later(IDLE_S, self._forget, self._ahead)
         return _json(plan_models_document())
 
     async def known(self, request: Request) -> Response:
@@ -139,7 +141,10 @@ class Planner:
 
     async def _count(self, text: bytes, key: str, send: Send) -> bytes:
         """Send a plan's lines as they come, and keep them where it came to its end; else a last line is given."""
-        process = await self._process()
+        try:
+            process = await self._process()
+        except OSError as error:
+            return _error(f"no process that counts can be started: {error.strerror or error}")
         self._running.add(process)
         told = [b""]
         try:
@@ -147,6 +152,8 @@ class Planner:
                 async for line in process.lines(text):
                     told.append(line)
                     await _body(send, line)
+        except ValueError:  # a line that is longer than is read
+            return _error("what was counted is too long to be told")
         except TimeoutError:
             return _error(f"counting took more than {self.time_limit_s / 60:g} minutes and was ended")
         finally:
@@ -163,8 +170,10 @@ class Planner:
     async def _process(self) -> CountingProcess:
         """The one that was started ahead, or a new one."""
         ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead.is_alive:
-            return ahead
+        if ahead is not None:
+            if ahead.is_alive:
+                return ahead
+            await ahead.end()
         return await CountingProcess.start(self.workers)
 
     def _forget(self, process: CountingProcess) -> None:

@@ -21,7 +21,8 @@ from typing import IO, Any
 __all__ = ["main"]
 
 GIB = 2**30
-LIMITS = {"RLIMIT_DATA": 6 * GIB, "RLIMIT_CPU": 1_200, "RLIMIT_FSIZE": GIB // 16, "RLIMIT_CORE": 0}
+MOST_BYTES = 6 * GIB
+LIMITS = {"RLIMIT_DATA": MOST_BYTES, "RLIMIT_CPU": 1_200, "RLIMIT_FSIZE": GIB // 16, "RLIMIT_CORE": 0}
 """Of each process: bytes of memory, seconds of work, bytes of a file it writes."""
 
 

@@ -36,7 +36,7 @@ def studies_in(places: Sequence[Path], *, published: bool = False) -> dict[str, 
     Raises:
         SpecError: One of them is neither a study nor holds one.
     """
-    if not places and not published and not RESULTS.is_dir():
+    if not places and not published and not _holds_records(RESULTS):
         raise SpecError(str(RESULTS), [NOTHING_YET])
     found: dict[str, StudyDocuments] = {}
     own = list(places) if places or published else [RESULTS]
@@ -62,9 +62,14 @@ def _studies(place: Path) -> list[StudyDocuments]:
     return [study]
 
 
+def _holds_records(folder: Path) -> bool:
+    return (folder / "records").is_dir() or any(folder.glob("*/records"))
+
+
 def newest_published(studies: Mapping[str, StudyDocuments]) -> str | None:
     """Key of the newest of the public benchmark's results, of texts where there are some; None where there are none."""
-    return next((key for key, study in studies.items() if study.published is not None), None)
+    known = {key: study.published for key, study in studies.items() if study.published is not None}
+    return max(known, key=lambda key: (known[key]["task"] == "text", known[key]["release"]), default=None)
 
 
 class Kept:

@@ -89,7 +89,7 @@ for module in base.modules():
 
 SHORT_TEXT = """\
 # in practice: batches of your own data
-text = "Question: Tom has 3 boxes of 12 pencils. How many pencils has he?\\nAnswer: 3 * 12 = 36"
+text = "Question: Tom has 3 boxes of 12 pencils. How many pencils does he have?\\nAnswer: 3 * 12 = 36"
 batch = tokenizer(text, return_tensors="pt").to(model.device)
 batch["labels"] = batch["input_ids"].clone()
 """
@@ -237,7 +237,7 @@ merged.save_pretrained("{name}-merged")
 tokenizer.save_pretrained("{name}-merged")
 """
 BASE_USED = """\
-prompt = tokenizer("Question: Tom has 3 boxes of 12 pencils. How many pencils has he?\\nAnswer:", return_tensors="pt")
+prompt = tokenizer("Tom has 3 boxes of 12 pencils. How many pencils does he have?\\nAnswer:", return_tensors="pt")
 written = model.generate(**prompt.to(model.device), max_new_tokens=20)
 print(tokenizer.decode(written[0], skip_special_tokens=True))
 """
