@@ -74,7 +74,7 @@ export function App() {
       <a class="skip" href="#content" onClick={(event) => { event.preventDefault(); main.current?.focus(); }}>Skip to the content</a>
       <header class="top">
         <span class="brand">peftscope</span>
-        {ofStudy && shown && <StudySelect studies={studies} shown={shown} view={view} />}
+        {ofStudy && shown && <StudySelect studies={studies} shown={shown} href={(study) => href(view, { study })} />}
         <nav aria-label="Views">
           <ul>{views.map(([v, title]) => <li><a href={href(v)} aria-current={v === view ? "page" : undefined}>{title}</a></li>)}</ul>
         </nav>
@@ -97,11 +97,11 @@ export function App() {
 }
 
 /** Which study is seen; published results are told apart by task and release. */
-function StudySelect({ studies, shown, view }: { studies: Listed[]; shown: Listed; view: string }) {
+function StudySelect({ studies, shown, href }: { studies: Listed[]; shown: Listed; href: (study: string) => string }) {
   const own = studies.filter((s) => !s.published);
   const published = studies.filter((s) => s.published);
   const { published: now } = shown;
-  const go = (key: string | undefined) => { if (key) location.hash = `#/${view}?study=${encodeURIComponent(key)}`; };
+  const go = (key: string | undefined) => { if (key) location.hash = href(key); };
   const of = (task: string, release: string) =>
     published.find((s) => s.published!.task === task && s.published!.release === release) ?? published.find((s) => s.published!.task === task);
   const kinds = (field: "task" | "release", label: "task_title" | "released") =>

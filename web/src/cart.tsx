@@ -37,9 +37,10 @@ export function CartBar({ cards, state }: { cards: Card[]; state: State }) {
 
 export function Cart({ shop, cards, memory, state, change }: Props & { memory: Memory }) {
   const asked = state.get("s");
+  const tall = memory.rows.size;  // memory that comes late makes the cards above taller
   useEffect(() => {
     if (asked === "cart") go();
-  }, [asked]);
+  }, [asked, tall]);
   const without = (name: string) => {
     change(asCart(namesIn(state).filter((n) => n !== name)));
     document.getElementById("cart-title")?.focus({ preventScroll: true });  // the button that was pressed is gone

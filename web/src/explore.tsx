@@ -118,7 +118,8 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
     const next = picked.has(key) ? [...picked].filter((k) => k !== key) : [...picked, key];
     change({ pick: next.join("\n") || undefined, only: next.length && only ? "1" : undefined });
   };
-  const title = `${runs.name}: ${axes[y]?.label ?? y} against ${axes[x]?.label ?? x}. ${caption(drawn, by)}`;
+  const single = study !== null && Object.values(study.methods).every((m) => m.single);
+  const title = `${runs.name}: ${axes[y]?.label ?? y} against ${axes[x]?.label ?? x}. ${caption(drawn, by, single)}`;
   const name = `${runs.name}-${y}-against-${x}`;
   const words = { methods: "method", runs: "run", groups: "group" }[drawn];
   const setShown = (value: string) => change({ show: value, pick: undefined, only: undefined });
@@ -131,7 +132,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
       <form class="controls" aria-label="What is drawn" onSubmit={(event) => event.preventDefault()}>
         <label>points are{" "}
           <select value={drawn} onChange={(event) => setShown(event.currentTarget.value)}>
-            <option value="methods" selected={drawn === "methods"} disabled={!study?.front.default}>methods, with their intervals</option>
+            <option value="methods" selected={drawn === "methods"} disabled={!study?.front.default}>{single ? "methods" : "methods, with their intervals"}</option>
             <option value="runs" selected={drawn === "runs"}>single runs</option>
             <option value="groups" selected={drawn === "groups"}>groups of runs, mean and SD</option>
           </select>
@@ -159,7 +160,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
           <Scatter points={points} x={a} y={b} path={path} picked={picked} label={`${axes[y]!.label} against ${axes[x]!.label}, a point per ${words}`}
             onPick={pick} onOpen={drawn === "runs" ? open : undefined} figure={figure} />
           <figcaption>
-            {caption(drawn, by)}{" "}
+            {caption(drawn, by, single)}{" "}
             {drawn === "runs" && points.length < kept.length && `${kept.length - points.length} of ${kept.length} have no such figure and are not drawn. `}
             <span class="fine">Drag a box to pick some, click one to pick it, Shift adds.</span>
           </figcaption>
@@ -195,9 +196,9 @@ function told(runs: Runs): string {
   return `${count(finals, "final run")}${others ? `, ${count(others, "trial")}` : ""} · ${count(new Set(runs.rows.map((r) => r.method)).size, "method")} · ${[...new Set(runs.rows.map((r) => r.model))].join(", ")}`;
 }
 
-const caption = (shown: Shown, by: string) =>
+const caption = (shown: Shown, by: string, single = false) =>
   ({
-    methods: "Each point is a method: the score with its interval, costs with the range over its seeds. The line is the front of all methods.",
+    methods: single ? "Each point is a method that was trained once: no interval is known. The line is the front of all methods." : "Each point is a method: the score with its interval, costs with the range over its seeds. The line is the front of all methods.",
     runs: "Each point is one run as it was measured; a single run has no interval.",
     groups: `Each point is the mean over the runs of one ${by.replaceAll("_", " ")}, its bars one standard deviation (SD) of them, which is no interval of the mean.`,
   })[shown];

@@ -152,7 +152,7 @@ function Progress({ planned }: { planned: Planned }) {
   return (
     <div class="controls">
       <progress aria-label="Methods counted" max={total ?? 1} value={total === null ? undefined : rows.length} />
-      {total !== null && <span>{rows.length} of {count(total, "method")} counted</span>}
+      {total !== null && <span>{rows.length} of {count(total, "method")} counted{rows.length < 2 ? ": the first takes longest, a quarter of a minute or so" : ""}</span>}
       <button type="button" onClick={stop}>Stop</button>
     </div>
   );

@@ -13,6 +13,7 @@ type Props = {
   choosable: boolean; change: (values: Change) => void;
 };
 const OTHER_AMOUNT = "16GB";
+const ADDRESS = /^https?:\/\/(www\.)?(huggingface\.co|hf\.co)\//;
 const PLACES = { "*hub": "hub", "*file": "file" } as const;
 
 export function PlanForm({ models, wanted, config, setConfig, again, choosable, change }: Props) {
@@ -117,7 +118,7 @@ function HubId({ wanted, again, change }: Pick<Props, "wanted" | "again" | "chan
   const [draft, setDraft] = useState(wanted.hub);
   useEffect(() => setDraft(wanted.hub), [wanted.hub]);
   const take = () => {
-    const given = draft.trim();
+    const given = draft.trim().replace(ADDRESS, "").replace(/\/+$/, "");  // the address of a model's page is taken, too
     if (given === wanted.hub) again();
     else change({ hub: given || undefined });
   };

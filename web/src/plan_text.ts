@@ -29,7 +29,7 @@ export type Eased = { checkpointing: boolean; packed: boolean };
 /** The amount with the card that it is of, whose label ends in what it is sold with, which is not what is free. */
 export function titleOf({ label, bytes }: Memory): string {
   const name = label.replace(/(, [\d.]+ GB| \([^()]*\))$/, "");
-  return name === sizeText(bytes) ? name : `${sizeText(bytes)} (${name})`;
+  return name === label || name === sizeText(bytes) ? sizeText(bytes) : `${sizeText(bytes)} (free on ${name})`;
 }
 
 export const fits = (row: PlanRow, memory: Memory): boolean => row.peak !== null && row.peak <= memory.bytes;
@@ -68,6 +68,7 @@ export function summary(rows: PlanRow[], memory: Memory): string {
   const less = rest.filter(smaller).length;
   const into = `into ${titleOf(memory)}`;
   if (own === known.length) return `${own === 1 ? "The one method shown fits" : `All ${own} methods fit`} ${into} as ${own === 1 ? "it is" : "they are"}.`;
+  if (!own && !more && !less) return `None of ${count(known.length, "method")} fits ${into}.`;
   return [
     `${own || "None"} of ${count(known.length, "method")} ${own === 1 ? "fits" : "fit"} ${into} as ${own === 1 ? "it is" : "they are"}`,
     more ? `${more}${own ? " more" : more === 1 ? " does" : " do"} with checkpointing or a 4-bit base` : "",

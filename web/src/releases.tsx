@@ -33,9 +33,17 @@ export function ReleasesView(place: Place) {
       ))}</ul>
       <Fronts task={task} />
       <Repeated task={task} {...place} />
-      <p class="quiet">Source: {source.name}, {source.address_text} ({source.license}). {source.lines.join(" ")}</p>
+      <p class="quiet">Source: {source.name}, <Linked text={source.address_text} /> ({source.license}). {source.lines.join(" ")}</p>
     </>
   );
+}
+
+/** A text whose first address can be followed. */
+function Linked({ text }: { text: string }) {
+  const found = /https:\/\/[^\s,]+/.exec(text)?.[0];
+  if (!found) return <>{text}</>;
+  const [before, after] = text.split(found);
+  return <>{before}<a href={found} target="_blank" rel="noreferrer">{found}</a>{after}</>;
 }
 
 const NOTHING: ReadonlySet<string> = new Set();
@@ -161,7 +169,7 @@ function Pairs({ task, metric }: { task: ReleasedTask; metric: RepeatedMetric })
     const apart = (p: (typeof pairs)[number]) => Number((p.second - p.first).toPrecision(6));
     const rows = [...pairs].sort((p, q) => Math.abs(apart(q)) - Math.abs(apart(p)));
     return {
-      headings: [plain("experiment"), plain("method"), plain(`${then}, ${axis.short}`), plain(`${now}, ${axis.short}`), plain("later less earlier")],
+      headings: [plain("experiment"), plain("method"), plain(`${then}, ${axis.short}`), plain(`${now}, ${axis.short}`), plain("change")],
       rows: rows.map((p) => [{ text: short(p.experiment), sort: p.experiment, method: p.experiment, title: p.experiment }, plain(p.method), cell(p.first), cell(p.second), cell(apart(p))]),
     };
   }, [metric, short]);
