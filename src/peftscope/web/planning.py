@@ -141,8 +141,12 @@ class Planner:
 
     async def _count(self, text: bytes, key: str, send: Send) -> bytes:
         """Send a plan's lines as they come, and keep them where it came to its end; else a last line is given."""
+        starting = asyncio.ensure_future(self._process())
         try:
-            process = await self._process()
+            process = await asyncio.shield(starting)
+        except asyncio.CancelledError:  # the client has gone before it was there
+            starting.add_done_callback(_end_started)
+            raise
         except OSError as error:
             return _error(f"no process that counts can be started: {error.strerror or error}")
         self._running.add(process)
@@ -181,6 +185,12 @@ class Planner:
         if self._ahead is process:
             self._ahead = None
             asyncio.ensure_future(process.end())  # noqa: RUF006  nobody waits for it
+
+
+def _end_started(starting: asyncio.Future[CountingProcess]) -> None:
+    """End a process that nobody waits for any more."""
+    if not starting.cancelled() and starting.exception() is None:
+        asyncio.ensure_future(starting.result().end())  # noqa: RUF006  nobody waits for it
 
 
 def _read(body: bytes) -> PlanRequest:
