@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from peftscope.web.server import app_of, free_port
+from peftscope.web.server import app_of
 from peftscope.web.studies import studies_in
 
 CHROMIUM = next(
@@ -40,10 +41,11 @@ def launched() -> Iterator[Browser]:
 @contextmanager
 def served(*places: Path, published: bool = False) -> Iterator[str]:
     """Studies at an address, and the public benchmark's results."""
-    port = free_port("127.0.0.1", 8800, tries=200)
+    listening = socket.create_server(("127.0.0.1", 0))  # bound here, so that no other test takes its port
+    port = listening.getsockname()[1]
     app = app_of(studies_in(places, published=published), published=published)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.02)

@@ -11,28 +11,8 @@ from typer.testing import CliRunner
 
 from peftscope.cli import app
 from peftscope.errors import PeftscopeError
+from small_configs import LLAMA, TRANSFORMER
 
-CONFIG = {
-    "model_type": "llama",
-    "architectures": ["LlamaForCausalLM"],
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "vocab_size": 500,
-}
-TRANSFORMER = {
-    "_class_name": "Flux2Transformer2DModel",
-    "num_layers": 1,
-    "num_single_layers": 2,
-    "attention_head_dim": 32,
-    "num_attention_heads": 2,
-    "joint_attention_dim": 48,
-    "in_channels": 16,
-    "axes_dims_rope": [8, 8, 8, 8],
-    "guidance_embeds": False,
-}
 STUDY = """
 name: tickets
 model: {model}
@@ -46,7 +26,7 @@ train: {{batch_size: 3}}
 @pytest.fixture
 def config(tmp_path: Path) -> str:
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(CONFIG))
+    path.write_text(json.dumps(LLAMA))
     return str(path)
 
 

@@ -17,14 +17,13 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("starlette", reason="the extra web is not installed")
 
-from axe_playwright_python.sync_playwright import Axe
-from browser import CHROMIUM, Watched, launched, served
+from browser import Watched, served
 from playwright.sync_api import Browser, Locator, expect
 
+from pages import needs_browser, violations
 from peftscope.study.study import Study
 from pretend_study import make_study
 
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: 'apt-get install chromium' brings one")
 pytestmark = [pytest.mark.slow, needs_browser]
 
 SHARES = {
@@ -32,7 +31,6 @@ SHARES = {
     "ln-tuning": 0.3,
 }  # fmt: skip
 HOSTILE = "<img src=x onerror=alert(1)>"
-WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
 VIEWS = ("report", "explore", "compare", "choose")
 Open = Callable[..., Watched]
 
@@ -49,12 +47,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_outputs=3,
     )  # fmt: skip
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +100,7 @@ def test_every_view_fits_its_window_and_passes_the_accessibility_check(
     watched.shot(view, full_page=True)
     if (size, theme) in (("wide", "dark"), ("narrow", "light")):
         return  # each width and each theme are checked once
-    found = Axe().run(page, options=WCAG).response["violations"]
+    found = violations(page)
     assert not [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
 
 
@@ -223,7 +215,7 @@ def test_a_single_run_is_drawn_without_an_interval_and_opens(open_: Open) -> Non
     expect(dialog.get_by_role("heading", name="How its learning rate was found")).to_be_visible(timeout=20_000)
     expect(dialog.locator(".panel svg")).to_be_visible()
     expect(dialog).to_contain_text("What is 0 + 0?")
-    assert not Axe().run(page, options=WCAG).response["violations"]
+    assert not violations(page)
     watched.shot("run")
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)

@@ -43,29 +43,9 @@ from peftscope.web.planning import Planner
 from peftscope.web.server import app_of, free_port
 from peftscope.web.studies import studies_in
 from pretend_study import make_study
+from small_configs import LLAMA, TRANSFORMER
 
-LLAMA: dict[str, Any] = {
-    "model_type": "llama",
-    "architectures": ["LlamaForCausalLM"],
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "vocab_size": 500,
-}
 DEEP: dict[str, Any] = {**LLAMA, "num_hidden_layers": 300}
-TRANSFORMER = {
-    "_class_name": "Flux2Transformer2DModel",
-    "num_layers": 1,
-    "num_single_layers": 2,
-    "attention_head_dim": 32,
-    "num_attention_heads": 2,
-    "joint_attention_dim": 48,
-    "in_channels": 16,
-    "axes_dims_rope": [8, 8, 8, 8],
-    "guidance_embeds": False,
-}
 
 
 @dataclass

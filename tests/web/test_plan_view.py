@@ -16,28 +16,20 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("starlette", reason="the extra web is not installed")
 
-from axe_playwright_python.sync_playwright import Axe
-from browser import CHROMIUM, Watched, launched, served
+from browser import Watched, served
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from pages import needs_browser, violations
 from peftscope.views.report.page import page as page_of
 from peftscope.views.units import bytes_text
 from pretend_study import make_study
 
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: 'apt-get install chromium' brings one")
 pytestmark = [pytest.mark.slow, needs_browser]
 
-WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
 CONFIG = Path(__file__).parents[1] / "configs" / "llama-3.2-3b.json"
 COUNTED_MS = 60_000
 Open = Callable[..., Watched]
 Document = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +175,7 @@ def test_the_view_fits_its_window_and_passes_the_accessibility_check(
     assert watched.fits()
     page.go_back()
     expect(page.locator(".bars svg")).to_be_visible()
-    found = Axe().run(page, options=WCAG).response["violations"]
+    found = violations(page)
     assert not [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
 
 

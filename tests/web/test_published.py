@@ -17,29 +17,21 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("starlette", reason="the extra web is not installed")
 
-from axe_playwright_python.sync_playwright import Axe
-from browser import CHROMIUM, Watched, launched, served
+from browser import Watched, served
 from playwright.sync_api import Browser, expect
 
+from pages import needs_browser, violations
 from peftscope.study.releases import releases_document
 from pretend_study import make_study
 
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: 'apt-get install chromium' brings one")
 pytestmark = [pytest.mark.slow, needs_browser]
 
-WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
 FRONT = {
     "text": {"TinyLoRA", "BEFT", "LoRA-FA", "MiSS", "SHiRA", "rsLoRA", "Lily"},
     "images": {"(IA)³", "OFT", "PEANuT"},
 }
 MOST_BYTES = 10_000_000
 Open = Callable[..., Watched]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +89,7 @@ def test_the_releases_fit_every_window_and_pass_the_accessibility_check(
         expect(watched.page.locator("#repeated svg").first).to_be_visible()
         assert watched.fits()
         watched.shot("releases", full_page=True)
-        found = Axe().run(watched.page, options=WCAG).response["violations"]
+        found = violations(watched.page)
         assert not [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
 
 

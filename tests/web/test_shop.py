@@ -16,10 +16,10 @@ import yaml
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 
-from axe_playwright_python.sync_playwright import Axe
-from browser import CHROMIUM, Watched, launched
+from browser import Watched
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from pages import needs_browser, violations
 from peftscope.methods.capabilities import CAPABILITIES, MERGE, finding
 from peftscope.methods.catalog import cards
 from peftscope.methods.catalog.snippet_parts import MODEL
@@ -29,10 +29,8 @@ from peftscope.study.shop import shop_document
 from peftscope.study.study import Study
 from peftscope.views.report.page import page as page_of
 
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: 'apt-get install chromium' brings one")
 pytestmark = [pytest.mark.slow, needs_browser]
 
-WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
 CARD = "rtx-4090"
 Open = Callable[..., Watched]
 
@@ -54,12 +52,6 @@ def address(documents: dict[str, Any], tmp_path_factory: pytest.TempPathFactory)
     place = tmp_path_factory.mktemp("shop") / "index.html"
     place.write_text(page_of("shop", documents), encoding="utf-8")
     return place.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as found:
-        yield found
 
 
 @pytest.fixture
@@ -329,7 +321,7 @@ def test_the_shop_fits_its_window_and_passes_the_accessibility_check(size: str, 
     page.locator("#features summary").first.click()
     assert watched.fits()
     watched.shot("shop", full_page=True)
-    found = Axe().run(page, options=WCAG).response["violations"]
+    found = violations(page)
     assert not [(each["id"], each["nodes"][0]["html"][:200]) for each in found]
     levels = [int(tag[1]) for tag in page.locator("h1, h2, h3, h4, h5").evaluate_all("all => all.map(h => h.tagName)")]
     assert levels[0] == 1

@@ -4,10 +4,8 @@ import { documentName, isLive, load } from "./documents";
 import type { Answer, Limit, Study } from "./documents";
 import { axisOf, frontPath, frontPoints } from "./front";
 import { Code, Note, Topics } from "./parts";
-import { Scatter } from "./scatter";
+import { NONE_PICKED, Scatter } from "./scatter";
 import type { Change, State } from "./state";
-
-const NOTHING: ReadonlySet<string> = new Set();
 
 type Set = { place: number; value: number; label: string; given: string; admits: string[] };
 
@@ -137,7 +135,7 @@ function ChoiceFront({ study, answer, admitted }: { study: Study; answer: Answer
   if (!a || !b || !points.length) return null;
   return (
     <figure>
-      <Scatter points={points} x={a} y={b} path={path} picked={NOTHING} height={380} label={`${axes[y]!.label} against ${axes[x]!.label}, what the limits leave out is faint`} />
+      <Scatter points={points} x={a} y={b} path={path} picked={NONE_PICKED} height={380} label={`${axes[y]!.label} against ${axes[x]!.label}, what the limits leave out is faint`} />
       <figcaption>{answer.choice ? `The front of what keeps the limits. Taken: ${answer.choice}.` : "Nothing keeps the limits."}</figcaption>
     </figure>
   );

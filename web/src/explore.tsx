@@ -8,7 +8,7 @@ import { Mark } from "./marks";
 import { count, keyOf, LinesOf, Table } from "./parts";
 import { axesChanged, axesIn, AxisSelect } from "./axes";
 import { csv, savePng, saveSvg, saveText } from "./save";
-import { Scatter } from "./scatter";
+import { NO_PATH, Scatter } from "./scatter";
 import type { Point } from "./scatter";
 import { address } from "./state";
 import type { Change, State } from "./state";
@@ -17,7 +17,6 @@ type Props = { runs: Runs; study: Study | null; waiting: string | null; state: S
 type Field = "method" | "task" | "model" | "conditions" | "version" | "purpose" | "status";
 type Shown = "methods" | "runs" | "groups";
 
-const NO_PATH: [number, number][] = [];
 const BY = "by";
 
 const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;

@@ -5,10 +5,8 @@ import type { Study } from "./documents";
 import { axisOf, frontFor, frontPath, frontPoints, placeText } from "./front";
 import { Mark } from "./marks";
 import { Scroll } from "./parts";
-import { Scatter } from "./scatter";
+import { NONE_PICKED, Scatter } from "./scatter";
 import type { Change, State } from "./state";
-
-const NOTHING: ReadonlySet<string> = new Set();
 
 export function FrontSection({ study, state, change }: { study: Study; state: State; change: (values: Change) => void }) {
   const { axes, default: first } = study.front;
@@ -17,7 +15,7 @@ export function FrontSection({ study, state, change }: { study: Study; state: St
   const points = useMemo(() => (found ? frontPoints(study, x, y, found) : []), [study, x, y]);
   const path = useMemo(() => (found ? frontPath(study, x, y, found) : []), [study, x, y]);
   const [a, b] = [useMemo(() => axes[x] && axisOf(axes[x]), [study, x]), useMemo(() => axes[y] && axisOf(axes[y]), [study, y])];
-  const [picked, pick] = useState(NOTHING);
+  const [picked, pick] = useState(NONE_PICKED);
   if (!first || !a || !b || !axes[x] || !axes[y])
     return <section id="front"><h2 tabIndex={-1}>Front</h2><p class="quiet">No two metrics have values yet.</p></section>;
   const controls = (

@@ -1,6 +1,6 @@
 // A config.json of the reader's own: chosen or dropped, checked here, then sent to the server on this machine.
 import { useState } from "preact/hooks";
-import { Note } from "./parts";
+import { Note, Problem } from "./parts";
 import { MOST_CONFIG_BYTES } from "./plan_state";
 import type { Config } from "./plan_state";
 import { sizeText } from "./plan_text";
@@ -46,7 +46,7 @@ export function PlanUpload({ config, onConfig }: { config: Config | null; onConf
         </label>
         <span class="quiet">or drop it here{config && <>; now: <strong>{config.name}</strong></>}</span>
       </div>
-      {problem && <div class="note" role="alert"><p>{problem}</p></div>}
+      {problem && <Problem text={problem} />}
       {!problem && <Note>The file goes to the server on this machine and is in no address: whoever follows a link to this view chooses it anew.</Note>}
     </>
   );

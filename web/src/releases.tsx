@@ -5,7 +5,7 @@ import { extent, number } from "./chart";
 import type { Cell, ReleasedTask, Releases, RepeatedMetric, Table as TableOf } from "./documents";
 import { axisOf } from "./front";
 import { Note, Problem, Scroll, shortNames, Table, Waiting } from "./parts";
-import { Scatter } from "./scatter";
+import { NONE_PICKED, NO_PATH, Scatter } from "./scatter";
 import type { Point } from "./scatter";
 import type { Place } from "./state";
 import { useDocument } from "./use_document";
@@ -46,8 +46,6 @@ function Linked({ text }: { text: string }) {
   return <>{before}<a href={found} target="_blank" rel="noreferrer">{found}</a>{after}</>;
 }
 
-const NOTHING: ReadonlySet<string> = new Set();
-const NO_PATH: [number, number][] = [];
 const STRETCH = 0.6;
 const THEN = "var(--muted)";
 const NOW = "var(--accent)";
@@ -63,7 +61,7 @@ function Fronts({ task }: { task: ReleasedTask }) {
       <h2>{fronts.title}</h2>
       <ul>{fronts.lines.map((line) => <li>{line}</li>)}</ul>
       <figure>
-        <Scatter {...figure} picked={NOTHING} label={`${fronts.y} against ${fronts.x}, in both releases`} />
+        <Scatter {...figure} picked={NONE_PICKED} label={`${fronts.y} against ${fronts.x}, in both releases`} />
         <figcaption>
           Hollow, dashed: {then.title}. Filled: {now.title}. A thin line joins two runs of one experiment; named are those on a front.
         </figcaption>
@@ -176,7 +174,7 @@ function Pairs({ task, metric }: { task: ReleasedTask; metric: RepeatedMetric })
   return (
     <>
       <figure>
-        <Scatter points={points} x={x!} y={y!} path={NO_PATH} under={same} picked={NOTHING} height={420} label={`${metric.label} in the later release against the earlier one`} />
+        <Scatter points={points} x={x!} y={y!} path={NO_PATH} under={same} picked={NONE_PICKED} height={420} label={`${metric.label} in the later release against the earlier one`} />
         <figcaption>Each point is one experiment, run twice. On the dashed line both runs came to the same.</figcaption>
       </figure>
       <Table table={table} caption={`${pairs.length} experiments, those that differ most first`} marks={{}} id="repeated-table" />

@@ -43,6 +43,9 @@ type Props = {
 type Placed = Point & { px: number; py: number; off: boolean };
 
 const NEAR_PX = 28;
+/** Of a plot in which nothing is picked, and of one without a front. */
+export const NONE_PICKED: ReadonlySet<string> = new Set();
+export const NO_PATH: [number, number][] = [];
 
 /** The range of an axis, with its points' intervals. */
 function range(points: Point[], along: "x" | "y", axis: ScatterAxis): [number, number] {

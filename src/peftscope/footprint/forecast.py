@@ -148,7 +148,8 @@ def _helpful_peaks(
 
 def _with_both(query: FootprintQuery, known: FootprintEstimator) -> _Counted | None:
     """The method with checkpointing on a packed base, or with the one of these there is."""
-    smallest = _recomputing(_packed(query) or query) or _packed(query)
+    packed = _packed(query)
+    smallest = _recomputing(packed or query) or packed
     if smallest is None:
         return None
     found, estimate = estimated(smallest, known)

@@ -12,11 +12,12 @@ from rich.text import Text
 
 from peftscope.execution.executors.forking import warm_up
 from peftscope.footprint.footprint import Forecast
-from peftscope.footprint.gpus import memory_note, memory_of
+from peftscope.footprint.gpus import memory_of
 from peftscope.methods.catalog import BASE, cards
 from peftscope.schema.request import Request
 from peftscope.schema.study import TrainSpec
 from peftscope.study.footprint_queries import Circumstances, about_experiments, about_methods, about_study
+from peftscope.study.plan_document import plan_notes
 from peftscope.views.footprints import footprint_table
 from peftscope.views.shown import Shown
 
@@ -167,8 +168,6 @@ def predict(asked: FootprintRequest, request: Request, *, quiet: bool = False) -
         SpecError: It cannot be read.
         ModelError: There is no such model, or it is none we can predict.
     """
-    from peftscope.methods.coverage import coverage
-
     names, given, limit = asked.read(request)
     if len(names) != 1:
         warm_up()  # imports what counting needs while this process imports what asking needs
@@ -179,10 +178,8 @@ def predict(asked: FootprintRequest, request: Request, *, quiet: bool = False) -
     else:
         queries = about_methods(names, given)
     found = _count(queries, limit, quiet=quiet)
-    profile = queries[0].profile
-    told = memory_note(asked.max_memory) if isinstance(asked.max_memory, str) else None
-    notes = (*profile.notes(), *coverage(profile.base()).lines(), *([] if told is None else [told]))
-    return Footprints(answers=tuple(found), limit=limit, tflops=asked.tflops, notes=notes)
+    notes = plan_notes(queries[0], asked.max_memory)
+    return Footprints(answers=tuple(found), limit=limit, tflops=asked.tflops, notes=tuple(notes))
 
 
 def _count(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from peftscope.footprint.gpus import memory_note
 from peftscope.views.units import count_text
 
 if TYPE_CHECKING:
@@ -56,11 +57,17 @@ def _size(query: FootprintQuery) -> list[str]:
     return [f"{count_text(count).replace(' B', ' billion').replace(' M', ' million')} parameters"]
 
 
-def plan_notes(query: FootprintQuery) -> list[str]:
-    """What is to be known of a base: how it is packed, and what the policy for targets leaves out of it."""
+def plan_notes(query: FootprintQuery, memory: str | float | None = None) -> list[str]:
+    """What is to be known of a base and of the memory there is.
+
+    Args:
+        query: Of any of the methods: how its base is packed, and what the policy for targets leaves out of it.
+        memory: An amount as it was given; one written as cards are sold is not what they leave free.
+    """
     from peftscope.methods.coverage import coverage
 
-    return [*query.profile.notes(), *coverage(query.profile.base()).lines()]
+    told = memory_note(memory) if isinstance(memory, str) else None
+    return [*query.profile.notes(), *coverage(query.profile.base()).lines(), *([] if told is None else [told])]
 
 
 def plan_row(forecast: Forecast) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 from peftscope.errors import ModelError, PeftscopeError, SpecError, brief
 from peftscope.execution.executors.forking import warm_up
 from peftscope.footprint.forecast import forecasts_as_counted
-from peftscope.footprint.gpus import memory_note
 from peftscope.models.builtin import PREFIX, find_builtin
 from peftscope.models.source import fetch_configs
 from peftscope.schema.request import Request
@@ -53,8 +52,7 @@ def plan_lines(asked: PlanRequest, folder: Path, *, workers: int = 1) -> Iterato
     )
     names, given, limit = request.read(Request("plan"))
     queries = about_methods(names, given)
-    told = None if asked.memory is None else memory_note(asked.memory)
-    notes = [*plan_notes(queries[0]), *([] if told is None else [told])]
+    notes = plan_notes(queries[0], asked.memory)
     yield {"about": {**plan_head(queries[0], title=title, source=source, notes=notes), "total": len(queries)}}
     context = warm_up() if workers > 1 else None
     counted = forecasts_as_counted(queries, limit=limit, workers=workers, context=context, alternatives="all")

@@ -14,7 +14,7 @@ from peftscope.methods.catalog import card
 from peftscope.schema.metric import MetricSpec
 from peftscope.study.published import PREFIX, published_key
 from peftscope.study.recommendation import memory_front
-from peftscope.study.repeated_runs import repeated_data, single_run_gap
+from peftscope.study.repeated_runs import SCORE, repeated_data, single_run_gap
 from peftscope.study.results import results_of
 from peftscope.upstream.published import Release, published
 from peftscope.views.report.fronts import axis_data
@@ -168,7 +168,7 @@ def _lines(task: str, fronts: Sequence[_Front]) -> list[str]:
         "An experiment is on the front if no other beats it: none has a better score with no more memory, or less "
         f"memory with no worse score. Memory is the {newest.memory.title}: {newest.memory.window}."
     ]
-    gap = single_run_gap("test_score", task)
+    gap = single_run_gap(SCORE, task)
     for each in fronts:
         members = each.front.members
         named = ", ".join(_called(name, members, methods) for name in members)

@@ -14,26 +14,24 @@ from peftscope.analysis.repeated import Repeated, gap_of, num_closer, num_neighb
 from peftscope.methods.catalog import card
 from peftscope.schema.metric import MetricSpec
 from peftscope.study.metrics import benchmark_score, known_metrics
-from peftscope.upstream.metrics import read_metrics
 from peftscope.upstream.published import Release, Result, published
-from peftscope.upstream.results_in import benchmark_of
 from peftscope.views.report.fronts import axis_data
 from peftscope.views.report.quantities import axis_of, difference_text, plain
 from peftscope.views.units import metric_text
 
-__all__ = ["repeated_data", "score_sd_at_half", "single_run_gap"]
+__all__ = ["SCORE", "repeated_data", "score_sd_at_half", "single_run_gap"]
 
 SCORE = "test_score"
 TIME = "train_time_s"
 TEST_DATA = "gsm8k"
 COMPARED = (SCORE, "upstream_peak_reserved_bytes", TIME, "upstream_forgetting")
-"""Figures that are told of, in this order."""
+"""Metrics that are reported, in this order."""
 MEASURED_ANEW = ("upstream_forgetting",)
 """Figures whose measurement was repaired between the two runs."""
 SIZE = "checkpoint_bytes"
 SIGNLESS = ("bytes", "s")
 STANDS_OUT = 4.0
-"""Standard deviations of a difference from which one pair is told of by itself."""
+"""Standard deviations of a difference from which one pair is reported by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +106,7 @@ def _twice(task: str) -> _Twice | None:
     ]
     if not pairs:
         return None
-    figures = tuple((_figures(once), _figures(again)) for once, again in pairs)
+    figures = tuple((once.metrics, again.metrics) for once, again in pairs)
     return _Twice(
         first=first,
         second=second,
@@ -127,13 +125,8 @@ def _repeated(task: str, metric: str) -> Repeated | None:
     return repeated(first, second) if len(first) > 2 else None
 
 
-def _figures(result: Result) -> Mapping[str, float]:
-    config = result.document["run_info"]["train_config"]
-    return read_metrics(result.document, benchmark_of(result.document), config).metrics
-
-
 def _spec(name: str, twice: _Twice) -> MetricSpec:
-    score = benchmark_score({benchmark_of(twice.runs[0].document)})
+    score = benchmark_score({twice.first.benchmark})
     if name == SCORE and score is not None:
         return score
     return next(spec for spec in known_metrics() if spec.name == name)

@@ -18,11 +18,9 @@ from peftscope.methods.catalog import cards
 from peftscope.methods.snippets import snippets_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.study.metrics import benchmark_score
-from peftscope.study.repeated_runs import score_sd_at_half
+from peftscope.study.repeated_runs import SCORE, score_sd_at_half
 from peftscope.study.shop_studies import study_templates
-from peftscope.upstream.metrics import read_metrics
 from peftscope.upstream.published import Release, Result, published
-from peftscope.upstream.results_in import benchmark_of
 from peftscope.views.capabilities import finding_text
 from peftscope.views.report.fronts import axis_data
 from peftscope.views.report.quantities import Axis, axis_of, estimate_text
@@ -30,7 +28,6 @@ from peftscope.views.units import rate_text
 
 __all__ = ["shop_document"]
 
-SCORE = "test_score"
 MODALITIES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "text": ("texts", ("language-model", "classifier", "encoder-decoder")),
     "images": ("images", ("diffusion-transformer", "unet")),
@@ -66,7 +63,7 @@ class _Measured:
     def __init__(self, task: str) -> None:
         self.task = task
         self.releases = published().of_task(task)
-        metric = benchmark_score({benchmark_of(self.releases[-1].results[0].document)})
+        metric = benchmark_score({self.releases[-1].benchmark})
         assert metric is not None, "the benchmark has a score for each of its tasks"
         self.metric: MetricSpec = metric
         self.deviation = score_sd_at_half(task)
@@ -156,9 +153,7 @@ def _scored(release: Release) -> Sequence[Scored]:
 
 
 def _score(result: Result) -> float | None:
-    document = result.document
-    metrics = read_metrics(document, benchmark_of(document), document["run_info"]["train_config"]).metrics
-    value = metrics.get(SCORE)
+    value = result.metrics.get(SCORE)
     return None if value is None or not math.isfinite(value) else float(value)
 
 

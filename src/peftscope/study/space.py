@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import html
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from peftscope.study.planned import plan_models_document, planned_document
 from peftscope.study.published import published_places
 from peftscope.study.releases import releases_document
 from peftscope.study.shop import shop_document
-from peftscope.views.report.page import bundle, shell
+from peftscope.views.documents import compact_text
+from peftscope.views.report.page import SERVED_POLICY, bundle, shell
 
 __all__ = ["export_space", "space_files"]
 
@@ -26,10 +26,6 @@ DOCUMENTS = "documents"
 """Folder of what the page fetches."""
 MARK = f"{DOCUMENTS}/index.json"
 """The file by which a folder is known as one that was written here."""
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'"
-)
 TITLE = "PEFT methods compared"
 README = """\
 ---
@@ -83,7 +79,7 @@ def space_files() -> Iterator[tuple[str, str]]:
     yield MARK, _text(index)  # first, so that an export that is interrupted can be made again
     script, style = bundle("page.js"), bundle("page.css")
     head = (
-        f'<meta http-equiv="Content-Security-Policy" content="{html.escape(POLICY)}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{html.escape(SERVED_POLICY)}">'
         f'<link rel="stylesheet" href="page.css?{_stamp(style)}"><link rel="icon" href="data:,">'
     )
     told = f'<script src="page.js?{_stamp(script)}"></script>'
@@ -110,7 +106,7 @@ def _file(name: str) -> str:
 
 
 def _text(document: Any) -> str:
-    return json.dumps(without_local_paths(document), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return compact_text(without_local_paths(document))
 
 
 def _stamp(text: str) -> str:

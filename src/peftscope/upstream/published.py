@@ -11,12 +11,14 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
 from peftscope.schema.record import RunRecord
-from peftscope.upstream.results_in import Names, read_document
+from peftscope.upstream.metrics import read_metrics
+from peftscope.upstream.results_in import Names, benchmark_of, read_document
+from peftscope.upstream.training_params import Benchmark
 
 __all__ = ["TABLE_FILE", "Published", "Release", "Result", "Source", "published", "records_of", "table_hash"]
 
@@ -50,6 +52,12 @@ class Result:
         """Method's folder and own folder, as the benchmark names it."""
         return str(self.document["run_info"]["experiment_name"])
 
+    @cached_property
+    def metrics(self) -> Mapping[str, float]:
+        """Its figures by the names that records have for them."""
+        config = self.document["run_info"]["train_config"]
+        return read_metrics(self.document, benchmark_of(self.document), config).metrics
+
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
@@ -71,6 +79,11 @@ class Release:
     def key(self) -> str:
         """Task and date: ``text-2026-06-18``."""
         return f"{self.task}-{self.date}"
+
+    @property
+    def benchmark(self) -> Benchmark:
+        """Which of the two benchmarks it is of."""
+        return benchmark_of(self.results[0].document)
 
 
 @dataclass(frozen=True, kw_only=True)

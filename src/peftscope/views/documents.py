@@ -9,12 +9,21 @@ from typing import Any
 
 from peftscope.schema.record import timestamp
 
-__all__ = ["event_line", "finite", "json_text"]
+__all__ = ["compact_text", "event_line", "finite", "json_text"]
 
 
 def json_text(document: Mapping[str, Any]) -> str:
     """A document as JSON text."""
     return json.dumps(finite(document), indent=1, ensure_ascii=False, default=str, allow_nan=False)
+
+
+def compact_text(document: Any) -> str:
+    """A document as JSON text on one line, as short as it can be.
+
+    Raises:
+        ValueError: A number is none that JSON knows.
+    """
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def event_line(event: Mapping[str, Any]) -> str:

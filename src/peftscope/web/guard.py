@@ -15,6 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from peftscope.views.report.page import SERVED_POLICY
+
 __all__ = ["LOCAL", "Guard"]
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -22,13 +24,8 @@ EVERYWHERE = ("0.0.0.0", "::")
 """Addresses that mean every one of the machine's."""
 POSTED = ("/api/plan",)
 """What takes more than GET: the page's own scripts say whence they ask."""
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""Styles are set on elements of figures; scripts come from the server alone."""
 HEADERS = {
-    "content-security-policy": POLICY,
+    "content-security-policy": f"{SERVED_POLICY}; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",

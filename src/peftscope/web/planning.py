@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 from peftscope.errors import PeftscopeError, SpecError
 from peftscope.study.plan_request import PlanRequest, read_plan_request
 from peftscope.study.planned import plan_models_document, planned_document
+from peftscope.views.documents import compact_text
 from peftscope.web.counting import CountingProcess
 from peftscope.web.json_requests import TooLarge, parse, read_body
 
@@ -206,7 +207,7 @@ def _error(message: str) -> bytes:
 
 
 def _json(document: dict[str, Any]) -> Response:
-    return Response(json.dumps(document, ensure_ascii=False, allow_nan=False), media_type="application/json")
+    return Response(compact_text(document), media_type="application/json")
 
 
 async def _begin(send: Send, status: int, *more: tuple[bytes, bytes]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from peftscope.errors import SpecError
 from peftscope.study.documents import StudyDocuments
 from peftscope.study.folder import RESULTS
 from peftscope.study.published import is_published, published_places
+from peftscope.views.documents import compact_text
 
 __all__ = ["Kept", "Once", "newest_published", "studies_in"]
 
@@ -36,7 +36,7 @@ def studies_in(places: Sequence[Path], *, published: bool = False) -> dict[str, 
     Raises:
         SpecError: One of them is neither a study nor holds one.
     """
-    if not places and not published and not _holds_records(RESULTS):
+    if not places and not published and not ((RESULTS / "records").is_dir() or _inside(RESULTS)):
         raise SpecError(str(RESULTS), [NOTHING_YET])
     found: dict[str, StudyDocuments] = {}
     own = list(places) if places or published else [RESULTS]
@@ -51,7 +51,7 @@ def studies_in(places: Sequence[Path], *, published: bool = False) -> dict[str, 
 
 
 def _studies(place: Path) -> list[StudyDocuments]:
-    inside = sorted(path.parent for path in place.glob("*/records")) if place.is_dir() else []
+    inside = _inside(place)
     if inside and not (place / "records").is_dir():
         return [StudyDocuments(folder) for folder in inside]
     study = StudyDocuments(place)
@@ -62,8 +62,9 @@ def _studies(place: Path) -> list[StudyDocuments]:
     return [study]
 
 
-def _holds_records(folder: Path) -> bool:
-    return (folder / "records").is_dir() or any(folder.glob("*/records"))
+def _inside(place: Path) -> list[Path]:
+    """Folders of studies in a folder."""
+    return sorted(path.parent for path in place.glob("*/records")) if place.is_dir() else []
 
 
 def newest_published(studies: Mapping[str, StudyDocuments]) -> str | None:
@@ -91,7 +92,7 @@ class Kept:
             state = self.study.state()
             known = self._made.get(name)
             if known is None or known[0] != state:
-                known = state, _as_json(make())
+                known = state, compact_text(make()).encode()
                 self._made[name] = known
                 while len(self._made) > MOST_KEPT:
                     self._made.popitem(last=False)
@@ -110,9 +111,5 @@ class Once:
         """The document."""
         with self._lock:
             if self._made is None:
-                self._made = _as_json(self._make())
+                self._made = compact_text(self._make()).encode()
             return self._made
-
-
-def _as_json(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

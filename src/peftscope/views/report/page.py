@@ -10,7 +10,13 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["bundle", "embed", "page", "shell"]
+__all__ = ["SERVED_POLICY", "bundle", "embed", "page", "shell"]
+
+SERVED_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data: blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'"
+)
+"""What a page that a server gives may do. Styles are set on elements of figures; scripts come from the server alone."""
 
 NO_SCRIPT = "This page is drawn by a script, and scripts are off here."
 
