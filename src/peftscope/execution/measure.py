@@ -12,7 +12,7 @@ from functools import partial
 
 from peftscope.measures.base import Measured, Measurement, Trained, Watch
 from peftscope.measures.registry import MEASUREMENTS, measurements
-from peftscope.measures.score import mean_score, score_split
+from peftscope.measures.score import mean_score, score_and_loss
 from peftscope.methods.build import Built
 from peftscope.plugins import made_by
 from peftscope.schema.metric import MetricSpec
@@ -66,11 +66,13 @@ class Measurements:
         """Take what a trial is chosen by: score and loss on validation, with each example's score."""
         model, task, measured = trained.built.model, trained.task, self.measured
         stage("score")
-        outcomes = score_split(task, model, trained.predictor, "valid")
+        outcomes, loss = score_and_loss(task, model, trained.predictor, "valid")
         measured.put("valid_score", mean_score(outcomes))
         measured.examples = [ExampleOutcome(example_id=o.example_id, score=o.score, draw=o.draw) for o in outcomes]
-        stage("losses")
-        measured.put("valid_loss", held_out_loss(model, task, task.eval_batches("valid")))
+        if loss is None:
+            stage("losses")
+            loss = held_out_loss(model, task, task.eval_batches("valid"))
+        measured.put("valid_loss", loss)
 
     def _start(self, name: str, metrics: tuple[MetricSpec, ...], measurement: Measurement, built: Built) -> None:
         watch = measurement.watch(built)

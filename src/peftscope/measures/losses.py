@@ -20,7 +20,8 @@ class Losses(Measurement):
     beside: ClassVar[bool] = False
 
     def take(self, trained: Trained, measured: Measured) -> None:
-        """``valid_loss`` and ``test_loss``."""
+        """``valid_loss`` and ``test_loss``, as far as they did not come along with the scores."""
         for split in SPLITS:
-            batches = trained.task.eval_batches(split)
-            measured.put(f"{split}_loss", held_out_loss(trained.built.model, trained.task, batches))
+            if f"{split}_loss" not in measured.metrics:
+                batches = trained.task.eval_batches(split)
+                measured.put(f"{split}_loss", held_out_loss(trained.built.model, trained.task, batches))

@@ -17,7 +17,7 @@ from peftscope.schema.record import ExampleOutcome
 from peftscope.tasks.base import ExampleScore, Predictor, Split, Task
 from peftscope.tasks.contract import checked_outcomes
 
-__all__ = ["Score", "mean_score", "score_split"]
+__all__ = ["Score", "mean_score", "score_and_loss", "score_split"]
 
 
 class Score(Measurement):
@@ -27,14 +27,17 @@ class Score(Measurement):
     beside: ClassVar[bool] = False
 
     def take(self, trained: Trained, measured: Measured) -> None:
-        """``test_score``, ``truncated_share``, ``eval_time_s``, peaks of memory in scoring, every example's score."""
+        """``test_score``, ``truncated_share``, ``eval_time_s``, peaks of memory in scoring, every example's score;
+        ``test_loss`` where it comes along.
+        """
         model = trained.built.model
         started = time.perf_counter()
         with PeakMeter(next(model.parameters()).device) as meter:
-            outcomes = score_split(trained.task, model, trained.predictor, "test")
+            outcomes, loss = score_and_loss(trained.task, model, trained.predictor, "test")
         measured.put("eval_time_s", time.perf_counter() - started)
         measured.put_peaks("eval", meter)
         measured.put("test_score", mean_score(outcomes))
+        measured.put("test_loss", loss)
         cut = [o.truncated for o in outcomes if o.truncated is not None]
         if cut:
             measured.put("truncated_share", sum(cut) / len(cut))
@@ -93,7 +96,16 @@ def _kept(outcomes: Sequence[ExampleScore], task: Task, num_outputs: int) -> lis
 def score_split(task: Task, model: torch.nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
     """The task's outcomes on a split, in evaluation mode and without gradients; one per example at least."""
     with evaluating(model), torch.no_grad():
-        return checked_outcomes(task, model, predictor, split)
+        return checked_outcomes(task, split, task.score(model, predictor, split))
+
+
+def score_and_loss(
+    task: Task, model: torch.nn.Module, predictor: Predictor, split: Split
+) -> tuple[Sequence[ExampleScore], float | None]:
+    """The same, and the split's mean loss per label where the same pass tells it."""
+    with evaluating(model), torch.no_grad():
+        outcomes, loss = task.score_and_loss(model, predictor, split)
+        return checked_outcomes(task, split, outcomes), loss
 
 
 def mean_score(outcomes: Sequence[ExampleScore]) -> float:

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import ClassVar
 
 from peftscope.measures.base import Measured, Measurement, Trained
-from peftscope.measures.score import mean_score, score_split
+from peftscope.measures.score import mean_score, score_and_loss
 from peftscope.measures.storage import LiveStorage, tensors_of
 
 __all__ = ["Validation"]
@@ -19,10 +19,14 @@ class Validation(Measurement):
     beside: ClassVar[bool] = False
 
     def take(self, trained: Trained, measured: Measured) -> None:
-        """``valid_score``; ``peak_eval_memory_bytes`` where scoring the test split could not count it."""
+        """``valid_score``, and ``valid_loss`` where it comes along; ``peak_eval_memory_bytes`` where scoring the test
+        split could not count it.
+        """
         model = trained.built.model
         counted = "peak_eval_memory_bytes" in measured.metrics
         with nullcontext() if counted else LiveStorage(tensors_of(model)) as storage:
-            measured.put("valid_score", mean_score(score_split(trained.task, model, trained.predictor, "valid")))
+            outcomes, loss = score_and_loss(trained.task, model, trained.predictor, "valid")
+        measured.put("valid_score", mean_score(outcomes))
+        measured.put("valid_loss", loss)
         if storage is not None:
             measured.put("peak_eval_memory_bytes", storage.peak_bytes)

@@ -180,6 +180,15 @@ class Task(ABC):
     def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
         """One outcome per example (and draw) of the split, in the split's order."""
 
+    def score_and_loss(
+        self, model: nn.Module, predictor: Predictor, split: Split
+    ) -> tuple[Sequence[ExampleScore], float | None]:
+        """What ``score`` gives, and the mean of ``loss`` per label over the split where the same pass tells it.
+
+        None, the default, where it does not: ``eval_batches`` are then gone through once more.
+        """
+        return self.score(model, predictor, split), None
+
     def answer_facts(self, split: Split, outcomes: Sequence[ExampleScore]) -> Mapping[str, float]:
         """What answers tell beside their scores, by names of metrics of the measurement ``score``; none by default."""
         return {}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from peftscope.errors import PlugInError
 from peftscope.plugins import made_by
-from peftscope.tasks.base import Batch, ExampleScore, HasLoss, Predictor, Split, Task
+from peftscope.tasks.base import Batch, ExampleScore, HasLoss, Split, Task
 
 __all__ = ["checked_loss", "checked_outcomes"]
 
@@ -33,13 +33,12 @@ def checked_loss(task: HasLoss, model: nn.Module, batch: Batch) -> tuple[Tensor,
     )
 
 
-def checked_outcomes(task: Task, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
-    """The outcomes of a split: at least one for every example.
+def checked_outcomes(task: Task, split: Split, found: Any) -> Sequence[ExampleScore]:
+    """The outcomes a task gave of a split: at least one for every example.
 
     Raises:
         PlugInError: The task gave something else.
     """
-    found: Any = task.score(model, predictor, split)
     if not isinstance(found, Sequence) or not all(isinstance(outcome, ExampleScore) for outcome in found):
         raise PlugInError(f"{_named(task)}: score gave {_shown(found)}; it is to give a sequence of outcomes")
     if len(found) < task.size(split):

@@ -4,7 +4,14 @@ from fractions import Fraction
 
 import pytest
 
-from peftscope.tasks.text.answers import extract_answer, extract_number, extract_solution, is_correct, parse_number
+from peftscope.tasks.text.answers import (
+    extract_answer,
+    extract_number,
+    extract_solution,
+    is_correct,
+    parse_number,
+    states_number,
+)
 
 GOLDEN = [
     ("2,125", "2125"),
@@ -120,6 +127,25 @@ def test_solutions_are_compared_as_numbers_or_else_as_texts(output, solution, ri
 )
 def test_only_a_number_with_its_unit_is_a_number(text, number):
     assert parse_number(text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "She has 3 + 4 = 7.\n#### 7\nQuestion: 5\n#### 9\n",
+        "First \\boxed{2\n#### 3\n} then \\boxed{4}\n and more\n#### 5\n",
+        "The final answer\nis: 8 apples\nThe answer is 9\n",
+        "####\n\n4\n#### 6\n",
+        "The answer is unknown\n#### 12\n",
+    ],
+)
+def test_no_more_text_changes_the_first_answer_once_it_is_stated(text):
+    whole = extract_number(text, "first")
+    beginnings = [text[:end] for end in range(len(text) + 1)]
+    decided = [beginning for beginning in beginnings if states_number(beginning)]
+    assert decided, "it states one"
+    assert {extract_number(beginning, "first") for beginning in decided} == {whole}
+    assert decided == beginnings[-len(decided) :], "what is decided stays decided"
 
 
 def test_a_worked_answer_ends_in_its_solution():

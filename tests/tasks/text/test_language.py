@@ -17,6 +17,7 @@ from peftscope.tasks.base import TaskContext
 from peftscope.tasks.registry import create
 from peftscope.tasks.text.language import LanguageTask, Prepared, TextExample
 from peftscope.tasks.text.options import LanguageOptions
+from peftscope.training.loop import held_out_loss
 
 TEXTS = [
     ("Two and two?", "four"),
@@ -179,6 +180,38 @@ def test_scoring_goes_through_the_real_generator(tiny_tokenizer, tiny_llama):
     outcomes = task.score(tiny_llama(), TextGenerator(tiny_tokenizer, torch.device("cpu")), "test")
     assert [o.example_id for o in outcomes] == ["0", "1", "2", "3"]
     assert all(o.output is not None and o.truncated is not None for o in outcomes)
+
+
+@pytest.mark.parametrize("written", ["four\nQ: and\nfour", "four", "\n\nfour END\nmore", "fourENDfour"])
+def test_an_answer_counts_as_decided_where_its_score_no_longer_depends_on_what_follows(tiny_tokenizer, written):
+    task = make(tiny_tokenizer, options=LanguageOptions(stop=("END", "\nQ:"), max_new_tokens=8))
+    whole = task.scores_of("test", [written] * len(TEXTS))
+    for end in range(len(written) + 1):
+        if task._is_decided(written[:end]):
+            assert task.scores_of("test", [written[:end]] * len(TEXTS)) == whole
+
+
+@pytest.mark.parametrize("settings", [{"early_stop": False, "stop": ("x",)}, {}])
+def test_answers_are_written_to_the_end_where_nothing_decides_them_or_so_wished(tiny_tokenizer, settings):
+    told = {}
+
+    def say(model, prompts, **options):
+        told.update(options)
+        return [Said(text="x", num_tokens=1, truncated=False) for _ in prompts]
+
+    make(tiny_tokenizer, options=LanguageOptions(max_new_tokens=8, **settings)).score(None, say, "test")
+    assert "decided" not in told
+
+
+@pytest.mark.parametrize("cls", [EchoTask, LossTask])
+@pytest.mark.parametrize("train_on", ["assistant", "all"])
+def test_scoring_gives_the_loss_that_a_pass_of_its_own_gives(tiny_tokenizer, tiny_llama, cls, train_on):
+    task = make(tiny_tokenizer, cls, train_on=train_on, options=LanguageOptions(max_new_tokens=4), batch_size=2)
+    predictor = TextGenerator(tiny_tokenizer, torch.device("cpu"))
+    model = tiny_llama()
+    outcomes, loss = task.score_and_loss(model, predictor, "test")
+    assert loss == pytest.approx(held_out_loss(model, task, task.eval_batches("test")), rel=1e-4)
+    assert outcomes == task.score(model, predictor, "test")
 
 
 def test_an_epoch_trains_on_every_sample_once(tiny_tokenizer):

@@ -21,6 +21,7 @@ __all__ = [
     "extract_text",
     "is_correct",
     "parse_number",
+    "states_number",
 ]
 
 Which = Literal["first", "last"]
@@ -40,6 +41,7 @@ _MARKER = re.compile(
     r"####|\b(?:(?:the|my|our)\s+(?:final\s+|correct\s+)?|final\s+)answer(?:\s+to\s[^.\n]{0,80}?)?\s*(?:is|:|=)\s*:?",
     re.IGNORECASE,
 )
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _SUM_SO_FAR = re.compile(r"[\s$€£(]*[-+*/×÷xX^0-9.,()$€£ ]+=")
 _UNITS = {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "億": 10**8, "亿": 10**8, "兆": 10**12}
 """What Chinese, Japanese and Korean write after a number to multiply it."""
@@ -57,6 +59,17 @@ def extract_number(text: str, which: Which = "last") -> Fraction | None:
     stated = [n for segment in _stated(text) if (n := _number_in(segment)) is not None]
     found = stated or _numbers(_plain(text))
     return (found[0] if which == "first" else found[-1]) if found else None
+
+
+def states_number(text: str) -> bool:
+    """Whether a text states a number as its answer in a line that has ended: more text cannot change its first.
+
+    >>> [states_number(text) for text in ("She has 3\n", "#### 4", "#### 4\nNext")]
+    [False, False, True]
+    """
+    ended = text[: text.rfind("\n") + 1]
+    boxes_end = all(_closing(ended[match.end() :]) is not None for match in _BOX.finditer(ended))
+    return boxes_end and any(_number_in(segment) is not None for segment in _stated(ended))
 
 
 def extract_text(text: str, which: Which = "last") -> str | None:
@@ -125,7 +138,7 @@ def is_correct(output: str, solution: str, which: Which = "last") -> bool:
 def _stated(text: str) -> list[str]:
     """What follows each marker and what stands in each box, in the order of the text."""
     found = [(match.end(), _rest_of_line(text[match.end() :])) for match in _MARKER.finditer(text)]
-    for match in re.finditer(r"\\(?:boxed|fbox)\s*\{", text):
+    for match in _BOX.finditer(text):
         found.append((match.end(), _balanced(text[match.end() :])))
     return [segment for _, segment in sorted(found)]
 
@@ -137,12 +150,18 @@ def _rest_of_line(text: str) -> str:
 
 def _balanced(text: str) -> str:
     """The text up to the brace that closes one opened before it."""
+    end = _closing(text)
+    return text.split("\n")[0] if end is None else text[:end]
+
+
+def _closing(text: str) -> int | None:
+    """Where the brace stands that closes one opened before the text; None where none does."""
     depth = 1
     for i, char in enumerate(text):
         depth += {"{": 1, "}": -1}.get(char, 0)
         if depth == 0:
-            return text[:i]
-    return text.split("\n")[0]
+            return i
+    return None
 
 
 def _number_in(segment: str) -> Fraction | None:

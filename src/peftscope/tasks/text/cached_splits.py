@@ -18,14 +18,16 @@ import numpy as np
 from peftscope.errors import StoreError
 from peftscope.schema.base import content_hash
 from peftscope.tasks.base import Split
+from peftscope.tasks.splits import seeded_split
 from peftscope.tasks.text.examples import SPLITS, TextExample
+from peftscope.tasks.text.groups import together_key
 from peftscope.tasks.text.tokens import Encoded
 from peftscope.tasks.text.turns import Turn
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["CachedSplits", "Digests", "digests_of", "read_splits", "write_splits"]
+__all__ = ["CachedSplits", "Digests", "cut_anew", "digests_of", "read_splits", "write_splits"]
 
 ABOUT = "splits.json"
 _TEXTS = ("example_id", "prompt", "target", "solution", "group")
@@ -53,6 +55,22 @@ class CachedSplits:
     examples: Mapping[Split, Sequence[TextExample]]
     encoded: Mapping[Split, Encoded]
     digests: Mapping[Split, Digests]
+
+
+def cut_anew(
+    examples: Mapping[Split, Sequence[TextExample]], encoded: Mapping[Split, Encoded], seed: int
+) -> tuple[dict[Split, Sequence[TextExample]], dict[Split, Encoded]]:
+    """The splits with training and validation rows shuffled into splits of the same sizes; what belongs together
+    stays together.
+    """
+    both = [*examples["train"], *examples["valid"]]
+    tokens = encoded["train"].followed_by(encoded["valid"])
+    (valid,), train = seeded_split([together_key(example) for example in both], [len(examples["valid"])], seed)
+    cut: dict[Split, list[int]] = {"train": train, "valid": valid}
+    return (
+        {**examples, **{split: [both[i] for i in rows] for split, rows in cut.items()}},
+        {**encoded, **{split: tokens.take(rows) for split, rows in cut.items()}},
+    )
 
 
 def digests_of(examples: Sequence[TextExample], encoded: Encoded) -> Digests:

@@ -30,6 +30,11 @@ class TextExample:
     extra: dict[str, Any] = field(default_factory=dict)
     """More to show; JSON values where the task is to be kept."""
 
+    def conversation(self, system: str | None) -> tuple[Turn, ...]:
+        """The example as turns; with the system prompt, where one is given and it has none of its own."""
+        turns = self.turns or (Turn("user", self.prompt), Turn("assistant", self.target))
+        return turns if system is None or turns[0].role == "system" else (Turn("system", system), *turns)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:

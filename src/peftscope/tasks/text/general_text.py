@@ -27,11 +27,27 @@ from peftscope.errors import DataError, StoreError
 from peftscope.models.evaluating import evaluating
 from peftscope.schema.base import content_hash
 from peftscope.tasks.base import Retention
+from peftscope.tasks.text.options import LanguageOptions
 
-__all__ = ["GeneralText", "read_general_text", "token_losses"]
+__all__ = ["GeneralText", "read_general_text", "retention_on", "token_losses"]
 
 MAX_DOCUMENT_TOKENS = 512
 BATCH_SIZE = 4
+
+
+def retention_on(options: LanguageOptions, tokenizer: Any, kept: Path | None) -> GeneralText | None:
+    """What a task's options ask for; None where they ask for none.
+
+    Args:
+        options: The task's.
+        tokenizer: The base model's.
+        kept: Where ``save_cache`` may have written it.
+    """
+    if options.general_tokens == 0:
+        return None
+    asked: dict[str, Any] = {"source": options.general_text, "num_tokens": options.general_tokens}
+    found = kept and GeneralText.from_cache(kept, tokenizer, **asked)
+    return found or GeneralText(tokenizer, **asked)
 
 
 class GeneralText(Retention):

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from peftscope.errors import DataError
-from peftscope.models.evaluating import evaluating
-from peftscope.models.kinds.causal_lm.loss import causal_lm_loss, mean_losses
+from peftscope.models.kinds.causal_lm.generation import Generated
+from peftscope.models.kinds.causal_lm.loss import causal_lm_loss
 from peftscope.schema.base import content_hash
 from peftscope.tasks.base import (
     Batch,
@@ -25,23 +24,22 @@ from peftscope.tasks.base import (
     Split,
     Task,
     TaskContext,
-    to_device,
 )
 from peftscope.tasks.order import epoch_batches
-from peftscope.tasks.splits import seeded_split
 from peftscope.tasks.text.answer_facts import commonest_solution, run_on_share, target_in_prompt_share
-from peftscope.tasks.text.cached_splits import CachedSplits, Digests, digests_of, write_splits
+from peftscope.tasks.text.answers import states_number
+from peftscope.tasks.text.cached_splits import CachedSplits, Digests, cut_anew, digests_of, write_splits
 from peftscope.tasks.text.chat_template import chat_template_for, how_written
 from peftscope.tasks.text.chat_tokens import encode_chats, end_ids
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
-from peftscope.tasks.text.groups import HELD_OUT, together_key
+from peftscope.tasks.text.groups import HELD_OUT
+from peftscope.tasks.text.held_out import losses_of, mean_losses, mean_of_answers, mean_per_label, references
 from peftscope.tasks.text.lengths import check_fits_model, fit
 from peftscope.tasks.text.options import LanguageOptions
 from peftscope.tasks.text.packing import TrainingRows, num_sequences
 from peftscope.tasks.text.special_tokens import without_doubled_tokens
 from peftscope.tasks.text.text_metrics import cut_at, next_prompt_of
 from peftscope.tasks.text.tokens import Encoded, collate, encode
-from peftscope.tasks.text.turns import Turn
 
 __all__ = ["SPLITS", "LanguageTask", "Prepared", "TextExample"]
 
@@ -70,6 +68,8 @@ class LanguageTask(Task):
     """Template of the prompts; answers that run on into a next one end there."""
     needs_whole_target: bool = False
     """Whether an answer is right only where it has all of the target."""
+    _first_stated_decides: bool = False
+    """Whether nothing counts of an answer but the first number it states."""
 
     def __init__(self, options: LanguageOptions, context: TaskContext, prepared: Prepared | CachedSplits) -> None:
         assert context.processor is not None, "a language task needs the base model's tokenizer"
@@ -154,30 +154,55 @@ class LanguageTask(Task):
 
     def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
         """One outcome per example: its graded answer, or its mean loss per label."""
-        if not self.generates:
-            return self._held_out_losses(model, split)
-        examples = self._examples[split]
-        outputs = predictor(
+        if self.generates:
+            return self._outcomes(split, self._answers(model, predictor, split))
+        return self.score_and_loss(model, predictor, split)[0]
+
+    def score_and_loss(
+        self, model: nn.Module, predictor: Predictor, split: Split
+    ) -> tuple[Sequence[ExampleScore], float | None]:
+        """The same, and the split's loss, for which the model reads the right answers along with the prompts."""
+        if self.generates:
+            read = references(self._encoded[split], self.options.train_on)
+            answers = self._answers(model, predictor, split, references=read)
+            return self._outcomes(split, answers), mean_of_answers(answers)
+        found = losses_of(model, ((indices, self._batch(split, indices)) for indices in self._eval_order(split)))
+        return mean_losses(self._examples[split], found), mean_per_label(found.values())
+
+    def _answers(self, model: nn.Module, predictor: Predictor, split: Split, **told: Any) -> Sequence[Generated]:
+        if self._template is not None:
+            told["end_ids"] = end_ids(self._template)
+        if self.options.early_stop and (self._stops or self._first_stated_decides):
+            told["decided"] = self._is_decided
+        answers: Sequence[Generated] = predictor(
             model,
             self._prompts(split),
             max_new_tokens=self.options.max_new_tokens,
             max_length=self.options.max_generation_length,
             batch_size=self.options.eval_batch_size,
-            **({} if self._template is None else {"end_ids": end_ids(self._template)}),
+            **told,
         )
-        assert len(outputs) == len(examples), f"{len(outputs)} answers to {len(examples)} prompts"
-        for output, limit in zip(outputs, self._answer_limits(split).tolist()):
-            assert output.num_tokens <= limit, f"{output.num_tokens} tokens generated, the limit is {limit}"
+        assert len(answers) == self.size(split), f"{len(answers)} answers to {self.size(split)} prompts"
+        for answer, limit in zip(answers, self._answer_limits(split).tolist()):
+            assert answer.num_tokens <= limit, f"{answer.num_tokens} tokens generated, the limit is {limit}"
+        return answers
+
+    def _outcomes(self, split: Split, answers: Sequence[Generated]) -> Sequence[ExampleScore]:
         return [
             ExampleScore(
                 example_id=example.example_id,
-                score=self.grade(example, self._ended(output.text)),
-                output=output.text,
-                truncated=output.truncated,
+                score=self.grade(example, self._ended(answer.text)),
+                output=answer.text,
+                truncated=answer.truncated,
                 group=example.group,
             )
-            for example, output in zip(examples, outputs)
+            for example, answer in zip(self._examples[split], answers)
         ]
+
+    def _is_decided(self, text: str) -> bool:
+        """Whether no score depends on what would follow such a beginning of an answer."""
+        cut = cut_at(text, self._stops) != text.lstrip()
+        return cut or (self._first_stated_decides and states_number(text))
 
     def scores_of(self, split: Split, texts: Sequence[str]) -> Sequence[float]:
         """What given texts would score as the answers of a split."""
@@ -186,7 +211,11 @@ class LanguageTask(Task):
 
     def _ended(self, text: str) -> str:
         """An answer up to the first stop."""
-        return cut_at(text, (*self.options.stop, *self._next_prompt))
+        return cut_at(text, self._stops)
+
+    @property
+    def _stops(self) -> tuple[str, ...]:
+        return (*self.options.stop, *self._next_prompt)
 
     def answer_facts(self, split: Split, outcomes: Sequence[ExampleScore]) -> Mapping[str, float]:
         """What one constant answer would score, and which targets cannot be given or stand in their prompts."""
@@ -215,7 +244,7 @@ class LanguageTask(Task):
         example = self._examples[split][index]
         prompt = example.prompt
         if self._template is not None:
-            prompt = self._template.render(self._turns(example)[:-1], opened=True)
+            prompt = self._template.render(example.conversation(self.options.system)[:-1], opened=True)
         return ShownExample(
             example_id=example.example_id,
             prompt=prompt,
@@ -252,12 +281,7 @@ class LanguageTask(Task):
                 f"task {self.name}: {reason}, so the split cannot vary with the seed; set vary_split: false"
             )
         self.fingerprint()  # of the data as they were cut first, before they are cut again
-        examples = [*self._examples["train"], *self._examples["valid"]]
-        encoded = self._encoded["train"].followed_by(self._encoded["valid"])
-        keys = [together_key(example) for example in examples]
-        (valid,), train = seeded_split(keys, [self.size("valid")], seed)
-        for split, rows in zip(SPLITS, (train, valid)):
-            self._examples[split], self._encoded[split] = [examples[i] for i in rows], encoded.take(rows)
+        self._examples, self._encoded = cut_anew(self._examples, self._encoded, seed)
         self.__dict__.pop("_rows", None)  # they were of the training rows before
 
     def warnings(self) -> Sequence[str]:
@@ -266,14 +290,10 @@ class LanguageTask(Task):
 
     def retention(self) -> Retention | None:
         """Forgetting and drift on general text."""
-        from peftscope.tasks.text.general_text import GeneralText  # only runs that measure it need its text
+        from peftscope.tasks.text.general_text import retention_on  # only runs that measure it need its text
 
-        if self.options.general_tokens == 0:
-            return None
-        tokenizer, source, num_tokens = self.context.processor, self.options.general_text, self.options.general_tokens
         kept = None if self._folder is None else self._folder / GENERAL
-        found = kept and GeneralText.from_cache(kept, tokenizer, source=source, num_tokens=num_tokens)
-        return found or GeneralText(tokenizer, source=source, num_tokens=num_tokens)
+        return retention_on(self.options, self.context.processor, kept)
 
     def cache_key(self) -> dict[str, Any]:
         """The fingerprint and the names of the examples, which it leaves out."""
@@ -336,18 +356,11 @@ class LanguageTask(Task):
         encoded = self._encoded[split]
         return [encoded[i][: encoded.prompt_lengths[i]] for i in range(len(encoded))]
 
-    def _turns(self, example: TextExample) -> Sequence[Turn]:
-        """An example as a conversation."""
-        turns = example.turns or (Turn("user", example.prompt), Turn("assistant", example.target))
-        if self.options.system is None or turns[0].role == "system":
-            return turns
-        return (Turn("system", self.options.system), *turns)
-
     def _encode(self, examples: Sequence[TextExample], max_length: int | None) -> Encoded:
         if self._template is not None:
             return encode_chats(
                 self._template,
-                {example.example_id: self._turns(example) for example in examples},
+                {example.example_id: example.conversation(self.options.system) for example in examples},
                 train_on=self.options.train_on,
                 max_length=max_length,
             )
@@ -383,16 +396,3 @@ class LanguageTask(Task):
         total = self.options.max_generation_length
         allowed = np.full(len(lengths), self.options.max_new_tokens)
         return allowed if total is None else np.minimum(allowed, total - lengths)
-
-    @torch.no_grad()
-    def _held_out_losses(self, model: nn.Module, split: Split) -> list[ExampleScore]:
-        """Mean loss per label of each example, by a forward pass."""
-        device = next(model.parameters()).device
-        found: dict[int, float] = {}
-        with evaluating(model):
-            for indices in self._eval_order(split):
-                found |= zip(indices, mean_losses(model, to_device(self._batch(split, indices), device)).tolist())
-        return [
-            ExampleScore(example_id=example.example_id, score=found[index], group=example.group)
-            for index, example in enumerate(self._examples[split])
-        ]

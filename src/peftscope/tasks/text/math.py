@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -22,7 +23,7 @@ from peftscope.tasks.splits import same_key
 from peftscope.tasks.text.answers import extract_solution, extract_text, is_correct, parse_number
 from peftscope.tasks.text.cached_splits import CachedSplits, read_splits
 from peftscope.tasks.text.examples import SPLITS, Prepared, TextExample
-from peftscope.tasks.text.groups import grouped
+from peftscope.tasks.text.groups import HELD_OUT, grouped
 from peftscope.tasks.text.language import LanguageTask
 from peftscope.tasks.text.math_sources import Problem, read_problems
 from peftscope.tasks.text.options import MathOptions
@@ -68,6 +69,12 @@ class MathTask(LanguageTask):
         if self._checks or not all(example.solution for example in self._examples["train"]):
             raise DataError("task math: not every training problem can be graded; set vary_split: false")
         super().resplit(seed)
+
+    @cached_property
+    def _first_stated_decides(self) -> bool:  # type: ignore[override]
+        """Where every solution is a number, and neither a text nor the source's own check looks at all of an answer."""
+        solutions = (example.solution for split in HELD_OUT for example in self._examples[split])
+        return self._which == "first" and not self._checks and all(parse_number(s) is not None for s in solutions)
 
     @property
     def metric(self) -> MetricSpec:

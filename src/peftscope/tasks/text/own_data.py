@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from torch import nn
 
 from peftscope.errors import DataError
+from peftscope.models.kinds.causal_lm.generation import Generated
 from peftscope.schema.metric import MetricSpec
-from peftscope.tasks.base import ExampleScore, Predictor, Retention, Split, TaskContext
+from peftscope.tasks.base import ExampleScore, Retention, Split, TaskContext
 from peftscope.tasks.splits import default_part, num_wanted, same_key, sample, seeded_split
 from peftscope.tasks.text import text_metrics
 from peftscope.tasks.text.cached_splits import CachedSplits, read_splits
@@ -41,6 +41,7 @@ class OwnDataTask(LanguageTask):
         self.generates = options.metric != "loss"
         self.needs_whole_target = options.metric in ("exact_match", "macro_f1", "contains", "normalized_match")
         self._metric_name = options.metric
+        self._first_stated_decides = options.answer == "first" and options.metric == "numeric" and not options.also
         self.form = options.prompt or ""
         self._ignore_case = options.ignore_case
         self._grader = grader(options)
@@ -90,9 +91,9 @@ class OwnDataTask(LanguageTask):
         own = source_hash(self._metric_name)
         return {**super().fingerprint(), **({} if own is None else {"metric_source": own})}
 
-    def score(self, model: nn.Module, predictor: Predictor, split: Split) -> Sequence[ExampleScore]:
+    def _outcomes(self, split: Split, answers: Sequence[Generated]) -> Sequence[ExampleScore]:
         """One outcome per example; of macro-F1 what the example brings to it."""
-        outcomes = super().score(model, predictor, split)
+        outcomes = super()._outcomes(split, answers)
         if self._metric_name != "macro_f1":
             return outcomes
         parts = self.scores_of(split, [outcome.output or "" for outcome in outcomes])

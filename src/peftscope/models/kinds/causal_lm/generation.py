@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
@@ -28,6 +29,14 @@ class Generated:
     """Tokens generated, the end-of-sequence token included."""
     truncated: bool
     """No end of sequence came within the limit."""
+    loss_sum: float | None = None
+    num_labels: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    ids: np.ndarray
+    learned: np.ndarray
 
 
 class TextGenerator:
@@ -61,6 +70,8 @@ class TextGenerator:
         max_length: int | None,
         batch_size: int,
         end_ids: Collection[int] = (),
+        decided: Callable[[str], bool] | None = None,
+        references: Sequence[Reference] | None = None,
     ) -> list[Generated]:
         """Decode one answer per prompt.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from peftscope.models.kinds.base import Batch
 
-__all__ = ["IGNORED", "causal_lm_loss", "mean_losses", "token_losses"]
+__all__ = ["IGNORED", "causal_lm_loss", "label_losses", "token_losses"]
 
 IGNORED = -100
 """Label of positions without a loss, as in torch and transformers."""
@@ -28,8 +28,8 @@ def causal_lm_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     return out.loss * num_labels, num_labels
 
 
-def mean_losses(model: nn.Module, batch: Batch) -> Tensor:
-    """Mean loss per label of each sequence: (B,).
+def label_losses(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Of each sequence its loss summed over the labels, and their number: (B,) each.
 
     Virtual tokens of prompt learning come first and have logits too; the last T are the text's.
     """
@@ -37,8 +37,7 @@ def mean_losses(model: nn.Module, batch: Batch) -> Tensor:
     logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
     logits_BTV, next_BT = logits[:, -labels_BT.shape[1] : -1].float(), labels_BT[:, 1:]
     nll_BT: Tensor = F.cross_entropy(logits_BTV.transpose(1, 2), next_BT, ignore_index=IGNORED, reduction="none")
-    means_B: Tensor = nll_BT.sum(1) / (next_BT != IGNORED).sum(1)
-    return means_B
+    return nll_BT.sum(1), (next_BT != IGNORED).sum(1)
 
 
 def token_losses(model: nn.Module, *, input_ids: Tensor, **told: Any) -> Tensor:
