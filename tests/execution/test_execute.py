@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,26 @@ def test_metering_changes_no_weight(make_run: MakeRun, tmp_path: Path, monkeypat
     monkeypatch.setattr(module, "metered_training_bytes", watched)
     execute(make_run(), tmp_path)
     assert seen == [True]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("method", ["lora", "adalora", "lora-fa", "lora-plus", "prompt-tuning", "full"])
+def test_the_trainings_own_optimizer_is_metered_as_a_new_one_would_be(
+    method: str, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import peftscope.measures.memory as module
+
+    metered, found = module.metered_training_bytes, []
+
+    def both(trained: Any) -> int:
+        assert trained.optimizer is not None
+        found.append((metered(trained), metered(replace(trained, optimizer=None))))
+        return found[0][0]
+
+    monkeypatch.setattr(module, "metered_training_bytes", both)
+    execute(make_run(method, measure={"metered_steps": 2}), tmp_path)
+    ((own, new),) = found
+    assert own == pytest.approx(new, rel=1e-4)
 
 
 def test_a_failed_side_measurement_loses_its_metric_but_not_the_run(

@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from torch.optim import Optimizer
+
 from peftscope.analysis.rate_source import known_source
 from peftscope.capture import capture
 from peftscope.errors import MethodRefused
@@ -131,6 +133,7 @@ class _Run:
         self.loaded: LoadedModel | None = None
         self.task: Task | None = None
         self.built: Built | None = None
+        self.optimizer: Optimizer | None = None
         self.warnings: list[str] = []
         self.shared_s = 0.0
         """Time spent on what all runs of a study share, whichever run comes first."""
@@ -180,6 +183,7 @@ class _Run:
             spec=spec,
             checkpoint=self.folder / "adapters" / spec.run_id,
             folder=self.folder,
+            optimizer=None if "peak_train_memory_bytes" in self.measured.metrics else self.optimizer,
             retention=(retention, baseline) if retention is not None and baseline is not None else None,
         )
         if spec.purpose == "trial":
@@ -297,7 +301,7 @@ class _Run:
     def _train(self, built: Built, task: Task, predictor: Predictor, measurements: Measurements) -> None:
         spec = self.spec
         assert spec.learning_rate is not None, "a method that trains has a learning rate"
-        optimizer = built.make_optimizer(settings_of(spec))
+        optimizer = self.optimizer = built.make_optimizer(settings_of(spec))
         self._stage("train")
         seed_everything(spec.seed)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from peftscope.capture import capture
 from peftscope.methods.build import Built
@@ -38,6 +39,8 @@ class Trained:
     """Folder its weights are saved in."""
     folder: Path
     """Of the study; what is left in it for people to look at is named in the record."""
+    optimizer: Optimizer | None = None
+    """As the training left it; None where nothing was trained, or its memory is known already."""
     retention: tuple[Retention, Mapping[str, Tensor]] | None = None
     """What the base could do before, with its values; None where that is not measured."""
 
