@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -105,18 +106,18 @@ class GeneralText(Retention):
     def baseline(self, base: nn.Module) -> dict[str, Tensor]:
         """Loss per token (N), and hidden states (N, D) with the head (V, D), or logits (N, V)."""
         head = base.get_output_embeddings()  # type: ignore[operator]
-        losses: list[Tensor] = []
-        kept: list[Tensor] = []
+        losses: dict[int, Tensor] = {}
+        kept: dict[int, Tensor] = {}
         factors: bool | None = None
         with evaluating(base), _inputs_of(head) as seen:
-            for ids_list, logits_list in _forward(base, self.documents):
+            for read in _forward(base, self.documents):
                 hidden_BTD = seen.pop()
                 if factors is None:
-                    factors = _is_head_of(head, hidden_BTD, logits_list)
-                for row, (ids, logits_TV) in enumerate(zip(ids_list, logits_list)):
-                    losses.append(F.cross_entropy(logits_TV.float(), ids[1:], reduction="none").cpu())
-                    kept.append((hidden_BTD[row, : len(ids) - 1] if factors else logits_TV).cpu())
-        values = {"losses": torch.cat(losses), "hidden" if factors else "logits": torch.cat(kept)}
+                    factors = _is_head_of(head, hidden_BTD, [logits_TV for _, _, logits_TV in read])
+                for row, (index, ids, logits_TV) in enumerate(read):
+                    losses[index] = F.cross_entropy(logits_TV.float(), ids[1:], reduction="none").cpu()
+                    kept[index] = (hidden_BTD[row, : len(ids) - 1] if factors else logits_TV).cpu()
+        values = {"losses": _in_order(losses), "hidden" if factors else "logits": _in_order(kept)}
         if factors:
             values["head_weight"] = head.weight.detach().cpu().clone()
             if head.bias is not None:
@@ -128,18 +129,15 @@ class GeneralText(Retention):
         """Forgetting, drift and the loss itself, in nats per token."""
         device = next(model.parameters()).device
         on_device = {k: v.to(device) for k, v in baseline.items() if k.startswith("head_")}
-        loss_sum, divergence_sum, start = 0.0, 0.0, 0
+        loss_sum, divergence_sum, count = 0.0, 0.0, len(baseline["losses"])
+        ends = list(accumulate(len(document) - 1 for document in self.documents))
+        assert ends[-1] == count, f"{ends[-1]} tokens against a baseline of {count}"
         with evaluating(model):
-            for ids_list, logits_list in _forward(model, self.documents):
-                for ids, logits_TV in zip(ids_list, logits_list):
-                    stop = start + len(ids) - 1
-                    log_p_TV = _base_log_probs(baseline, on_device, start, stop, device)
-                    log_q_TV = F.log_softmax(logits_TV.float(), dim=-1)
-                    loss_sum += float(F.nll_loss(log_q_TV, ids[1:], reduction="sum"))
-                    divergence_sum += float(F.kl_div(log_q_TV, log_p_TV, reduction="sum", log_target=True))
-                    start = stop
-        count = len(baseline["losses"])
-        assert start == count, f"{start} tokens against a baseline of {count}"
+            for index, ids, logits_TV in chain.from_iterable(_forward(model, self.documents)):
+                log_p_TV = _base_log_probs(baseline, on_device, ends[index] - len(logits_TV), ends[index], device)
+                log_q_TV = F.log_softmax(logits_TV.float(), dim=-1)
+                loss_sum += float(F.nll_loss(log_q_TV, ids[1:], reduction="sum"))
+                divergence_sum += float(F.kl_div(log_q_TV, log_p_TV, reduction="sum", log_target=True))
         loss, base_loss = loss_sum / count, float(baseline["losses"].double().mean())
         # rounding can put the divergence of a model from itself a hair below zero
         drift = divergence_sum / count
@@ -176,12 +174,15 @@ def read_general_text(source: str) -> Iterator[str]:
 def token_losses(model: nn.Module, documents: Sequence[Tensor], *, batch_size: int = BATCH_SIZE) -> Tensor:
     """Cross-entropy of every predicted token (N), shifted labels, padding left out."""
     with evaluating(model):
-        losses = [
-            F.cross_entropy(logits_TV.float(), ids[1:], reduction="none").cpu()
-            for ids_list, logits_list in _forward(model, documents, batch_size)
-            for ids, logits_TV in zip(ids_list, logits_list)
-        ]
-    return torch.cat(losses)
+        losses = {
+            index: F.cross_entropy(logits_TV.float(), ids[1:], reduction="none").cpu()
+            for index, ids, logits_TV in chain.from_iterable(_forward(model, documents, batch_size))
+        }
+    return _in_order(losses)
+
+
+def _in_order(parts: dict[int, Tensor]) -> Tensor:
+    return torch.cat([parts[index] for index in range(len(parts))])
 
 
 def _paragraphs(text: str) -> Iterator[str]:
@@ -207,20 +208,23 @@ def _tokenised(paragraphs: Iterator[str], tokenizer: Any, num_tokens: int, sourc
 
 def _forward(
     model: nn.Module, documents: Sequence[Tensor], batch_size: int = BATCH_SIZE
-) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-    """Ids and the logits that predict all but their first, a batch at a time, in the documents' order.
+) -> Iterator[list[tuple[int, Tensor, Tensor]]]:
+    """Documents by their index, each with its ids and the logits that predict all but the first, a batch at a time.
 
-    Padding is on the right, whatever the tokenizer's setting, so that no real token's position moves. Virtual
-    tokens add positions on the left; the last T logits belong to the text.
+    The longest come first, so that those of a batch are alike and little is padding: a third of all that is computed
+    would be in the documents' own order. Padding is on the right, whatever the tokenizer's setting, so that no real
+    token's position moves. Virtual tokens add positions on the left; the last T logits belong to the text.
     """
     device = next(model.parameters()).device
+    order = sorted(range(len(documents)), key=lambda index: -len(documents[index]))
     for start in range(0, len(documents), batch_size):
-        ids_list = [d.to(device) for d in documents[start : start + batch_size]]
+        batch = order[start : start + batch_size]
+        ids_list = [documents[index].to(device) for index in batch]
         input_ids_BT = nn.utils.rnn.pad_sequence(ids_list, batch_first=True)
         lengths = torch.tensor([len(ids) for ids in ids_list], device=device)
         mask_BT = (torch.arange(input_ids_BT.shape[1], device=device) < lengths[:, None]).long()
         logits_BTV = model(input_ids=input_ids_BT, attention_mask=mask_BT).logits[:, -input_ids_BT.shape[1] :]
-        yield ids_list, [logits_BTV[row, : len(ids) - 1] for row, ids in enumerate(ids_list)]
+        yield [(batch[row], ids, logits_BTV[row, : len(ids) - 1]) for row, ids in enumerate(ids_list)]
 
 
 def _is_head_of(head: nn.Module, hidden_BTD: Tensor, logits_list: list[Tensor]) -> bool:
