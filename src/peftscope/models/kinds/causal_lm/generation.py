@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
@@ -14,41 +13,25 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 
 from peftscope.errors import DataError
 from peftscope.models.evaluating import evaluating
+from peftscope.models.kinds.causal_lm.decoding.answers import AnswerEnds, Generated, Prompt, Reference
+from peftscope.models.kinds.causal_lm.decoding.checking import Unsuited, require_plain_greedy
+from peftscope.models.kinds.causal_lm.decoding.engine import Engine
 from peftscope.models.kinds.causal_lm.prompts import prompt_token_ids
 
-__all__ = ["Generated", "TextGenerator", "greedy_tokens"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Generated:
-    """What a model wrote after a prompt."""
-
-    text: str
-    """Without the prompt and without special tokens."""
-    num_tokens: int
-    """Tokens generated, the end-of-sequence token included."""
-    truncated: bool
-    """No end of sequence came within the limit."""
-    loss_sum: float | None = None
-    num_labels: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reference:
-    ids: np.ndarray
-    learned: np.ndarray
+__all__ = ["Generated", "Reference", "TextGenerator", "greedy_tokens"]
 
 
 class TextGenerator:
     """Greedy decoding; make it once per base model and use it for every method.
 
-    Prompts are tokenized as in training, batched by length, padded on the left whatever the tokenizer says,
-    and their answers are given back in the order of the prompts.
+    Prompts are tokenized as in training, and their answers are given back in the order of the prompts. Rows that end
+    make room for the next prompts (``decoding``); a model that cannot be decoded so, which is tried and compared with
+    a plain forward pass, is decoded by ``transformers``, batch after batch.
 
     Args:
         tokenizer: The base model's.
         device: Where the models are.
-        on_progress: Told after every batch how many prompts are answered, and of how many.
+        on_progress: Told as prompts are answered how many are, and of how many.
     """
 
     def __init__(
@@ -60,6 +43,8 @@ class TextGenerator:
         self.tokenizer = tokenizer
         self.device = device
         self.on_progress = on_progress
+        self.refusals: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+        """Models that are decoded by ``transformers``, and why."""
 
     def __call__(
         self,
@@ -76,7 +61,7 @@ class TextGenerator:
         """Decode one answer per prompt.
 
         Args:
-            model: The plain model or a ``PeftModel``; left in the mode it was in.
+            model: The plain model or a ``PeftModel``; left as it was.
             prompts: Texts to go on from, or their token ids.
             max_new_tokens: Most tokens in an answer.
             max_length: Most tokens in prompt and answer together, virtual tokens not counted, so that
@@ -84,6 +69,10 @@ class TextGenerator:
             batch_size: Prompts decoded together. Keep it the same within a comparison: padding moves
                 floating-point sums by a last bit, and a near tie can then fall the other way.
             end_ids: Tokens that end an answer, beside the tokenizer's EOS and those the model's author lists.
+            decided: Told the text of an answer so far; True ends the answer there, and it is not ``truncated``.
+            references: The training sequence of each prompt, whose loss is then computed while the prompt is read.
+                It is None in answers of models that ``transformers`` decodes, and of a prompt that its sequence
+                does not begin with.
 
         Raises:
             DataError: A prompt is empty, or leaves no room for an answer.
@@ -92,40 +81,60 @@ class TextGenerator:
             return []
         texts = [prompt for prompt in prompts if isinstance(prompt, str)]
         ids = prompt_token_ids(self.tokenizer, texts) if texts else [list(map(int, prompt)) for prompt in prompts]
-        limits = [_limit(index, len(row), max_new_tokens, max_length) for index, row in enumerate(ids)]
+        asked = [
+            Prompt(
+                index=index,
+                ids=row,
+                limit=_limit(index, len(row), max_new_tokens, max_length),
+                reference=None if references is None else _matching(references[index], row),
+            )
+            for index, row in enumerate(ids)
+        ]
         # Longest first: similar lengths waste no padding, and what does not fit into memory fails at once.
-        order = sorted(range(len(ids)), key=lambda index: -len(ids[index]))
-        answers: dict[int, Generated] = {}
-        with evaluating(model):
-            for start in range(0, len(order), batch_size):
-                batch = order[start : start + batch_size]
-                rows = self._decode(model, [ids[i] for i in batch], [limits[i] for i in batch], end_ids)
-                answers.update(zip(batch, rows, strict=True))
-                self.on_progress(len(answers), len(order))
+        asked.sort(key=lambda prompt: -len(prompt.ids))
+        ends = AnswerEnds(
+            tokenizer=self.tokenizer, end_ids={*_end_ids(model, self.tokenizer), *end_ids}, decided=decided
+        )
+        with evaluating(model), torch.no_grad():
+            answers = self._decode(model, asked, ends, batch_size)
         return [answers[index] for index in range(len(ids))]
 
     def _decode(
-        self, model: nn.Module, prompts: list[list[int]], limits: list[int], end_ids: Collection[int]
-    ) -> list[Generated]:
-        ends = {*_end_ids(model, self.tokenizer), *end_ids}
-        room = torch.tensor(limits, device=self.device)
+        self, model: nn.Module, prompts: list[Prompt], ends: AnswerEnds, batch_size: int
+    ) -> dict[int, Generated]:
+        if model not in self.refusals:
+            try:
+                require_plain_greedy(model)
+                return Engine(model, self.device, ends, batch_size=batch_size).run(prompts, self.on_progress)
+            except Unsuited as reason:
+                self.refusals[model] = str(reason)
+        answers: dict[int, Generated] = {}
+        for start in range(0, len(prompts), batch_size):
+            batch = prompts[start : start + batch_size]
+            answers |= self._generate(model, batch, ends)
+            self.on_progress(len(answers), len(prompts))
+        return answers
+
+    def _generate(self, model: nn.Module, prompts: list[Prompt], ends: AnswerEnds) -> dict[int, Generated]:
+        """One batch's answers by ``transformers``."""
+        limits = torch.tensor([prompt.limit for prompt in prompts], device=self.device)
+        stop_rule = _StopRule(ends, len(prompts))
         tokens = greedy_tokens(
             model,
-            *pad_left(prompts, self._pad_id(), self.device),
-            max_new_tokens=max(limits),
-            stopping=[_RowLimits(room)],
-            eos_token_id=sorted(ends) or None,
+            *pad_left([prompt.ids for prompt in prompts], self._pad_id(), self.device),
+            max_new_tokens=max(prompt.limit for prompt in prompts),
+            stopping=[_RowLimits(limits), *([] if ends.decided is None else [stop_rule])],
+            eos_token_id=sorted(ends.end_ids) or None,
             pad_token_id=self._pad_id(),
         )
-        return [self._finish(row, ends, limit) for row, limit in zip(tokens.tolist(), limits, strict=True)]
-
-    def _finish(self, row: list[int], ends: set[int], limit: int) -> Generated:
-        row = row[:limit]
-        end = next((index for index, token in enumerate(row) if token in ends), None)
-        kept = row if end is None else row[: end + 1]
-        assert len(kept) <= limit, "a generation limit was not kept"
-        text = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Generated(text=text, num_tokens=len(kept), truncated=end is None)
+        answers = {}
+        for prompt, row, decided in zip(prompts, tokens.tolist(), stop_rule.num_tokens, strict=True):
+            row = row[: prompt.limit]
+            end = next((number for number, token in enumerate(row, 1) if token in ends.end_ids), None)
+            stops = [number for number in (end, decided) if number is not None and number <= len(row)]
+            kept = row[: min(stops, default=len(row))]
+            answers[prompt.index] = ends.finished(kept, ended=bool(stops))
+        return answers
 
     def _pad_id(self) -> int:
         # Never seen by the model: padding is masked, so any id will do where the tokenizer has none.
@@ -197,6 +206,22 @@ class _RowLimits(StoppingCriteria):  # type: ignore[misc]  # transformers is unt
         return self.num_new >= self.limits
 
 
+class _StopRule(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped
+    """Ends each row where its text meets the stop rule, and notes with how many tokens it did."""
+
+    def __init__(self, ends: AnswerEnds, num_rows: int) -> None:
+        self.ends = ends
+        self.num_new = 0
+        self.num_tokens: list[int | None] = [None] * num_rows
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        self.num_new += 1
+        for index, row in enumerate(input_ids[:, -self.num_new :].tolist()):
+            if self.num_tokens[index] is None and self.ends.is_decided(row):
+                self.num_tokens[index] = self.num_new
+        return torch.tensor([number is not None for number in self.num_tokens], device=input_ids.device)
+
+
 def _virtual_embeddings(model: nn.Module, batch_size: int) -> Tensor | None:
     """Embeddings that prompt learning puts before a prompt, of shape ``(batch, virtual, width)``.
 
@@ -232,6 +257,11 @@ def _limit(index: int, prompt_length: int, max_new_tokens: int, max_length: int 
             f"max_new_tokens {max_new_tokens} leave no room for an answer"
         )
     return room
+
+
+def _matching(reference: Reference, prompt: list[int]) -> Reference | None:
+    """The reference of a prompt that its sequence begins with."""
+    return reference if reference.ids[: len(prompt)].tolist() == prompt else None
 
 
 def _end_ids(model: nn.Module, tokenizer: Any) -> set[int]:
