@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,11 +15,17 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from peftscope.errors import DataError
 from peftscope.models.evaluating import evaluating
 from peftscope.models.kinds.causal_lm.decoding.answers import AnswerEnds, Generated, Prompt, Reference
-from peftscope.models.kinds.causal_lm.decoding.checking import Unsuited, require_plain_greedy
+from peftscope.models.kinds.causal_lm.decoding.checking import Different, Unsuited, require_plain_greedy
 from peftscope.models.kinds.causal_lm.decoding.engine import Engine
+from peftscope.models.kinds.causal_lm.decoding.packing import PackedModel, is_worth_packing
 from peftscope.models.kinds.causal_lm.prompts import prompt_token_ids
 
 __all__ = ["Generated", "Reference", "TextGenerator", "greedy_tokens"]
+
+WAYS = ("merged", "packed", "plain", "generate")
+"""Rows replaced as they end, with adapters merged into packed weights; with adapters as they are, beside packed
+weights; with the model as it is; and ``transformers``, batch after batch.
+"""
 
 
 class TextGenerator:
@@ -43,8 +50,10 @@ class TextGenerator:
         self.tokenizer = tokenizer
         self.device = device
         self.on_progress = on_progress
+        self.ways: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+        """How each model is decoded: the first of ``WAYS`` that did not turn out to be different."""
         self.refusals: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
-        """Models that are decoded by ``transformers``, and why."""
+        """Why a model is not decoded in an earlier of them."""
 
     def __call__(
         self,
@@ -102,18 +111,32 @@ class TextGenerator:
     def _decode(
         self, model: nn.Module, prompts: list[Prompt], ends: AnswerEnds, batch_size: int
     ) -> dict[int, Generated]:
-        if model not in self.refusals:
+        while (way := self.ways.setdefault(model, WAYS[0])) != "generate":
+            packed = None
+            if way != "plain" and is_worth_packing(model, self.device, prompts):
+                packed = PackedModel(model, merge=way == "merged")
             try:
                 require_plain_greedy(model)
-                return Engine(model, self.device, ends, batch_size=batch_size).run(prompts, self.on_progress)
+                return self._decode_rows(model, prompts, ends, batch_size, packed)
             except Unsuited as reason:
                 self.refusals[model] = str(reason)
+                is_packing_to_blame = isinstance(reason, Different) and packed is not None
+                self.ways[model] = WAYS[WAYS.index(way) + 1] if is_packing_to_blame else "generate"
         answers: dict[int, Generated] = {}
         for start in range(0, len(prompts), batch_size):
             batch = prompts[start : start + batch_size]
             answers |= self._generate(model, batch, ends)
             self.on_progress(len(answers), len(prompts))
         return answers
+
+    def _decode_rows(
+        self, model: nn.Module, prompts: list[Prompt], ends: AnswerEnds, batch_size: int, packed: PackedModel | None
+    ) -> dict[int, Generated]:
+        """All answers by the loop that replaces rows."""
+        unaltered = nullcontext if packed is None else packed.suspended
+        engine = Engine(model, self.device, ends, batch_size=batch_size, unaltered=unaltered)
+        with nullcontext() if packed is None else packed.applied():
+            return engine.run(prompts, self.on_progress)
 
     def _generate(self, model: nn.Module, prompts: list[Prompt], ends: AnswerEnds) -> dict[int, Generated]:
         """One batch's answers by ``transformers``."""

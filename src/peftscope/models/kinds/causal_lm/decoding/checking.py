@@ -7,11 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FAILURES", "Unsuited", "require_close", "require_plain_greedy"]
+__all__ = ["FAILURES", "Different", "Unsuited", "require_close", "require_plain_greedy"]
 
 
 class Unsuited(Exception):  # no error a user meets: another way is taken
     """A model cannot be decoded this way."""
+
+
+class Different(Unsuited):
+    """Its logits are not those of a plain forward pass."""
 
 
 FAILURES = (Unsuited, TypeError, ValueError, AttributeError, KeyError, IndexError, NotImplementedError, RuntimeError)
@@ -61,7 +65,7 @@ def require_close(given: Tensor, wanted: Tensor) -> None:
     spread = (wanted[finite].max() - wanted[finite].min()).item() if finite.any() else 0.0
     difference = torch.where(given == wanted, 0.0, (given - wanted).abs()).max().item()
     if not difference <= allowed * spread + 1e-6:
-        raise Unsuited(f"logits differ by {difference:.2g} from those of a plain forward pass")
+        raise Different(f"logits differ by {difference:.2g} from those of a plain forward pass")
 
 
 def tolerance(dtype: torch.dtype) -> float:

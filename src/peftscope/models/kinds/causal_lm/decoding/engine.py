@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 SLACK = 64
 """Columns beside those the longest row needs; the cache is moved to the front once in so many steps."""
-PREFILL_TOKENS = {"cpu": 2048}
+PREFILL_TOKENS = {"cpu": 512}
 """Tokens read in one pass: beyond, a CPU computes no faster …"""
 PREFILL_TOKENS_ELSEWHERE = 16384
 LABEL_LOGITS = 2**25
@@ -100,10 +100,10 @@ class Engine:
         """Until the first steps have been compared, whatever fails says that this is not the way."""
         try:
             return call(*args)
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, Unsuited):
             raise
         except FAILURES as error:
-            if self.is_checked and not isinstance(error, Unsuited):
+            if self.is_checked:
                 raise
             raise Unsuited(f"{type(error).__name__}: {error}") from error
 

@@ -1,0 +1,140 @@
+"""Weights laid out once for products with few rows, while a model is scored on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from peftscope.models.kinds.causal_lm.decoding.answers import Prompt
+from peftscope.models.kinds.causal_lm.decoding.merging import merged_weights
+
+__all__ = ["PackedModel", "is_worth_packing"]
+
+ROWS = 32
+"""Rows that oneDNN chooses a layout for; it is as good for 1 and for 2,000."""
+SHARE_OF_MEMORY = 8
+"""Copies may take one part in so many of the machine's memory."""
+LEAST_TOKENS = 1000
+"""Tokens to be read and written, below which packing takes longer than it saves."""
+
+Forward = Callable[..., Tensor]
+
+
+class PackedModel:
+    """A model whose linear layers multiply by copies of their weights that are laid out for it.
+
+    oneDNN's packed layout saves a third of the time of a product with up to 64 rows (SmolLM2-135M's linear layers on
+    one thread, 25 rows: 124 ms as they are, 131 ms with weights transposed beforehand, 80 ms packed).
+
+    Args:
+        model: In ``eval`` mode, in float32, on a CPU.
+        merge: Whether copies of adapted layers are of the merged weights; else their adapters stay as they are.
+    """
+
+    def __init__(self, model: nn.Module, *, merge: bool) -> None:
+        self.model = model
+        self.merge = merge
+        self.num_merged = 0
+        self.forwards: dict[nn.Module, Forward] = {}
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """For a while; afterwards every layer is as it was, whatever happens."""
+        try:
+            self._pack()
+            self._replace()
+            yield
+        finally:
+            self._put_back()
+            self.forwards.clear()
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """The model as it is, for a while within ``applied``."""
+        self._put_back()
+        try:
+            yield
+        finally:
+            self._replace()
+
+    def _pack(self) -> None:
+        covered: set[nn.Module] = set()
+        for module in self.model.modules():  # an adapted layer comes before its base layer
+            if module in covered or "forward" in vars(module):
+                continue
+            if isinstance(module, BaseTunerLayer):
+                weights = self._merged(module)
+                if weights is not None:
+                    covered |= set(module.modules())
+                    self.forwards[module] = _packed(module.forward, *weights)
+            elif isinstance(module, nn.Linear) and _is_plain(module):
+                self.forwards[module] = _packed(module.forward, module.weight, module.bias)
+
+    def _merged(self, layer: BaseTunerLayer) -> tuple[Tensor, Tensor | None] | None:
+        base = layer.get_base_layer()
+        if not _is_plain(base) or not self.merge:
+            return None
+        weights = merged_weights(layer, base)
+        self.num_merged += weights is not None
+        return weights
+
+    def _replace(self) -> None:
+        for module, forward in self.forwards.items():
+            vars(module)["forward"] = forward
+
+    def _put_back(self) -> None:
+        for module in self.forwards:
+            vars(module).pop("forward", None)
+
+
+def is_worth_packing(model: nn.Module, device: torch.device, prompts: Sequence[Prompt]) -> bool:
+    """Whether copies help and fit: float32 on a CPU, many tokens, and an eighth of the machine's memory at most."""
+    if device.type != "cpu":
+        return False
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear) and _is_plain(module)]
+    size = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
+    memory = psutil.virtual_memory()
+    fits = size * SHARE_OF_MEMORY < memory.total and size < memory.available
+    num_tokens = sum(len(prompt.sequence) + prompt.limit for prompt in prompts)
+    return bool(layers) and fits and num_tokens >= LEAST_TOKENS and _has_onednn()
+
+
+def _has_onednn() -> bool:
+    onednn: Any = torch.backends.mkldnn
+    return bool(onednn.is_available()) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """A linear layer of torch itself, in float32, whose weight is a parameter."""
+    return (
+        type(module) is nn.Linear
+        and isinstance(module._parameters.get("weight"), Tensor)
+        and module.weight.dtype == torch.float32
+        and module.weight.device.type == "cpu"
+    )
+
+
+def _packed(original: Forward, weight: Tensor, bias: Tensor | None) -> Forward:
+    """A forward pass by a packed copy; what is no float32 input takes the original's."""
+    packed = _pack(weight.detach())
+    constant = None if bias is None else bias.detach().clone()
+    product: Any = torch.ops.mkldnn._linear_pointwise
+
+    def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if args or kwargs or x.dtype != torch.float32:
+            return original(x, *args, **kwargs)
+        result: Tensor = product(x, packed, constant, "none", [], "")
+        return result
+
+    return forward
+
+
+def _pack(weight: Tensor) -> Tensor:
+    packed: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), ROWS)
+    return packed
