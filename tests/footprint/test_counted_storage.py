@@ -17,11 +17,13 @@ from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, build
 from peftscope.methods.optimizers import OptimizerSettings
 from peftscope.models.kinds.base import ModelProfile
+from peftscope.models.kinds.causal_lm import label_losses
+from peftscope.models.kinds.causal_lm.loss import try_label_losses
 from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
 from peftscope.models.kinds.text_to_image.profile import TextToImageProfile
 from peftscope.models.kinds.text_to_image.transformer import TransformerConfig
 from peftscope.models.quantization import quantization_config
-from peftscope.schema.study import MethodSpec, TrainSpec
+from peftscope.schema.study import MemorySetting, MethodSpec, TrainSpec
 from peftscope.tasks.base import Batch
 from peftscope.training.loop import Hooks, train_step
 from peftscope.training.memory_settings import prepare
@@ -71,6 +73,8 @@ def _metered(name: str, train: TrainSpec, base: Any, profile: ModelProfile, batc
     prepare(base, train)
     context = BuildContext(seed=0, max_steps=MAX_STEPS, learning_rate=LEARNING_RATE, warn=lambda line: None)
     built = build(base, MethodSpec(name=name), replace(context, task_type=profile.task_type))
+    if train.saves_loss_memory and isinstance(profile, CausalLMProfile):
+        assert try_label_losses(built.model) is None
     built.model.train()
     with LiveStorage([*tensors_of(built.model), *batch.values()]) as storage:
         optimizer = built.make_optimizer(OptimizerSettings(learning_rate=0.0))
@@ -88,6 +92,21 @@ def test_counted_storage_is_within_two_percent_of_a_real_step(name: str, checkpo
     found = footprint(FootprintQuery(method=MethodSpec(name=name), profile=SUBJECT, workload=load))
     real = _real_peak(name, train, _base(None, tmp_path))
     assert found.live_train_bytes == pytest.approx(real, rel=0.02), found.reason
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("memory", ["fast", "minimal"])
+@pytest.mark.parametrize("name", ["lora", "dora", "oft", "ia3", "lily", "prompt-tuning", "trainable-tokens", "full"])
+def test_counted_storage_with_a_memory_setting_is_within_two_percent(
+    name: str, memory: MemorySetting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_losses, "CHUNK_BYTES", BATCH * LENGTH * 1000 * 2)  # in two parts
+    train = TrainSpec(batch_size=BATCH, memory=memory)
+    load = Workload(batch_size=BATCH, length=LENGTH, train=train, target="cpu", scoring=False)
+    found = footprint(FootprintQuery(method=MethodSpec(name=name), profile=SUBJECT, workload=load))
+    real = _real_peak(name, train, _base(None, tmp_path))
+    assert found.live_train_bytes == pytest.approx(real, rel=0.02), found.reason
+    assert not any("train.memory" in note for note in found.notes)
 
 
 @pytest.mark.filterwarnings("ignore")

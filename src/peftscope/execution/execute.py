@@ -35,7 +35,7 @@ from peftscope.tasks import registry
 from peftscope.tasks.base import Predictor, Task, TaskContext
 from peftscope.tasks.sealed import sealed
 from peftscope.training.loop import Fit, Hooks, Progress, held_out_loss
-from peftscope.training.memory_settings import prepare
+from peftscope.training.memory_settings import prepare, unmet_setting
 from peftscope.training.pause import Pauses
 from peftscope.training.result import FitResult
 from peftscope.training.seeding import seed_everything
@@ -165,6 +165,8 @@ class _Run:
         stage("build")
         built = self.built = self._build(kind, loaded, task)
         self.warnings += lines_of(built.left_out)
+        if spec.train.saves_loss_memory and (unmet := kind.unmet_memory_setting(built.model)) is not None:
+            self.warnings.append(unmet_setting(spec.train, unmet))
         predictor = kind.predictor(loaded, self._scored)
         measurements = Measurements(self.measured)
         _require_positions(built, loaded, task)

@@ -19,7 +19,7 @@ from peftscope.methods.optimizers import OptimizerSettings, make_optimizer
 from peftscope.methods.shapes import left_on_host, offloaded, steps_on_shapes
 from peftscope.models.evaluating import evaluating
 from peftscope.training.loop import Hooks, train_step
-from peftscope.training.memory_settings import prepare
+from peftscope.training.memory_settings import prepare, unmet_setting
 
 __all__ = ["MemoryCounter", "ModelSizes"]
 
@@ -73,6 +73,11 @@ class MemoryCounter:
         if workload.target == "accelerator":
             host = [*offloaded(self.built.model), *([] if profile.moves else left_on_host(self.built.model))]
             aside = {id(tensor) for tensor in host}
+        if workload.train.saves_loss_memory:
+            with steps_on_shapes(), StepTrace([], workload.target):  # which answers for values there are not
+                unmet = profile.unmet_memory_setting(self.built.model)
+            if unmet is not None:
+                warn(unmet_setting(workload.train, unmet))
         of_base = [tensor for tensor in of_base if id(tensor) not in aside]
         of_model = [tensor for tensor in tensors_of(self.built.model) if id(tensor) not in aside]
         base_sizes = storage_sizes(of_base)

@@ -18,6 +18,7 @@ from peftscope.schema.seeds import SeedPlan
 
 __all__ = [
     "MeasureSpec",
+    "MemorySetting",
     "MethodSpec",
     "ModelSpec",
     "Rate",
@@ -28,6 +29,7 @@ __all__ = [
     "TuningSpec",
 ]
 
+MemorySetting = Literal["plain", "fast", "lean", "minimal"]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Seeds = Annotated[
@@ -156,8 +158,32 @@ class TrainSpec(Frozen):
     """Mixed precision by autocast, where the device has it."""
     autocast_adapter_dtype: Annotated[bool, QUALITY] = True
     """Keep the adapter's weights in float32 when the base is in a half type (``peft``'s default)."""
-    memory: Annotated[Literal["plain"], COST] = "plain"
-    """Memory setting; ``plain`` is the model's own loss on all of its outputs, the reference."""
+    memory: Annotated[MemorySetting, COST] = "plain"
+    """Memory setting; gradients and losses are the same with each. ``plain`` is the model's own loss on all of its
+    outputs, the reference. ``fast`` takes the loss where there are labels and never holds all outputs. ``lean`` also
+    recomputes in the backward pass what is cheap and keeps products and attention. ``minimal`` is ``fast`` with
+    checkpointing."""
+
+    @property
+    def saves_loss_memory(self) -> bool:
+        """Whether all outputs of the model are never to be held at once."""
+        return self.memory != "plain"
+
+    @property
+    def recomputation(self) -> Literal["none", "cheap", "all"]:
+        """Which activations are computed again in the backward pass."""
+        if self.checkpointing or self.memory == "minimal":
+            return "all"
+        return "cheap" if self.memory == "lean" else "none"
+
+    @model_validator(mode="after")
+    def _one_recomputation(self) -> Self:
+        if self.checkpointing and self.memory == "lean":
+            raise ValueError(
+                "memory: lean keeps what is dear to recompute, and checkpointing recomputes everything; take one of "
+                "the two away (memory: minimal is checkpointing with the loss of fast)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

@@ -119,6 +119,13 @@ class ModelKind(ABC):
         """
         return
 
+    def unmet_memory_setting(self, model: nn.Module) -> str | None:
+        """Why the loss holds all outputs though the base is marked to save their memory; None where it saves it.
+
+        Found out by trying, once a method is on the base.
+        """
+        return None
+
     def inference_cost(self, model: nn.Module, form: Literal["adapter", "merged"]) -> Mapping[str, float]:
         """Those ``inference_metrics`` that are of a form, measured on a trained model."""
         return {}
@@ -273,6 +280,10 @@ class ModelProfile(ABC):
     def notes(self) -> list[str]:
         """What a user should know of the figures that are counted on it."""
         return []
+
+    def unmet_memory_setting(self, model: nn.Module) -> str | None:
+        """As the kind's, as far as shapes tell."""
+        return None
 
     @abstractmethod
     def base(self) -> nn.Module:

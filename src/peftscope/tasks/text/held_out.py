@@ -13,7 +13,7 @@ from torch import nn
 
 from peftscope.models.evaluating import evaluating
 from peftscope.models.kinds.causal_lm.generation import Generated, Reference
-from peftscope.models.kinds.causal_lm.loss import label_losses
+from peftscope.models.kinds.causal_lm.loss import sequence_losses
 from peftscope.tasks.base import Batch, ExampleScore, to_device
 from peftscope.tasks.text.examples import TextExample
 from peftscope.tasks.text.tokens import Encoded
@@ -34,7 +34,7 @@ def losses_of(model: nn.Module, batches: Iterable[tuple[Sequence[int], Batch]]) 
     found: dict[int, tuple[float, int]] = {}
     with evaluating(model):
         for indices, batch in batches:
-            sums, counts = label_losses(model, to_device(batch, device))
+            sums, counts = sequence_losses(model, to_device(batch, device))
             found |= zip(indices, zip(sums.tolist(), counts.tolist()))
     return found
 

@@ -28,6 +28,7 @@ from peftscope.models.kinds.causal_lm.generation import TextGenerator
 from peftscope.models.kinds.causal_lm.inputs import TextInputs
 from peftscope.models.kinds.causal_lm.latency import decode_latency
 from peftscope.models.kinds.causal_lm.loading import load, load_tokenizer, original_tokenizer
+from peftscope.models.kinds.causal_lm.loss import try_label_losses
 from peftscope.models.kinds.causal_lm.metrics import DECODING, LATENCY_BATCHES
 from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
 from peftscope.models.quiet import no_progress_bars
@@ -78,6 +79,10 @@ class CausalLM(ModelKind):
         """Answer two prompts of unlike length with a few tokens."""
         quiet = TextGenerator(predictor.tokenizer, predictor.device)
         quiet(model, ["1", "1 2 3"], max_new_tokens=REHEARSED, max_length=None, batch_size=2)
+
+    def unmet_memory_setting(self, model: nn.Module) -> str | None:
+        """By a loss on labelled positions and the model's own."""
+        return try_label_losses(model)
 
     def inference_cost(self, model: nn.Module, form: Literal["adapter", "merged"]) -> Mapping[str, float]:
         """Seconds of a decode step."""

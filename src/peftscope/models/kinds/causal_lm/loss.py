@@ -4,31 +4,107 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from peftscope.capture import capture
+from peftscope.models.evaluating import evaluating
 from peftscope.models.kinds.base import Batch
+from peftscope.models.kinds.causal_lm.label_losses import label_loss, whole_model
+from peftscope.models.loss_memory import loss_memory, set_loss_memory
 
-__all__ = ["IGNORED", "causal_lm_loss", "label_losses", "token_losses"]
+__all__ = ["IGNORED", "causal_lm_loss", "saves_logits", "sequence_losses", "token_losses", "try_label_losses"]
 
 IGNORED = -100
 """Label of positions without a loss, as in torch and transformers."""
+TRIED = 6
+"""Tokens of a sequence on which a way to take the loss is tried."""
+TOLERANCES = {torch.float32: 1e-5, torch.float64: 1e-9}
+"""By which share of itself the loss may differ there, by the type of the weights …"""
+HALF_TOLERANCE = 2e-3
+"""… and in half precision, where products of other shapes are rounded otherwise."""
 
 
 def causal_lm_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
-    """The model's own loss on full logits: sum over the labels, and their number.
+    """The model's own loss on full logits, or the same on labelled positions alone: sum over the labels, their number.
 
     Rows with ``position_ids`` hold several sequences, told apart by positions that begin again, and not by a mask.
     """
-    packed = "position_ids" in batch
-    told = {"position_ids": batch["position_ids"], "use_cache": False} if packed else {}
-    mask = None if packed else batch["attention_mask"]
-    out = model(input_ids=batch["input_ids"], attention_mask=mask, labels=batch["labels"], **told)
+    if saves_logits(model):
+        return _on_labels(model, batch)
     num_labels = int((batch["labels"][:, 1:] != IGNORED).sum())
+    out = model(input_ids=batch["input_ids"], labels=batch["labels"], **_told(batch))
     return out.loss * num_labels, num_labels
 
 
-def label_losses(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+def saves_logits(model: nn.Module) -> bool:
+    """Whether the loss of a model is to be taken on labelled positions alone, and can be."""
+    base = whole_model(model)
+    if base is None or loss_memory(base) == "plain":
+        return False
+    return loss_memory(base) == "saving" or try_label_losses(model) is None
+
+
+def try_label_losses(model: nn.Module) -> str | None:
+    """Find out whether a loss on labelled positions alone is the model's own, where that is wanted.
+
+    On ``meta``, where there are no values, whether it can be taken.
+
+    Returns:
+        Why it is not, and the model's own will be taken; None where it is, or is not wanted.
+    """
+    base = whole_model(model)
+    if base is None:
+        return "no decoder and head to be told apart"
+    if loss_memory(base) != "asked":
+        return None
+    device = next(model.parameters()).device
+    ids = torch.arange(2 * TRIED, device=device).view(2, TRIED) % base.config.get_text_config().vocab_size
+    labels, mask = ids.clone(), torch.ones_like(ids)
+    labels[:, : TRIED // 2] = IGNORED
+    mask[0, -1], labels[0, -1] = 0, IGNORED
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    reason: list[str] = []
+
+    def compare() -> None:
+        for module in around:  # what sees labels, and may have a term of its own in training and nowhere else
+            module.training = True
+        found = _on_labels(model, batch)[0]
+        if found.is_meta:
+            return
+        own = model(input_ids=ids, labels=labels, **_told(batch)).loss * int((labels[:, 1:] != IGNORED).sum())
+        tolerance = TOLERANCES.get(base.dtype, HALF_TOLERANCE)
+        if not abs(float(found) - float(own)) <= tolerance * abs(float(own)):
+            reason.append(f"it gives {float(found):.6g} where the model's own is {float(own):.6g}")
+
+    inside = set(base.modules())
+    around = [module for module in model.modules() if module not in inside]
+    with evaluating(model), torch.no_grad(), torch.random.fork_rng([] if device.type != "cuda" else [device]):
+        failure = capture(compare)
+    if failure is not None:
+        reason.append(failure.reason)
+    set_loss_memory(base, "plain" if reason else "saving")
+    return reason[0] if reason else None
+
+
+def _told(batch: Batch) -> dict[str, Any]:
+    if "position_ids" in batch:
+        return {"attention_mask": None, "position_ids": batch["position_ids"], "use_cache": False}
+    return {"attention_mask": batch["attention_mask"]}
+
+
+def _on_labels(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    next_BT = F.pad(batch["labels"][:, 1:], (0, 1), value=IGNORED).flatten()
+    if next_BT.is_meta:  # the most there can be
+        rows_N = torch.empty(next_BT.numel() - len(batch["labels"]), dtype=torch.long, device="meta")
+    else:
+        rows_N = (next_BT != IGNORED).nonzero().flatten()
+    total = label_loss(model, batch, rows_N, next_BT[rows_N], **_told(batch))
+    return total, len(rows_N)
+
+
+def sequence_losses(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
     """Of each sequence its loss summed over the labels, and their number: (B,) each.
 
     Virtual tokens of prompt learning come first and have logits too; the last T are the text's.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from peftscope.methods.coverage import fused_experts
 from peftscope.models.kinds.base import Batch, ModelProfile
 from peftscope.models.kinds.causal_lm.empty import empty_model
-from peftscope.models.kinds.causal_lm.loss import causal_lm_loss
+from peftscope.models.kinds.causal_lm.loss import causal_lm_loss, try_label_losses
 from peftscope.models.published import published_format
 
 __all__ = ["CausalLMProfile"]
@@ -118,6 +118,10 @@ class CausalLMProfile(ModelProfile):
         """Token ids, mask and labels, each of shape (batch_size, length)."""
         ids = torch.empty(batch_size, length, dtype=torch.long, device="meta")
         return {"input_ids": ids, "attention_mask": torch.empty_like(ids), "labels": torch.empty_like(ids)}
+
+    def unmet_memory_setting(self, model: nn.Module) -> str | None:
+        """Whether there is a head that can be used by itself."""
+        return try_label_losses(model)
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         """The loss of every language task."""
