@@ -51,7 +51,8 @@ CASES = [
 @pytest.fixture(autouse=True)
 def _several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the parts of a tiny batch are several."""
-    monkeypatch.setattr(label_losses, "CHUNK_BYTES", 20 * VOCABULARY * 4)
+    monkeypatch.setattr(label_losses, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(label_losses, "FEWEST", 20)
 
 
 def _batch() -> Batch:

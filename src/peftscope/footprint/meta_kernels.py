@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["MetaKernels", "Target"]
+__all__ = ["MetaKernels", "Target", "attention_flops"]
 
 Target = Literal["accelerator", "cpu"]
 """What a step is meant for: an accelerator with a caching allocator, or the CPU."""
@@ -37,7 +37,8 @@ class MetaKernels:
 
     Args:
         target: Whose kernels.
-        add_flops: Told the floating-point operations of each pass.
+        add_flops: Told the floating-point operations of each pass but attention's forward one, which is an operation
+            that a mode sees (``peftscope::attention_of_shapes``).
     """
 
     def __init__(self, target: Target, add_flops: Callable[[int], None]) -> None:
@@ -86,22 +87,34 @@ class MetaKernels:
         return mask
 
 
+def _attended(query: Tensor, key: Tensor, value: Tensor, num_lse_rows: int) -> tuple[Tensor, Tensor]:
+    """What attention gives and its log-sum-exp: (B, H, Q, D) and (B, H, rows)."""
+    batch, heads, rows, _ = query.shape
+    out = query.new_empty(batch, rows, heads, value.shape[-1]).transpose(1, 2)
+    return out, torch.empty(batch, heads, num_lse_rows, dtype=torch.float32, device=query.device)
+
+
+# An operation of its own, so that what keeps attention's result, and counts its work, knows it as it knows the kernels.
+_LIBRARY: Any = torch.library.Library("peftscope", "DEF")  # type: ignore[no-untyped-call]
+_LIBRARY.define("attention_of_shapes(Tensor query, Tensor key, Tensor value, int num_lse_rows) -> (Tensor, Tensor)")
+_LIBRARY.impl("attention_of_shapes", _attended, "Meta")
+
+
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, mode: MetaKernels) -> Tensor:
-        batch, heads, rows, _ = query.shape
-        out = query.new_empty(batch, rows, heads, value.shape[-1]).transpose(1, 2)
+        rows = query.shape[-2]
         padded = rows if mode.target == "cpu" or bias is None else -(-rows // LSE_ALIGNMENT) * LSE_ALIGNMENT
-        lse = torch.empty(batch, heads, padded, dtype=torch.float32, device=query.device)
+        out: Tensor
+        out, lse = torch.ops.peftscope.attention_of_shapes(query, key, value, padded)
         ctx.save_for_backward(query, key, value, bias, out, lse)
         ctx.mode = mode
-        mode.add_flops(_flops(query, key, value))
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, bias, _, lse = ctx.saved_tensors
-        ctx.mode.add_flops(_flops(query, key, value) * 5 // 2)
+        ctx.mode.add_flops(attention_flops(query, key, value) * 5 // 2)
         delta = torch.empty_like(lse)
         grads = [torch.empty_like(tensor) for tensor in (query, key, value)]
         if ctx.mode.target == "accelerator" and bias is None and query.dtype != torch.float32:
@@ -167,7 +180,7 @@ def _block_diagonal(*blocks: Tensor) -> Tensor:
     return out
 
 
-def _flops(query: Tensor, key: Tensor, value: Tensor) -> int:
+def attention_flops(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> int:
     """Of the forward pass; the backward pass takes two and a half times as many."""
     batch, heads, rows, width = query.shape
     return 2 * batch * heads * rows * key.shape[-2] * (width + value.shape[-1])

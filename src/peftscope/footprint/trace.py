@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import flop_registry
 
-from peftscope.footprint.meta_kernels import MetaKernels, Target
+from peftscope.footprint.meta_kernels import MetaKernels, Target, attention_flops
 from peftscope.footprint.meta_shapes import ShapeMemory
 
 __all__ = ["Allocation", "StepTrace"]
@@ -33,6 +33,7 @@ _TRANSFORMS = {aten._fft_c2c.default, aten._fft_r2c.default, aten._fft_c2r.defau
 """Fourier transforms; over several dimensions, cuFFT works in a buffer as large as the signal."""
 _PACKED_PRODUCTS = {"bitsandbytes::gemm_4bit", "bitsandbytes::int8_scaled_mm"}
 """With a packed weight. One of 4 bit is unpacked for it where there are more than a few rows."""
+_ATTENTION = "peftscope::attention_of_shapes"
 COMPLEX_BYTES = 8
 """Of an element there."""
 
@@ -94,7 +95,7 @@ class StepTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return _constant(args[0].dtype)
         kwargs = kwargs or {}
         result = _SHAPES.call(func, args, kwargs)
-        count = flop_registry.get(func._overloadpacket)
+        count = attention_flops if func.name() == _ATTENTION else flop_registry.get(func._overloadpacket)
         if count is not None:
             self.flops += count(*args, **kwargs, out_val=result)
         for leaf in (result,) if isinstance(result, Tensor) else tree_iter(result):

@@ -285,7 +285,8 @@ def _require_trainable(card: Card, quantization: str | None, *, is_checkpointing
     reason = capabilities.refusal(card.name, capabilities.CHECKPOINTING) if is_checkpointing else None
     if reason is not None:
         raise MethodRefused(
-            f"{card.name} does not train with activation checkpointing: {reason}; set train.checkpointing: false"
+            f"{card.name} does not train with activation checkpointing: {reason}; set train.checkpointing: false, and "
+            "train.memory: plain or fast"
         )
 
 

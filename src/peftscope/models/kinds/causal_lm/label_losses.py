@@ -25,8 +25,10 @@ from peftscope.models.kinds.base import Batch
 
 __all__ = ["HeadRefused", "label_loss", "whole_model"]
 
-CHUNK_BYTES = 2**26
-"""Of float32 logits at once; beside them there may be two copies in the head's own type."""
+CHUNK_BYTES = 2**24
+"""Of float32 logits at once; beside them there may be two copies in the head's own type …"""
+FEWEST = 128
+"""… but so many positions at least, for which a product takes no longer than reading the head's weights does."""
 
 
 class HeadRefused(Exception):
@@ -64,7 +66,7 @@ def label_loss(model: nn.Module, batch: Batch, rows_N: Tensor, targets_N: Tensor
     length = batch["input_ids"].shape[1]
     hidden_BTW = caught[-1].last_hidden_state[:, -length:]  # virtual tokens come first
     hidden_NW = hidden_BTW.flatten(0, 1).index_select(0, rows_N)
-    most = max(1, CHUNK_BYTES // (4 * given.logits.shape[-1]))
+    most = max(FEWEST, CHUNK_BYTES // (4 * given.logits.shape[-1]))
     return _loss(_Head(whole, caught[-1]), hidden_NW, targets_N, most)
 
 
