@@ -37,6 +37,7 @@ def make_study(
     broken: Mapping[str, str] | None = None,
     protocols: Mapping[str, str] | None = None,
     num_outputs: int = 0,
+    dear: Mapping[str, float] | None = None,
 ) -> StudySpec:
     """Write the records of a study in which each method gets its share of the test examples right.
 
@@ -49,6 +50,7 @@ def make_study(
         broken: Method -> status its last seed's final run ends with; ``trials`` for one whose trials all diverge.
         protocols: Method -> word that makes its conditions others than those of the rest.
         num_outputs: Test examples whose answers are kept, with what was asked.
+        dear: Method -> factor by which everything that its training takes is more than usual.
     """
     fields: dict[str, Any] = {
         "name": folder.name, "model": "m", "task": "math", "include_base": BASE in shares,
@@ -58,6 +60,8 @@ def make_study(
 
     def done(job: Job) -> RunRecord:
         record = _record(job, spec, shares, num_examples, broken or {}, protocols or {})
+        if dear:
+            record = _dearer(record, dear.get(job.run.method.title, 1.0))
         if num_outputs:
             answered = [_answered(e) if i < num_outputs else e for i, e in enumerate(record.examples)]
             record = record.model_copy(update={"examples": tuple(answered)})
@@ -67,6 +71,16 @@ def make_study(
     replay(scheduler_for(spec), done)
     remember_study(folder, spec)
     return spec
+
+
+def _dearer(record: RunRecord, factor: float) -> RunRecord:
+    """The same at a factor of a usual price, with times that scatter a little."""
+    if record.spec.purpose == "trial" or record.status != "ok" or record.spec.method.name == BASE:
+        return record
+    luck = 1.0 + 0.01 * np.random.default_rng([record.spec.seed, *record.run_id.encode()]).standard_normal()
+    prices = {"peak_train_memory_bytes": 1e9, "checkpoint_bytes": 4e7, "train_time_s": 50.0 * luck}
+    dearer = {**record.metrics, **{name: factor * price for name, price in prices.items()}, "forgetting": 0.02}
+    return record.model_copy(update={"metrics": dearer})
 
 
 def _answered(example: ExampleOutcome) -> ExampleOutcome:

@@ -1,9 +1,10 @@
-"""What a verdict is held to: the margin of equivalence, the level, and the looks it is taken at."""
+"""What a verdict is held to: the margin of equivalence, the level, the looks it is taken at, who is out of it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.estimates import LEVEL
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.seeds import Looks
@@ -24,6 +25,8 @@ class Criteria:
     """Of intervals, and 1 less the chance of any false verdict of a kind."""
     looks: Looks | None = None
     """By which seeds it is judged; None for a single planned look."""
+    eliminations: tuple[Elimination, ...] = ()
+    """Methods that a race has judged already."""
 
     def at_share(self, share: float) -> Criteria:
         """The same with a share of the error."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,7 +93,12 @@ class Fairness:
 
 
 def fairness(
-    records: Sequence[RunRecord], tunings: Sequence[Tuning], study: StudySpec | None, *, traits: Mapping[str, Traits]
+    records: Sequence[RunRecord],
+    tunings: Sequence[Tuning],
+    study: StudySpec | None,
+    *,
+    traits: Mapping[str, Traits],
+    eliminated: Collection[str] = (),
 ) -> Fairness:
     """Compare what methods were given.
 
@@ -102,6 +107,7 @@ def fairness(
         tunings: What tuning came to; empty without.
         study: None where it is not known.
         traits: By the names of methods.
+        eliminated: Methods that a race ended: they have fewer seeds by the study's own rule.
     """
     trained = [r for r in records if r.spec.learning_rate is not None]
     finals = [r for r in trained if r.spec.purpose == "final"]
@@ -117,7 +123,7 @@ def fairness(
         _configs(latest),
         *_knobs(latest, traits),
         _rates(shares, latest),
-        _seeds(shares, study),
+        _seeds([share for share in shares if share.method not in eliminated], study),
         _steps(finals),
         _protocols(finals),
     )

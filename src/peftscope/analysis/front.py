@@ -69,7 +69,8 @@ def front_of(verdict: Verdict, metrics: Sequence[MetricSpec], *, draws: int | No
     flat = [m.name for m in metrics if m.direction == "neutral"]
     if flat:
         raise ValueError(f"neither direction of {', '.join(flat)} is better, so no front can be drawn over it")
-    able = [c for c in verdict.candidates if all(_value(c, m, verdict) is not None for m in metrics)]
+    left = [c for c in verdict.candidates if c.eliminated is None]
+    able = [c for c in left if all(_value(c, m, verdict) is not None for m in metrics)]
     notes = _absent(verdict, metrics)
     points = {c.method: tuple(float(_value(c, m, verdict) or 0.0) for m in metrics) for c in able}
     if not points:
@@ -130,9 +131,10 @@ def _value(candidate: Candidate, metric: MetricSpec, verdict: Verdict) -> float 
 
 def _absent(verdict: Verdict, metrics: Sequence[MetricSpec]) -> list[str]:
     """Who cannot be placed, by what is lacking."""
-    lines = []
+    out = [c.method for c in verdict.candidates if c.eliminated is not None]
+    lines = [f"eliminated in the race, so not placed: {', '.join(out)}"] if out else []
     for metric in metrics:
-        names = [c.method for c in verdict.candidates if _value(c, metric, verdict) is None]
+        names = [c.method for c in verdict.candidates if _value(c, metric, verdict) is None and c.method not in out]
         if names:
             lines.append(f"without {metric.name}, so not placed: {', '.join(names)}")
     return lines

@@ -45,6 +45,8 @@ class TrainedMethods:
     fixed: Sequence[str] = ()
     sign: float = 1.0
     groups: Ints | None = None
+    eliminated: frozenset[str] = frozenset()
+    """Methods that a race has judged: corrected over with the others, and in play at no look."""
 
     @cached_property
     def outcomes(self) -> Outcomes:
@@ -61,7 +63,7 @@ class TrainedMethods:
             if new:
                 complete = all(len(runs) == len(scored.get(n, ())) for n, runs in self.trainings.items())
                 outcomes = self.outcomes if complete else self._fitted(scored)
-                in_play = frozenset(new | (scored.keys() & set(self.fixed)))
+                in_play = frozenset(new | (scored.keys() & set(self.fixed))) - self.eliminated
                 seen.append(Look(outcomes=outcomes, in_play=in_play, share=share))
             before = frozenset(seeds)
         return seen

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from peftscope.analysis.crossed import Crossed, fit_crossed
 
-__all__ = ["Outcomes", "Training", "outcomes_of"]
+__all__ = ["KEPT", "Outcomes", "Training", "outcomes_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

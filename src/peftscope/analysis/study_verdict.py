@@ -72,6 +72,15 @@ class _Evidence:
     pairs: tuple[Pair, ...] = ()
     tiers: tuple[tuple[str, ...], ...] = ()
 
+    def without(self, eliminated: Collection[str]) -> _Evidence:
+        """Without pairs and tiers of those that a race has judged, which it was corrected over all the same."""
+        tiers = (tuple(name for name in names if name not in eliminated) for names in self.tiers)
+        return replace(
+            self,
+            pairs=tuple(pair for pair in self.pairs if not {pair.first, pair.second} & set(eliminated)),
+            tiers=tuple(names for names in tiers if names),
+        )
+
     def sparing(self, understated: Collection[str]) -> _Evidence:
         """Without verdicts against methods whose learning rate is not bracketed, and in no lower tier."""
         lower = (tuple(name for name in names if name not in understated) for names in self.tiers[1:])
@@ -115,12 +124,15 @@ def judge(
     trained = trained_in({g.title: g.all_runs for g in groups}, answers, _bases(groups, base), sign=sign)
     evidence = _Evidence()
     if trained is not None:
-        evidence = _evidence(trained, criteria, looks)
+        out = frozenset(elimination.method for elimination in criteria.eliminations)
+        evidence = _evidence(replace(trained, eliminated=out), criteria, looks).without(out)
         notes += _notes(trained.outcomes, {g.title: len(g.all_runs) for g in groups})
         notes += _look_notes(trained.outcomes.whole, looks, criteria.level)
     tuned = {tuning.method: tuning for tuning in tunings if tuning.edge is not None or tuning.is_bracketed}
     evidence = evidence.sparing({g.title for g in groups if g.title in tuned and tuned[g.title].edge is not None})
     candidates = [_candidate(g, evidence, tuned.get(g.title), is_base=g.card == base) for g in groups]
+    ended = {elimination.method: elimination for elimination in criteria.eliminations}
+    candidates = [replace(c, eliminated=ended.get(c.method)) for c in candidates]
     draws = evidence.draws
     if draws is not None and draws.shrunk:
         best = draws.best_chances(sign)

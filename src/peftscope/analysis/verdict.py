@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.tuning import Edge
 from peftscope.schema.metric import MetricSpec
@@ -84,6 +85,8 @@ class Candidate:
     None where the rate is bracketed, and without tuning."""
     bracket: tuple[float | None, float | None] = (None, None)
     """The next lower and the next higher learning rate that turned out worse in tuning."""
+    eliminated: Elimination | None = None
+    """What ended its trainings early: it is in no pair and no tier, on no front and never recommended."""
 
     @property
     def num_diverged(self) -> int:
@@ -137,7 +140,8 @@ class Verdict:
     candidates: tuple[Candidate, ...]
     """The base first, then best score first, then those without a score."""
     pairs: tuple[Pair, ...]
-    """Every two candidates that were trained twice or more, or not at all; first is the one of higher score."""
+    """Every two candidates that were trained twice or more, or not at all; first is the one of higher score. Those
+    that were eliminated are in none."""
     tiers: tuple[tuple[str, ...], ...]
     """Methods, top tier first: none of a tier is detectably worse than the best of it."""
     notes: tuple[str, ...] = ()

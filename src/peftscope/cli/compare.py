@@ -21,6 +21,9 @@ def compare(
     threads: options.Threads = None,
     executor: options.Executor = "local",
     try_all: Annotated[bool, typer.Option("--try-all", help="Try what is predicted not to fit, too.")] = False,
+    no_race: Annotated[
+        bool, typer.Option("--no-race", help="Train every method with every seed, also those detectably dominated.")
+    ] = False,
     track: options.Track = None,
     across: options.Across = False,
     json_output: options.Json = False,
@@ -32,6 +35,8 @@ def compare(
     reporter = reporter_for(json_output=json_output, json_lines=json_lines, quiet=quiet)
     from peftscope.study.running import RunOptions
 
-    run_options = RunOptions(workers=workers, threads=threads, executor=executor, track=track, try_all=try_all)
+    run_options = RunOptions(
+        workers=workers, threads=threads, executor=executor, track=track, try_all=try_all, race=not no_race
+    )
     found = opened.run_with(run_options, reporter, across=across)
     finish(found, reporter, json_output=json_output, json_lines=json_lines)

@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.tuning import Tuning
 from peftscope.errors import SpecError
 from peftscope.execution.eta import Eta, remaining
@@ -77,6 +78,8 @@ class FolderStatus:
     """Runs that will follow and are not known yet: their learning rates hang on what comes before."""
     eta: Eta | None = None
     tunings: Sequence[Tuning] = ()
+    eliminations: Sequence[Elimination] = ()
+    """Methods whose remaining runs will not be started, and are in no count."""
     notes: Sequence[str] = field(default=())
     """What could not be read."""
 
@@ -95,7 +98,8 @@ def read_status(folder: Path) -> FolderStatus:
     is_running = is_locked(folder / ".lock")  # before the states: what ends in between is then seen as ended
     study = read_stored_study(folder, notes, then="runs still to do are not known")
     states = {state.run_id: state for state in read_states(folder)}
-    grows = study is not None and isinstance(study.seeds, SeedPlan)  # scores tell where more seeds go
+    # scores tell where more seeds go, and who is left
+    grows = study is not None and (study.races or isinstance(study.seeds, SeedPlan))
     records = _records(folder, notes, with_examples=grows)
     progress = _progress(study, records, notes)
     wanted = {run.run_id: run for run in progress.runs} if progress else {}
@@ -111,6 +115,7 @@ def read_status(folder: Path) -> FolderStatus:
         num_to_come=max(0, progress.scheduler.num_runs - len(wanted)) if progress else 0,
         eta=_eta(rows, progress) if is_running else None,
         tunings=progress.tunings if progress else (),
+        eliminations=progress.eliminations if progress else (),
         notes=notes,
     )
 

@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from peftscope.schema.base import Frozen
 from peftscope.schema.effort import EFFORTS, Effort, EffortName
 from peftscope.schema.identity import COST, NEITHER, QUALITY
-from peftscope.schema.seeds import SeedPlan
+from peftscope.schema.seeds import RACED_FROM, SeedPlan
 
 __all__ = [
     "MeasureSpec",
@@ -273,6 +273,9 @@ class StudySpec(Frozen):
     seeds: Seeds = (0, 1, 2)
     """One final run per seed, which sets the adapter's initialisation and the order of the data together; or
     ``{first: 3, most: 10}``: so many for every method, then more for those between which they decide."""
+    race: bool = True
+    """Stop training a method once another is detectably better in score, memory, time and checkpoint alike; asked after
+    each round of seeds, from the second on. False trains every method with every seed."""
     vary_split: bool = False
     """Let the seed decide the cut between training and validation data, too; the test split stays."""
     train: TrainSpec = TrainSpec()
@@ -286,6 +289,11 @@ class StudySpec(Frozen):
     def first_seeds(self) -> tuple[int, ...]:
         """Seeds that every method has."""
         return self.seeds.seeds[: self.seeds.first] if isinstance(self.seeds, SeedPlan) else self.seeds
+
+    @property
+    def races(self) -> bool:
+        """Whether a method can be eliminated on the way: by others, after two seeds, with some left to save."""
+        return self.race and len(self.methods) > 1 and len(self.first_seeds) > RACED_FROM
 
     @property
     def all_seeds(self) -> tuple[int, ...]:

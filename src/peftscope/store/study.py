@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from peftscope.schema.study import StudySpec
@@ -31,7 +32,10 @@ def read_stored_study(folder: Path, notes: list[str] | None = None, *, then: str
     """
     path = folder / STUDY_FILE
     try:
-        return StudySpec.model_validate_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        study = StudySpec.model_validate_json(text)
+        # what is not said is from before there was a race: every method was trained to the end
+        return study if "race" in json.loads(text) else study.model_copy(update={"race": False})
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

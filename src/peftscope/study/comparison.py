@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from rich.console import RenderableType
 from rich.text import Text
 
+from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.fairness import Fairness, fairness
 from peftscope.analysis.protocols import protocol_differences
 from peftscope.analysis.rate_source import with_rate_source
@@ -26,6 +27,7 @@ from peftscope.study.recommendation_document import fairness_document
 from peftscope.study.results import traits_by_name
 from peftscope.tuning.progress import study_progress
 from peftscope.views.comparison import comparison_parts, fairness_parts, interval_text
+from peftscope.views.eliminated import eliminated_lines, eliminations_document
 from peftscope.views.shown import Shown, unbroken
 
 __all__ = ["Comparison", "comparison_of"]
@@ -51,6 +53,8 @@ class Comparison(Shown):
     fairness: Fairness | None = None
     """How equally the methods of a study were treated; None for one experiment."""
     tunings: tuple[Tuning, ...] = ()
+    eliminations: tuple[Elimination, ...] = ()
+    """Methods that the race of a study ended; their remaining runs were not started."""
     across: bool = False
     """Whether different conditions were ranked together."""
 
@@ -81,6 +85,7 @@ class Comparison(Shown):
         return {
             "runs": [r.model_dump(mode="json", by_alias=True, exclude={"examples", "curve"}) for r in records],
             "summary": [dict(row) for row in self.summary],
+            "eliminated": eliminations_document(self.eliminations),
             "conditions": list(self.conditions),
             "fairness": None if self.fairness is None else fairness_document(self.fairness),
         }
@@ -88,6 +93,8 @@ class Comparison(Shown):
     def _parts(self) -> Iterator[RenderableType]:
         metrics = known_metrics()
         yield from comparison_parts(self.summary, self.metric, metrics, title=self.title)
+        for line in eliminated_lines(self.eliminations):
+            yield Text(line, style="yellow")
         if self.conditions:
             how = "Ranked across different conditions, as asked" if self.across else "Not ranked together"
             for line in (f"{how}; what differs:", *(f"  {line}" for line in self.conditions)):
@@ -121,7 +128,9 @@ def comparison_of(
         study: The study; None where one experiment was run by itself.
         across: Whether to rank different conditions together.
     """
-    tunings = () if study is None else study_progress(study, {r.run_id: r for r in records}).tunings
+    standing = None if study is None else study_progress(study, {r.run_id: r for r in records})
+    eliminations = () if standing is None else standing.eliminations
+    tunings = () if standing is None else standing.tunings
     finals = [record for record in records if record.spec.purpose == "final"]
     return Comparison(
         command="run" if study is None else "compare",
@@ -140,7 +149,12 @@ def comparison_of(
             )
         ),
         conditions=tuple(protocol_differences(finals)),
-        fairness=None if study is None else fairness(records, tunings, study, traits=traits_by_name()),
+        fairness=None
+        if study is None
+        else fairness(
+            records, tunings, study, traits=traits_by_name(), eliminated=[each.method for each in eliminations]
+        ),
         tunings=tuple(tunings),
+        eliminations=eliminations,
         across=across,
     )

@@ -10,7 +10,7 @@ from peftscope.schema.study import StudySpec
 from peftscope.tuning.check_result import CheckResult
 from peftscope.views.units import bytes_text
 
-__all__ = ["data_line", "price_line", "seed_lines", "training_lines", "tuning_lines"]
+__all__ = ["data_line", "price_line", "race_lines", "seed_lines", "training_lines", "tuning_lines"]
 
 
 def training_lines(study: StudySpec | None, checked: CheckResult) -> list[str]:
@@ -68,6 +68,16 @@ def seed_lines(study: StudySpec) -> list[str]:
         f"seeds: {plan.first} of each method ({count * plan.first} final runs), then more for those between which "
         f"they decide, up to {plan.most} of each ({count * plan.most} final runs at most); looked at with "
         f"{', '.join(map(str, plan.counts[:-1]))} and {plan.counts[-1]} seeds, with one error for all looks"
+    ]
+
+
+def race_lines(study: StudySpec) -> list[str]:
+    """That methods may be eliminated, told before it starts; nothing of a study without a race."""
+    if not study.races:
+        return []
+    return [
+        f"race: from the second of {len(study.first_seeds)} seeds on, a method ends that another is detectably better "
+        "than in score, memory, time and checkpoint alike; '--no-race' trains all to the end"
     ]
 
 

@@ -14,6 +14,7 @@ from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.verdict import Candidate, Pair
 from peftscope.analysis.within_limits import quantities_of
 from peftscope.study.metrics import known_metrics
+from peftscope.views.eliminated import eliminations_document
 from peftscope.views.report.content import Topic
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def document_of(
             for price in prices_of(answer)
         ],
         "excluded": [asdict(excluded) for excluded in answer.excluded],
+        "eliminated": eliminations_document(c.eliminated for c in verdict.candidates if c.eliminated),
         "relatives": [asdict(relatives) for relatives in answer.relatives],
         "evidence": {
             "single": answer.is_single,

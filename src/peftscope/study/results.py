@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import RenderableType
 from rich.text import Text
 
+from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.fairness import Fairness, fairness
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.tuning import Tuning
@@ -24,6 +25,7 @@ from peftscope.store.looks import looks_of
 from peftscope.store.study import read_stored_study
 from peftscope.study.folder import study_folder
 from peftscope.study.metrics import example_count, known_metrics, measured_specs, score_spec
+from peftscope.views.eliminated import eliminations_document
 from peftscope.views.fitted_table import FittedTable
 from peftscope.views.shown import Shown
 from peftscope.views.table import TextTable
@@ -101,6 +103,7 @@ class StudyResults(Shown):
             "candidates": [_candidate_row(candidate) for candidate in self.verdict.candidates],
             "pairs": [_pair_row(pair) for pair in self.verdict.pairs],
             "tiers": [list(tier) for tier in self.verdict.tiers],
+            "eliminated": eliminations_document(c.eliminated for c in self.verdict.candidates if c.eliminated),
             "notes": [*self.verdict.notes, *self.notes],
         }
 
@@ -176,7 +179,7 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
     study = read_stored_study(folder, notes, then="every record in the folder is taken")
     if study is not None and place.is_file():
         notes += _changed_since(place, study)
-    records, tunings = _of_study(study, found, notes)
+    records, tunings, eliminations = _of_study(study, found, notes)
     records = _of_one_task(records, notes)
     finals = [r for r in records if r.spec.purpose == "final"]
     if not any(r.status == "ok" and r.spec.learning_rate is not None for r in finals):
@@ -196,7 +199,7 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
         _blank_other_machines(runs, metrics, notes)
     examples = examples_of(judged)
     looks = None if study is None else looks_of(folder, study)
-    criteria = criteria_for(metric, margin=margin, looks=looks)
+    criteria = replace(criteria_for(metric, margin=margin, looks=looks), eliminations=eliminations)
     return StudyResults(
         folder=folder,
         name=study.name if study else folder.resolve().name,
@@ -208,7 +211,9 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
         metrics=metrics,
         verdict=judge(runs, examples, metric, base=BASE, tunings=tunings, criteria=criteria),
         tunings=tuple(tunings),
-        fairness=fairness(records, tunings, study, traits=traits_by_name()),
+        fairness=fairness(
+            records, tunings, study, traits=traits_by_name(), eliminated=[each.method for each in eliminations]
+        ),
         differing=tuple(protocol_differences(finals)),
         notes=tuple(notes),
     )
@@ -300,17 +305,17 @@ def _changed_since(file: Path, study: StudySpec) -> list[str]:
 
 def _of_study(
     study: StudySpec | None, found: Sequence[RunRecord], notes: list[str]
-) -> tuple[list[RunRecord], list[Tuning]]:
-    """Records the study asks for, and what its tuning came to."""
+) -> tuple[list[RunRecord], list[Tuning], tuple[Elimination, ...]]:
+    """Records the study asks for, what its tuning came to, and what its race did."""
     if study is None:
-        return list(found), []
+        return list(found), [], ()
     from peftscope.tuning.progress import study_progress
 
     try:
         standing = study_progress(study, {record.run_id: record for record in found})
     except SpecError as error:  # a method of another version
         notes.append(f"the study cannot be read by this version, so every record is taken: {error.problems[0]}")
-        return list(found), []
+        return list(found), [], ()
     wanted = {run.run_id for run in standing.runs}
     records = [record for record in found if record.run_id in wanted]
     if len(records) < len(found):
@@ -318,7 +323,7 @@ def _of_study(
     missing = standing.scheduler.num_runs - len(records)
     if missing > 0:
         notes.append(f"{_runs(missing)} of the study still to do: 'peftscope compare' does them")
-    return records, standing.tunings
+    return records, standing.tunings, standing.eliminations
 
 
 def _of_one_task(records: Sequence[RunRecord], notes: list[str]) -> list[RunRecord]:

@@ -21,7 +21,7 @@ from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
 from peftscope.store.base_folder import remember_base_folder
-from peftscope.study.outlook import data_line, price_line, seed_lines, training_lines, tuning_lines
+from peftscope.study.outlook import data_line, price_line, race_lines, seed_lines, training_lines, tuning_lines
 from peftscope.tuning.check_result import CheckResult
 from peftscope.tuning.expand import expand, one_of_each
 from peftscope.tuning.job import Job
@@ -48,6 +48,8 @@ class RunOptions:
     """Tracker to report to as well: ``trackio``, ``mlflow`` or ``wandb``."""
     try_all: bool = False
     """Try what is predicted not to fit, too."""
+    race: bool = True
+    """False trains every method with every seed, whatever the study says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +128,8 @@ def prepared(
         PeftscopeError: The data, the model or the folder is not as it should be.
     """
     base = base or Path.cwd()
+    if isinstance(what, StudySpec) and not options.race:
+        what = what.model_copy(update={"race": False})
     executor = executors.make(options.executor, folder, base)
     notices: list[str] = []
 
@@ -155,7 +159,7 @@ def prepared(
                 )
                 reporter.show(Text("Predicted, before anything runs:", style="bold"), table)
             price = [] if is_known else [price_line(study, checked)]
-            note([*tuning_lines(study), *seed_lines(study), *price])
+            note([*tuning_lines(study), *seed_lines(study), *race_lines(study), *price])
         note([data_line(checked.sizes), *training_lines(study, checked), *checked.notes])
         note(budget.warnings)
         note(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))

@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from peftscope.execution.eta import wall_time
 from peftscope.execution.status import LOST, RUNNING, WAITING, FolderStatus, RunStatus, read_status
 from peftscope.schema.record import NOT_FAILED
+from peftscope.views.eliminated import eliminations_document
 from peftscope.views.shown import Shown
 from peftscope.views.status import status_lines
 
@@ -52,6 +53,7 @@ class StudyStatus(Shown):
             "num_to_come": found.num_to_come,
             "runs": [_plain(row) for row in found.rows],
             "summary": _summary(found.of_study),
+            "eliminated": eliminations_document(found.eliminations),
             "notes": list(found.notes),
         }
 

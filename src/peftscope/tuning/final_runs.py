@@ -1,15 +1,17 @@
-"""The final runs of a study: all seeds at once, or the first ones for all and more where they decide."""
+"""The final runs of a study: all seeds at once or in rounds of a race, then more where they decide."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from peftscope.analysis.elimination import Elimination
 from peftscope.methods.catalog import BASE
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
-from peftscope.schema.seeds import SeedPlan
+from peftscope.schema.seeds import RACED_FROM, SeedPlan
 from peftscope.tuning.job import Job
+from peftscope.tuning.racing import Race
 
 __all__ = ["FinalConfig", "FinalRuns"]
 
@@ -33,10 +35,16 @@ class FinalRuns:
         seeds: A list, or few for all and more where they decide.
         candidates: What is run with every seed.
         base: The run of the untouched base, which is waited for before more seeds are given; None where there is none.
+        race: Eliminates candidates on the way; None gives every one every seed.
     """
 
     def __init__(
-        self, seeds: tuple[int, ...] | SeedPlan, candidates: Iterable[FinalConfig], *, base: RunSpec | None = None
+        self,
+        seeds: tuple[int, ...] | SeedPlan,
+        candidates: Iterable[FinalConfig],
+        *,
+        base: RunSpec | None = None,
+        race: Race | None = None,
     ) -> None:
         self.plan = seeds if isinstance(seeds, SeedPlan) else None
         self.candidates = {candidate.title: candidate for candidate in candidates}
@@ -46,22 +54,40 @@ class FinalRuns:
         self._records: dict[str, RunRecord] = {}
         self._num_looks = 0
         self._is_over = False
-        first = seeds.seeds[: seeds.first] if isinstance(seeds, SeedPlan) else seeds
-        self._due = self._starts(self.candidates, first)
+        self.eliminations: list[Elimination] = []
+        self._race = race
+        self._first = seeds.seeds[: seeds.first] if isinstance(seeds, SeedPlan) else seeds
+        self._num_rounds = len(self._first) if race is None else min(RACED_FROM, len(self._first))
+        """Of the first seeds, those that all who are left were given."""
+        self._droppable: frozenset[str] | None = None
+        self._due = self._starts(self.candidates, self._first[: self._num_rounds])
 
     @property
     def num_runs(self) -> int:
-        """Those that are known by now."""
-        return len(self._given)
+        """Those that are known by now, and those of the first seeds that follow as things stand."""
+        return len(self._given) + len(self.upcoming())
 
     def due(self) -> list[Job]:
         """Starts that can be made now; each is given once."""
+        if self._race is not None:
+            self._go_on(self._race)
         awaited = {*self._given, self._base_id} - {None}
-        if self.plan is not None and not self._due and not self._is_over and awaited <= self._records.keys():
+        is_open = not self._due and not self._is_over and self._num_rounds == len(self._first)
+        if self.plan is not None and is_open and awaited <= self._records.keys():
             self._due = self._more(self.plan)
             self._is_over = not self._due
         given, self._due = self._due, []
         return given
+
+    def upcoming(self) -> list[Job]:
+        """Starts with the first seeds that follow, if nobody else is eliminated."""
+        runs = [(title, self.candidates[title].run(seed))
+                for seed in self._first[self._num_rounds :] for title in self._alive()]  # fmt: skip
+        return [
+            Job(run=run)
+            for title, run in runs
+            if run.run_id not in self._given and not self.candidates[title].is_refused
+        ]
 
     def tell(self, record: RunRecord) -> None:
         """Take in what a start left behind, the base's record, too."""
@@ -83,6 +109,41 @@ class FinalRuns:
                     jobs.append(self._given[run.run_id])
         return jobs
 
+    def _go_on(self, race: Race) -> None:
+        """Of the race: the next rounds, as far as those before are complete."""
+        if self._droppable is None and self._is_complete(1):
+            self._droppable = race.droppable(self._of_rounds(1), self._titles)
+            safe = [title for title in self.candidates if title not in self._droppable]
+            self._due += self._starts(safe, self._first[self._num_rounds :])
+        while (
+            self._droppable is not None and self._num_rounds < len(self._first) and self._is_complete(self._num_rounds)
+        ):
+            self.eliminations += race.eliminated(
+                self._of_rounds(self._num_rounds),
+                self._titles,
+                alive=self._alive(),
+                among=self._droppable,
+                number=self._num_rounds - RACED_FROM,
+            )
+            self._due += self._starts(self._alive(), self._first[self._num_rounds : self._num_rounds + 1])
+            self._num_rounds += 1
+
+    def _alive(self) -> list[str]:
+        out = {elimination.method for elimination in self.eliminations}
+        return [title for title in self.candidates if title not in out]
+
+    def _is_complete(self, num_rounds: int) -> bool:
+        """Whether all that were given so many of the first seeds have ended, and the base."""
+        seeds = set(self._first[:num_rounds])
+        awaited = {run_id for run_id, job in self._given.items() if job.run.seed in seeds} | {self._base_id} - {None}
+        return awaited <= self._records.keys()
+
+    def _of_rounds(self, num_rounds: int) -> list[RunRecord]:
+        """Records of so many of the first seeds and of the base, in the order in which they were asked for."""
+        seeds = set(self._first[:num_rounds])
+        wanted = [self._base_id, *(run_id for run_id, job in self._given.items() if job.run.seed in seeds)]
+        return [self._records[run_id] for run_id in wanted if run_id is not None]
+
     def _more(self, plan: SeedPlan) -> list[Job]:
         """Of the next look, for those between which they decide; none where there are none."""
         counts = plan.counts
@@ -102,5 +163,7 @@ class FinalRuns:
             return ()
         runs = frame_of(records)
         runs["method"] = [self._titles.get(r.run_id, r.spec.method.title) for r in records]
+        out = {elimination.method for elimination in self.eliminations}
+        runs = runs[~runs["method"].isin(out)]
         found = contenders_among(runs, examples_of(records), metric, base=BASE, looks=plan.looks, most=plan.most)
         return tuple(title for title in found if title in self.candidates)

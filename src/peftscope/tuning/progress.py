@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.tuning import Tuning
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
 from peftscope.tuning.job import Job
-from peftscope.tuning.scheduler import Scheduler, TunedScheduler, scheduler_for
+from peftscope.tuning.scheduler import Scheduler, TunedScheduler, UntunedScheduler, scheduler_for
 
 __all__ = ["StudyProgress", "has_reached", "replay", "study_progress"]
 
@@ -54,6 +55,13 @@ class StudyProgress:
         """What tuning came to, a method each; none in a study without."""
         return self.scheduler.tunings() if isinstance(self.scheduler, TunedScheduler) else []
 
+    @property
+    def eliminations(self) -> tuple[Elimination, ...]:
+        """Methods that were eliminated on the way."""
+        if isinstance(self.scheduler, TunedScheduler | UntunedScheduler):
+            return tuple(self.scheduler.eliminations)
+        return ()
+
 
 def study_progress(study: StudySpec, records: Mapping[str, RunRecord]) -> StudyProgress:
     """Where a study stands by its records; nothing is started or written.
@@ -76,6 +84,8 @@ def study_progress(study: StudySpec, records: Mapping[str, RunRecord]) -> StudyP
     found, pending = replay(scheduler, done)
     runs = {run_id: record.spec for run_id, record in found.items()}
     runs |= {job.run.run_id: job.run for job in pending}
+    # done in a round that waits for one before it, whose run has to be made again
+    runs |= {job.run.run_id: job.run for job in scheduler.upcoming() if job.run.run_id in records}
     return StudyProgress(scheduler=scheduler, runs=tuple(runs.values()), pending=tuple(pending))
 
 

@@ -6,11 +6,12 @@ offers it says the same, so that a study that was stopped goes on where it stood
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.tuning import Tuning
 from peftscope.methods.catalog import BASE, card
 from peftscope.schema.record import RunRecord
@@ -20,6 +21,7 @@ from peftscope.tuning.bracket_search import BracketSearch
 from peftscope.tuning.expand import base_run, rates_of, run_of
 from peftscope.tuning.final_runs import FinalConfig, FinalRuns
 from peftscope.tuning.job import Job
+from peftscope.tuning.racing import Race
 from peftscope.tuning.search import Search
 from peftscope.tuning.search_space import SearchSpace
 
@@ -106,7 +108,7 @@ class UntunedScheduler:
         self._due = [Job(run=base)] if base is not None else []
         self._num_base = len(self._due)
         candidates = (_candidate(study, m, r) for m in study.methods if m.name != BASE for r in rates_of(m))
-        self._finals = FinalRuns(study.seeds, candidates, base=base)
+        self._finals = _final_runs(study, list(candidates))
 
     @property
     def num_runs(self) -> int:
@@ -123,8 +125,13 @@ class UntunedScheduler:
         self._finals.tell(record)
 
     def upcoming(self) -> list[Job]:
-        """What follows nobody can tell."""
-        return []
+        """Further rounds of a race; what more seeds follow nobody can tell."""
+        return self._finals.upcoming()
+
+    @property
+    def eliminations(self) -> Sequence[Elimination]:
+        """Candidates that were eliminated on the way."""
+        return self._finals.eliminations
 
 
 class TunedScheduler:
@@ -171,7 +178,9 @@ class TunedScheduler:
                 self._owners[job.run.run_id] = search
                 given.append(job)
         if self._finals is None and all(search.is_over for search in self.searches.values()) and not given:
-            self._finals = FinalRuns(self.study.seeds, self._frozen(), base=base_run(self.study))
+            results = (search.result() for search in self.searches.values())
+            spared = frozenset(result.method for result in results if result.edge is not None)
+            self._finals = _final_runs(self.study, self._frozen(), spared)
             if self._base_record is not None:
                 self._finals.tell(self._base_record)
         if self._finals is not None:
@@ -191,13 +200,18 @@ class TunedScheduler:
     def upcoming(self) -> list[Job]:
         """Trials that follow, those that go on from the next rung, and final runs."""
         jobs = [job for search in self.searches.values() for job in search.upcoming()]
-        if self._finals is None:
-            jobs += [
-                Job(run=run_of(self.study, method, _default_rate(method), seed))
-                for seed in self.study.first_seeds
-                for method in self.methods.values()
-            ]
-        return jobs
+        if self._finals is not None:
+            return jobs + self._finals.upcoming()
+        return jobs + [
+            Job(run=run_of(self.study, method, _default_rate(method), seed))
+            for seed in self.study.first_seeds
+            for method in self.methods.values()
+        ]
+
+    @property
+    def eliminations(self) -> Sequence[Elimination]:
+        """Candidates that were eliminated on the way."""
+        return () if self._finals is None else self._finals.eliminations
 
     def tunings(self) -> list[Tuning]:
         """What tuning came to so far, a method each."""
@@ -227,6 +241,15 @@ def scheduler_for(study: StudySpec, *, higher_is_better: bool = True, width: int
     if study.tuning is None:
         return UntunedScheduler(study)
     return TunedScheduler(study, higher_is_better=higher_is_better, width=width)
+
+
+def _final_runs(study: StudySpec, candidates: Sequence[FinalConfig], spared: frozenset[str] = frozenset()) -> FinalRuns:
+    """The final runs of a study, with its race where it has one."""
+    race = None
+    if study.races:
+        seed = study.first_seeds[0]
+        race = Race(cards={c.title: c.run(seed).method.name for c in candidates}, spared=spared)
+    return FinalRuns(study.seeds, candidates, base=base_run(study), race=race)
 
 
 def rungs_of(tuning: TuningSpec, max_steps: int) -> tuple[int, ...]:

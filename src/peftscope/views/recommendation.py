@@ -12,6 +12,7 @@ from peftscope.analysis.verdict import Pair, Verdict
 from peftscope.analysis.within_limits import SCORE
 from peftscope.schema.metric import MetricSpec
 from peftscope.views.choice import gone_wrong, optimism_lines, risk_of, standing_lines
+from peftscope.views.eliminated import eliminated_topic
 from peftscope.views.excluded import excluded_topic, nearest_line
 from peftscope.views.front import front_topic
 from peftscope.views.phrasing import Phrasing
@@ -42,6 +43,7 @@ def recommendation_topics(found: Recommendation, front: Front | None, metrics: S
         _ties(phrasing),
         price_topic(phrasing),
         excluded_topic(phrasing),
+        eliminated_topic([c.eliminated for c in found.verdict.candidates if c.eliminated is not None]),
         _relatives(phrasing),
         _evidence(phrasing),
         None if front is None else front_topic(front, found.verdict, left_out=[e.method for e in found.excluded]),
@@ -205,7 +207,8 @@ def _beaten(phrasing: Phrasing) -> Topic | None:
 
 
 def _num_others(found: Recommendation) -> int:
-    return sum(c.score is not None and not c.is_base for c in found.verdict.candidates) - 1
+    candidates = (c for c in found.verdict.candidates if c.eliminated is None)
+    return sum(c.score is not None and not c.is_base for c in candidates) - 1
 
 
 def _p_text(p: float | None) -> str:

@@ -10,6 +10,7 @@ from rich.text import Text
 from peftscope.execution.eta import wall_time
 from peftscope.execution.status import LOST, RUNNING, WAITING, FolderStatus, RunStatus, age_s
 from peftscope.schema.record import NOT_FAILED
+from peftscope.views.eliminated import eliminated_lines
 from peftscope.views.fit_width import fitted
 from peftscope.views.line import one_line, shorten, span_text, value_text
 from peftscope.views.progress.lines import clock_text, progress_of
@@ -113,6 +114,7 @@ def _failure_line(row: RunStatus) -> Text:
 def _tail(found: FolderStatus) -> list[Text]:
     silent = [row for row in found.of_study if row.status == RUNNING and row.state and age_s(row.state) > SILENCE_S]
     lines = [f"{one_line(row.title)}: no news for {span_text(age_s(row.state))}" for row in silent if row.state]
+    lines += eliminated_lines(found.eliminations)
     if former := len(found.rows) - len(found.of_study):
         of = "1 record is of a run" if former == 1 else f"{former} records are of runs"
         lines.append(f"{of} that the study does not ask for any more")

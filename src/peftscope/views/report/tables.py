@@ -8,6 +8,7 @@ from typing import Any
 
 from peftscope.analysis.verdict import Candidate, Pair, PairVerdict, Verdict
 from peftscope.schema.metric import MetricSpec
+from peftscope.views.eliminated import eliminated_lines
 from peftscope.views.report.fronts import is_single
 from peftscope.views.report.quantities import Axis, difference_text, more_seeds_text, range_text, reading
 from peftscope.views.units import DASH, metric_text, rate_text
@@ -49,11 +50,13 @@ def _score_row(c: Candidate, verdict: Verdict) -> list[dict[str, Any]]:
     read = reading(c, metric, score=metric)
     gain = DASH if c.gain is None else difference_text(metric, c.gain)
     seeds = DASH if c.is_base else f"{c.num_seeds}{' (single run)' if is_single(c) and read else ''}"
+    seeds += "" if c.eliminated is None else " (eliminated)"
+    why = None if c.eliminated is None else eliminated_lines([c.eliminated])[0]
     return [
         cell(c.method, method=c.method),
         cell(DASH if c.tier is None else str(c.tier), c.tier),
         cell(rate_text(c.learning_rate), c.learning_rate),
-        cell(seeds, c.num_seeds),
+        cell(seeds, c.num_seeds, title=why) if why else cell(seeds, c.num_seeds),
         cell(read.text if read else "no score", read.value if read else None, title=read.spread if read else None),
         cell(gain, c.gain.value if c.gain else None),
         _failures_cell(c),
