@@ -47,14 +47,15 @@ the hardest worlds every method costs 10 points more than the one before, so tha
 
 *Front lost*: studies in which a true front member (no other is better on every metric) was eliminated, with its 95 %
 interval; the goal is at most 5 %. *False*: studies in which the race or the verdict on whoever was left told two apart
-that score the same, or the wrong way round; the goal is 5 %, too. *Dropped*: of the methods that another beats on every
+that score the same, or the wrong way round; the goal is 5 %, too; *without* is that of the same
+studies without a race. *Dropped*: of the methods that another beats on every
 metric, those that the race found. *Saved*: of all final runs, those that were not started; *at most* is what a race
 would save that knew the truth.
 
 {found}
 
 """
-HEADINGS = ("world", "front lost %", "interval", "false %", "dropped %", "saved %", "at most %")
+HEADINGS = ("world", "front lost %", "interval", "false %", "without %", "dropped %", "saved %", "at most %")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,8 @@ class Counts:
 
     lost: list[bool] = field(default_factory=list)
     false: list[bool] = field(default_factory=list)
+    unraced: list[bool] = field(default_factory=list)
+    """The same of the verdict on all trainings."""
     dropped: int = 0
     dominated: int = 0
     saved: list[float] = field(default_factory=list)
@@ -173,16 +176,14 @@ def _count(
     if judged:
         wrong = any(study.truths[each.method] >= study.truths[each.by] for each in found)
         counts.false.append(wrong or _tells_apart(study, kept, out, num_seeds))
+        counts.unraced.append(_tells_apart(study, _trainings(study), set(), num_seeds) if found else counts.false[-1])
 
 
 def _raced(
     study: Study, own: Field, times: np.ndarray, spared: frozenset[str]
 ) -> tuple[list[Elimination], dict[str, list[Training]]]:
     """Who was eliminated, and the trainings that were made."""
-    all_of = {
-        name: [Training(seed=seed, scores=scores) for seed, scores in enumerate(rows)]
-        for name, rows in study.answers.items()
-    }
+    all_of = _trainings(study)
     alive = [name for name in all_of if name != "base"]
     found: list[Elimination] = []
     for look, count in enumerate(range(RACED_FROM, max(own.world.seeds))):
@@ -204,6 +205,13 @@ def _raced(
         found += eliminated_in(contest, (1.0 - LEVEL) * race_share(look))
     out = {each.method: each.num_seeds for each in found}
     return found, {name: rows[: out.get(name, len(rows))] for name, rows in all_of.items()}
+
+
+def _trainings(study: Study) -> dict[str, list[Training]]:
+    return {
+        name: [Training(seed=seed, scores=scores) for seed, scores in enumerate(rows)]
+        for name, rows in study.answers.items()
+    }
 
 
 def _beaten(study: Study, own: Field, names: list[str]) -> set[str]:
@@ -240,6 +248,7 @@ def _row(name: str, counts: Counts) -> list[str]:
         f"{100 * lost / studies:.1f}",
         f"{100 * interval.low:.1f} to {100 * interval.high:.1f}",
         f"{100 * np.mean(counts.false):.1f}" if counts.false else "–",
+        f"{100 * np.mean(counts.unraced):.1f}" if counts.unraced else "–",
         f"{100 * counts.dropped / counts.dominated:.0f}" if counts.dominated else "–",
         f"{100 * np.mean(counts.saved):.1f}",
         f"{100 * np.mean(counts.possible):.1f}",
