@@ -58,7 +58,7 @@ def answers_in(runs: pd.DataFrame, examples: pd.DataFrame, *, bounded: bool, sig
     titles = dict(zip(runs["run_id"].astype(str), runs["method"].astype(str)))
     notes += _charges(kept, titles, bounded=bounded, sign=sign)
     worst = pd.Series(0.0, index=kept.columns) if bounded and sign > 0 else kept.max() if sign < 0 else kept.min()
-    full = kept.fillna(worst)
+    full = kept.fillna(worst) if kept.isna().any(axis=None) else kept  # column by column, which takes seconds
     groups = None
     if "group" in known:
         labels = known.drop_duplicates("example_id").set_index("example_id")["group"].reindex(full.columns)

@@ -79,29 +79,22 @@ class Contest:
 
 def contest_of(
     runs: pd.DataFrame,
-    examples: pd.DataFrame,
+    examples: pd.DataFrame | None,
     metric: MetricSpec,
     *,
     base: str,
     specs: Sequence[MetricSpec],
-    **known: object,
 ) -> Contest:
-    """What final runs tell of it.
+    """What final runs tell of it; who is in the race is for the caller to say.
 
     Args:
         runs: One row per run (``store.frame.frame_of``), of the seeds that are looked at.
-        examples: One row per run, example and draw.
+        examples: One row per run, example and draw; None where costs alone are asked.
         metric: The task's score.
         base: Card name of the untouched base.
         specs: All metrics there may be a value of.
-        known: ``abilities``, ``spared`` and ``alive``.
     """
-    sign = _sign(metric)
     runs = _of_one_protocol(runs)
-    rows = {str(title): own for title, own in runs.groupby("method", sort=False)}
-    answers = answers_in(runs, examples, bounded=metric.unit == "share", sign=sign)
-    bases = list(runs.loc[runs["card"] == base, "method"].unique())
-    trained = trained_in(rows, answers, bases, sign=sign)
     good = runs[(runs["status"] == "ok") & (runs["card"] != base)]
     groups = {str(title): own for title, own in good.groupby("method", sort=False)}
     by_name = {spec.name: spec for spec in specs}
@@ -118,13 +111,22 @@ def contest_of(
             qualities[spec] = {title: float(values.mean()) for title, values in known_of.items() if len(values)}
     places = {title: set(own["cost_protocol"].fillna("")) for title, own in groups.items()}
     return Contest(
-        outcomes=None if trained is None else trained.outcomes,
+        outcomes=None if examples is None else _outcomes(runs, examples, metric, base),
         metric=metric,
         costs=costs,
         qualities=qualities,
         conditions={title: str(found.pop()) for title, found in places.items() if len(found) == 1 and found != {""}},
-        **known,  # type: ignore[arg-type]
     )
+
+
+def _outcomes(runs: pd.DataFrame, examples: pd.DataFrame, metric: MetricSpec, base: str) -> Outcomes | None:
+    """None where no run has a score."""
+    sign = _sign(metric)
+    rows = {str(title): own for title, own in runs.groupby("method", sort=False)}
+    answers = answers_in(runs, examples, bounded=metric.unit == "share", sign=sign)
+    bases = list(runs.loc[runs["card"] == base, "method"].unique())
+    trained = trained_in(rows, answers, bases, sign=sign)
+    return None if trained is None else trained.outcomes
 
 
 def droppable_in(contest: Contest) -> frozenset[str]:

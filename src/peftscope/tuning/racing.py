@@ -9,7 +9,7 @@ to do while a round ends.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from peftscope.analysis.elimination import Elimination
@@ -41,7 +41,7 @@ class Race:
         """
         from peftscope.analysis.race import droppable_in
 
-        contest = self._contest(list(records), titles, alive=tuple(self.cards))
+        contest = self._contest(list(records), titles, alive=tuple(self.cards), scored=False)
         return frozenset() if contest is None else droppable_in(contest)
 
     def eliminated(
@@ -72,9 +72,9 @@ class Race:
         return [elimination for elimination in found if elimination.method in among]
 
     def _contest(
-        self, records: Sequence[RunRecord], titles: Mapping[str, str], *, alive: tuple[str, ...]
+        self, records: Sequence[RunRecord], titles: Mapping[str, str], *, alive: tuple[str, ...], scored: bool = True
     ) -> Contest | None:
-        """None where no run told what the score is."""
+        """None where no run told what the score is; with ``scored`` false of costs alone."""
         from peftscope.analysis.race import contest_of
         from peftscope.measures.registry import metric_specs
         from peftscope.methods.needs import fulfilled
@@ -85,12 +85,9 @@ class Race:
             return None
         runs = frame_of(records)
         runs["method"] = [titles.get(record.run_id, record.spec.method.title) for record in records]
-        return contest_of(
-            runs,
-            examples_of(records),
-            metric,
-            base=BASE,
-            specs=tuple(metric_specs().values()),
+        examples = examples_of(records) if scored else None
+        return replace(
+            contest_of(runs, examples, metric, base=BASE, specs=tuple(metric_specs().values())),
             abilities={title: fulfilled(name) for title, name in self.cards.items()},
             spared=self.spared,
             alive=alive,
