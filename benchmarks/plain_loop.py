@@ -53,10 +53,8 @@ def run(given: dict[str, Any]) -> dict[str, Any]:
         raise KeyError(f"no setting of a job: {', '.join(unknown)}")
     job = {**JOB, **given}
     import torch
-    from transformers import AutoTokenizer, logging, set_seed
+    from transformers import AutoTokenizer, set_seed
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     if job["threads"]:
         torch.set_num_threads(job["threads"])
     started = time.perf_counter()
@@ -207,6 +205,10 @@ def main() -> None:
     if job.get("threads"):  # before torch is imported
         os.environ["OMP_NUM_THREADS"] = str(job["threads"])
     started = time.perf_counter()
+    from transformers import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     result = run(job)
     result["total_s"] = time.perf_counter() - started
     Path(sys.argv[2]).write_text(json.dumps(result), encoding="utf-8")

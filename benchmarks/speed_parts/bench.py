@@ -144,8 +144,8 @@ class Bench:
         )
         seconds = time.perf_counter() - started
         if done.returncode != 0 or not found.exists():
-            last = [line for line in done.stderr.splitlines() if line.strip()][-3:]
-            raise RuntimeError(f"{' '.join(Path(part).name for part in command)} failed: {' | '.join(last)}")
+            last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["no message"]
+            raise RuntimeError(f"{' '.join(Path(part).name for part in command)} failed: {last[0]}")
         return {**json.loads(found.read_text(encoding="utf-8")), "process_s": seconds}
 
 

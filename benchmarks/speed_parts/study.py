@@ -124,7 +124,7 @@ def _larger(bench: Bench, runs: list[dict[str, Any]]) -> dict[str, Any]:
         "model": sizes.model,
         "task": sizes.task,
         "methods": [METHODS["lora"]],
-        "seeds": [0, 1],
+        "seeds": [0],
         "train": {"max_steps": steps, "batch_size": sizes.batch_size},
         "measure": {"latency": False},
         "include_base": False,

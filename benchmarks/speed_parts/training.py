@@ -13,6 +13,8 @@ __all__ = ["goals", "lines", "measure", "settings"]
 TITLE = "Training"
 LOSS_TOLERANCE = 1e-3
 """As a share of the loss, over a few steps: rounding is all that may differ, and it grows from step to step."""
+LONGEST = 128
+"""Tokens of a row, longer ones cut off: forty trainings of a few steps in a quarter of an hour."""
 LEAN_MARK = 0.9
 """Of the tokens a second of ``fast``."""
 
@@ -27,9 +29,11 @@ def settings() -> tuple[str, ...]:
 def measure(bench: Bench) -> dict[str, Any]:
     """Steps of both sides in turns, and the losses on the very same batches."""
     sizes, known = bench.sizes, settings()
-    facts = bench.facts(sizes.task, sizes.trained)
+    task = {**sizes.task, "max_length": min(LONGEST, sizes.task["max_length"])}
+    facts = bench.facts(task, sizes.trained)
     steps = sizes.warmup_steps + sizes.timed_steps
     found: dict[str, Any] = {"skip": sizes.warmup_steps, "batch_size": sizes.batch_size, "settings": list(known)}
+    found["length"] = task["max_length"]
     found["methods"] = {name: {"plain loop": [], **{s: [] for s in known}, "losses": {}} for name in sizes.trained}
     for round_, name in bench.rounds(sizes.trained):
         if round_ and not bench.has_time:
@@ -47,7 +51,7 @@ def measure(bench: Bench) -> dict[str, Any]:
         own = {"title": name, "method": METHODS[name], "settings": known, "steps": steps}
         rate_ = {"learning_rate": method["learning_rate"], "batch_size": sizes.batch_size}
         row["plain loop"].append(bench.plain(**job)["steps"])
-        ours = bench.peftscope("train", model=sizes.model, task=sizes.task, **own, **rate_)
+        ours = bench.peftscope("train", model=sizes.model, task=task, **own, **rate_)
         for setting in known:
             row[setting].append(ours[setting])
         if not round_:
@@ -89,7 +93,8 @@ def lines(found: dict[str, Any]) -> list[str]:
     known = found["settings"]
     head = [f"{setting}" for setting in known]
     rows = [
-        f"Tokens a second, padding left out, batches of {found['batch_size']}; in brackets against the plain loop. "
+        f"Tokens a second, padding left out, batches of {found['batch_size']}, rows of at most {found['length']} "
+        "tokens; in brackets against the plain loop. "
         "Losses: the largest difference of a step's loss to the plain loop's on the very same batches, as a share.",
         "",
         "| method | plain loop | " + " | ".join(head) + " | losses |",
