@@ -180,7 +180,8 @@ def answered(model: Any, prompts: list[list[int]], options: dict[str, Any], max_
         found = model.generate(
             input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=max_new_tokens, **options
         )
-    return found[:, width:].tolist()
+    answers: list[list[int]] = found[:, width:].tolist()
+    return answers
 
 
 def until_end(row: list[int], ends: set[int]) -> list[int]:
@@ -196,7 +197,7 @@ def gap_after(model: Any, ids: list[int]) -> float:
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)).logits
     first, second = logits[0, -1].float().topk(2).values.tolist()
-    return first - second
+    return float(first - second)
 
 
 def main() -> None:

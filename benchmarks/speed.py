@@ -1,6 +1,7 @@
 """peftscope against the same experiments written by hand; writes ``speed.md`` and ``speed/PART.json`` beside this file.
 
-    python benchmarks/speed.py                          every part, about 45 minutes on two idle cores
+    python benchmarks/speed.py                          every part, about an hour on two idle cores
+    python benchmarks/speed.py --repetitions 1          the same without ranges, about half an hour
     python benchmarks/speed.py --parts scoring,memory   some of them
     python benchmarks/speed.py --quick                  tiny sizes, to see that it works; writes to a temp folder
     python benchmarks/speed.py --render                 the page again from the figures there are
@@ -38,7 +39,7 @@ PARTS: dict[str, ModuleType] = {
     "study": study,
     "workers": workers,
 }
-SECONDS = {"scoring": 780, "training": 780, "memory": 180, "overhead": 240, "study": 540, "workers": 180}
+SECONDS = {"scoring": 1400, "training": 1100, "memory": 180, "overhead": 300, "study": 600, "workers": 180}
 """After which a part begins no further measurement."""
 MARKS: dict[str, tuple[float | None, float | None]] = {}
 """Least and most by a goal's name, where a mark is another than its part's or its part has none."""

@@ -70,7 +70,7 @@ def test_both_sides_give_the_same_answers_with_the_same_weights(
     ours = score({**shared, "adapter": str(tmp_path)})
     decode = plain_decode(tiny_tokenizer)
     assert answer_differences(plain["answers"], ours["answers"], decode) == []
-    assert grade({**shared, "answers": plain["answers"]})["scores"] == ours["scores"]
+    assert grade({**shared, "answers": {"plain": plain["answers"]}})["scores"] == {"plain": ours["scores"]}
 
     changed = [*ours["answers"][:-1], {**ours["answers"][-1], "text": ours["answers"][-1]["text"][:3] + "§"}]
     (found,) = answer_differences(plain["answers"], changed, decode)

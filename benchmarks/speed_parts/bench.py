@@ -47,10 +47,10 @@ class Sizes:
     study_methods: tuple[str, ...]
     scored: tuple[str, ...] = ("lora", "oft", "ia3", "prompt-tuning", "full")
     trained: tuple[str, ...] = tuple(METHODS)
-    learned_steps: int = 8
+    learned_steps: int = 6
     """Training steps before a method's weights are scored."""
     warmup_steps: int = 1
-    timed_steps: int = 3
+    timed_steps: int = 2
     batch_size: int = 4
     eval_batch_size: int = 50
     few_prompts: int = 16
@@ -107,17 +107,14 @@ class Bench:
         return self._process([str(script), work], {"seed": 0, **job, "threads": self.threads})
 
     def facts(self, task: dict[str, Any], methods: Sequence[str], model: str | None = None) -> dict[str, Any]:
-        """What both sides have to share, found once."""
-        job = {
-            "model": model or self.sizes.model,
-            "task": task,
-            "batch_size": self.sizes.batch_size,
-            "methods": {name: METHODS[name] for name in methods},
-        }
-        kept = self.place("facts", job).with_suffix(".json")
-        if not kept.exists():
-            kept.write_text(json.dumps(self.peftscope("facts", **job)), encoding="utf-8")
-        return json.loads(kept.read_text(encoding="utf-8"))
+        """What both sides have to share."""
+        return self.peftscope(
+            "facts",
+            model=model or self.sizes.model,
+            task=task,
+            batch_size=self.sizes.batch_size,
+            methods={name: METHODS[name] for name in methods},
+        )
 
     def place(self, what: str, settings: Any) -> Path:
         """A path under the folder that these settings alone have."""
@@ -131,7 +128,7 @@ class Bench:
 
     def _process(self, command: list[str], job: dict[str, Any]) -> dict[str, Any]:
         self.folder.mkdir(parents=True, exist_ok=True)
-        given, found = self.folder / "job.json", self.folder / "result.json"
+        given, found = (self.folder / f"{name}-{os.getpid()}.json" for name in ("job", "result"))
         given.write_text(json.dumps(job), encoding="utf-8")
         found.unlink(missing_ok=True)
         started = time.perf_counter()
@@ -146,7 +143,10 @@ class Bench:
         if done.returncode != 0 or not found.exists():
             last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["no message"]
             raise RuntimeError(f"{' '.join(Path(part).name for part in command)} failed: {last[0]}")
-        return {**json.loads(found.read_text(encoding="utf-8")), "process_s": seconds}
+        result: dict[str, Any] = json.loads(found.read_text(encoding="utf-8"))
+        given.unlink()
+        found.unlink()
+        return {**result, "process_s": seconds}
 
 
 def gsm8k_task(data: Path, *, num_prompts: int, max_new_tokens: int = 128) -> dict[str, Any]:

@@ -55,7 +55,8 @@ def _run(
         "include_base": False,
     }
     with tempfile.TemporaryDirectory() as folder:
-        return bench.peftscope("stages", study=study, folder=folder)["runs"][-1]
+        runs: list[dict[str, Any]] = bench.peftscope("stages", study=study, folder=folder)["runs"]
+    return runs[-1]
 
 
 def shares(row: dict[str, Any]) -> dict[str, float]:

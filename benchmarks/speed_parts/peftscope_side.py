@@ -103,13 +103,13 @@ def score(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def grade(job: dict[str, Any]) -> dict[str, Any]:
-    """What given token ids would score as answers of the test split."""
+    """What given token ids would score as answers of the test split, by name of who gave them."""
     _, loaded, task = _opened(job)
-    texts = [
-        loaded.processor.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        for ids in job["answers"]
-    ]
-    return {"scores": list(task.scores_of("test", texts))}
+    scores = {}
+    for name, answers in job["answers"].items():
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        scores[name] = list(task.scores_of("test", [loaded.processor.decode(ids, **options) for ids in answers]))
+    return {"scores": scores}
 
 
 def harness(job: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,8 @@ def measure(bench: Bench) -> dict[str, Any]:
             row["peftscope"].append(b["score_s"])
             if not round_:
                 row["scores"] = b["scores"]
-                row["tokens"] = sum(answer["num_tokens"] for answer in b["answers"])
+                given = sum(answer["num_tokens"] for answer in b["answers"])
+                row["tokens"] = {"plain": sum(map(len, a["answers"])), "peftscope": given}
                 row["equality"] = _equality(bench, facts, name, weights, a["answers"], b["answers"])
         if not round_:
             found["rule"] = _with_rule(bench, facts, task, found["methods"][sizes.scored[0]]["scores"])
@@ -129,7 +130,7 @@ def _with_rule(
     a = plain_answers(bench, facts, weights, stop_strings=facts["stop_strings"] or None)
     b = our_answers(bench, {**task, RULE: True}, weights)
     told = bench.peftscope(
-        "grade", model=bench.sizes.model, task=task, batch_size=bench.sizes.batch_size, answers=a["answers"]
+        "grade", model=bench.sizes.model, task=task, batch_size=bench.sizes.batch_size, answers={name: a["answers"]}
     )
     return {
         "method": name,
@@ -137,7 +138,7 @@ def _with_rule(
         "peftscope_with_rule": [b["score_s"]],
         "scores": len(without),
         "changed": sum(x != y for x, y in zip(without, b["scores"], strict=True)),
-        "unlike_plain": sum(x != y for x, y in zip(told["scores"], b["scores"], strict=True)),
+        "unlike_plain": sum(x != y for x, y in zip(told["scores"][name], b["scores"], strict=True)),
     }
 
 
@@ -211,21 +212,22 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"{found['eval_batch_size']}; the same weights on both sides. An answer that differs where the reference's two "
         "largest logits are within 1e-4 is a near tie.",
         "",
-        "| method | plain s | peftscope s | times as fast | same answers | near ties | other answers |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| method | plain s | peftscope s | times as fast | tokens of both | same answers | near ties | others |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, row in found["methods"].items():
         equal = row["equality"]
         rows.append(
             f"| {name} | {_seconds(row['plain'])} | {_seconds(row['peftscope'])} | "
-            f"{ratio_text(ratio(row['plain'], row['peftscope']))} | {equal['same']} of {equal['answers']} | "
+            f"{ratio_text(ratio(row['plain'], row['peftscope']))} | "
+            f"{row['tokens']['plain']} {row['tokens']['peftscope']} | {equal['same']} of {equal['answers']} | "
             f"{equal['near_ties']} | {equal['different']} |"
         )
     for size, row in found["batches"].items():
         rows.append(
             f"| {next(iter(found['methods']))}, batches of {size}, {row['prompts']} prompts | "
             f"{_seconds(row['plain'])} | {_seconds(row['peftscope'])} | "
-            f"{ratio_text(ratio(row['plain'], row['peftscope']))} | – | – | – |"
+            f"{ratio_text(ratio(row['plain'], row['peftscope']))} | – | – | – | – |"
         )
     if any(name in SHARED for name in found["methods"]):
         rows += [

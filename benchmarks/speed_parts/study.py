@@ -68,7 +68,8 @@ def _compare(bench: Bench, folder: Path) -> float:
 def _plain_runs(bench: Bench, runs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """One final run of every method by the plain loop: its seconds and its score."""
     sizes = bench.sizes
-    facts = _facts(bench)
+    facts = bench.facts(sizes.study_task, (), model=NANO)
+    answers: dict[str, Any] = {}
     found: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(run["method"] for run in runs):
         finals = [run for run in runs if run["method"] == name and run["purpose"] == "final"]
@@ -92,19 +93,16 @@ def _plain_runs(bench: Bench, runs: list[dict[str, Any]]) -> dict[str, dict[str,
             eval_batch_size=sizes.study_task["eval_batch_size"],
             end_ids=facts["end_ids"],
         )
-        job = {"model": NANO, "task": sizes.study_task, "batch_size": BATCH}
-        graded = bench.peftscope("grade", **job, answers=done["answers"])["scores"]
+        answers[name] = done["answers"]
         valid = len(facts["prompts"]["valid"]) / len(facts["prompts"]["test"])
         found[name] = {
             "final_s": done["process_s"],
             "trial_s": done["process_s"] - (1 - valid) * done["score_s"],
-            "score": statistics.mean(graded),
         }
+    job = {"model": NANO, "task": sizes.study_task, "batch_size": BATCH}
+    for name, scores in bench.peftscope("grade", **job, answers=answers)["scores"].items():
+        found[name]["score"] = statistics.mean(scores)
     return found
-
-
-def _facts(bench: Bench) -> dict[str, Any]:
-    return bench.facts(bench.sizes.study_task, (), model=NANO)
 
 
 def plain_total(runs: list[dict[str, Any]], plain: dict[str, dict[str, Any]]) -> float:
@@ -113,7 +111,8 @@ def plain_total(runs: list[dict[str, Any]], plain: dict[str, dict[str, Any]]) ->
     A trial that stopped early or paused is one configuration; methods that were not measured take the others' mean.
     """
     mean = {kind: statistics.mean(row[kind] for row in plain.values()) for kind in ("final_s", "trial_s")}
-    return sum(plain.get(run["method"], mean)["final_s" if run["purpose"] == "final" else "trial_s"] for run in runs)
+    kinds = {"final": "final_s", "trial": "trial_s"}
+    return float(sum(plain.get(run["method"], mean)[kinds[run["purpose"]]] for run in runs))
 
 
 def _larger(bench: Bench, runs: list[dict[str, Any]]) -> dict[str, Any]:
