@@ -59,3 +59,13 @@ def test_modules_may_have_non_tensor_state() -> None:
     model[0].register_buffer("state", torch.zeros(3))
     model[1].state = {"a": 1}
     assert sum(tensor.numel() for tensor in tensors_of(model)) == 12 + 3
+
+
+def test_weights_packed_by_onednn_are_counted_while_they_live() -> None:
+    weight = torch.randn(64, 48)
+    with torch.no_grad(), LiveStorage() as storage:
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, 8)
+        held = storage.live_bytes
+        del packed
+    assert held == 64 * 48 * 4
+    assert storage.live_bytes == 0

@@ -38,7 +38,7 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.live_bytes = 0
         self.peak_bytes = 0
-        self._seen: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._seen: dict[int, weakref.ref[torch.UntypedStorage | Tensor]] = {}
         for tensor in held:
             self._count(tensor)
 
@@ -52,15 +52,19 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _count(self, tensor: Tensor) -> None:
-        try:
-            storage = tensor.untyped_storage()
-        except (NotImplementedError, RuntimeError):  # sparse and other layouts without one storage
-            return
+        storage: torch.UntypedStorage | Tensor
+        if tensor.is_mkldnn:  # packed by oneDNN, which keeps it itself: one tensor is one allocation
+            storage, size = tensor, tensor.numel() * tensor.element_size()
+        else:
+            try:
+                storage = tensor.untyped_storage()
+            except (NotImplementedError, RuntimeError):  # sparse and other layouts without one storage
+                return
+            size = storage.nbytes()
         key = id(storage)
         known = self._seen.get(key)
         if known is not None and known() is storage:
             return
-        size = storage.nbytes()
 
         def freed(_: object, key: int = key, size: int = size) -> None:
             self.live_bytes -= size

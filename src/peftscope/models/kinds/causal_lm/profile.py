@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from peftscope.methods.coverage import fused_experts
 from peftscope.models.kinds.base import Batch, ModelProfile
+from peftscope.models.kinds.causal_lm.decoding.packing import counted_copies
 from peftscope.models.kinds.causal_lm.empty import empty_model
 from peftscope.models.kinds.causal_lm.loss import causal_lm_loss, try_label_losses
 from peftscope.models.published import published_format
@@ -30,6 +31,8 @@ class CausalLMProfile(ModelProfile):
     dtype: torch.dtype
     attn_implementation: str | None = None
     quantization: Literal["nf4", "int8"] | None = None
+    num_times: float = 1.0
+    """How many times as many blocks the model has that this one stands for."""
 
     task_type = "CAUSAL_LM"
     unit = "tokens"
@@ -57,8 +60,9 @@ class CausalLMProfile(ModelProfile):
         text = config.get_text_config()
         for name, kinds in _of_layers(text).items():
             setattr(text, name, kinds[:count])
+        num_times = self.num_times * (self.num_layers or count) / count
         text.num_hidden_layers = count
-        return replace(self, config=config)
+        return replace(self, config=config, num_times=num_times)
 
     def described(self) -> str:
         """Kind of model and type of its weights."""
@@ -128,7 +132,11 @@ class CausalLMProfile(ModelProfile):
         return causal_lm_loss(model, batch)
 
     def score(self, model: nn.Module, batch_size: int, length: int) -> None:
-        """The longest prompt, and the last token of an answer behind a full cache."""
+        """The longest prompt, and the last token of an answer behind a full cache; on a CPU with packed weights."""
+        with counted_copies(model, num_times=self.num_times):
+            self._read_and_answer(model, batch_size, length)
+
+    def _read_and_answer(self, model: nn.Module, batch_size: int, length: int) -> None:
         ids = torch.empty(batch_size, max(1, length - 1), dtype=torch.long, device="meta")
         mask = torch.empty(batch_size, length, dtype=torch.long, device="meta")
         read = model(input_ids=ids, attention_mask=mask[:, :-1], use_cache=True, logits_to_keep=1)

@@ -24,7 +24,7 @@ SLACK = 64
 """Columns beside those the longest row needs; the cache is moved to the front once in so many steps."""
 PREFILL_TOKENS = {"cpu": 512}
 """Tokens read in one pass: beyond, a CPU computes no faster …"""
-PREFILL_TOKENS_ELSEWHERE = 16384
+PREFILL_TOKENS_ELSEWHERE = 4096
 LABEL_LOGITS = 2**25
 """Logits of labels in one pass: 128 MB in float32."""
 REFILLS = 8

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from peftscope.models.kinds.causal_lm.decoding.answers import Prompt
 from peftscope.models.kinds.causal_lm.decoding.merging import merged_weights
 
-__all__ = ["PackedModel", "is_worth_packing"]
+__all__ = ["PackedModel", "counted_copies", "is_worth_packing"]
 
 ROWS = 32
 """Rows that oneDNN chooses a layout for; it is as good for 1 and for 2,000."""
@@ -97,12 +97,54 @@ def is_worth_packing(model: nn.Module, device: torch.device, prompts: Sequence[P
     """Whether copies help and fit: float32 on a CPU, many tokens, and an eighth of the machine's memory at most."""
     if device.type != "cpu":
         return False
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear) and _is_plain(module)]
-    size = sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)
-    memory = psutil.virtual_memory()
-    fits = size * SHARE_OF_MEMORY < memory.total and size < memory.available
+    size = _copied_bytes(_layers(model, device))
+    fits = _is_small(size) and size < psutil.virtual_memory().available
     num_tokens = sum(len(prompt.sequence) + prompt.limit for prompt in prompts)
-    return bool(layers) and fits and num_tokens >= LEAST_TOKENS and _has_onednn()
+    return size > 0 and fits and num_tokens >= LEAST_TOKENS and _has_onednn()
+
+
+@contextmanager
+def counted_copies(model: nn.Module, *, num_times: float) -> Iterator[None]:
+    """Of a model by its shapes alone: allocate on the CPU what packed copies of its weights take there.
+
+    Each comes when its layer is first used, so that it counts as a part of its block; what is counted for an
+    accelerator leaves out all that is on the CPU, and nothing is written into what is allocated here.
+
+    Args:
+        model: On the ``meta`` device.
+        num_times: How many times as many blocks the whole model has, of which this one stands for the memory.
+    """
+    layers = _layers(model, torch.device("meta"))
+    copies: dict[nn.Module, Tensor] = {}
+
+    def allocate(layer: nn.Module, args: Any) -> None:
+        if layer not in copies:
+            copies[layer] = torch.empty(layers[layer].shape, dtype=torch.float32, device="cpu")
+
+    fits = _has_onednn() and _is_small(_copied_bytes(layers) * num_times)
+    hooks = [layer.register_forward_pre_hook(allocate) for layer in layers] if fits else []
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _layers(model: nn.Module, device: torch.device) -> dict[nn.Module, Tensor]:
+    """Linear layers that can be packed, and their weights."""
+    return {
+        module: module.weight
+        for module in model.modules()
+        if isinstance(module, nn.Linear) and _is_plain(module, device.type)
+    }
+
+
+def _copied_bytes(layers: dict[nn.Module, Tensor]) -> int:
+    return sum(weight.numel() * weight.element_size() for weight in layers.values())
+
+
+def _is_small(size: float) -> bool:
+    return size * SHARE_OF_MEMORY < psutil.virtual_memory().total
 
 
 def _has_onednn() -> bool:
@@ -110,13 +152,13 @@ def _has_onednn() -> bool:
     return bool(onednn.is_available()) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def _is_plain(module: nn.Module) -> bool:
+def _is_plain(module: nn.Module, device: str = "cpu") -> bool:
     """A linear layer of torch itself, in float32, whose weight is a parameter."""
     return (
         type(module) is nn.Linear
         and isinstance(module._parameters.get("weight"), Tensor)
         and module.weight.dtype == torch.float32
-        and module.weight.device.type == "cpu"
+        and module.weight.device.type == device
     )
 
 
