@@ -37,7 +37,7 @@ class Reference:
     """Which of them have a label, of shape (T,); never the first."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Prompt:
     """One prompt, ready for decoding."""
 

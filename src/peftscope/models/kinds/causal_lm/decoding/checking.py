@@ -57,17 +57,18 @@ def require_plain_greedy(model: nn.Module) -> None:
             raise Unsuited(f"generation_config sets {name}")
 
 
-def require_close(given: Tensor, wanted: Tensor) -> None:
-    """Raise ``Unsuited`` where two rows of logits, of shape (positions, vocabulary), are not nearly the same."""
-    allowed = tolerance(wanted.dtype)
+def require_close(given: Tensor, wanted: Tensor, *, is_rounded: bool = False) -> None:
+    """Raise ``Unsuited`` where two rows of logits, of shape (positions, vocabulary), are not nearly the same.
+
+    Args:
+        given: Of the fast way.
+        wanted: Of a plain forward pass.
+        is_rounded: Whether weights or activations are quantized, so that a last bit may become a step of rounding.
+    """
+    allowed = HALF_TOLERANCE if is_rounded else TOLERANCES.get(wanted.dtype, HALF_TOLERANCE)
     given, wanted = given.float(), wanted.float()
     finite = torch.isfinite(wanted)
     spread = (wanted[finite].max() - wanted[finite].min()).item() if finite.any() else 0.0
     difference = torch.where(given == wanted, 0.0, (given - wanted).abs()).max().item()
     if not difference <= allowed * spread + 1e-6:
         raise Different(f"logits differ by {difference:.2g} from those of a plain forward pass")
-
-
-def tolerance(dtype: torch.dtype) -> float:
-    """Largest difference of logits, relative to their spread."""
-    return TOLERANCES.get(dtype, HALF_TOLERANCE)

@@ -159,6 +159,7 @@ def _is_plain(module: nn.Module, device: str = "cpu") -> bool:
         and isinstance(module._parameters.get("weight"), Tensor)
         and module.weight.dtype == torch.float32
         and module.weight.device.type == device
+        and module.weight.numel() > 0
     )
 
 
