@@ -40,7 +40,6 @@ class PackedModel:
     def __init__(self, model: nn.Module, *, merge: bool) -> None:
         self.model = model
         self.merge = merge
-        self.num_merged = 0
         self.forwards: dict[nn.Module, Forward] = {}
 
     @contextmanager
@@ -80,9 +79,7 @@ class PackedModel:
         base = layer.get_base_layer()
         if not _is_plain(base) or not self.merge:
             return None
-        weights = merged_weights(layer, base)
-        self.num_merged += weights is not None
-        return weights
+        return merged_weights(layer, base)
 
     def _replace(self) -> None:
         for module, forward in self.forwards.items():

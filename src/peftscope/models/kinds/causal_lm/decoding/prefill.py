@@ -98,19 +98,22 @@ class Reader:
 
     def _read_shared(self, tokens: list[int]) -> None:
         ids = torch.tensor([tokens], device=self.device, dtype=torch.long)
-        embeds = None
+        embeds, num_before = None, 0
         if isinstance(self.model, PeftModel) and self.model.active_peft_config.is_prompt_learning:
-            prompt = self.model.get_prompt(batch_size=1)
-            if not isinstance(prompt, Tensor):
-                raise Unsuited("prompt learning brings keys and values of its own")
-            self.forward, self.embed = self.model.base_model, self.model.word_embeddings
-            words = self.embed(ids)
-            embeds = torch.cat([prompt.to(device=words.device, dtype=words.dtype), words], dim=1)
-            self.num_virtual = prompt.shape[1]
-        if self.num_before:
-            cache = DynamicCache()
-            last = [(0, self.num_before - 1)]
-            self._run(cache, last, ids=ids, embeds=embeds, num_before=0)
+            self.forward = self.model.base_model
+            prompt: Any = self.model.get_prompt(batch_size=1)
+            if isinstance(prompt, Tensor):
+                self.embed = self.model.word_embeddings
+                words = self.embed(ids)
+                embeds = torch.cat([prompt.to(device=words.device, dtype=words.dtype), words], dim=1)
+                self.num_virtual = prompt.shape[1]
+            else:  # keys and values, as if tokens had been read
+                num_before = self.num_virtual = int(prompt.get_seq_length())
+                self.shared_layers = _layers(prompt, 1, self.num_virtual)
+        if self.num_before > num_before:
+            cache = self._shared_cache(1)
+            last = [(0, self.num_before - num_before - 1)]
+            self._run(cache, last, ids=ids, embeds=embeds, num_before=num_before)
             self.shared_layers = _layers(cache, 1, self.num_before)
 
     def _run(
