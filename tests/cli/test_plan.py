@@ -69,6 +69,30 @@ def test_a_memory_limit_decides_fit_and_checkpointing_lowers_the_peak(planned: C
     assert planned("--methods", "lora", "--max-memory", "1TB")["lora"]["fits"] is True
 
 
+def test_memory_settings_are_counted_and_named_where_they_fit(
+    config: str, planned: Callable[..., dict[str, dict]], tmp_path: Path
+) -> None:
+    Path(config).write_text(json.dumps({**LLAMA, "vocab_size": 8_000, "num_hidden_layers": 6}))
+    asked = ("--methods", "lora", "--seq-len", "250", "--device", "cpu")
+    peaks = {
+        memory: planned(*asked, "--memory", memory)["lora"]["peak_train_bytes"]
+        for memory in ("plain", "fast", "lean", "minimal")
+    }
+    assert sorted(set(peaks.values()), reverse=True) == list(peaks.values())
+    limit = f"{peaks['lean']}B"
+    entry = planned(*asked, "--max-memory", limit)["lora"]
+    assert (entry["memory"], entry["fits"], entry["fits_with"]) == ("plain", False, "lean")
+    assert entry["peak_with_memory_bytes"]["lean"] == peaks["lean"]
+    arguments = ("--model", config, *asked)
+    assert "memory: lean" in _run(*arguments, "--max-memory", limit)[1]
+    assert "memory: lean" in _run(*arguments, "--memory", "lean")[1]
+    assert "take one" in _run(*arguments, "--memory", "lean", "--checkpointing")[1]
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY.format(model=config).replace("batch_size: 3", "batch_size: 3, memory: minimal"))
+    _, out = _run(str(study), "--json")
+    assert {entry["memory"] for entry in json.loads(out[out.index("{") :])["methods"]} == {"minimal"}
+
+
 def test_a_study_file_can_be_planned_directly(tmp_path: Path, config: str) -> None:
     study = tmp_path / "study.yaml"
     study.write_text(STUDY.format(model=config))

@@ -16,7 +16,7 @@ from peftscope.footprint.estimate import FootprintEstimator, footprint
 from peftscope.footprint.forecast import _begin, forecasts, forecasts_as_counted
 from peftscope.footprint.query import FootprintQuery, Workload
 from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
-from peftscope.schema.study import MethodSpec
+from peftscope.schema.study import MemorySetting, MethodSpec
 
 CONFIG = LlamaConfig(
     hidden_size=256, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
@@ -73,7 +73,7 @@ def test_what_cannot_help_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(counted) <= 4, "the method, with checkpointing, and both; no batch fits where the weights do not"
     counted.clear()
     list(forecasts([LORA], limit=(_peak(3) + _peak(4)) // 2))
-    assert len(counted) <= 8
+    assert len(counted) <= 10, "two of them for the limit"
 
 
 def test_if_no_sample_fits_the_largest_batch_is_zero() -> None:
@@ -87,6 +87,28 @@ def test_the_peak_with_checkpointing_is_reported_if_memory_is_insufficient() -> 
     checkpointing = replace(LORA, workload=replace(LOAD, train=train))
     assert found.checkpointed_bytes == footprint(checkpointing).peak_train_bytes
     assert found.checkpointed_bytes < _peak(8)
+
+
+def _with_setting(memory: MemorySetting) -> int:
+    train = LOAD.train.model_copy(update={"memory": memory})
+    peak = footprint(replace(LORA, workload=replace(LOAD, train=train))).peak_bytes
+    assert peak is not None
+    return peak
+
+
+def test_the_fastest_memory_setting_that_fits_is_named() -> None:
+    peaks = {memory: _with_setting(memory) for memory in ("plain", "fast", "lean", "minimal")}
+    assert sorted(peaks.values(), reverse=True) == list(peaks.values())
+    for memory in ("fast", "lean", "minimal"):
+        [found] = forecasts([LORA], limit=peaks[memory])
+        assert (found.fits, found.fits_with) == (False, memory)
+        assert found.memory_bytes.items() <= peaks.items()
+        assert found.nf4_bytes is None, "packing costs quality, the settings do not"
+    [found] = forecasts([LORA], limit=peaks["minimal"] - 1)
+    assert found.fits_with is None
+    lean = replace(LORA, workload=replace(LOAD, train=LOAD.train.model_copy(update={"memory": "lean"})))
+    [found] = forecasts([lean], limit=peaks["minimal"])
+    assert (found.fits_with, set(found.memory_bytes)) == ("minimal", {"minimal"})
 
 
 def test_without_a_memory_limit_no_verdict_on_fitting_is_given() -> None:

@@ -43,7 +43,9 @@ def plan(
     optimizer: Annotated[
         str, typer.Option(help="adamw, adamw-8bit, sgd or adafactor; methods with one of their own keep it.")
     ] = "adamw",
-    memory: Annotated[str, typer.Option(help="Memory setting of the training loop: plain.")] = "plain",
+    memory: Annotated[
+        str | None, typer.Option(help="Memory setting of the training: plain (default), fast, lean or minimal.")
+    ] = None,
     checkpointing: Annotated[
         bool | None, typer.Option("--checkpointing/--no-checkpointing", help="Recompute activations.")
     ] = None,

@@ -75,7 +75,9 @@ def _reason(forecast: Forecast, memory: int | None) -> str:
     if found.peak_bytes == found.peak_train_bytes:
         where = "training"
         ways = [f"train.batch_size: {forecast.largest_batch}"] if forecast.largest_batch else []
-        if forecast.checkpointed_bytes is not None and forecast.checkpointed_bytes <= memory:
+        if forecast.fits_with is not None:
+            ways.append(f"train.memory: {forecast.fits_with}")
+        elif forecast.checkpointed_bytes is not None and forecast.checkpointed_bytes <= memory:
             ways.append("train.checkpointing: true")
     else:
         where, ways = "scoring", ["a smaller eval_batch_size of the task"]

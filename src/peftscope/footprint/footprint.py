@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 
 __all__ = ["DEFAULT_LENGTH", "Breakdown", "Footprint", "Forecast"]
 
@@ -98,12 +99,16 @@ class Forecast:
     """Where it does not fit: a batch that does, at the same length, the largest or near it; 0 where none does."""
     largest_length: int | None = None
     """Where it does not fit: a length that does, with the same batch, not far below the largest; 0 where none does."""
+    fits_with: str | None = None
+    """Where it does not fit: the fastest memory setting of the training with which it does; None where none does."""
+    memory_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Peaks with the memory settings that were counted to find it, by their names."""
     checkpointed_bytes: int | None = None
     """The peak with activation checkpointing, where the method does not fit or every alternative was asked for; None
     where that was on or is not there."""
     nf4_bytes: int | None = None
-    """The peak on a base packed as nf4, where neither the method nor checkpointing fits or every alternative was asked
-    for; None where the base is packed, cannot be, or that could not be enough."""
+    """The peak on a base packed as nf4, where neither the method nor a memory setting nor checkpointing fits or every
+    alternative was asked for; None where the base is packed, cannot be, or that could not be enough."""
     both_bytes: int | None = None
     """Where neither helps: the peak with both, or with the one there is. Where every alternative was asked for: with
     both, None where there are not both."""

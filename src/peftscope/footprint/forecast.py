@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from multiprocessing.context import BaseContext
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -17,12 +17,16 @@ from peftscope.capture import capture
 from peftscope.footprint.estimate import FootprintEstimator, estimated
 from peftscope.footprint.footprint import Footprint, Forecast
 from peftscope.footprint.query import FootprintQuery
+from peftscope.schema.study import MemorySetting, TrainSpec
 
 __all__ = ["Alternatives", "forecasts", "forecasts_as_counted"]
 
 Alternatives = Literal["needed", "all"]
 """Of which methods the peaks with checkpointing, on a packed base and with both are counted: of those that do not fit,
 and of these no more than what may help; or of all, so that they can be held against any limit later."""
+
+SETTINGS: tuple[MemorySetting, ...] = get_args(TrainSpec.model_fields["memory"].annotation)
+"""From the fastest to the one that takes least."""
 
 _Counted = tuple[FootprintEstimator, Footprint]
 """What counted a method, and what it found."""
@@ -99,14 +103,16 @@ def _forecast(query: FootprintQuery, limit: int | None, alternatives: Alternativ
     fits = None if limit is None else peak <= limit
     both: _Counted | None = None
     others: dict[str, int | None] = {}
+    settings: dict[str, int] = {}
     if alternatives == "all":
         others = _all_peaks(query, found, estimate)
     elif limit is not None and not fits:
-        others, both = _helpful_peaks(query, found, estimate, limit)
+        settings = _setting_peaks(query, found, estimate, limit)
+        others, both = _helpful_peaks(query, found, estimate, limit, is_enough=_fastest(settings, limit) is not None)
     if limit is None or fits:
-        return Forecast(footprint=found, fits=fits, **others)
-    both_batch = None
-    if not any(_fits(other, limit) for other in others.values()):
+        return Forecast(footprint=found, fits=fits, fits_with=None, memory_bytes={}, **others)
+    both_batch, fits_with = None, _fastest(settings, limit)
+    if fits_with is None and not any(_fits(other, limit) for other in others.values()):
         both = both or _with_both(query, estimate)
         both_batch = None if both is None else _what_would_fit(*both, limit, of="batch")
     return Forecast(
@@ -115,6 +121,8 @@ def _forecast(query: FootprintQuery, limit: int | None, alternatives: Alternativ
         largest_batch=_what_would_fit(estimate, found, limit, of="batch"),
         largest_length=_what_would_fit(estimate, found, limit, of="length"),
         both_batch=both_batch,
+        fits_with=fits_with,
+        memory_bytes=settings,
         **others,
     )
 
@@ -130,12 +138,46 @@ def _all_peaks(query: FootprintQuery, found: Footprint, known: FootprintEstimato
     return peaks
 
 
+def _setting_peaks(query: FootprintQuery, found: Footprint, known: FootprintEstimator, limit: int) -> dict[str, int]:
+    """Peaks with slower memory settings, as far as they are needed to find the fastest that fits."""
+    kept = 0 if found.breakdown is None else found.breakdown.weights + found.breakdown.adapter
+    if kept > limit or not _fits(found.peak_eval_bytes or 0, limit):  # scoring takes what it takes with each
+        return {}
+    peaks: dict[str, int] = {}
+    for setting in ("fast", "minimal", "lean"):  # where the least does not fit, the one between does not, either
+        asked = _with_setting(query, setting)
+        if asked is None:
+            continue
+        peak = _peak(asked, known, found)
+        if peak is not None:
+            peaks[setting] = peak
+        is_enough = _fits(peak, limit)
+        if (setting == "fast" and is_enough) or (setting == "minimal" and not is_enough):
+            break
+    return peaks
+
+
+def _fastest(settings: dict[str, int], limit: int) -> str | None:
+    """The first of the memory settings that fits."""
+    return next((name for name in SETTINGS if _fits(settings.get(name), limit)), None)
+
+
+def _with_setting(query: FootprintQuery, setting: MemorySetting) -> FootprintQuery | None:
+    """The same with a memory setting; None where the one it has, or checkpointing, takes as little or less."""
+    load, profile = query.workload, query.profile
+    least = "fast" if load.train.memory == "plain" and profile.output_width is None else load.train.memory
+    least = "lean" if load.train.checkpointing and load.train.memory != "minimal" else least
+    if SETTINGS.index(setting) <= SETTINGS.index(least):
+        return None
+    return replace(query, workload=replace(load, train=load.train.model_copy(update={"memory": setting})))
+
+
 def _helpful_peaks(
-    query: FootprintQuery, found: Footprint, known: FootprintEstimator, limit: int
+    query: FootprintQuery, found: Footprint, known: FootprintEstimator, limit: int, *, is_enough: bool
 ) -> tuple[dict[str, int | None], _Counted | None]:
     """The same as far as nothing before it is enough and it may be; in place of both, the one there is."""
     peaks = {"checkpointed_bytes": _peak(_recomputing(query), known, found)}
-    if _fits(peaks["checkpointed_bytes"], limit):  # packing costs quality, recomputing does not
+    if is_enough or _fits(peaks["checkpointed_bytes"], limit):  # packing costs quality, recomputing does not
         return peaks, None
     could_help = found.breakdown is None or (found.peak_bytes or 0) - found.breakdown.weights <= limit
     peaks["nf4_bytes"] = _peak(_packed(query), known) if could_help else None
@@ -204,11 +246,12 @@ def _largest(peak: Callable[[int], int], high: int, high_peak: int, kept: int, l
 
 
 def _recomputing(query: FootprintQuery) -> FootprintQuery | None:
-    """The same with activation checkpointing; None where it is on."""
+    """The same with activation checkpointing; None where everything is recomputed."""
     load = query.workload
-    if load.train.checkpointing:
+    if load.train.recomputation == "all":
         return None
-    return replace(query, workload=replace(load, train=load.train.model_copy(update={"checkpointing": True})))
+    changed = {"checkpointing": True, "memory": "minimal" if load.train.memory == "lean" else load.train.memory}
+    return replace(query, workload=replace(load, train=load.train.model_copy(update=changed)))
 
 
 def _packed(query: FootprintQuery) -> FootprintQuery | None:

@@ -21,7 +21,8 @@ class Workload:
     length: int
     """Tokens in a sequence; of images the side in pixels."""
     train: TrainSpec = field(default_factory=TrainSpec)
-    """Checkpointing, clipping, accumulation, the adapter's type; steps and batch size do not matter here."""
+    """Memory setting, checkpointing, clipping, accumulation, the adapter's type; steps and batch size make no
+    difference."""
     target: Target = "accelerator"
     optimizer: str | None = None
     """One of ``methods.optimizers.GENERAL`` instead of what runs take; methods with one of their own keep it."""
@@ -49,7 +50,8 @@ class FootprintQuery:
         """Base and circumstances, in a line."""
         load = self.workload
         words = [self.profile.described(), f"batch {load.batch_size} × {load.length} {self.profile.unit}", load.target]
-        return ", ".join([*words, "checkpointing"] if load.train.checkpointing else words)
+        setting = [] if load.train.memory == "plain" else [f"memory: {load.train.memory}"]
+        return ", ".join([*words, *setting, *(["checkpointing"] if load.train.checkpointing else [])])
 
 
 def footprint_queries(study: StudySpec, profile: ModelProfile) -> list[FootprintQuery]:

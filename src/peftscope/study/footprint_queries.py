@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from peftscope.errors import ModelError, SpecError
 from peftscope.footprint.footprint import DEFAULT_LENGTH
-from peftscope.schema.study import MethodSpec, ModelSpec, TrainSpec
+from peftscope.schema.study import MemorySetting, MethodSpec, ModelSpec, TrainSpec
 
 if TYPE_CHECKING:
     from peftscope.footprint.query import FootprintQuery
@@ -31,16 +31,24 @@ class Circumstances:
     dtype: Literal["bfloat16", "float16", "float32"] | None = None
     quantization: Literal["nf4", "int8"] | None = None
     checkpointing: bool | None = None
+    memory: MemorySetting | None = None
     optimizer: str | None = None
     target: Literal["accelerator", "cpu"] = "accelerator"
 
     def applied_to(self, query: FootprintQuery) -> FootprintQuery:
-        """The question with what was given in place of its own."""
+        """The question with what was given in place of its own.
+
+        Raises:
+            SpecError: The settings of the training do not go together.
+        """
         load = query.workload
-        changed = {
+        changed: dict[str, Any] = {
             "batch_size": self.batch_size or load.batch_size,
             "checkpointing": load.train.checkpointing if self.checkpointing is None else self.checkpointing,
+            "memory": self.memory or load.train.memory,
         }
+        if changed["checkpointing"] and changed["memory"] == "lean":
+            raise SpecError("plan", ["memory lean and checkpointing: take one of the two away"])
         load = replace(
             load,
             batch_size=changed["batch_size"],

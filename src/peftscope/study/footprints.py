@@ -48,7 +48,7 @@ class FootprintRequest:
     dtype: str | None = None
     quantization: str | None = None
     optimizer: str = "adamw"
-    memory: str = "plain"
+    memory: str | None = None
     checkpointing: bool | None = None
     device: str = "accelerator"
     tflops: float | None = None
@@ -69,7 +69,7 @@ class FootprintRequest:
         request.check("dtype", "dtype", dtype or DTYPES[0], (*DTYPES, *SHORT))
         request.check("quantization", "quantization", self.quantization or "nf4", ("nf4", "int8"))
         request.check("optimizer", "optimizer", self.optimizer, GENERAL)
-        request.check("memory", "memory setting", self.memory, memory_settings)
+        request.check("memory", "memory setting", self.memory or "plain", memory_settings)
         if sum(given is not None for given in (self.study, self.methods, self.experiments)) > 1:
             names = ", ".join(request.option(name) for name in ("methods", "experiments"))
             request.problems.append(f"give a study or one of {names}, not several of them")
@@ -85,6 +85,7 @@ class FootprintRequest:
             dtype=dtype,  # type: ignore[arg-type]  # checked above
             quantization=self.quantization,  # type: ignore[arg-type]
             checkpointing=self.checkpointing,
+            memory=self.memory,  # type: ignore[arg-type]
             optimizer=self.optimizer,
             target="cpu" if self.device == "cpu" else "accelerator",
         )
@@ -214,6 +215,7 @@ def _entry(query: FootprintQuery, forecast: Forecast, tflops: float | None) -> d
         "batch_size": load.batch_size,
         "seq_len": load.length,
         "checkpointing": load.train.checkpointing,
+        "memory": load.train.memory,
         "trainable_params": found.num_trainable_params,
         "total_params": found.num_total_params,
         "checkpoint_bytes": found.checkpoint_bytes,
@@ -228,6 +230,8 @@ def _entry(query: FootprintQuery, forecast: Forecast, tflops: float | None) -> d
         "fits": forecast.fits,
         "largest_batch": forecast.largest_batch,
         "largest_seq_len": forecast.largest_length,
+        "fits_with": forecast.fits_with,
+        "peak_with_memory_bytes": dict(forecast.memory_bytes),
         "peak_with_checkpointing_bytes": forecast.checkpointed_bytes,
         "peak_with_nf4_bytes": forecast.nf4_bytes,
         "peak_with_both_bytes": forecast.both_bytes,

@@ -28,6 +28,7 @@ def predict_memory(
     quantization: str | None = None,
     optimizer: str = "adamw",
     checkpointing: bool | None = None,
+    memory: str | None = None,
     device: str = "accelerator",
     tflops: float | None = None,
     max_memory: str | float | None = None,
@@ -49,6 +50,7 @@ def predict_memory(
         quantization: Of the base: ``nf4`` or ``int8``.
         optimizer: ``adamw``, ``adamw-8bit``, ``sgd`` or ``adafactor``; methods with one of their own keep it.
         checkpointing: Recompute activations.
+        memory: Setting of the training: ``plain``, ``fast``, ``lean`` or ``minimal``; None is the study's, or plain.
         device: ``accelerator`` (what its allocator reserves) or ``cpu`` (what the process holds).
         tflops: What the device does of 10¹² operations a second; gives times.
         max_memory: What there is, such as ``12GB``, or in bytes; says what fits.
@@ -76,6 +78,7 @@ def predict_memory(
         quantization=quantization,
         optimizer=optimizer,
         checkpointing=checkpointing,
+        memory=memory,
         device=device,
         tflops=tflops,
         max_memory=max_memory,

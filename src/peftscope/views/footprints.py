@@ -71,6 +71,8 @@ def _verdict(forecast: Forecast, limit: float) -> str:
         ways.append(f"batch {forecast.largest_batch}")
     if forecast.largest_length:
         ways.append(f"length {forecast.largest_length}")
+    if forecast.fits_with is not None:  # with checkpointing it may fit, too, but slower
+        return f"no; with {' or '.join([*ways, f'memory: {forecast.fits_with}'])}"
     others = {
         "checkpointing": forecast.checkpointed_bytes,
         "nf4": forecast.nf4_bytes,
