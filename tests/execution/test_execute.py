@@ -225,6 +225,26 @@ def test_checkpointing_saves_memory_and_changes_no_loss(make_run: MakeRun, tmp_p
     assert "checkpointing" in (refused.reason or "")
 
 
+@pytest.mark.parametrize("memory", ["fast", "lean", "minimal"])
+def test_a_memory_setting_saves_memory_and_changes_no_loss(make_run: MakeRun, tmp_path: Path, memory: str) -> None:
+    plain = execute(make_run(), tmp_path / "plain")
+    saving = execute(make_run(train={"memory": memory}), tmp_path / "saving")
+    assert saving.status == "ok", saving.attempts[0].traceback
+    for before, after in zip(plain.curve, saving.curve, strict=True):
+        assert after.train_loss == pytest.approx(before.train_loss, rel=1e-5)
+    name = "peak_train_memory_bytes"
+    assert saving.metrics[name] < plain.metrics[name]
+    assert plain.quality_protocol == saving.quality_protocol
+    assert plain.cost_protocol != saving.cost_protocol
+    assert not any("train.memory" in line for line in saving.warnings)
+
+
+def test_a_memory_setting_that_a_method_cannot_meet_is_told_in_the_record(make_run: MakeRun, tmp_path: Path) -> None:
+    record = execute(make_run("shadow", train={"memory": "fast", "max_steps": 2}), tmp_path)
+    assert record.status == "ok", record.attempts[0].traceback
+    assert any("train.memory: fast: the loss holds all outputs" in line for line in record.warnings)
+
+
 def test_a_diverged_run_preserves_its_curve_and_metrics(make_run: MakeRun, tmp_path: Path) -> None:
     record = execute(make_run("full", rate=1e30, train={"max_steps": 12, "grad_norm_clip": None}), tmp_path)
     assert record.status == "diverged", record.attempts[0].traceback

@@ -83,6 +83,22 @@ def test_weights_that_a_method_moves_to_the_host_are_not_counted_on_the_accelera
     assert peaks[False] - peaks[True] > 5e9
 
 
+def test_memory_settings_take_three_quarters_a_half_and_a_third_of_plain() -> None:
+    """The marks of ``benchmarks/training_memory.py``, for LoRA of rank 32 on queries and values."""
+    profile = profile_of(ModelSpec(source=str(CONFIGS / "llama-3.2-3b.json")), torch.bfloat16)
+    method, above, peaks = MethodSpec(name="lora", targets=("q_proj", "v_proj")), {}, {}
+    for memory in ("plain", "fast", "lean", "minimal"):
+        load = Workload(batch_size=4, length=512, train=TrainSpec(memory=memory), scoring=False)  # type: ignore[arg-type]
+        found = footprint(FootprintQuery(method=method, profile=profile, workload=load))
+        assert found.peak_train_bytes is not None
+        assert found.breakdown is not None
+        peaks[memory] = found.peak_train_bytes
+        above[memory] = found.peak_train_bytes - found.breakdown.weights
+    for memory, share, peak in (("fast", 0.75, 17.5e9), ("lean", 0.5, 13e9), ("minimal", 0.3, 8e9)):
+        assert above[memory] <= share * above["plain"]
+        assert peaks[memory] <= peak
+
+
 def _published(task: str, name: str) -> tuple[dict[str, Any], Experiment]:
     file = SHARED / "published" / task / f"{name.replace('/', '--')}.json"
     return json.loads(file.read_text())["train_info"], read_experiment(SHARED / "experiments" / task / name)
