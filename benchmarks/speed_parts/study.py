@@ -28,8 +28,10 @@ def measure(bench: Bench) -> dict[str, Any]:
         seconds = _compare(bench, folder)
         told = bench.peftscope("study", folder=str(folder / "results"))
     runs = [run for run in told["runs"] if run["method"] != "base"]
-    found: dict[str, Any] = {"steps": sizes.study_steps, "compare_s": seconds, "tiers": told["tiers"], "runs": runs}
+    found: dict[str, Any] = {"steps": sizes.study_steps, "compare_s": seconds, "tiers": told["tiers"]}
     found["plain"] = _plain_runs(bench, runs)
+    # The configs name the folder the base lies in, which is this machine's business.
+    found["runs"] = [{name: value for name, value in run.items() if name != "peft"} for run in runs]
     found["plain_s"] = plain_total(runs, found["plain"])
     found["larger"] = _larger(bench, runs) if bench.has_time and sizes.model != NANO else None
     if found["larger"] is None and sizes.model != NANO:

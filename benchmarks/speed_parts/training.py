@@ -11,7 +11,7 @@ from speed_parts.compared import Goal, loss_difference, rate, ratio, ratio_text
 __all__ = ["goals", "lines", "measure", "settings"]
 
 TITLE = "Training"
-LOSS_TOLERANCE = 1e-3
+LOSS_TOLERANCE = 1e-4
 """As a share of the loss, over a few steps: rounding is all that may differ, and it grows from step to step."""
 LONGEST = 128
 """Tokens of a row, longer ones cut off: forty trainings of a few steps in a quarter of an hour."""

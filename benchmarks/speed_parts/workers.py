@@ -122,7 +122,7 @@ def goals(found: dict[str, Any]) -> list[Goal]:
 def lines(found: dict[str, Any]) -> list[str]:
     """The table of this part."""
     return [
-        "LoRA on the larger model, one thread a worker; peaks sampled over all processes below `compare`. Proportional "
+        "LoRA, one thread a worker; peaks sampled over all processes below `compare`. Proportional "
         "bytes share out pages among the processes that have them, private ones no other process has.",
         "",
         "| workers | proportional MB in all | private MB of the largest process |",
