@@ -52,7 +52,8 @@ class Row:
 
 def row_of(method: MethodSpec, profile: ModelProfile) -> Row:
     """A method counted with each setting."""
-    peaks, above = {}, {}
+    peaks: dict[str, int] = {}
+    above: dict[str, int] = {}
     for setting in SETTINGS:
         train = TrainSpec(batch_size=BATCH, memory=setting)
         load = Workload(batch_size=BATCH, length=LENGTH, train=train, scoring=False)
