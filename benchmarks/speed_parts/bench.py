@@ -18,6 +18,8 @@ __all__ = ["GSM8K", "METHODS", "Bench", "NoData", "Sizes", "gsm8k_task", "sizes_
 BENCHMARKS = Path(__file__).resolve().parents[1]
 GSM8K = BENCHMARKS.parents[1] / "shared" / "data" / "math"
 SMOLLM2, NANO = "builtin:smollm2-135m", "builtin:nano-lm"
+GENERAL_TOKENS = 10_000
+"""What a study measures forgetting and drift on unless told otherwise."""
 METHODS: dict[str, dict[str, Any]] = {
     "lora": {"name": "lora", "knobs": {"r": 32}},
     "rslora": {"name": "rslora", "knobs": {"r": 32}},

@@ -6,7 +6,7 @@ import statistics
 import tempfile
 from typing import Any
 
-from speed_parts.bench import METHODS, NANO, Bench, stories_task
+from speed_parts.bench import GENERAL_TOKENS, METHODS, NANO, Bench, stories_task
 from speed_parts.compared import Goal
 
 __all__ = ["goals", "lines", "measure"]
@@ -48,7 +48,7 @@ def _run(
     study = {
         "name": "overhead",
         "model": model,
-        "task": {**task, "general_tokens": 500},
+        "task": {**task, "general_tokens": GENERAL_TOKENS},
         "methods": [METHODS["lora"]],
         "seeds": list(range(seeds)),
         "train": {"max_steps": steps, "batch_size": batch_size},

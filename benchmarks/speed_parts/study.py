@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from speed_parts.bench import METHODS, NANO, Bench
+from speed_parts.bench import GENERAL_TOKENS, METHODS, NANO, Bench
 from speed_parts.compared import Goal
 
 __all__ = ["goals", "lines", "measure", "plain_total"]
@@ -45,12 +45,11 @@ def _compare(bench: Bench, folder: Path) -> float:
     study = {
         "name": "speed",
         "model": NANO,
-        "task": sizes.study_task,
+        "task": {**sizes.study_task, "general_tokens": GENERAL_TOKENS},
         "methods": [METHODS.get(name, {"name": name}) for name in sizes.study_methods],
         "tuning": {"effort": "quick"},
         "seeds": list(sizes.seeds),
-        "train": {"max_steps": sizes.study_steps, "batch_size": BATCH, "warmup_fraction": 0.1},
-        "measure": {"latency": False},
+        "train": {"max_steps": sizes.study_steps, "batch_size": BATCH, "warmup_fraction": 0.1, "memory": "fast"},
     }
     path.write_text(json.dumps(study), encoding="utf-8")
     command = [sys.executable, "-m", "peftscope", "compare", str(path), "--out", str(folder / "results"), "--quiet"]
@@ -123,11 +122,10 @@ def _larger(bench: Bench, runs: list[dict[str, Any]]) -> dict[str, Any]:
     study = {
         "name": "larger",
         "model": sizes.model,
-        "task": sizes.task,
+        "task": {**sizes.task, "general_tokens": GENERAL_TOKENS},
         "methods": [METHODS["lora"]],
         "seeds": [0],
-        "train": {"max_steps": steps, "batch_size": sizes.batch_size},
-        "measure": {"latency": False},
+        "train": {"max_steps": steps, "batch_size": sizes.batch_size, "memory": "fast"},
         "include_base": False,
     }
     with tempfile.TemporaryDirectory() as folder:
