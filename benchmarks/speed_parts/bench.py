@@ -169,6 +169,7 @@ def gsm8k_task(data: Path, *, num_prompts: int, max_new_tokens: int = 128) -> di
         "test_size": num_prompts,
         "max_length": 256,
         "max_new_tokens": max_new_tokens,
+        "long_prompts": "drop",
         "chat_template": "none",
         "general_tokens": 0,
     }

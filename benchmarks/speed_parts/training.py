@@ -48,9 +48,12 @@ def measure(bench: Bench) -> dict[str, Any]:
             "batch_size": sizes.batch_size,
             "learning_rate": method["learning_rate"],
         }
-        own = {"title": name, "method": METHODS[name], "settings": known, "steps": steps}
+        # Seeds and order of the settings change from repetition to repetition: few batches are drawn, and none is first
+        # every time.
+        turn = known[::-1] if round_ % 2 else known
+        own = {"title": name, "method": METHODS[name], "settings": turn, "steps": steps, "seed": round_}
         rate_ = {"learning_rate": method["learning_rate"], "batch_size": sizes.batch_size}
-        row["plain loop"].append(bench.plain(**job)["steps"])
+        row["plain loop"].append(bench.plain(**job, seed=round_)["steps"])
         ours = bench.peftscope("train", model=sizes.model, task=task, **own, **rate_)
         for setting in known:
             row[setting].append(ours[setting])
