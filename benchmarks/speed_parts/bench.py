@@ -52,7 +52,7 @@ class Sizes:
     learned_steps: int = 6
     """Training steps before a method's weights are scored."""
     warmup_steps: int = 1
-    timed_steps: int = 2
+    timed_steps: int = 4
     batch_size: int = 4
     eval_batch_size: int = 50
     few_prompts: int = 16
@@ -167,7 +167,7 @@ def gsm8k_task(data: Path, *, num_prompts: int, max_new_tokens: int = 128) -> di
         "train_size": 400,
         "valid_size": 8,
         "test_size": num_prompts,
-        "max_length": 256,
+        "max_length": 512,
         "max_new_tokens": max_new_tokens,
         "long_prompts": "drop",
         "chat_template": "none",

@@ -13,8 +13,6 @@ __all__ = ["goals", "lines", "measure", "settings"]
 TITLE = "Training"
 LOSS_TOLERANCE = 1e-4
 """As a share of the loss, over a few steps: rounding is all that may differ, and it grows from step to step."""
-LONGEST = 128
-"""Tokens of a row, longer ones cut off: forty trainings of a few steps in a quarter of an hour."""
 LEAN_MARK = 0.9
 """Of the tokens a second of ``fast``."""
 
@@ -29,7 +27,7 @@ def settings() -> tuple[str, ...]:
 def measure(bench: Bench) -> dict[str, Any]:
     """Steps of both sides in turns, and the losses on the very same batches."""
     sizes, known = bench.sizes, settings()
-    task = {**sizes.task, "max_length": min(LONGEST, sizes.task["max_length"])}
+    task = sizes.task
     facts = bench.facts(task, sizes.trained)
     steps = sizes.warmup_steps + sizes.timed_steps
     found: dict[str, Any] = {"skip": sizes.warmup_steps, "batch_size": sizes.batch_size, "settings": list(known)}
