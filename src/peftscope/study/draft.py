@@ -151,7 +151,7 @@ def draft(data: str | Path, *, model: str | None = None) -> Draft:
         "methods": list(FIRST_TO_TRY),
         "tuning": {"effort": "quick"},
         "seeds": [0, 1, 2],
-        "train": {**_length(seen.num_targets), "batch_size": BATCH_SIZE},
+        "train": {**_length(seen.num_targets), "batch_size": BATCH_SIZE, "memory": "fast"},
     }
     labels = seen.labels()
     head = f"{layout.name}; {'; '.join(sizes)}"

@@ -15,6 +15,7 @@ COMMENTS = {
     "model": "a hub id, a folder, a GGUF file or a built-in model",
     "methods": "'peftscope methods' lists them all",
     "effort": "searches each method's learning rate until it is bracketed; standard and thorough search longer",
+    "memory": "plain takes more of it; lean and minimal less, and longer",
     "seeds": "one final training per seed; verdicts need two at least",
     "empty_targets": "rows without a target are left out and counted",
     "long_prompts": "prompts that leave no room for an answer are left out and counted",
