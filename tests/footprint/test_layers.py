@@ -64,6 +64,19 @@ def test_extrapolation_from_few_blocks_also_covers_checkpointing() -> None:
     assert few.peak_train_bytes == all_of_them.peak_train_bytes
 
 
+def test_scoring_on_a_cpu_counts_packed_copies_of_linear_weights() -> None:
+    sizes = {**SIZES, "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 4, "vocab_size": 1000}
+    profile = CausalLMProfile(config=LlamaConfig(num_hidden_layers=15, **sizes), dtype=torch.float32)
+    few, all_of_them = _both(MethodSpec(name="full"), profile, replace(LOAD, target="cpu"))
+    _same_scoring(few, all_of_them)
+    elsewhere = footprint(FootprintQuery(method=MethodSpec(name="full"), profile=profile, workload=LOAD))
+    assert few.eval_breakdown is not None
+    assert elsewhere.eval_breakdown is not None
+    weights = sum(layer.weight.numel() * 4 for layer in profile.base().modules() if isinstance(layer, torch.nn.Linear))
+    copies = few.eval_breakdown.activations - elsewhere.eval_breakdown.activations
+    assert copies == pytest.approx(weights, rel=0.15)
+
+
 @pytest.mark.parametrize(
     "knobs",
     [{"layers_to_transform": [0, 13]}, {"rank_pattern": {"layers.2.self_attn.q_proj": 4}}],
