@@ -71,6 +71,15 @@ def test_methods_predicted_not_to_fit_are_refused_with_advice(make_run: MakeRun,
 
 
 @pytest.mark.slow
+def test_the_advice_names_the_fastest_memory_setting_that_fits(make_run: MakeRun, tmp_path: Path) -> None:
+    checked = LocalExecutor(tmp_path).check([make_run("lora")])
+    forecasts = tuple(replace(f, fits=False, fits_with="lean", checkpointed_bytes=1) for f in checked.forecasts)
+    tight = replace(checked, forecasts=forecasts, machine=replace(checked.machine, memory_bytes=2))
+    [reason] = memory_budget_for(tight, ALONE, try_all=False).reasons.values()
+    assert "train.memory: lean would fit" in reason
+    assert "checkpointing" not in reason
+
+
 def test_runs_that_do_not_fit_in_memory_together_run_sequentially(make_run: MakeRun, tmp_path: Path) -> None:
     runs = [make_run("lora"), make_run("ia3")]
     two = Resources(num_workers=2, num_threads=1)
