@@ -64,7 +64,7 @@ def extract_number(text: str, which: Which = "last") -> Fraction | None:
 def states_number(text: str) -> bool:
     """Whether a text states a number as its answer in a line that has ended: more text cannot change its first.
 
-    >>> [states_number(text) for text in ("She has 3\n", "#### 4", "#### 4\nNext")]
+    >>> [states_number(text) for text in ("She has 3\\n", "#### 4", "#### 4\\nNext")]
     [False, False, True]
     """
     ended = text[: text.rfind("\n") + 1]
