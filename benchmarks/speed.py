@@ -47,15 +47,15 @@ MARKS: dict[str, tuple[float | None, float | None]] = {
 }
 """Least and most by a goal's name, where a mark is another than its part's or its part has none."""
 FLOOR = (
-    "read and written tokens are 0.27 GFLOP each: at the 200 GFLOP/s of this machine's products 11 s of the 18 to 20 s; the "
+    "a token read or written is 0.27 GFLOP: at the 200 GFLOP/s of this machine's products 11 s of the 18 to 20 s; the "
     "plain loop is fastest where no adapter slows it"
 )
 REASONS: dict[str, str] = {
     "scoring, lora": "48 prompts are one batch: rows that end have no successors",
     **{f"scoring, {name}": FLOOR for name in ("oft", "ia3", "full")},
     "scoring, prompt-tuning": "as LoRA's",
-    "scoring with the stop rule, against plain without it": "the trained model ends its answers by itself: little is left "
-    "to stop",
+    "scoring with the stop rule, against plain without it": "the trained model ends its answers by itself: little is "
+    "left to stop",
     "training, fast against the plain loop": "four steps a method, no second repetition",
     "training, fast against plain": "one method, within what four steps scatter by",
     "training, lean against fast": "every operation of a block passes Python twice, which costs most with few tokens",
