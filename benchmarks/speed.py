@@ -53,7 +53,7 @@ FLOOR = (
 REASONS: dict[str, str] = {
     "scoring, lora": "48 prompts are one batch: rows that end have no successors",
     **{f"scoring, {name}": FLOOR for name in ("oft", "ia3", "full")},
-    "scoring, prompt-tuning": "as LoRA's",
+    "scoring, prompt-tuning": "the plain loop's batches change what prompt tuning answers: times of different answers",
     "scoring with the stop rule, against plain without it": "the trained model ends its answers by itself: little is "
     "left to stop",
     "training, fast against the plain loop": "four steps a method, no second repetition",

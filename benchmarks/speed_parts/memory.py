@@ -53,10 +53,10 @@ def _peaks(source: str, dtype: Any, method: dict[str, Any], batch_size: int, len
         train = TrainSpec.model_validate({"batch_size": batch_size, "memory": setting})
         load = Workload(batch_size=batch_size, length=length, train=train, scoring=False)
         told = footprint(FootprintQuery(method=MethodSpec.model_validate(method), profile=profile, workload=load))
-        if told.live_train_bytes is None or told.breakdown is None:
+        if told.peak_train_bytes is None or told.breakdown is None:
             raise RuntimeError(f"{method['name']}, {setting}: {told.reason}")
         found[setting] = {
-            "above_base_bytes": told.live_train_bytes - told.breakdown.weights,
+            "above_base_bytes": told.peak_train_bytes - told.breakdown.weights,
             "peak_bytes": told.peak_train_bytes,
         }
     return found
@@ -80,7 +80,8 @@ def lines(found: dict[str, Any]) -> list[str]:
     """The table of this part."""
     known = list(next(iter(found["methods"].values())))
     rows = [
-        f"MB of live storage above the base at its peak, batches of {found['batch_size']} × {found['length']} tokens, "
+        f"MB above the base at the peak, as an accelerator reserves it, "
+        f"batches of {found['batch_size']} × {found['length']} tokens, "
         "counted on shapes; in brackets the share of `plain`.",
         "",
         "| method | " + " | ".join(known) + " |",

@@ -115,6 +115,7 @@ def grade(job: dict[str, Any]) -> dict[str, Any]:
 def harness(job: dict[str, Any]) -> dict[str, Any]:
     """Seconds a step of the loop and of the same by hand on the same batches, in turns."""
     import torch
+    from transformers import get_cosine_schedule_with_warmup
 
     from peftscope.methods.optimizers import OptimizerSettings
     from peftscope.schema.study import TrainSpec
@@ -124,23 +125,26 @@ def harness(job: dict[str, Any]) -> dict[str, Any]:
     spec = TrainSpec(max_steps=job["steps"], batch_size=job["batch_size"])
     _, _, task, built, _ = _built(job, job["title"], job["method"], spec, None)
     found: dict[str, list[float]] = {"loop": [], "by hand": []}
-    batches = list(islice(task.batches(job["seed"]), job["steps"]))
-    for _ in range(job["repetitions"]):
+    for repetition in range(job["repetitions"] + 1):
         optimizer = built.make_optimizer(OptimizerSettings(learning_rate=1e-8))
         fit = Fit(built.model, task, spec, optimizer=optimizer, seed=job["seed"], result=FitResult())
         started = time.perf_counter()
         fit.run()
         found["loop"].append((time.perf_counter() - started) / job["steps"])
         optimizer = built.make_optimizer(OptimizerSettings(learning_rate=1e-8))
+        schedule = get_cosine_schedule_with_warmup(optimizer, 3, job["steps"])
         built.model.train()
         trained = [parameter for parameter in built.model.parameters() if parameter.requires_grad]
         started = time.perf_counter()
-        for batch in batches:
+        for batch in islice(task.batches(job["seed"]), job["steps"]):
             built.model(**batch).loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
+            schedule.step()
             optimizer.zero_grad()
         found["by hand"].append((time.perf_counter() - started) / job["steps"])
+        if not repetition:  # the first of both warms up
+            found = {"loop": [], "by hand": []}
     return found
 
 

@@ -175,8 +175,10 @@ def goals(found: dict[str, Any]) -> list[Goal]:
     told = []
     for name, row in found["methods"].items():
         faster = ratio(row["plain"], row["peftscope"])
+        # Where plain batches change the answers, the two sides write different ones: no mark.
+        least = None if name in SHARED else MARK
         told.append(
-            Goal(name=f"scoring, {name}", value=faster["median"], text=f"{ratio_text(faster)} times", least=MARK)
+            Goal(name=f"scoring, {name}", value=faster["median"], text=f"{ratio_text(faster)} times", least=least)
         )
     beyond = [row["equality"]["different"] for row in found["methods"].values()]
     answers = sum(row["equality"]["answers"] for row in found["methods"].values())
@@ -192,7 +194,8 @@ def goals(found: dict[str, Any]) -> list[Goal]:
     if rule := found["rule"]:
         plain = found["methods"][rule["method"]]["plain"]
         for name, times in (("without", plain), ("with", rule["plain_with_rule"])):
-            faster = ratio(times, rule["peftscope_with_rule"])
+            ours = rule["peftscope_with_rule"]
+            faster = ratio(times[: len(ours)], ours)
             told.append(
                 Goal(
                     name=f"scoring with the stop rule, against plain {name} it",
@@ -233,7 +236,8 @@ def lines(found: dict[str, Any]) -> list[str]:
         rows += [
             "",
             "Of prompt tuning some of the plain loop's prompts were answered one by one for the comparison: in its "
-            "batches the distance between virtual tokens and prompt depends on the other prompts.",
+            "batches the distance between virtual tokens and prompt depends on the other prompts. Timed are its "
+            "batches, in which it writes other answers, so that the ratio of times has no mark.",
         ]
     return rows
 

@@ -18,6 +18,8 @@ __all__ = ["goals", "lines", "measure", "plain_total"]
 
 TITLE = "A study"
 BATCH = 8
+TRAINED = ("ok", "eliminated", "diverged")
+"""Of runs that a plain process would have trained, too."""
 
 
 def measure(bench: Bench) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def measure(bench: Bench) -> dict[str, Any]:
         folder = Path(place)
         seconds = _compare(bench, folder)
         told = bench.peftscope("study", folder=str(folder / "results"))
-    runs = [run for run in told["runs"] if run["method"] != "base"]
+    runs = [run for run in told["runs"] if run["method"] != "base" and run["status"] in TRAINED]
     found: dict[str, Any] = {"steps": sizes.study_steps, "compare_s": seconds, "tiers": told["tiers"]}
     found["plain"] = _plain_runs(bench, runs)
     # The configs name the folder the base lies in, which is this machine's business.
@@ -130,6 +132,7 @@ def _larger(bench: Bench, runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
     with tempfile.TemporaryDirectory() as folder:
         ours = bench.peftscope("stages", study=study, folder=folder)["runs"][-1]
+    ours["stages"].pop("baseline", None)  # once for all runs of a study
     facts = bench.facts(sizes.task, ("lora",))
     method = facts["methods"]["lora"]
     plain = bench.plain(

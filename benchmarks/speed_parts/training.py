@@ -46,9 +46,10 @@ def measure(bench: Bench) -> dict[str, Any]:
             "batch_size": sizes.batch_size,
             "learning_rate": method["learning_rate"],
         }
-        # Seeds and order of the settings change from repetition to repetition: few batches are drawn, and none is first
-        # every time.
-        turn = known[::-1] if round_ % 2 else known
+        # Seeds change from repetition to repetition, and the settings' order from method to method: few batches are
+        # drawn, and none is first every time.
+        first = (list(sizes.trained).index(name) + round_) % len(known)
+        turn = (*known[first:], *known[:first])
         own = {"title": name, "method": METHODS[name], "settings": turn, "steps": steps, "seed": round_}
         rate_ = {"learning_rate": method["learning_rate"], "batch_size": sizes.batch_size}
         row["plain loop"].append(bench.plain(**job, seed=round_)["steps"])

@@ -20,6 +20,7 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, LlamaForCausalLM
 
 from peftscope.models.kinds.causal_lm.decoding import engine, packing, prefill
 from peftscope.models.kinds.causal_lm.generation import WAYS, Generated, Reference, TextGenerator
+from peftscope.models.kinds.causal_lm.kind import CausalLM
 from peftscope.models.kinds.causal_lm.loss import token_losses
 
 SMALL: dict[str, Any] = {
@@ -148,6 +149,19 @@ def test_settings_of_the_author_that_change_greedy_answers_are_kept(llama: Llama
     generator = TextGenerator(tokenizer, CPU)
     generator(llama, PROMPTS, max_new_tokens=3, max_length=None, batch_size=4)
     assert generator.refusals[llama] == "generation_config sets repetition_penalty"
+    (note,) = CausalLM().prediction_notes(generator)
+    assert "repetition_penalty" in note
+
+
+def test_a_lack_of_memory_is_not_taken_for_an_unsuited_model(
+    llama: LlamaForCausalLM, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    monkeypatch.setattr(engine.Reader, "read", full)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        answers(llama, tokenizer, WAYS[0])
 
 
 @pytest.mark.parametrize("slack", [1, 64])

@@ -96,6 +96,34 @@ def _trained(base: Any, method: MethodSpec, train: TrainSpec, batch: Batch) -> t
     return float(loss), {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.parametrize("base", ["llama", "tied"])
+def test_a_trained_head_gets_its_gradient_under_autocast_too(base: str) -> None:
+    found = {}
+    for memory in ("plain", "fast"):
+        torch.manual_seed(0)
+        model = _built(BASES[base]().eval(), MethodSpec(name="full"), TrainSpec(memory=memory))
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, count = causal_lm_loss(model, _batch())
+        (loss / count).backward()
+        found[memory] = float(loss.detach()), model.get_output_embeddings().weight.grad
+    assert found["fast"][0] == pytest.approx(found["plain"][0], rel=1e-2)
+    torch.testing.assert_close(found["fast"][1], found["plain"][1], rtol=0.1, atol=2e-3)
+
+
+def test_a_refusal_that_shows_in_training_alone_takes_the_plain_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise label_losses.HeadRefused("a term in training")
+
+    model = _built(tiny_llama(), MethodSpec(name="lora"), TrainSpec(memory="fast"))
+    plain = causal_lm_loss(_built(tiny_llama(), MethodSpec(name="lora"), TrainSpec()), _batch())[0].detach()
+    assert try_label_losses(model) is None
+    monkeypatch.setattr("peftscope.models.kinds.causal_lm.loss.label_loss", refuse)
+    with pytest.warns(UserWarning, match="a term in training"):
+        loss, _ = causal_lm_loss(model, _batch())
+    assert float(loss.detach()) == pytest.approx(float(plain), rel=1e-5)
+    assert not saves_logits(model)
+
+
 def _same(base: str, method: MethodSpec, train: TrainSpec, batch: Batch) -> None:
     torch.manual_seed(0)
     whole = BASES[base]().eval()

@@ -177,6 +177,8 @@ class _Run:
                 self._train(built, task, predictor, measurements)
         if self.is_paused:
             return
+        if "peak_train_memory_bytes" in self.measured.metrics:
+            self.optimizer = None  # what it holds would be counted in scoring
         trained = Trained(
             built=built,
             kind=kind,
@@ -185,13 +187,14 @@ class _Run:
             spec=spec,
             checkpoint=self.folder / "adapters" / spec.run_id,
             folder=self.folder,
-            optimizer=None if "peak_train_memory_bytes" in self.measured.metrics else self.optimizer,
+            optimizer=self.optimizer,
             retention=(retention, baseline) if retention is not None and baseline is not None else None,
         )
         if spec.purpose == "trial":
             measurements.take_of_trial(trained, stage=stage)
             return
         measurements.take_of_result(trained, stage=stage)
+        self.warnings += kind.prediction_notes(predictor)
 
     def record(self, attempt: Attempt) -> RunRecord:
         """The record of everything found."""

@@ -28,7 +28,7 @@ SCORES = (
     _share_of_answers(name="unreachable_share", window="test targets with more tokens than an answer may have"),
     _share_of_answers(name="target_in_prompt_share", window="test prompts in which the target stands"),
     _share_of_answers(name="run_on_share", window="test outputs that go on after their end into a next prompt"),
-    _seconds(name="eval_time_s", window="scoring the test split once"),
+    _seconds(name="eval_time_s", window="scoring the test split once, and its loss where the same pass gives it"),
     _bytes(name="peak_eval_reserved_bytes", repeats=False, window="accelerator: reserved over scoring"),
     _bytes(
         name="sampled_eval_memory_bytes",

@@ -1,8 +1,9 @@
 """Selective recomputation: what the backward pass computes again is cheap, and what it keeps is dear.
 
 A block's input is kept, and the products of matrices and attention in it; norms, activations, rotations, casts, sums
-and dropout are computed again from these, block by block. That is a few percent of the time and most of the memory. The
-last product is not kept: what it gives is the next block's input, and in most blocks nothing before that needs it.
+and dropout are computed again from these, block by block. That is a small part of the arithmetic and most of the
+memory. The last product is not kept: what it gives is the next block's input, and in most blocks nothing before that
+needs it.
 (Korthikanti et al., "Reducing Activation Recomputation in Large Transformer Models", 2022.)
 
 PyTorch's own contexts for it (``create_selective_checkpoint_contexts``, 2.13) go wrong without a word where what was
@@ -145,7 +146,7 @@ _SORTS: dict[Any, _Sort] = {}
 def _sort(func: Any) -> _Sort:
     name: str = func._schema.name
     writes = any(given.alias_info is not None and given.alias_info.is_write for given in func._schema.arguments)
-    is_product = name in PRODUCTS or ("attention" in name and "backward" not in name)
+    is_product = name in PRODUCTS or (any(word in name for word in ("attention", "attn")) and "backward" not in name)
     found = _Sort(is_product=is_product, first=PRODUCTS.get(name), writes=writes)
     _SORTS[func] = found = _CHEAP if found == _CHEAP else found
     return found

@@ -214,6 +214,15 @@ def test_scoring_gives_the_loss_that_a_pass_of_its_own_gives(tiny_tokenizer, tin
     assert outcomes == task.score(model, predictor, "test")
 
 
+def test_a_subclass_that_scores_in_a_way_of_its_own_is_asked_for_it(tiny_tokenizer, tiny_llama):
+    class OwnTask(EchoTask):
+        def score(self, model, predictor, split):
+            return ["its own"]
+
+    task = make(tiny_tokenizer, OwnTask)
+    assert task.score_and_loss(tiny_llama(), None, "test") == (["its own"], None)
+
+
 def test_an_epoch_trains_on_every_sample_once(tiny_tokenizer):
     task = make(tiny_tokenizer, batch_size=3)
     source = task.batches(seed=4)

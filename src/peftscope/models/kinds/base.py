@@ -110,6 +110,10 @@ class ModelKind(ABC):
         """
         return None
 
+    def prediction_notes(self, predictor: Any) -> list[str]:
+        """What a user should know of how a predictor predicted; nothing by default."""
+        return []
+
     def rehearse(self, model: nn.Module, predictor: Any) -> None:
         """Do on the least input what scoring will do, so that a method that cannot is found out before it is trained.
 

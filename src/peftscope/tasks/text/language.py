@@ -162,6 +162,8 @@ class LanguageTask(Task):
         self, model: nn.Module, predictor: Predictor, split: Split
     ) -> tuple[Sequence[ExampleScore], float | None]:
         """The same, and the split's loss, for which the model reads the right answers along with the prompts."""
+        if type(self).score is not LanguageTask.score:  # a subclass scores in a way of its own
+            return self.score(model, predictor, split), None
         if self.generates:
             read = references(self._encoded[split], self.options.train_on)
             answers = self._answers(model, predictor, split, references=read)

@@ -96,7 +96,8 @@ class LanguageOptions(TaskOptions):
     line that starts as the prompt's template does) always is one."""
     early_stop: bool = True
     """Let the model write no further than the answer's score depends on: up to a stop, or with ``answer: first`` up to
-    the end of the line that states it. Scores are the same either way; what would have followed is not seen."""
+    the end of the line that states it. Scores are the same either way, but for rounding; what would have
+    followed is not seen."""
     answer: Literal["first", "last"] = "last"
     """Which answer counts where a text holds several: a stated one ("#### 4") goes before a bare number."""
     split_seed: int = Field(default=0, ge=0)

@@ -75,6 +75,15 @@ class CausalLM(ModelKind):
         """Greedy decoding."""
         return TextGenerator(loaded.processor, loaded.device, scored)
 
+    def prediction_notes(self, predictor: TextGenerator) -> list[str]:
+        """Why answers were decoded by ``transformers``, batch after batch."""
+        reasons = dict.fromkeys(
+            predictor.refusals.get(model, "not tried otherwise")
+            for model, way in predictor.ways.items()
+            if way == "generate"
+        )
+        return [f"scoring: decoded by model.generate, which is slower ({reason})" for reason in reasons]
+
     def rehearse(self, model: nn.Module, predictor: TextGenerator) -> None:
         """Answer two prompts of unlike length with a few tokens."""
         quiet = TextGenerator(predictor.tokenizer, predictor.device)

@@ -59,8 +59,9 @@ def label_loss(model: nn.Module, batch: Batch, rows_N: Tensor, targets_N: Tensor
         raise HeadRefused("no decoder and head to be told apart")
     with _caught(whole.base_model) as caught:
         given = model(input_ids=batch["input_ids"], **told)
+    torch.clear_autocast_cache()  # of the head's weights, which are to be cast in a graph of their own
     if not caught:
-        raise HeadRefused("its decoder gives no last hidden state")
+        raise HeadRefused("it does not call its decoder as a whole, or that gives no last hidden state")
     if getattr(given, "aux_loss", None) is not None:
         raise HeadRefused("its loss has a term of its own beside that of the tokens")
     length = batch["input_ids"].shape[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from peftscope.capture import capture
 from peftscope.models.evaluating import evaluating
 from peftscope.models.kinds.base import Batch
-from peftscope.models.kinds.causal_lm.label_losses import label_loss, whole_model
+from peftscope.models.kinds.causal_lm.label_losses import HeadRefused, label_loss, whole_model
 from peftscope.models.loss_memory import loss_memory, set_loss_memory
 
 __all__ = ["IGNORED", "causal_lm_loss", "saves_logits", "sequence_losses", "token_losses", "try_label_losses"]
@@ -32,7 +33,13 @@ def causal_lm_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
     Rows with ``position_ids`` hold several sequences, told apart by positions that begin again, and not by a mask.
     """
     if saves_logits(model):
-        return _on_labels(model, batch)
+        try:
+            return _on_labels(model, batch)
+        except HeadRefused as refused:  # what shows in training alone, where the trial could not see it
+            base = whole_model(model)
+            assert base is not None
+            set_loss_memory(base, "plain")
+            warnings.warn(f"train.memory: the loss holds all outputs from now on ({refused})", stacklevel=2)
     num_labels = int((batch["labels"][:, 1:] != IGNORED).sum())
     out = model(input_ids=batch["input_ids"], labels=batch["labels"], **_told(batch))
     return out.loss * num_labels, num_labels

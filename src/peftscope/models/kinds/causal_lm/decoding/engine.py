@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from peftscope.capture import is_out_of_memory
 from peftscope.models.kinds.causal_lm.decoding.answers import AnswerEnds, Generated, Prompt
 from peftscope.models.kinds.causal_lm.decoding.cache import RowCache
 from peftscope.models.kinds.causal_lm.decoding.checking import FAILURES, Unsuited, require_close
@@ -104,7 +105,7 @@ class Engine:
         except (torch.OutOfMemoryError, Unsuited):
             raise
         except FAILURES as error:
-            if self.is_checked:
+            if self.is_checked or is_out_of_memory(error):
                 raise
             raise Unsuited(f"{type(error).__name__}: {error}") from error
 

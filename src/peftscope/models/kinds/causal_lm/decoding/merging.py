@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 __all__ = ["merged_weights"]
 
-CANNOT_MERGE = (NotImplementedError, ValueError, TypeError, AttributeError, KeyError, RuntimeError)
+CANNOT_MERGE = (NotImplementedError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, AssertionError)
 """What layers raise whose adapters cannot be merged."""
 
 
