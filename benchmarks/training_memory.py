@@ -10,30 +10,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from speed_parts.memory import PLANS, QV, SHARES, counted
+from speed_parts.training import settings
 
-from peftscope.footprint.estimate import footprint
-from peftscope.footprint.query import FootprintQuery, Workload
 from peftscope.models.kinds.base import ModelProfile
 from peftscope.models.kinds.registry import profile_of
-from peftscope.schema.study import MemorySetting, MethodSpec, ModelSpec, TrainSpec
+from peftscope.schema.study import ModelSpec
 
 HERE = Path(__file__).resolve().parent
 MODELS = {
     "SmolLM2-135M": "builtin:smollm2-135m",
     "Llama-3.2-3B": str(HERE.parent / "tests" / "configs" / "llama-3.2-3b.json"),
 }
-METHODS = (
-    MethodSpec(name="lora", label="lora, r 32 on q and v", targets=("q_proj", "v_proj")),
-    *(MethodSpec(name=name) for name in ("lora", "dora", "oft", "ia3", "miss", "prompt-tuning", "full")),
-)
-SETTINGS: tuple[MemorySetting, ...] = ("plain", "fast", "lean", "minimal")
+METHODS: dict[str, dict[str, Any]] = {
+    "lora, r 32 on q and v": QV,
+    **{name: {"name": name} for name in ("lora", "dora", "oft", "ia3", "miss", "prompt-tuning", "full")},
+}
+SETTINGS = settings()
 BATCH, LENGTH = 4, 512
-SHARES = {"fast": 0.75, "lean": 0.5, "minimal": 0.3}
-"""The marks: the most a setting may take above the base, as a share of what ``plain`` takes."""
-PEAKS = {"fast": 17.5e9, "lean": 13e9, "minimal": 8e9}
-"""The marks for the whole peak of the first method on Llama-3.2-3B, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,19 +47,13 @@ class Row:
         return self.above[setting] / self.above["plain"]
 
 
-def row_of(method: MethodSpec, profile: ModelProfile) -> Row:
+def row_of(title: str, profile: ModelProfile) -> Row:
     """A method counted with each setting."""
-    peaks: dict[str, int] = {}
-    above: dict[str, int] = {}
-    for setting in SETTINGS:
-        train = TrainSpec(batch_size=BATCH, memory=setting)
-        load = Workload(batch_size=BATCH, length=LENGTH, train=train, scoring=False)
-        found = footprint(FootprintQuery(method=method, profile=profile, workload=load))
-        assert found.peak_train_bytes is not None, found.reason
-        assert found.breakdown is not None
-        peaks[setting] = found.peak_train_bytes
-        above[setting] = found.peak_train_bytes - found.breakdown.weights
-    return Row(method=method.title, peaks=peaks, above=above)
+    found = counted(METHODS[title], profile, BATCH, LENGTH)
+    peaks, above = (
+        {setting: figures[kind] for setting, figures in found.items()} for kind in ("peak_bytes", "above_base_bytes")
+    )
+    return Row(method=title, peaks=peaks, above=above)
 
 
 def table(name: str, rows: list[Row]) -> list[str]:
@@ -85,10 +76,10 @@ def marks(name: str, row: Row, *, whole: bool) -> list[str]:
     for setting, most in SHARES.items():
         share = row.share(setting)
         lines.append(f"- {who}: {setting} takes {share:.2f} of plain (mark {most}): {_met(share <= most)}")
-    for setting, peak in PEAKS.items() if whole else ():
-        plain, found = row.peaks["plain"] / 1e9, row.peaks[setting]
-        told = f"{plain:.1f} GB with plain, {found / 1e9:.1f} GB with {setting} (mark {peak / 1e9:g} GB)"
-        lines.append(f"- {who}: {told}: {_met(found <= peak)}")
+    for setting, most in PLANS.items() if whole else ():
+        plain, peak = row.peaks["plain"] / 1e9, row.peaks[setting] / 1e9
+        told = f"{plain:.1f} GB with plain, {peak:.1f} GB with {setting} (mark {most:g} GB)"
+        lines.append(f"- {who}: {told}: {_met(peak <= most)}")
     return lines
 
 

@@ -9,7 +9,7 @@ from speed_parts.bench import METHODS, Bench
 from speed_parts.compared import Goal
 from speed_parts.training import settings
 
-__all__ = ["goals", "lines", "measure"]
+__all__ = ["PLANS", "QV", "SHARES", "counted", "goals", "lines", "measure"]
 
 TITLE = "Memory"
 LLAMA = Path(__file__).resolve().parents[2] / "tests" / "configs" / "llama-3.2-3b.json"
@@ -24,31 +24,34 @@ def measure(bench: Bench) -> dict[str, Any]:
     """Counted bytes; nothing is run."""
     import torch
 
+    from peftscope.models.kinds.registry import profile_of
+    from peftscope.schema.study import ModelSpec
+
     length = bench.sizes.task["max_length"]
-    source, names = bench.sizes.model, {name: METHODS[name] for name in bench.sizes.trained}
+    names = {name: METHODS[name] for name in bench.sizes.trained}
+    profile = profile_of(ModelSpec(source=bench.sizes.model, kind="causal-lm"), torch.float32)
     rows: dict[str, dict[str, Any]] = {}
     for title, method in {"lora on q and v": QV, **names}.items():
         if not bench.has_time:
             bench.problems.append(f"{title}: no time")
             continue
-        rows[title] = _peaks(source, torch.float32, method, bench.sizes.batch_size, length)
+        rows[title] = counted(method, profile, bench.sizes.batch_size, length)
     found: dict[str, Any] = {"length": length, "batch_size": bench.sizes.batch_size, "methods": rows, "llama": None}
     if LLAMA.is_file() and bench.has_time:
-        found["llama"] = _peaks(str(LLAMA), torch.bfloat16, QV, 4, 512)
+        llama = profile_of(ModelSpec(source=str(LLAMA), kind="causal-lm"), torch.bfloat16)
+        found["llama"] = counted(QV, llama, 4, 512)
     else:
         bench.problems.append("Llama-3.2-3B was not planned: no config, or no time")
     return found
 
 
-def _peaks(source: str, dtype: Any, method: dict[str, Any], batch_size: int, length: int) -> dict[str, Any]:
+def counted(method: dict[str, Any], profile: Any, batch_size: int, length: int) -> dict[str, dict[str, int]]:
     """Per setting: bytes above the base, and what the allocator reserves in all."""
     from peftscope.footprint.estimate import footprint
     from peftscope.footprint.query import FootprintQuery, Workload
-    from peftscope.models.kinds.registry import profile_of
-    from peftscope.schema.study import MethodSpec, ModelSpec, TrainSpec
+    from peftscope.schema.study import MethodSpec, TrainSpec
 
-    profile = profile_of(ModelSpec(source=source, kind="causal-lm"), dtype)
-    found: dict[str, Any] = {}
+    found = {}
     for setting in settings():
         train = TrainSpec.model_validate({"batch_size": batch_size, "memory": setting})
         load = Workload(batch_size=batch_size, length=length, train=train, scoring=False)

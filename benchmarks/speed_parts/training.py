@@ -19,9 +19,9 @@ LEAN_MARK = 0.9
 
 def settings() -> tuple[str, ...]:
     """Values of ``TrainSpec.memory``, as the schema has them."""
-    from peftscope.schema.study import TrainSpec
+    from peftscope.schema.study import MemorySetting
 
-    return get_args(TrainSpec.model_fields["memory"].annotation)
+    return get_args(MemorySetting)
 
 
 def measure(bench: Bench) -> dict[str, Any]:

@@ -212,14 +212,20 @@ def test_quantized_bases_train_with_supporting_methods_and_are_refused_otherwise
     assert kind in (refused.reason or "")
 
 
-def test_checkpointing_saves_memory_and_changes_no_loss(make_run: MakeRun, tmp_path: Path) -> None:
-    plain = execute(make_run(), tmp_path / "plain")
-    saving = execute(make_run(train={"checkpointing": True}), tmp_path / "saving")
+def _plain_and_saving(make_run: MakeRun, folder: Path, train: dict[str, Any]) -> tuple[RunRecord, RunRecord]:
+    """Records of a run as it is and with a setting, which saves memory and changes no loss."""
+    plain = execute(make_run(), folder / "plain")
+    saving = execute(make_run(train=train), folder / "saving")
     assert saving.status == "ok", saving.attempts[0].traceback
     for before, after in zip(plain.curve, saving.curve, strict=True):
         assert after.train_loss == pytest.approx(before.train_loss, rel=1e-5)
     name = "peak_train_memory_bytes"
     assert saving.metrics[name] < plain.metrics[name]
+    return plain, saving
+
+
+def test_checkpointing_saves_memory_and_changes_no_loss(make_run: MakeRun, tmp_path: Path) -> None:
+    _plain_and_saving(make_run, tmp_path, {"checkpointing": True})
     refused = execute(make_run("prefix-tuning", train={"checkpointing": True}), tmp_path / "prefix")
     assert refused.status == "refused"
     assert "checkpointing" in (refused.reason or "")
@@ -227,13 +233,7 @@ def test_checkpointing_saves_memory_and_changes_no_loss(make_run: MakeRun, tmp_p
 
 @pytest.mark.parametrize("memory", ["fast", "lean", "minimal"])
 def test_a_memory_setting_saves_memory_and_changes_no_loss(make_run: MakeRun, tmp_path: Path, memory: str) -> None:
-    plain = execute(make_run(), tmp_path / "plain")
-    saving = execute(make_run(train={"memory": memory}), tmp_path / "saving")
-    assert saving.status == "ok", saving.attempts[0].traceback
-    for before, after in zip(plain.curve, saving.curve, strict=True):
-        assert after.train_loss == pytest.approx(before.train_loss, rel=1e-5)
-    name = "peak_train_memory_bytes"
-    assert saving.metrics[name] < plain.metrics[name]
+    plain, saving = _plain_and_saving(make_run, tmp_path, {"memory": memory})
     assert plain.quality_protocol == saving.quality_protocol
     assert plain.cost_protocol != saving.cost_protocol
     assert not any("train.memory" in line for line in saving.warnings)

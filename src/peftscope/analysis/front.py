@@ -131,7 +131,7 @@ def _value(candidate: Candidate, metric: MetricSpec, verdict: Verdict) -> float 
 
 def _absent(verdict: Verdict, metrics: Sequence[MetricSpec]) -> list[str]:
     """Who cannot be placed, by what is lacking."""
-    out = [c.method for c in verdict.candidates if c.eliminated is not None]
+    out = [elimination.method for elimination in verdict.eliminations]
     lines = [f"eliminated in the race, so not placed: {', '.join(out)}"] if out else []
     for metric in metrics:
         names = [c.method for c in verdict.candidates if _value(c, metric, verdict) is None and c.method not in out]

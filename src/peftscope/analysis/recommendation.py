@@ -141,7 +141,7 @@ def recommend(
     quantities = quantities_of(metrics)
     assert set(prefer) <= set(quantities), prefer
     limits, traits = limits or Limits(), traits or {}
-    scored = [c for c in verdict.candidates if c.score is not None and c.eliminated is None]
+    scored = verdict.in_question
     measured_by = {
         name: found
         for name, names in quantities.items()

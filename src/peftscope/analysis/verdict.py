@@ -152,6 +152,16 @@ class Verdict:
     """Draws of the true scores of the same methods."""
 
     @property
+    def in_question(self) -> tuple[Candidate, ...]:
+        """Candidates that have a score and were not eliminated, the base among them."""
+        return tuple(c for c in self.candidates if c.score is not None and c.eliminated is None)
+
+    @property
+    def eliminations(self) -> tuple[Elimination, ...]:
+        """What a race ended, in the order of the candidates."""
+        return tuple(c.eliminated for c in self.candidates if c.eliminated is not None)
+
+    @property
     def understated(self) -> tuple[str, ...]:
         """Methods whose learning rate tuning did not bracket: they are never called worse, while their wins stand."""
         return tuple(candidate.method for candidate in self.candidates if candidate.edge is not None)

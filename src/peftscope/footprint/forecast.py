@@ -17,7 +17,7 @@ from peftscope.capture import capture
 from peftscope.footprint.estimate import FootprintEstimator, estimated
 from peftscope.footprint.footprint import Footprint, Forecast
 from peftscope.footprint.query import FootprintQuery
-from peftscope.schema.study import MemorySetting, TrainSpec
+from peftscope.schema.study import MemorySetting
 
 __all__ = ["Alternatives", "forecasts", "forecasts_as_counted"]
 
@@ -25,7 +25,7 @@ Alternatives = Literal["needed", "all"]
 """Of which methods the peaks with checkpointing, on a packed base and with both are counted: of those that do not fit,
 and of these no more than what may help; or of all, so that they can be held against any limit later."""
 
-SETTINGS: tuple[MemorySetting, ...] = get_args(TrainSpec.model_fields["memory"].annotation)
+SETTINGS: tuple[MemorySetting, ...] = get_args(MemorySetting)
 """From the fastest to the one that takes least."""
 
 _Counted = tuple[FootprintEstimator, Footprint]
@@ -104,14 +104,16 @@ def _forecast(query: FootprintQuery, limit: int | None, alternatives: Alternativ
     both: _Counted | None = None
     others: dict[str, int | None] = {}
     settings: dict[str, int] = {}
+    fits_with: str | None = None
     if alternatives == "all":
         others = _all_peaks(query, found, estimate)
     elif limit is not None and not fits:
         settings = _setting_peaks(query, found, estimate, limit)
-        others, both = _helpful_peaks(query, found, estimate, limit, is_enough=_fastest(settings, limit) is not None)
+        fits_with = _fastest(settings, limit)
+        others, both = _helpful_peaks(query, found, estimate, limit, is_enough=fits_with is not None)
     if limit is None or fits:
         return Forecast(footprint=found, fits=fits, fits_with=None, memory_bytes={}, **others)
-    both_batch, fits_with = None, _fastest(settings, limit)
+    both_batch = None
     if fits_with is None and not any(_fits(other, limit) for other in others.values()):
         both = both or _with_both(query, estimate)
         both_batch = None if both is None else _what_would_fit(*both, limit, of="batch")

@@ -25,10 +25,9 @@ from peftscope.methods.optimizers import OptimizerSettings, freeze_for, make_opt
 from peftscope.methods.targets import adapted_modules
 from peftscope.schema.study import MethodSpec
 
-__all__ = ["BuildContext", "Built", "build", "merging", "refusing", "starts_from_data"]
+__all__ = ["REFUSALS", "BuildContext", "Built", "build", "merging", "refusing", "starts_from_data"]
 
-# What peft raises when a method does not fit a base; anything else is a defect and must show as one.
-_REFUSALS = (
+REFUSALS = (
     ValueError,
     TypeError,
     KeyError,
@@ -38,6 +37,7 @@ _REFUSALS = (
     AttributeError,
     IndexError,
 )
+"""What ``peft`` raises when a method does not fit a base; anything else is a defect and must show as one."""
 
 
 @dataclass(kw_only=True)
@@ -177,7 +177,7 @@ def _attach(base: nn.Module, method: MethodSpec, card: Card, context: BuildConte
             model = attach(base, config, card, method, context)
     except PeftscopeError:
         raise
-    except _REFUSALS as error:
+    except REFUSALS as error:
         if is_out_of_memory(error) or _is_ours(error):
             raise
         reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
@@ -203,7 +203,7 @@ def refusing(card: Card, applies: Callable[[], bool] = lambda: True) -> Iterator
         yield
     except PeftscopeError:
         raise
-    except _REFUSALS as error:
+    except REFUSALS as error:
         if card.peft_type is None or not applies() or is_out_of_memory(error) or _is_ours(error):
             raise
         reason = f"{type(error).__name__}: {error}"
@@ -222,7 +222,7 @@ def merging(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except _REFUSALS as error:
+    except REFUSALS as error:
         if is_out_of_memory(error):
             raise
         raise MethodRefused(f"{what} cannot be merged: {error}") from error

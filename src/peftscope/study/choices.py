@@ -11,7 +11,6 @@ from typing import Any
 
 from peftscope.analysis.front import Front, front_of
 from peftscope.analysis.recommendation import Recommendation
-from peftscope.analysis.verdict import Candidate
 from peftscope.analysis.within_limits import SCORE, Limits, excluded_by, metric_for, quantities_of
 from peftscope.methods.needs import MERGEABLE, NEEDS
 from peftscope.schema.metric import MetricSpec
@@ -52,7 +51,7 @@ def choices_of(found: StudyResults, folder: Path) -> dict[str, Any]:
         found: What the study came to.
         folder: What adapters are told to lie in.
     """
-    scored = _in_question(found)
+    scored = found.verdict.in_question
     methods = [c.method for c in scored]
     limits = {name: stops for name in quantities_of(known_metrics()) if (stops := _stops(found, name))}
     needs = {name: _admitted(found, needing({name: True})) for name in NEEDS}
@@ -144,13 +143,8 @@ def _phrasing(recommendation: Recommendation) -> Phrasing:
     return Phrasing(found=recommendation, specs={metric.name: metric for metric in known_metrics()})
 
 
-def _in_question(found: StudyResults) -> list[Candidate]:
-    """Candidates that can be chosen."""
-    return [c for c in found.verdict.candidates if c.score is not None and c.eliminated is None]
-
-
 def _measured_by(found: StudyResults, limits: Limits) -> dict[str, str]:
-    scored = _in_question(found)
+    scored = found.verdict.in_question
     quantities = quantities_of(known_metrics())
     named = {name: metric_for(names, scored, merged=limits.is_merged) for name, names in quantities.items()}
     return {name: metric for name, metric in named.items() if metric is not None}
@@ -159,7 +153,9 @@ def _measured_by(found: StudyResults, limits: Limits) -> dict[str, str]:
 def _admitted(found: StudyResults, limits: Limits) -> frozenset[str]:
     """Candidates that keep the limits."""
     measured, traits, verdict = _measured_by(found, limits), traits_by_name(), found.verdict
-    return frozenset(c.method for c in _in_question(found) if excluded_by(c, verdict, limits, measured, traits) is None)
+    return frozenset(
+        c.method for c in found.verdict.in_question if excluded_by(c, verdict, limits, measured, traits) is None
+    )
 
 
 def _spec(found: StudyResults, quantity: str) -> MetricSpec:
@@ -172,7 +168,7 @@ def _stops(found: StudyResults, quantity: str) -> list[_Stop]:
     if quantity == SCORE or quantity not in _measured_by(found, Limits()):
         return []
     spec = _spec(found, quantity)
-    trained = [c for c in _in_question(found) if not c.is_base]
+    trained = [c for c in found.verdict.in_question if not c.is_base]
     highs = sorted({c.metrics[spec.name].high for c in trained if spec.name in c.metrics}, reverse=True)
     if len(highs) < 2:
         return []
@@ -213,7 +209,7 @@ def _differs(found: StudyResults, quantity: str, need: str) -> bool:
 
 def _unknown(found: StudyResults, quantity: str) -> list[str]:
     name = _spec(found, quantity).name
-    return [c.method for c in _in_question(found) if not c.is_base and name not in c.metrics]
+    return [c.method for c in found.verdict.in_question if not c.is_base and name not in c.metrics]
 
 
 def _combinations(

@@ -66,7 +66,7 @@ def document_of(
             for price in prices_of(answer)
         ],
         "excluded": [asdict(excluded) for excluded in answer.excluded],
-        "eliminated": eliminations_document(c.eliminated for c in verdict.candidates if c.eliminated),
+        "eliminated": eliminations_document(verdict.eliminations),
         "relatives": [asdict(relatives) for relatives in answer.relatives],
         "evidence": {
             "single": answer.is_single,

@@ -103,7 +103,7 @@ class StudyResults(Shown):
             "candidates": [_candidate_row(candidate) for candidate in self.verdict.candidates],
             "pairs": [_pair_row(pair) for pair in self.verdict.pairs],
             "tiers": [list(tier) for tier in self.verdict.tiers],
-            "eliminated": eliminations_document(c.eliminated for c in self.verdict.candidates if c.eliminated),
+            "eliminated": eliminations_document(self.verdict.eliminations),
             "notes": [*self.verdict.notes, *self.notes],
         }
 

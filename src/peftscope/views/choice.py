@@ -59,7 +59,7 @@ def optimism_lines(phrasing: Phrasing) -> list[str]:
     assert choice is not None
     if choice.pooled is None or choice.best_chance is None or found.leading is not choice:
         return []
-    count = sum(not c.is_base and c.score is not None and c.eliminated is None for c in found.verdict.candidates)
+    count = sum(not c.is_base for c in found.verdict.in_question)
     worth = estimate_text(found.verdict.metric, choice.pooled)
     return [
         f"The best of {count} is in part the luckiest: with that allowed for, expect {worth}; it is the best of all "

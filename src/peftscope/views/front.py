@@ -36,8 +36,7 @@ def front_topic(front: Front, verdict: Verdict, *, left_out: Collection[str] = (
         values = (metric_text(m, v) for m, v in zip(front.metrics, front.points[method]))
         rows.append((method, *values, sure)[:shown])
     lines = [f"Memory is {cost.title}: {cost.window}."]
-    scored = [c for c in verdict.candidates if c.score is not None and c.eliminated is None]
-    without = [c.method for c in scored if c.method not in front.points]
+    without = [c.method for c in verdict.in_question if c.method not in front.points]
     if without:
         lines.append(f"Without a figure of it, and so not on the front: {_few(without)}.")
     outside = [method for method in front.members if method in left_out]

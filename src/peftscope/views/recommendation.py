@@ -43,7 +43,7 @@ def recommendation_topics(found: Recommendation, front: Front | None, metrics: S
         _ties(phrasing),
         price_topic(phrasing),
         excluded_topic(phrasing),
-        eliminated_topic([c.eliminated for c in found.verdict.candidates if c.eliminated is not None]),
+        eliminated_topic(found.verdict.eliminations),
         _relatives(phrasing),
         _evidence(phrasing),
         None if front is None else front_topic(front, found.verdict, left_out=[e.method for e in found.excluded]),
@@ -207,8 +207,7 @@ def _beaten(phrasing: Phrasing) -> Topic | None:
 
 
 def _num_others(found: Recommendation) -> int:
-    candidates = (c for c in found.verdict.candidates if c.eliminated is None)
-    return sum(c.score is not None and not c.is_base for c in candidates) - 1
+    return sum(not c.is_base for c in found.verdict.in_question) - 1
 
 
 def _p_text(p: float | None) -> str:

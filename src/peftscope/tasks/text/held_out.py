@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -49,13 +48,7 @@ def mean_losses(examples: Sequence[TextExample], found: Mapping[int, tuple[float
 
 def references(encoded: Encoded, train_on: TrainOn) -> list[Reference]:
     """The sequences of a split as training has them, with what of them is learned: N."""
-    found = []
-    for index in range(len(encoded)):
-        ids = encoded[index]
-        learned = np.ones(len(ids), bool) if train_on == "all" else encoded.mask(index).copy()
-        learned[:1] = False  # nothing predicts the first token
-        found.append(Reference(ids=ids, learned=learned))
-    return found
+    return [Reference(ids=encoded[i], learned=encoded.labelled(i, train_on)) for i in range(len(encoded))]
 
 
 def mean_of_answers(answers: Sequence[Generated]) -> float | None:

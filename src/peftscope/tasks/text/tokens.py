@@ -64,6 +64,12 @@ class Encoded:
         answers: np.ndarray = np.arange(end - start) >= self.prompt_lengths[index]
         return answers if self.learned is None else self.learned[start:end]
 
+    def labelled(self, index: int, train_on: TrainOn) -> np.ndarray:
+        """Which tokens of a sequence have a label: T. Never the first, which nothing predicts."""
+        labelled: np.ndarray = np.full_like(self.mask(index), True) if train_on == "all" else self.mask(index).copy()
+        labelled[:1] = False
+        return labelled
+
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of each sequence: N."""
@@ -182,9 +188,8 @@ def collate(encoded: Encoded, indices: Sequence[int], *, pad_id: int, train_on: 
     labels_BT = torch.full((len(indices), width), IGNORED, dtype=torch.long)
     for row, index in enumerate(indices):
         ids = torch.from_numpy(encoded[index].astype(np.int64))
-        learned = torch.from_numpy(encoded.mask(index).copy())
+        labelled = torch.from_numpy(encoded.labelled(index, train_on))
         input_ids_BT[row, : len(ids)] = ids
         mask_BT[row, : len(ids)] = 1
-        labels_BT[row, : len(ids)] = ids if train_on == "all" else ids.where(learned, IGNORED)
-        labels_BT[row, 0] = IGNORED
+        labels_BT[row, : len(ids)] = ids.where(labelled, IGNORED)
     return {"input_ids": input_ids_BT, "attention_mask": mask_BT, "labels": labels_BT}

@@ -33,7 +33,7 @@ def first_data(content: ReportContent) -> list[dict[str, Any]]:
         ("Methods differ in more than the method", list(content.warnings)),
         ("Look at the answers first", list(content.suspicions)),
         ("Trainings that went wrong", wrong),
-        ("Eliminated on the way", eliminated_lines(c.eliminated for c in candidates if c.eliminated is not None)),
+        ("Eliminated on the way", eliminated_lines(content.verdict.eliminations)),
         ("Learning rates that are not bracketed", edges),
         ("About the data", list(content.data_notes)),
         ("About these records", [*([FOREIGN] if content.is_foreign else []), *content.notes]),

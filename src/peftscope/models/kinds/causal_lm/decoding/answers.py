@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,12 +49,12 @@ class Prompt:
     """Most new tokens."""
     reference: Reference | None = None
 
-    @property
+    @cached_property
     def sequence(self) -> list[int]:
         """Tokens to read: the reference's where there is one, else the prompt's."""
         return self.ids if self.reference is None else [int(token) for token in self.reference.ids]
 
-    @property
+    @cached_property
     def labels(self) -> list[int]:
         """Places in ``sequence`` that have a label."""
         return [] if self.reference is None else [int(place) for place in np.flatnonzero(self.reference.learned)]

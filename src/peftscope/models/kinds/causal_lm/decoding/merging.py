@@ -12,10 +12,9 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-__all__ = ["merged_weights"]
+from peftscope.methods.build import REFUSALS
 
-CANNOT_MERGE = (NotImplementedError, ValueError, TypeError, AttributeError, LookupError, RuntimeError, AssertionError)
-"""What layers raise whose adapters cannot be merged."""
+__all__ = ["merged_weights"]
 
 
 def merged_weights(layer: BaseTunerLayer, base: nn.Linear) -> tuple[Tensor, Tensor | None] | None:
@@ -38,7 +37,7 @@ def merged_weights(layer: BaseTunerLayer, base: nn.Linear) -> tuple[Tensor, Tens
         warnings.simplefilter("ignore")
         try:
             other.merge()
-        except CANNOT_MERGE:
+        except REFUSALS:
             return None
         kind, weight = base._parameters.get("weight"), base.weight
         if kind is None or weight.shape != (base.out_features, base.in_features) or weight.dtype != torch.float32:
