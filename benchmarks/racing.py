@@ -19,12 +19,12 @@ from tuned_worlds import METHODS, TEST, VALID, Method
 from tuned_worlds import WORLDS as TUNED
 from worlds import DEMO_SDS, Study, World, a_study, eight
 
-from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.looks import TrainedMethods
 from peftscope.analysis.outcomes import Training
 from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.analysis.race import Contest, eliminated_in
 from peftscope.schema.effort import EFFORTS
+from peftscope.schema.elimination import Elimination
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.seeds import RACED_FROM, Looks, race_share
 from tuning import by_effort
@@ -198,6 +198,7 @@ def _raced(
         contest = Contest(
             outcomes=trained.outcomes,
             metric=ACCURACY,
+            num_seeds=count,
             costs={
                 MEMORY: {name: np.full(count, own.memory[int(name)]) for name in alive},
                 CHECKPOINT: {name: np.full(count, own.checkpoint[int(name)]) for name in alive},

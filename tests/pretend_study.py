@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import CurvePoint, ExampleOutcome, MethodFacts, RunRecord
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import write_record
+from peftscope.store.race import add_race_look
 from peftscope.tuning.job import Job
 from peftscope.tuning.progress import replay
+from peftscope.tuning.racing import RaceHistory
 from peftscope.tuning.scheduler import scheduler_for
 from pretend import a_record
 
@@ -68,7 +71,7 @@ def make_study(
         write_record(folder, record)
         return record
 
-    replay(scheduler_for(spec), done)
+    replay(scheduler_for(spec, history=RaceHistory(keep=partial(add_race_look, folder))), done)
     remember_study(folder, spec)
     return spec
 

@@ -35,6 +35,7 @@ def _contest(scores: Mapping[str, float] = SCORES, prices: Mapping[str, float] |
     known: dict[str, Any] = {
         "outcomes": outcomes_of(trainings),
         "metric": ACCURACY,
+        "num_seeds": 2,
         "costs": {
             MEMORY: {name: np.full(2, 1e9 * prices[name]) for name in scores},
             TIME: {name: 60.0 * prices[name] * (1.0 + 0.002 * draw.standard_normal(2)) for name in scores},
@@ -73,6 +74,19 @@ def test_a_tie_on_one_metric_is_enough_to_stay() -> None:
     assert _ended(_contest(costs=nearly)) == {}
     as_fast = {MEMORY: contest.costs[MEMORY], TIME: {n: np.array([60.0, 61.0]) for n in SCORES}}
     assert _ended(_contest(costs=as_fast)) == {}
+
+
+def test_bytes_that_differ_over_seeds_are_tested_like_times() -> None:
+    steady = _contest().costs
+    memory = {**steady[MEMORY], "low": np.array([1.0e9, 1.1e9]), "lower": np.array([1.15e9, 1.25e9])}
+    costs = {MEMORY: memory, TIME: steady[TIME]}
+    assert _ended(_contest(costs=costs)) == {}
+    surely = {**memory, "low": np.array([1.60e9, 1.62e9]), "lower": np.array([1.60e9, 1.62e9])}
+    assert set(_ended(_contest(costs={**costs, MEMORY: surely}))) == {"low", "lower"}
+
+
+def test_an_elimination_counts_the_seeds_of_the_look() -> None:
+    assert {found.num_seeds for found in eliminated_in(_contest(num_seeds=7), ALPHA)} == {7}
 
 
 def test_one_and_the_same_other_has_to_be_better_on_everything() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,22 @@ from typing import Any
 import pytest
 
 from peftscope.analysis import race
-from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.front import front_of
 from peftscope.analysis.race import Contest, droppable_in
 from peftscope.analysis.study_verdict import judge
+from peftscope.execution.history import changes_of_study, race_history
+from peftscope.schema.elimination import Elimination
 from peftscope.schema.request import Request
 from peftscope.schema.study import StudySpec
-from peftscope.store.files import read_records
-from peftscope.store.study import STUDY_FILE, read_stored_study
+from peftscope.store.files import read_records, write_record
+from peftscope.store.race import race_looks
+from peftscope.store.study import STUDY_FILE, read_stored_study, write_study
 from peftscope.study.comparison import comparison_of
 from peftscope.study.outlook import race_lines
 from peftscope.study.recommendation import recommend_from
 from peftscope.study.report import material
 from peftscope.study.requirements import Requirements
-from peftscope.study.results import StudyResults, results_of
+from peftscope.study.results import StudyResults, _changed_since, results_of
 from peftscope.study.running import RunOptions
 from peftscope.study.status import status_of
 from peftscope.study.study import Study
@@ -119,6 +122,79 @@ def test_a_race_is_told_of_before_it_starts() -> None:
     study = StudySpec.model_validate({"name": "s", "model": "m", "task": "math", "methods": ["lora", "oft"]})
     assert "'--no-race' trains all to the end" in race_lines(study)[0]
     assert race_lines(study.model_copy(update={"race": False})) == []
+
+
+def test_no_race_is_told_of_where_none_can_happen() -> None:
+    study = StudySpec.model_validate({"name": "s", "model": "m", "task": "math", "methods": ["lora", "base"]})
+    assert race_lines(study) == []
+
+
+def test_whether_a_study_races_is_no_change_unless_its_file_says_so(tmp_path: Path) -> None:
+    fields = {"name": "s", "model": "m", "task": "math", "methods": ["lora", "oft"]}
+    study = StudySpec.model_validate(fields)
+    write_study(tmp_path, study.model_copy(update={"race": False}))
+    assert changes_of_study(tmp_path, study) == []
+    said = changes_of_study(tmp_path, StudySpec.model_validate({**fields, "race": True}))
+    assert "race: false → true" in " ".join(said)
+
+
+def test_results_of_a_study_run_without_a_race_do_not_say_its_file_has_changed(tmp_path: Path) -> None:
+    place, file = tmp_path / "demo", tmp_path / "study.yaml"
+    fields = {"seeds": [0, 1, 2], "model": "builtin:nano-lm"}
+    make_study(place, SHARES, dear=DEAR, study={**fields, "race": False})
+    methods = [name for name in SHARES if name != "base"]
+    said = {"name": "demo", "task": "math", "methods": methods, **fields}
+    stored = read_stored_study(place)
+    assert stored is not None
+    file.write_text(json.dumps(said))
+    assert _changed_since(file, stored) == []
+    file.write_text(json.dumps({**said, "race": True}))
+    assert "has changed since" in _changed_since(file, stored)[0]
+
+
+def test_a_method_eliminated_at_all_its_learning_rates_is_no_unequal_treatment(tmp_path: Path) -> None:
+    methods = [{"name": name, "learning_rates": [1e-4, 3e-4]} for name in SHARES if name != "base"]
+    make_study(tmp_path, SHARES, dear=DEAR, study={"seeds": [0, 1, 2, 3], "methods": methods})
+    found = results_of(tmp_path)
+    out = {c.method for c in found.verdict.candidates if c.eliminated is not None}
+    assert {"dora lr 0.0001", "dora lr 0.0003"} <= out
+    assert not [d for d in found.fairness.differences if d.what == "seeds"]
+
+
+def test_an_eliminated_method_is_found_under_any_name_of_its_candidates(tmp_path: Path) -> None:
+    make_study(tmp_path, SHARES, dear=DEAR, study={"seeds": [0, 1, 2, 3]})
+    other = next(r for r in read_records(tmp_path) if r.spec.method.name == "dora" and r.spec.seed == 1)
+    write_record(tmp_path, other.model_copy(update={"quality_protocol": "elsewhere"}))
+    found = results_of(tmp_path, across=True)
+    out = [c.method for c in found.verdict.candidates if c.eliminated is not None]
+    assert len(out) == 2
+    assert all(name.startswith("dora conditions ") for name in out)
+
+
+def test_the_chance_to_be_best_is_shared_among_those_that_are_left(tmp_path: Path) -> None:
+    shares = {**SHARES, "oft": 0.6, "vera": 0.6}
+    make_study(tmp_path, shares, dear={**DEAR, "lora": 0.9}, study={"seeds": [0, 1, 2, 3]})
+    candidates = results_of(tmp_path).verdict.candidates
+    chances = {c.method: c.best_chance for c in candidates}
+    assert chances.pop("dora") is None
+    assert sum(chance or 0.0 for chance in chances.values()) == pytest.approx(1.0)
+
+
+def test_looks_under_other_conditions_count_for_nothing(folder: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(folder, tmp_path / "demo")
+    study, looks = read_stored_study(place), race_looks(place)
+    assert study is not None
+    assert looks
+    protocol = str(looks[0].quality_protocol)
+    same = race_history(place, study, protocol, is_reading=False)
+    assert same.looks == looks
+    assert len(same.finished) == len(same.recorded) == 15
+    other = race_history(place, study, "other data", is_reading=True)
+    assert not other.looks
+    assert not other.recorded
+    assert race_looks(place) == looks
+    race_history(place, study, "other data", is_reading=False)
+    assert not race_looks(place)
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -13,7 +15,7 @@ from peftscope.analysis.pairs import compared, verdicts_of
 from peftscope.analysis.power import chances_to_decide
 from peftscope.analysis.study_verdict import trained_in
 from peftscope.schema.metric import MetricSpec
-from peftscope.schema.seeds import Looks
+from peftscope.schema.seeds import Looks, SeedPlan
 
 __all__ = ["HOPELESS", "contenders", "contenders_among"]
 
@@ -24,15 +26,32 @@ QUANTILES = np.linspace(0.005, 0.995, 100)
 
 
 def contenders_among(
-    runs: pd.DataFrame, examples: pd.DataFrame, metric: MetricSpec, *, base: str, looks: Looks, most: int
+    runs: pd.DataFrame,
+    examples: pd.DataFrame,
+    metric: MetricSpec,
+    *,
+    base: str,
+    plan: SeedPlan,
+    eliminated: frozenset[str] = frozenset(),
 ) -> tuple[str, ...]:
-    """The same from final runs; arguments as for ``judge``."""
+    """The same from final runs.
+
+    Args:
+        runs: As for ``judge``, those of eliminated methods among them: the verdict is corrected over these, too.
+        examples: As for ``judge``.
+        metric: As for ``judge``.
+        base: As for ``judge``.
+        plan: How many seeds there may be, and when they are looked at.
+        eliminated: Methods that get no more seeds.
+    """
     sign = -1.0 if metric.direction == "lower" else 1.0
     answers = answers_in(runs, examples, bounded=metric.unit == "share", sign=sign)
     bases = list(runs.loc[runs["card"] == base, "method"].unique())
     rows = {str(title): own for title, own in runs.groupby("method", sort=False)}
     trained = trained_in(rows, answers, bases, sign=sign)
-    return () if trained is None else contenders(trained, looks, criteria_for(metric), most=most)
+    if trained is None:
+        return ()
+    return contenders(replace(trained, eliminated=eliminated), plan.looks, criteria_for(metric), most=plan.most)
 
 
 def contenders(trained: TrainedMethods, looks: Looks, criteria: Criteria, *, most: int) -> tuple[str, ...]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.estimates import LEVEL
+from peftscope.schema.elimination import Elimination
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.seeds import Looks
 

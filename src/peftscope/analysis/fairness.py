@@ -107,7 +107,7 @@ def fairness(
         tunings: What tuning came to; empty without.
         study: None where it is not known.
         traits: By the names of methods.
-        eliminated: Methods that a race ended: they have fewer seeds by the study's own rule.
+        eliminated: Ids of runs of candidates that a race ended: these have fewer seeds by the study's own rule.
     """
     trained = [r for r in records if r.spec.learning_rate is not None]
     finals = [r for r in trained if r.spec.purpose == "final"]
@@ -123,7 +123,7 @@ def fairness(
         _configs(latest),
         *_knobs(latest, traits),
         _rates(shares, latest),
-        _seeds([share for share in shares if share.method not in eliminated], study),
+        _seeds([share for share in shares if not _has_ended(groups[share.method], eliminated)], study),
         _steps(finals),
         _protocols(finals),
     )
@@ -133,6 +133,13 @@ def fairness(
         num_protocols=len({r.quality_protocol for r in finals if r.quality_protocol is not None}),
         foreign=bool(finals) and all(r.origin == "foreign" for r in finals),
     )
+
+
+def _has_ended(group: Sequence[RunRecord], eliminated: Collection[str]) -> bool:
+    """Whether a race ended a method at each of its learning rates."""
+    finals = [r for r in group if r.spec.purpose == "final"]
+    ended = {r.spec.learning_rate for r in finals if r.run_id in eliminated}
+    return bool(finals) and ended == {r.spec.learning_rate for r in finals}
 
 
 def _offered(study: StudySpec | None) -> int:

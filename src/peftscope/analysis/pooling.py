@@ -15,6 +15,7 @@ methods' means integrated out, so that chains do not stick where it is nearly ze
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,10 +56,11 @@ class Pooled:
         low, high = np.quantile(own, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
         return Estimate(float(own.mean()), float(low), float(high))
 
-    def best_chances(self, sign: float) -> dict[str, float]:
-        """Probability that a method's true mean is the best of all."""
-        best = np.bincount((sign * self.draws).argmax(axis=1), minlength=len(self.names))
-        return dict(zip(self.names, map(float, best / len(self.draws))))
+    def best_chances(self, sign: float, *, among: Collection[str] | None = None) -> dict[str, float]:
+        """Probability that a method's true mean is the best of those asked about, or of all."""
+        asked = [index for index, name in enumerate(self.names) if among is None or name in among]
+        best = np.bincount((sign * self.draws[:, asked]).argmax(axis=1), minlength=len(asked))
+        return dict(zip((self.names[index] for index in asked), map(float, best / len(self.draws))))
 
 
 def pooled(crossed: Crossed, generator: np.random.Generator) -> Pooled | None:

@@ -7,8 +7,9 @@ metric is tested one-sided at the whole level, since the claim is wrong as soon 
 
 - The score as the verdict tests it: paired over examples and seeds, each method's seed variance leaning on all.
 - What the same run gives again (bytes) is compared as it is. What does not repeat (times) is tested on the logarithm,
-  its spread over the seeds leaning on that of all methods. Either must be worse by more than ``TOLERANCE``: nobody
-  chooses by less, so a tie on one metric is enough to stay.
+  its spread over the seeds leaning on that of all methods, and so are bytes that differ over a method's seeds (peaks of
+  an accelerator). Either must be worse by more than ``TOLERANCE``: nobody chooses by less, so a tie on one metric is
+  enough to stay.
 - Costs taken under different conditions are not compared, nor are methods of which a metric is missing.
 - Where single trainings went wrong, a method that gained next to nothing stays: perhaps all of its own did.
 - What else can be limited (forgetting, latency) is not tested, but a method that looks better there stays; so does one
@@ -39,12 +40,12 @@ from numpy.typing import NDArray
 from peftscope.analysis.answers import answers_in
 from peftscope.analysis.crossed import mean_differences
 from peftscope.analysis.distributions import t_tail
-from peftscope.analysis.elimination import Elimination, Worse
 from peftscope.analysis.familywise import holm
 from peftscope.analysis.moderated import moderated
 from peftscope.analysis.outcomes import KEPT, Outcomes
 from peftscope.analysis.study_verdict import trained_in
 from peftscope.analysis.within_limits import SCORE, cheap_of, quantities_of
+from peftscope.schema.elimination import Elimination, Worse
 from peftscope.schema.metric import MetricSpec
 
 __all__ = ["TOLERANCE", "Contest", "contest_of", "droppable_in", "eliminated_in"]
@@ -63,6 +64,8 @@ class Contest:
     """Of all methods; None where nobody knows a score yet, so that costs alone are asked."""
     metric: MetricSpec
     """The score."""
+    num_seeds: int
+    """Those that are looked at."""
     costs: Mapping[MetricSpec, Mapping[str, Floats]]
     """What training takes -> by method, one value a run."""
     qualities: Mapping[MetricSpec, Mapping[str, float]] = field(default_factory=dict)
@@ -113,6 +116,7 @@ def contest_of(
     return Contest(
         outcomes=None if examples is None else _outcomes(runs, examples, metric, base),
         metric=metric,
+        num_seeds=int(runs.loc[runs["card"] != base, "seed"].nunique()),
         costs=costs,
         qualities=qualities,
         conditions={title: str(found.pop()) for title, found in places.items() if len(found) == 1 and found != {""}},
@@ -148,8 +152,8 @@ def eliminated_in(contest: Contest, alpha: float) -> list[Elimination]:
     pairs = [pair for pair in _pairs(contest) if judged.issuperset(pair)]
     if not pairs:
         return []
-    of_times = [_time_tails(spec, values, pairs) for spec, values in contest.costs.items() if not spec.repeats]
-    worst = np.max([_score_tails(outcomes, pairs, _sign(contest.metric)), *of_times], axis=0)
+    of_costs = [_cost_tails(spec, values, pairs) for spec, values in contest.costs.items()]
+    worst = np.max([_score_tails(outcomes, pairs, _sign(contest.metric)), *of_costs], axis=0)
     adjusted = holm(worst)
     ended = {pair: float(p) for pair, p in zip(pairs, adjusted) if p <= alpha and _is_no_better(contest, *pair)}
     unlucky = _perhaps_unlucky(outcomes, _sign(contest.metric))
@@ -179,11 +183,16 @@ def _pairs(contest: Contest) -> list[tuple[str, str]]:
 
 
 def _may_be_worse(spec: MetricSpec, values: Mapping[str, Floats], one: str, other: str) -> bool:
-    """Worse beyond the tolerance where a run gives the same again; else, whether it can be tested at all."""
+    """Worse beyond the tolerance where runs give the same again; else, whether it can be tested at all."""
     own, against = values.get(one, np.empty(0)), values.get(other, np.empty(0))
     if not len(own) or not len(against) or min(own.min(), against.min()) <= 0.0:
         return False
-    return not spec.repeats or _excess(spec, own, against) > 0.0
+    return not _repeats(spec, own, against) or _excess(spec, own, against) > 0.0
+
+
+def _repeats(spec: MetricSpec, *found: Floats) -> bool:
+    """Whether runs give the same again, by what the metric says and within the tolerance by what they gave."""
+    return spec.repeats and all(values.max() <= (1.0 + TOLERANCE) * values.min() for values in found)
 
 
 def _excess(spec: MetricSpec, own: Floats, against: Floats) -> float:
@@ -202,15 +211,18 @@ def _score_tails(outcomes: Outcomes, pairs: Sequence[tuple[str, str]], sign: flo
     return np.asarray(t_tail(steps, of.degrees), np.float64)
 
 
-def _time_tails(spec: MetricSpec, values: Mapping[str, Floats], pairs: Sequence[tuple[str, str]]) -> Floats:
-    """P-values of the first taking no more than the second, but for the tolerance; shape (P,)."""
-    names = list(values)
+def _cost_tails(spec: MetricSpec, values: Mapping[str, Floats], pairs: Sequence[tuple[str, str]]) -> Floats:
+    """P-values of the first taking no more than the second, but for the tolerance; 0 where both repeat; shape (P,)."""
+    names = [name for name, own in values.items() if len(own) and own.min() > 0.0]
     counts = np.array([len(values[name]) for name in names])
     own = np.array([np.log(values[n]).var(ddof=1) if len(values[n]) > 1 else np.nan for n in names])
     found = moderated(own, np.where(np.isfinite(own), counts - 1.0, 0.0))
     spread = {n: (v / c, d) for n, v, c, d in zip(names, found.variances, np.maximum(counts, 1), found.degrees)}
     tails = []
     for one, other in pairs:
+        if _repeats(spec, values[one], values[other]):  # worse as it stands, or it were no pair
+            tails.append(0.0)
+            continue
         parts = [spread[one], spread[other]]
         variance = sum(part for part, _ in parts)
         if any(degrees == 0.0 for _, degrees in parts) or variance == 0.0:
@@ -259,7 +271,7 @@ def _elimination(contest: Contest, method: str, by: str, p_value: float) -> Elim
     return Elimination(
         method=method,
         by=by,
-        num_seeds=int(min(whole.num_seeds[one], whole.num_seeds[other])),
+        num_seeds=contest.num_seeds,
         worse=(score, *of_costs),
         p_value=p_value,
     )

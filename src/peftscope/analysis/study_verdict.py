@@ -135,10 +135,10 @@ def judge(
     candidates = [replace(c, eliminated=ended.get(c.method)) for c in candidates]
     draws = evidence.draws
     if draws is not None and draws.shrunk:
-        best = draws.best_chances(sign)
+        best = draws.best_chances(sign, among={c.method for c in candidates if c.eliminated is None})
         candidates = [
-            replace(c, pooled=draws.estimate(c.method, criteria.level), best_chance=best[c.method])
-            if c.method in best
+            replace(c, pooled=draws.estimate(c.method, criteria.level), best_chance=best.get(c.method))
+            if c.method in draws.names
             else c
             for c in candidates
         ]

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.estimates import Estimate
 from peftscope.analysis.tuning import Edge
+from peftscope.schema.elimination import Elimination
 from peftscope.schema.metric import MetricSpec
 
 if TYPE_CHECKING:  # they take SciPy, which a look at a study's progress can do without
@@ -71,7 +71,7 @@ class Candidate:
     pooled: Estimate | None = None
     """The same where it is known that this one was picked among many (``pooling``); None where they are too few."""
     best_chance: float | None = None
-    """Probability of being the best of all candidates; None where methods are too few."""
+    """Probability of being the best of all that were not eliminated; None for those, and where methods are too few."""
     gain: Estimate | None = None
     """Over the base, positive is better."""
     metrics: Mapping[str, MetricSummary] = field(default_factory=dict)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from peftscope.errors import PeftscopeError
-from peftscope.execution.launcher import FINISHED
+from peftscope.execution.launcher import FINISHED, is_finished
 from peftscope.schema.difference import differences
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import existing_record
 from peftscope.store.looks import add_look
+from peftscope.store.race import add_race_look, race_looks, write_race_looks
 from peftscope.store.study import read_stored_study, write_study
 from peftscope.tuning.check_result import CheckResult
+from peftscope.tuning.job import Job
 from peftscope.tuning.progress import study_progress
+from peftscope.tuning.racing import RaceHistory, races
 
-__all__ = ["changes_of_study", "known_runs", "outdated", "remember_study"]
+__all__ = ["changes_between", "changes_of_study", "known_runs", "outdated", "race_history", "remember_study"]
 
 
 def remember_study(folder: Path, study: StudySpec) -> None:
@@ -43,13 +47,13 @@ def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
     before = read_stored_study(folder)
     if before is None:
         return []
-    found = differences(_by_title(before), _by_title(study))
+    found = changes_between(before, study)
     if not found:
         return []
-    records = _records(folder)
-    wanted = {run.run_id for run in study_progress(study, records).runs}
+    records, looks = _records(folder), race_looks(folder)
+    wanted = {run.run_id for run in study_progress(study, records, looks).runs}
     try:
-        former = study_progress(before, records).runs
+        former = study_progress(before, records, looks).runs
     except PeftscopeError:  # of a method that is no longer there
         former = ()
     left = [run for run in former if run.run_id not in wanted and run.run_id in records]
@@ -60,6 +64,41 @@ def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
         if left
         else "  every record there is still counts",
     ]
+
+
+def changes_between(before: StudySpec, study: StudySpec) -> list[str]:
+    """What differs between a study as it was run last and as it is now; whether it races only where that is said."""
+    if "race" not in study.model_fields_set:
+        study = study.model_copy(update={"race": before.race})
+    return differences(_by_title(before), _by_title(study))
+
+
+def race_history(folder: Path, study: StudySpec, quality_protocol: str, *, is_reading: bool) -> RaceHistory:
+    """What earlier starts left of a study's race under the conditions that hold now.
+
+    Args:
+        folder: The study's.
+        study: The study.
+        quality_protocol: The conditions that hold now.
+        is_reading: Whether to take and write nothing. Else looks under other conditions are given up, since what they
+            saw is done again.
+
+    Raises:
+        StoreError: The folder is not writable or the disk is full.
+    """
+    if not races(study):
+        return RaceHistory(keep=None)
+    found = race_looks(folder)
+    looks = tuple(look for look in found if look.quality_protocol == quality_protocol)
+    if len(looks) < len(found) and not is_reading:
+        write_race_looks(folder, looks)
+    records = [record for record in _records(folder).values() if record.quality_protocol in (quality_protocol, None)]
+    return RaceHistory(
+        looks=looks,
+        recorded={record.run_id: record.quality_protocol for record in records},
+        finished=frozenset(r.run_id for r in records if is_finished(r, quality_protocol, Job(run=r.spec))),
+        keep=None if is_reading else partial(add_race_look, folder),
+    )
 
 
 def outdated(runs: Sequence[RunSpec], folder: Path, checked: CheckResult) -> list[str]:
@@ -88,13 +127,13 @@ def outdated(runs: Sequence[RunSpec], folder: Path, checked: CheckResult) -> lis
 
 def known_runs(folder: Path, study: StudySpec) -> Sequence[RunSpec]:
     """The runs a study asks for, as far as its records tell."""
-    return study_progress(study, _records(folder)).runs
+    return study_progress(study, _records(folder), race_looks(folder)).runs
 
 
 def _has_ended(folder: Path, study: StudySpec) -> bool:
     """Whether all its runs came to something, so that there was a verdict to read."""
     try:
-        return not study_progress(study, _records(folder)).pending
+        return not study_progress(study, _records(folder), race_looks(folder)).pending
     except PeftscopeError:  # of a method that is no longer there
         return False
 

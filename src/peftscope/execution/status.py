@@ -14,16 +14,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.tuning import Tuning
 from peftscope.errors import SpecError
 from peftscope.execution.eta import Eta, remaining
 from peftscope.execution.launcher import FINISHED
+from peftscope.schema.elimination import Elimination
 from peftscope.schema.live import RunState
 from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
+from peftscope.store.race import race_looks
 from peftscope.store.run_states import read_states
 from peftscope.store.study import read_stored_study
 from peftscope.tuning.progress import StudyProgress
@@ -98,10 +99,9 @@ def read_status(folder: Path) -> FolderStatus:
     is_running = is_locked(folder / ".lock")  # before the states: what ends in between is then seen as ended
     study = read_stored_study(folder, notes, then="runs still to do are not known")
     states = {state.run_id: state for state in read_states(folder)}
-    # scores tell where more seeds go, and who is left
-    grows = study is not None and (study.races or isinstance(study.seeds, SeedPlan))
+    grows = study is not None and isinstance(study.seeds, SeedPlan)  # scores tell where more seeds go
     records = _records(folder, notes, with_examples=grows)
-    progress = _progress(study, records, notes)
+    progress = _progress(folder, study, records, notes)
     wanted = {run.run_id: run for run in progress.runs} if progress else {}
     rows = []
     for run_id in dict.fromkeys([*wanted, *records, *states]):
@@ -143,13 +143,15 @@ def age_s(state: RunState) -> float:
         return 0.0
 
 
-def _progress(study: StudySpec | None, records: dict[str, RunRecord], notes: list[str]) -> StudyProgress | None:
+def _progress(
+    folder: Path, study: StudySpec | None, records: dict[str, RunRecord], notes: list[str]
+) -> StudyProgress | None:
     from peftscope.tuning.progress import study_progress
 
     if study is None:
         return None
     try:
-        return study_progress(study, records)
+        return study_progress(study, records, race_looks(folder))
     except SpecError as error:  # a method of another version
         notes.append(f"runs still to do are not known: {'; '.join(error.problems)}")
         return None

@@ -23,9 +23,10 @@ RACED_FROM = 2
 
 
 def race_share(number: int) -> float:
-    """Of the error, for a look of the race, counted from 0: it does not hang on how many follow.
+    """Of the error, for the next look of the race after ``number`` others: it does not hang on how many follow.
 
-    So what was eliminated stays so when seeds are added, and nothing is spent twice.
+    Looks are kept with the study and none is taken twice (``tuning.racing``), so whatever is added to it, and however
+    often it is stopped, all of them together spend ``RACE`` at most.
 
     >>> [round(race_share(number), 4) for number in range(3)]
     [0.0333, 0.0111, 0.0037]

@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from peftscope.schema.base import Frozen
 from peftscope.schema.effort import EFFORTS, Effort, EffortName
 from peftscope.schema.identity import COST, NEITHER, QUALITY
-from peftscope.schema.seeds import RACED_FROM, SeedPlan
+from peftscope.schema.seeds import SeedPlan
 
 __all__ = [
     "MeasureSpec",
@@ -289,11 +289,6 @@ class StudySpec(Frozen):
     def first_seeds(self) -> tuple[int, ...]:
         """Seeds that every method has."""
         return self.seeds.seeds[: self.seeds.first] if isinstance(self.seeds, SeedPlan) else self.seeds
-
-    @property
-    def races(self) -> bool:
-        """Whether a method can be eliminated on the way: by others, after two seeds, with some left to save."""
-        return self.race and len(self.methods) > 1 and len(self.first_seeds) > RACED_FROM
 
     @property
     def all_seeds(self) -> tuple[int, ...]:

@@ -11,17 +11,18 @@ from typing import Any, ClassVar
 from rich.console import RenderableType
 from rich.text import Text
 
-from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.fairness import Fairness, fairness
 from peftscope.analysis.protocols import protocol_differences
 from peftscope.analysis.rate_source import with_rate_source
 from peftscope.analysis.summary import summarise
 from peftscope.analysis.tuning import Tuning
 from peftscope.methods.catalog import BASE
+from peftscope.schema.elimination import Elimination, runs_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
 from peftscope.schema.study import StudySpec
 from peftscope.store.frame import examples_of, frame_of
+from peftscope.store.race import race_looks
 from peftscope.study.metrics import known_metrics
 from peftscope.study.recommendation_document import fairness_document
 from peftscope.study.results import traits_by_name
@@ -128,7 +129,7 @@ def comparison_of(
         study: The study; None where one experiment was run by itself.
         across: Whether to rank different conditions together.
     """
-    standing = None if study is None else study_progress(study, {r.run_id: r for r in records})
+    standing = None if study is None else study_progress(study, {r.run_id: r for r in records}, race_looks(folder))
     eliminations = () if standing is None else standing.eliminations
     tunings = () if standing is None else standing.tunings
     finals = [record for record in records if record.spec.purpose == "final"]
@@ -151,9 +152,7 @@ def comparison_of(
         conditions=tuple(protocol_differences(finals)),
         fairness=None
         if study is None
-        else fairness(
-            records, tunings, study, traits=traits_by_name(), eliminated=[each.method for each in eliminations]
-        ),
+        else fairness(records, tunings, study, traits=traits_by_name(), eliminated=runs_of(eliminations)),
         tunings=tuple(tunings),
         eliminations=eliminations,
         across=across,

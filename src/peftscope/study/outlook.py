@@ -8,6 +8,7 @@ from peftscope.methods.catalog import BASE
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
 from peftscope.tuning.check_result import CheckResult
+from peftscope.tuning.racing import races
 from peftscope.views.units import bytes_text
 
 __all__ = ["data_line", "price_line", "race_lines", "seed_lines", "training_lines", "tuning_lines"]
@@ -73,7 +74,7 @@ def seed_lines(study: StudySpec) -> list[str]:
 
 def race_lines(study: StudySpec) -> list[str]:
     """That methods may be eliminated, told before it starts; nothing of a study without a race."""
-    if not study.races:
+    if not races(study):
         return []
     return [
         f"race: from the second of {len(study.first_seeds)} seeds on, a method ends that another is detectably better "

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.console import RenderableType
 from rich.text import Text
 
-from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.fairness import Fairness, fairness
 from peftscope.analysis.traits import Traits
 from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Candidate, Pair, Verdict
 from peftscope.errors import SpecError, StoreError
+from peftscope.schema.elimination import Elimination, renamed, runs_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import read_record, read_records
 from peftscope.store.looks import looks_of
+from peftscope.store.race import race_looks
 from peftscope.store.study import read_stored_study
 from peftscope.study.folder import study_folder
 from peftscope.study.metrics import example_count, known_metrics, measured_specs, score_spec
@@ -179,7 +180,7 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
     study = read_stored_study(folder, notes, then="every record in the folder is taken")
     if study is not None and place.is_file():
         notes += _changed_since(place, study)
-    records, tunings, eliminations = _of_study(study, found, notes)
+    records, tunings, eliminations = _of_study(folder, study, found, notes)
     records = _of_one_task(records, notes)
     finals = [r for r in records if r.spec.purpose == "final"]
     if not any(r.status == "ok" and r.spec.learning_rate is not None for r in finals):
@@ -199,7 +200,7 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
         _blank_other_machines(runs, metrics, notes)
     examples = examples_of(judged)
     looks = None if study is None else looks_of(folder, study)
-    criteria = replace(criteria_for(metric, margin=margin, looks=looks), eliminations=eliminations)
+    criteria = replace(criteria_for(metric, margin=margin, looks=looks), eliminations=renamed(eliminations, names))
     return StudyResults(
         folder=folder,
         name=study.name if study else folder.resolve().name,
@@ -211,9 +212,7 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
         metrics=metrics,
         verdict=judge(runs, examples, metric, base=BASE, tunings=tunings, criteria=criteria),
         tunings=tuple(tunings),
-        fairness=fairness(
-            records, tunings, study, traits=traits_by_name(), eliminated=[each.method for each in eliminations]
-        ),
+        fairness=fairness(records, tunings, study, traits=traits_by_name(), eliminated=runs_of(eliminations)),
         differing=tuple(protocol_differences(finals)),
         notes=tuple(notes),
     )
@@ -293,18 +292,19 @@ def _readable(folder: Path, notes: list[str]) -> list[RunRecord]:
 
 def _changed_since(file: Path, study: StudySpec) -> list[str]:
     """Whether the study's file says something else than what was run last."""
+    from peftscope.execution.history import changes_between
     from peftscope.schema.reader import read_study
     from peftscope.study.vocabulary import vocabulary
 
     try:
-        same = read_study(file, vocabulary()) == study
+        same = not changes_between(study, read_study(file, vocabulary()))
     except SpecError as error:
         return [f"{file} cannot be read by now; what was run last is told of: {error.problems[0]}"]
     return [] if same else [f"{file} has changed since it was run last; what was run last is told of"]
 
 
 def _of_study(
-    study: StudySpec | None, found: Sequence[RunRecord], notes: list[str]
+    folder: Path, study: StudySpec | None, found: Sequence[RunRecord], notes: list[str]
 ) -> tuple[list[RunRecord], list[Tuning], tuple[Elimination, ...]]:
     """Records the study asks for, what its tuning came to, and what its race did."""
     if study is None:
@@ -312,7 +312,7 @@ def _of_study(
     from peftscope.tuning.progress import study_progress
 
     try:
-        standing = study_progress(study, {record.run_id: record for record in found})
+        standing = study_progress(study, {record.run_id: record for record in found}, race_looks(folder))
     except SpecError as error:  # a method of another version
         notes.append(f"the study cannot be read by this version, so every record is taken: {error.problems[0]}")
         return list(found), [], ()

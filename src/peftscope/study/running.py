@@ -12,7 +12,7 @@ from rich.text import Text
 from peftscope.execution.events import Listener
 from peftscope.execution.executors import registry as executors
 from peftscope.execution.executors.base import Executor
-from peftscope.execution.history import changes_of_study, known_runs, outdated, remember_study
+from peftscope.execution.history import changes_of_study, known_runs, outdated, race_history, remember_study
 from peftscope.execution.known_check import keep_check, known_check
 from peftscope.execution.launcher import launch, nothing_left, study_lock
 from peftscope.execution.memory_budget import MemoryBudget, memory_budget_for
@@ -102,7 +102,7 @@ def do_runs(
         what, checked = found.what, found.checked
         if isinstance(what, StudySpec):
             remember_study(folder, what)
-        scheduler = _scheduler(what, checked)
+        scheduler = _scheduler(what, folder, checked)
         listeners[:0] = reporter.listeners(title, checked.metric)  # a tracker may take its time to close
         records = launch(
             scheduler, folder, checked=checked, executor=found.executor, budget=found.budget, listeners=listeners
@@ -169,9 +169,10 @@ def prepared(
 def _known(what: What, folder: Path, executor: Executor) -> CheckResult | None:
     """What the last check found, where that still holds and nothing is left to do."""
     known = known_check(folder, one_of_each(_runs_of(what)), executor.base)
-    if known is None or not nothing_left(_scheduler(_with_steps(what, known.epoch_size), known), folder, known):
+    if known is None:
         return None
-    return known
+    scheduler = _scheduler(_with_steps(what, known.epoch_size), folder, known, is_reading=True)
+    return known if nothing_left(scheduler, folder, known) else None
 
 
 def _checked(what: What, folder: Path, executor: Executor) -> CheckResult:
@@ -182,10 +183,12 @@ def _checked(what: What, folder: Path, executor: Executor) -> CheckResult:
     return checked
 
 
-def _scheduler(what: What, checked: CheckResult) -> Scheduler:
+def _scheduler(what: What, folder: Path, checked: CheckResult, *, is_reading: bool = False) -> Scheduler:
     if not isinstance(what, StudySpec):
         return FixedScheduler(what)
-    return scheduler_for(what, higher_is_better=checked.metric.direction != "lower", width=checked.width)
+    history = race_history(folder, what, checked.quality_protocol, is_reading=is_reading)
+    higher_is_better = checked.metric.direction != "lower"
+    return scheduler_for(what, higher_is_better=higher_is_better, width=checked.width, history=history)
 
 
 def _runs_of(what: What) -> list[RunSpec]:

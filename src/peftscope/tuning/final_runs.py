@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 
-from peftscope.analysis.elimination import Elimination
 from peftscope.methods.catalog import BASE
+from peftscope.schema.elimination import Elimination, RaceLook
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import RACED_FROM, SeedPlan
@@ -54,18 +55,27 @@ class FinalRuns:
         self._records: dict[str, RunRecord] = {}
         self._num_looks = 0
         self._is_over = False
-        self.eliminations: list[Elimination] = []
         self._race = race
         self._first = seeds.seeds[: seeds.first] if isinstance(seeds, SeedPlan) else seeds
         self._num_rounds = len(self._first) if race is None else min(RACED_FROM, len(self._first))
         """Of the first seeds, those that all who are left were given."""
         self._droppable: frozenset[str] | None = None
+        self._ids = {
+            title: tuple(candidate.run(seed).run_id for seed in self._first)
+            for title, candidate in self.candidates.items()
+            if race is not None
+        }
+        """Of the race: each candidate's runs of the first seeds."""
+        everybody = {run_id for ids in self._ids.values() for run_id in ids}
+        past = () if race is None else race.history.looks
+        self._race_looks = [look for look in past if everybody.intersection(look.run_ids)]
+        self.eliminations = [] if race is None else self._decided(race)
         self._due = self._starts(self.candidates, self._first[: self._num_rounds])
 
     @property
     def num_runs(self) -> int:
         """Those that are known by now, and those of the first seeds that follow as things stand."""
-        return len(self._given) + len(self.upcoming())
+        return len(self._given) + len(self.following())
 
     def due(self) -> list[Job]:
         """Starts that can be made now; each is given once."""
@@ -80,13 +90,20 @@ class FinalRuns:
         return given
 
     def upcoming(self) -> list[Job]:
-        """Starts with the first seeds that follow, if nobody else is eliminated."""
+        """Starts with the first seeds that follow, if nobody else is eliminated; none that was made before."""
+        done = () if self._race is None else self._race.history.finished
+        return [Job(run=run) for run in self.following() if run.run_id not in done]
+
+    def following(self) -> list[RunSpec]:
+        """Runs with the first seeds that follow, also those done before: a round may wait for one before it."""
         runs = [(title, self.candidates[title].run(seed))
-                for seed in self._first[self._num_rounds :] for title in self._alive()]  # fmt: skip
+                for seed in self._first[self._num_rounds :] for title in self.candidates]  # fmt: skip
         return [
-            Job(run=run)
+            run
             for title, run in runs
-            if run.run_id not in self._given and not self.candidates[title].is_refused
+            if run.run_id not in self._given
+            and not self.candidates[title].is_refused
+            and not self._was_spared(title, run.run_id)
         ]
 
     def tell(self, record: RunRecord) -> None:
@@ -101,7 +118,7 @@ class FinalRuns:
             for title in titles:
                 candidate = self.candidates[title]
                 run = candidate.run(seed)
-                if candidate.is_refused and title in self._titles.values():
+                if (candidate.is_refused and title in self._titles.values()) or self._was_spared(title, run.run_id):
                     continue
                 self._titles.setdefault(run.run_id, title)
                 if run.run_id not in self._given:
@@ -111,26 +128,70 @@ class FinalRuns:
 
     def _go_on(self, race: Race) -> None:
         """Of the race: the next rounds, as far as those before are complete."""
-        if self._droppable is None and self._is_complete(1):
+        has_more = self._num_rounds < len(self._first)
+        if has_more and self._droppable is None and self._is_complete(1):
             self._droppable = race.droppable(self._of_rounds(1), self._titles)
             safe = [title for title in self.candidates if title not in self._droppable]
             self._due += self._starts(safe, self._first[self._num_rounds :])
-        while (
-            self._droppable is not None and self._num_rounds < len(self._first) and self._is_complete(self._num_rounds)
-        ):
-            self.eliminations += race.eliminated(
-                self._of_rounds(self._num_rounds),
-                self._titles,
-                alive=self._alive(),
-                among=self._droppable,
-                number=self._num_rounds - RACED_FROM,
-            )
-            self._due += self._starts(self._alive(), self._first[self._num_rounds : self._num_rounds + 1])
+        while self._num_rounds < len(self._first) and self._has_passed(race):
+            self._due += self._starts(self.candidates, self._first[self._num_rounds : self._num_rounds + 1])
             self._num_rounds += 1
+
+    def _has_passed(self, race: Race) -> bool:
+        """Whether the round needs no look any more; one that can be taken is taken, unless this is but a reading."""
+        unseen = [title for title in self._alive() if self._is_to_be_seen(title, race)]
+        if not unseen:
+            return True
+        if self._droppable is None or not self._is_complete(self._num_rounds):
+            return False
+        among = self._droppable.intersection(unseen)
+        if among and race.history.keep is not None:
+            self._look(race, among, race.history.keep)
+        return True
+
+    def _is_to_be_seen(self, title: str, race: Race) -> bool:
+        """Whether no look saw a candidate's runs of the round, and its next one is still to be saved."""
+        seen, following = self._ids[title][: self._num_rounds], self._ids[title][self._num_rounds]
+        return following not in race.history.recorded and not any(look.covers(seen) for look in self._race_looks)
+
+    def _look(self, race: Race, among: Collection[str], keep: Callable[[RaceLook], None]) -> None:
+        """Take the look of the round, and keep what it decides."""
+        records, alive = self._of_rounds(self._num_rounds), self._alive()
+        found = [
+            replace(each, run_ids=self._ids[each.method][: self._num_rounds])
+            for each in race.eliminated(
+                records, self._titles, alive=alive, among=among, number=len(self._race_looks)
+            )
+        ]  # fmt: skip
+        protocols = Counter(record.quality_protocol for record in records if record.quality_protocol is not None)
+        look = RaceLook(
+            run_ids=tuple(run_id for title in alive for run_id in self._ids[title][: self._num_rounds]),
+            eliminated=tuple(found),
+            quality_protocol=max(protocols, key=lambda name: protocols[name], default=None),
+        )
+        self._race_looks.append(look)
+        self.eliminations += found
+        keep(look)
+
+    def _decided(self, race: Race) -> list[Elimination]:
+        """What earlier looks decided, but for candidates that were given their next seed all the same."""
+        found: dict[str, Elimination] = {}
+        for look in self._race_looks:
+            for each in look.eliminated:
+                for title, run_ids in self._ids.items():
+                    spared = [run_id for run_id in run_ids if run_id not in each.run_ids]
+                    is_its_own = bool(each.run_ids) and set(each.run_ids) <= set(run_ids)
+                    if is_its_own and spared and not race.history.has(spared[0], look.quality_protocol):
+                        found.setdefault(title, replace(each, method=title))
+        return list(found.values())
 
     def _alive(self) -> list[str]:
         out = {elimination.method for elimination in self.eliminations}
         return [title for title in self.candidates if title not in out]
+
+    def _was_spared(self, title: str, run_id: str) -> bool:
+        """Whether a run is one that a candidate's elimination saved."""
+        return any(each.method == title and run_id not in each.run_ids for each in self.eliminations)
 
     def _is_complete(self, num_rounds: int) -> bool:
         """Whether all that were given so many of the first seeds have ended, and the base."""
@@ -163,7 +224,6 @@ class FinalRuns:
             return ()
         runs = frame_of(records)
         runs["method"] = [self._titles.get(r.run_id, r.spec.method.title) for r in records]
-        out = {elimination.method for elimination in self.eliminations}
-        runs = runs[~runs["method"].isin(out)]
-        found = contenders_among(runs, examples_of(records), metric, base=BASE, looks=plan.looks, most=plan.most)
+        out = frozenset(elimination.method for elimination in self.eliminations)
+        found = contenders_among(runs, examples_of(records), metric, base=BASE, plan=plan, eliminated=out)
         return tuple(title for title in found if title in self.candidates)

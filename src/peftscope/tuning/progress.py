@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.tuning import Tuning
+from peftscope.schema.elimination import Elimination, RaceLook
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
 from peftscope.tuning.job import Job
+from peftscope.tuning.racing import RaceHistory
 from peftscope.tuning.scheduler import Scheduler, TunedScheduler, UntunedScheduler, scheduler_for
 
 __all__ = ["StudyProgress", "has_reached", "replay", "study_progress"]
@@ -44,7 +45,7 @@ def replay(scheduler: Scheduler, done: Callable[[Job], RunRecord | None]) -> tup
 class StudyProgress:
     """A study as its records tell it."""
 
-    scheduler: Scheduler
+    scheduler: UntunedScheduler | TunedScheduler
     runs: tuple[RunSpec, ...]
     """Runs that are known: those done, and those to be started now."""
     pending: tuple[Job, ...]
@@ -58,24 +59,30 @@ class StudyProgress:
     @property
     def eliminations(self) -> tuple[Elimination, ...]:
         """Methods that were eliminated on the way."""
-        if isinstance(self.scheduler, TunedScheduler | UntunedScheduler):
-            return tuple(self.scheduler.eliminations)
-        return ()
+        return tuple(self.scheduler.eliminations)
 
 
-def study_progress(study: StudySpec, records: Mapping[str, RunRecord]) -> StudyProgress:
-    """Where a study stands by its records; nothing is started or written.
+def study_progress(study: StudySpec, records: Mapping[str, RunRecord], looks: Sequence[RaceLook] = ()) -> StudyProgress:
+    """Where a study stands by its records; nothing is started, written or decided.
 
     Args:
         study: The study.
         records: By the ids of their runs; curves are needed for trials that paused.
+        looks: That its race took (``store.race``).
 
     Raises:
         SpecError: A method is not known.
     """
     metric = next((record.metric for record in records.values() if record.metric is not None), None)
     width = next((record.base_width for record in records.values() if record.base_width is not None), None)
-    scheduler = scheduler_for(study, higher_is_better=metric is None or metric.direction != "lower", width=width)
+    history = RaceHistory(
+        looks=tuple(looks),
+        recorded={run_id: record.quality_protocol for run_id, record in records.items()},
+        finished=frozenset(run_id for run_id, record in records.items() if has_reached(record, Job(run=record.spec))),
+        keep=None,
+    )
+    higher_is_better = metric is None or metric.direction != "lower"
+    scheduler = scheduler_for(study, higher_is_better=higher_is_better, width=width, history=history)
 
     def done(job: Job) -> RunRecord | None:
         record = records.get(job.run.run_id)
@@ -85,7 +92,7 @@ def study_progress(study: StudySpec, records: Mapping[str, RunRecord]) -> StudyP
     runs = {run_id: record.spec for run_id, record in found.items()}
     runs |= {job.run.run_id: job.run for job in pending}
     # done in a round that waits for one before it, whose run has to be made again
-    runs |= {job.run.run_id: job.run for job in scheduler.upcoming() if job.run.run_id in records}
+    runs |= {run.run_id: run for run in scheduler.following() if run.run_id in records}
     return StudyProgress(scheduler=scheduler, runs=tuple(runs.values()), pending=tuple(pending))
 
 

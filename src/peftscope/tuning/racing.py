@@ -1,26 +1,57 @@
 """The race of a study's methods: at fixed looks, those that another beats on every metric are eliminated.
 
-A look is taken when every run of its round is there, and sees the seeds up to that round alone: which run ended first
-decides nothing, and a study that was stopped decides the same again. What may be eliminated at all follows from what
-trainings take, which the first round tells; all others are given their seeds at once, so that workers have something
-to do while a round ends.
+A look is taken when every run of its round has ended, well or not, and sees the seeds up to that round alone: which run
+ended first decides nothing. What it decides is kept and holds from then on: it is not taken again when the study is
+stopped, when a run that failed is made again, or when methods and seeds are added. A method that comes later has looks
+of its own. One that has a seed beyond a round is not ended by that round: there is nothing left to save. Whoever only
+reads a study takes no look. What may be eliminated at all follows from what trainings take, which the first round
+tells; all others are given their seeds at once, so that workers have something to do while a round ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from peftscope.analysis.elimination import Elimination
 from peftscope.methods.catalog import BASE
+from peftscope.schema.elimination import Elimination, RaceLook
 from peftscope.schema.record import RunRecord
-from peftscope.schema.seeds import race_share
+from peftscope.schema.seeds import RACED_FROM, race_share
+from peftscope.schema.study import StudySpec
 
 if TYPE_CHECKING:  # SciPy and pandas wait until there is something to look at
     from peftscope.analysis.race import Contest
 
-__all__ = ["Race"]
+__all__ = ["Race", "RaceHistory", "races"]
+
+
+def races(study: StudySpec) -> bool:
+    """Whether a method can be eliminated on the way: by others, after two seeds, with some left to save."""
+    candidates = sum(len(method.learning_rates or (None,)) for method in study.methods if method.name != BASE)
+    return study.race and candidates > 1 and len(study.first_seeds) > RACED_FROM
+
+
+def _forget(look: RaceLook) -> None:
+    """Keep no look."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaceHistory:
+    """What earlier starts of a study left of its race."""
+
+    looks: tuple[RaceLook, ...] = ()
+    """Those that were taken."""
+    recorded: Mapping[str, str | None] = field(default_factory=dict)
+    """Id of each run that has a record, however it ended -> its conditions of quality."""
+    finished: Collection[str] = frozenset()
+    """Of these, runs that are not made again."""
+    keep: Callable[[RaceLook], None] | None = _forget
+    """Told of each look that is taken; None takes none."""
+
+    def has(self, run_id: str, quality_protocol: str | None) -> bool:
+        """Whether a run has a record under these conditions; one that ended before it had any is one."""
+        return run_id in self.recorded and self.recorded[run_id] in (quality_protocol, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +62,7 @@ class Race:
     """Title of each candidate -> name of its card."""
     spared: frozenset[str] = frozenset()
     """Candidates that are not eliminated, since their learning rates are not bracketed."""
+    history: RaceHistory = RaceHistory()
 
     def droppable(self, records: Iterable[RunRecord], titles: Mapping[str, str]) -> frozenset[str]:
         """Candidates that some other may beat on everything, as far as the first round tells of costs.
@@ -60,7 +92,7 @@ class Race:
             titles: Run id -> candidate.
             alive: Those still in the race.
             among: Those of them that may end.
-            number: Of the look, from 0.
+            number: Looks that were taken before.
         """
         from peftscope.analysis.estimates import LEVEL
         from peftscope.analysis.race import eliminated_in

@@ -11,9 +11,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-from peftscope.analysis.elimination import Elimination
 from peftscope.analysis.tuning import Tuning
 from peftscope.methods.catalog import BASE, card
+from peftscope.schema.elimination import Elimination
 from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec, StudySpec, TuningSpec
@@ -21,7 +21,7 @@ from peftscope.tuning.bracket_search import BracketSearch
 from peftscope.tuning.expand import base_run, rates_of, run_of
 from peftscope.tuning.final_runs import FinalConfig, FinalRuns
 from peftscope.tuning.job import Job
-from peftscope.tuning.racing import Race
+from peftscope.tuning.racing import Race, RaceHistory, races
 from peftscope.tuning.search import Search
 from peftscope.tuning.search_space import SearchSpace
 
@@ -103,12 +103,12 @@ class FixedScheduler:
 class UntunedScheduler:
     """The base and the final runs of a study without tuning, more of them where seeds go where they decide."""
 
-    def __init__(self, study: StudySpec) -> None:
+    def __init__(self, study: StudySpec, *, history: RaceHistory | None = None) -> None:
         base = base_run(study)
         self._due = [Job(run=base)] if base is not None else []
         self._num_base = len(self._due)
         candidates = (_candidate(study, m, r) for m in study.methods if m.name != BASE for r in rates_of(m))
-        self._finals = _final_runs(study, list(candidates))
+        self._finals = _final_runs(study, list(candidates), history)
 
     @property
     def num_runs(self) -> int:
@@ -128,6 +128,10 @@ class UntunedScheduler:
         """Further rounds of a race; what more seeds follow nobody can tell."""
         return self._finals.upcoming()
 
+    def following(self) -> list[RunSpec]:
+        """Final runs of further rounds, also those that were done before."""
+        return self._finals.following()
+
     @property
     def eliminations(self) -> Sequence[Elimination]:
         """Candidates that were eliminated on the way."""
@@ -141,6 +145,7 @@ class TunedScheduler:
         study: With ``tuning``.
         higher_is_better: Direction of the task's score.
         width: Hidden size of the base, by which an effort's searches begin; None where it is not known.
+        history: Of the race.
     """
 
     def __init__(
@@ -149,7 +154,9 @@ class TunedScheduler:
         *,
         higher_is_better: bool = True,
         width: int | None = None,
+        history: RaceHistory | None = None,
     ) -> None:
+        self._history = history
         assert study.tuning is not None, "a study without tuning has a fixed schedule"
         self.study, self.tuning = study, study.tuning
         self.methods = {m.title: m for m in study.methods if m.name != BASE}
@@ -180,7 +187,7 @@ class TunedScheduler:
         if self._finals is None and all(search.is_over for search in self.searches.values()) and not given:
             results = (search.result() for search in self.searches.values())
             spared = frozenset(result.method for result in results if result.edge is not None)
-            self._finals = _final_runs(self.study, self._frozen(), spared)
+            self._finals = _final_runs(self.study, self._frozen(), self._history, spared)
             if self._base_record is not None:
                 self._finals.tell(self._base_record)
         if self._finals is not None:
@@ -208,6 +215,10 @@ class TunedScheduler:
             for method in self.methods.values()
         ]
 
+    def following(self) -> list[RunSpec]:
+        """Final runs of further rounds, also those that were done before; none where a configuration is not frozen."""
+        return [] if self._finals is None else self._finals.following()
+
     @property
     def eliminations(self) -> Sequence[Elimination]:
         """Candidates that were eliminated on the way."""
@@ -232,23 +243,40 @@ class TunedScheduler:
         return found
 
 
-def scheduler_for(study: StudySpec, *, higher_is_better: bool = True, width: int | None = None) -> Scheduler:
+def scheduler_for(
+    study: StudySpec,
+    *,
+    higher_is_better: bool = True,
+    width: int | None = None,
+    history: RaceHistory | None = None,
+) -> UntunedScheduler | TunedScheduler:
     """The scheduler of a study.
+
+    Args:
+        study: The study.
+        higher_is_better: Direction of the task's score.
+        width: Hidden size of the base; None where it is not known.
+        history: What earlier starts left of its race; None where it starts anew and keeps nothing.
 
     Raises:
         SpecError: A method is not known.
     """
     if study.tuning is None:
-        return UntunedScheduler(study)
-    return TunedScheduler(study, higher_is_better=higher_is_better, width=width)
+        return UntunedScheduler(study, history=history)
+    return TunedScheduler(study, higher_is_better=higher_is_better, width=width, history=history)
 
 
-def _final_runs(study: StudySpec, candidates: Sequence[FinalConfig], spared: frozenset[str] = frozenset()) -> FinalRuns:
+def _final_runs(
+    study: StudySpec,
+    candidates: Sequence[FinalConfig],
+    history: RaceHistory | None,
+    spared: frozenset[str] = frozenset(),
+) -> FinalRuns:
     """The final runs of a study, with its race where it has one."""
     race = None
-    if study.races:
-        seed = study.first_seeds[0]
-        race = Race(cards={c.title: c.run(seed).method.name for c in candidates}, spared=spared)
+    if races(study):
+        cards = {c.title: c.run(study.first_seeds[0]).method.name for c in candidates}
+        race = Race(cards=cards, spared=spared, history=history or RaceHistory())
     return FinalRuns(study.seeds, candidates, base=base_run(study), race=race)
 
 

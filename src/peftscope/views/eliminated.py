@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from peftscope.analysis.elimination import Elimination
+from peftscope.schema.elimination import Elimination
 from peftscope.views.line import one_line
 from peftscope.views.report.content import Topic
 from peftscope.views.units import metric_text
