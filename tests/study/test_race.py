@@ -215,6 +215,11 @@ def test_a_real_study_starts_no_run_of_an_eliminated_method_until_asked_to(
     assert sorted(seeds) == [("base", 0), ("big", 0), ("big", 1), ("lora", 0), ("lora", 1), ("lora", 2)]
     assert not first.has_failures
     assert events[-1]["num_runs"] == 6
+    assert [each.method for each in study.status().read_status.eliminations] == ["big"]
+    assert study.status().document()["num_to_come"] == 0
     whole = study.run_with(RunOptions(race=False), Reporter(quiet=True))
     assert len(whole.finals) == 7
     assert not whole.eliminations
+    again = study.run_with(RunOptions(), Reporter(quiet=True))  # everything is there: nobody is eliminated after all
+    assert len(again.finals) == 7
+    assert not again.eliminations
