@@ -39,7 +39,7 @@ PARTS: dict[str, ModuleType] = {
     "study": study,
     "workers": workers,
 }
-SECONDS = {"scoring": 1400, "training": 1100, "memory": 180, "overhead": 300, "study": 600, "workers": 180}
+SECONDS = {"scoring": 1400, "training": 1100, "memory": 180, "overhead": 300, "study": 900, "workers": 180}
 """After which a part begins no further measurement."""
 MARKS: dict[str, tuple[float | None, float | None]] = {
     "training, fast against the plain loop": (1.5, None),

@@ -155,7 +155,7 @@ def test_every_configuration_a_study_tried_counts_as_a_plain_process() -> None:
 
 def test_what_is_neither_training_nor_scoring_is_the_rest_of_a_run() -> None:
     row = {"stages": {"load": 1.0, "train": 6.0, "score": 2.0, "validate": 1.0}, "train_time_s": 5.0}
-    assert overhead.shares(row) == {"train": 0.5, "score": 0.3, "rest": 0.2}
+    assert overhead.shares(row) == {"train": 0.5, "score": 0.2, "rest": 0.3, "rest but validation": 0.2}
 
 
 def test_the_page_says_which_marks_are_missed_and_why(monkeypatch: pytest.MonkeyPatch) -> None:

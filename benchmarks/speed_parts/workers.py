@@ -59,18 +59,19 @@ def _peaks(bench: Bench, workers: int) -> dict[str, Any]:
 
 
 def watched(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """Peaks over all processes below one: proportional bytes in all, and private bytes of the largest."""
-    together, private = 0, 0
+    """Peaks over all processes below one: proportional bytes in all and of the base's file, and the largest's own."""
+    together, private, base = 0, 0, 0
     while process.poll() is None:
-        total = 0
+        total, of_base = 0, 0
         with suppress(psutil.Error):
             for child in psutil.Process(process.pid).children(recursive=True):
                 with suppress(psutil.Error, OSError):
                     pss, own = _memory(child.pid)
                     total, private = total + pss, max(private, own)
-        together = max(together, total)
+                    of_base += _of_weights(child.pid)
+        together, base = max(together, total), max(base, of_base)
         time.sleep(PERIOD_S)
-    return {"pss_bytes": together, "largest_private_bytes": private}
+    return {"pss_bytes": together, "largest_private_bytes": private, "base_pss_bytes": base}
 
 
 def _memory(pid: int) -> tuple[int, int]:
@@ -80,6 +81,17 @@ def _memory(pid: int) -> tuple[int, int]:
         name, _, amount = line.partition(":")
         fields[name] = int(amount.split()[0]) * 1024
     return fields["Pss"], fields["Private_Clean"] + fields["Private_Dirty"]
+
+
+def _of_weights(pid: int) -> int:
+    """Proportional bytes of the pages of files of weights that a process has."""
+    found, is_weights = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("Pss:"):
+            found += int(line.split()[1]) * 1024 if is_weights else 0
+        elif "-" in line.split(" ", 1)[0]:  # a mapping begins with its addresses
+            is_weights = line.endswith(".safetensors")
+    return found
 
 
 def _sizes(bench: Bench) -> dict[str, Any]:
@@ -116,7 +128,10 @@ def goals(found: dict[str, Any]) -> list[Goal]:
     """The marks of this part."""
     bytes_, limit = added(found), found["adapter_bytes"] + found["activation_bytes"]
     text = f"{bytes_ / 1e6:.0f} MB; base {found['base_bytes'] / 1e6:.0f}, adapter and activations {limit / 1e6:.0f}"
-    return [Goal(name="memory a second worker adds", value=bytes_ / 1e6, text=text)]
+    added_mb = Goal(name="MB a second worker adds", value=bytes_ / 1e6, text=text, most=limit / 1e6)
+    bases = found["workers"]["2"]["base_pss_bytes"] / found["base_bytes"]
+    text = f"{bases:.2f} times the base's bytes"
+    return [added_mb, Goal(name="the base in the memory of two workers", value=bases, text=text, most=1.05)]
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -125,10 +140,11 @@ def lines(found: dict[str, Any]) -> list[str]:
         "LoRA, one thread a worker; peaks sampled over all processes below `compare`. Proportional "
         "bytes share out pages among the processes that have them, private ones no other process has.",
         "",
-        "| workers | proportional MB in all | private MB of the largest process |",
-        "| ---: | ---: | ---: |",
+        "| workers | proportional MB in all | private MB of the largest process | of the base's file, MB in all |",
+        "| ---: | ---: | ---: | ---: |",
         *(
-            f"| {number} | {row['pss_bytes'] / 1e6:.0f} | {row['largest_private_bytes'] / 1e6:.0f} |"
+            f"| {number} | {row['pss_bytes'] / 1e6:.0f} | {row['largest_private_bytes'] / 1e6:.0f} | "
+            f"{row['base_pss_bytes'] / 1e6:.0f} |"
             for number, row in found["workers"].items()
         ),
         "",

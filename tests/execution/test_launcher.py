@@ -6,11 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from peftscope.execution import launcher
 from peftscope.execution.events import Listener
@@ -360,7 +362,7 @@ def test_importing_all_that_a_run_needs_initialises_no_accelerator() -> None:
     assert done.stdout.strip() == "False False"
 
 
-def test_preloading_touches_no_cuda_and_imports_no_bitsandbytes() -> None:
+def test_preloading_for_an_accelerator_touches_no_cuda_and_imports_no_bitsandbytes() -> None:
     import subprocess
     import sys
 
@@ -372,6 +374,7 @@ def ask(*args, **options):
     return False
 for name in ("is_available", "_lazy_init", "get_device_capability", "get_device_properties", "current_device"):
     setattr(torch.cuda, name, ask)
+torch.accelerator.current_accelerator = lambda: torch.device("cuda")
 import peftscope.execution.executors.preload
 assert not asked, asked[0]
 assert "bitsandbytes" not in sys.modules
@@ -380,6 +383,17 @@ import bitsandbytes
 assert is_bnb_4bit_available()
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+@pytest.mark.skipif(torch.accelerator.current_accelerator() is not None, reason="PyTorch is built for an accelerator")
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
+def test_without_an_accelerator_no_run_has_to_import_bitsandbytes() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, peftscope.execution.executors.preload; print('bitsandbytes' in sys.modules)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 def test_threads_times_workers_stay_within_the_cores() -> None:

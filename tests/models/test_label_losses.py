@@ -165,6 +165,22 @@ def test_no_more_positions_than_have_labels_go_through_the_head() -> None:
     assert max(seen) == 20
 
 
+@pytest.mark.parametrize(("side", "is_masked"), [("right", False), ("left", True)])
+def test_padding_that_no_label_sees_is_not_masked(side: str, is_masked: bool) -> None:
+    batch = _batch()
+    if side == "left":
+        batch = {name: rows.flip(1) for name, rows in batch.items()}
+        batch["labels"][:, :4] = IGNORED
+    _same("llama", METHODS["lora"], TrainSpec(memory="fast"), batch)
+    model = _built(tiny_llama(), METHODS["lora"], TrainSpec(memory="fast"))
+    assert try_label_losses(model) is None
+    seen: list[Any] = []
+    attention = model.get_base_model().model.layers[0].self_attn
+    attention.register_forward_pre_hook(lambda *given: seen.append(given[2]["attention_mask"]), with_kwargs=True)
+    causal_lm_loss(model, batch)
+    assert [mask is not None for mask in seen] == [is_masked]
+
+
 def test_half_precision_differs_by_rounding_alone() -> None:
     batch = _batch()
     base = tiny_llama(tie_word_embeddings=True).bfloat16()

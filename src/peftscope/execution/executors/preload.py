@@ -1,13 +1,16 @@
 """Imports all that a run needs, for the process runs are forked from.
 
-But for bitsandbytes: where there is an accelerator, importing it begins to use it, and what has used CUDA cannot be
-forked. Runs on a quantized base import it for themselves.
+But for bitsandbytes where PyTorch is built for an accelerator: importing it begins to use the accelerator, and what has
+used CUDA cannot be forked. There runs import it for themselves, which ``peft`` does with nearly every method.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
+from contextlib import suppress
+
+import torch
 
 from peftscope.execution.executors.later import imported_later
 
@@ -24,6 +27,10 @@ with imported_later("bitsandbytes"):
     tasks.import_built_in()
     kinds.import_built_in()
     measures.import_built_in()
+
+if torch.accelerator.current_accelerator() is None:
+    with suppress(ImportError):
+        import bitsandbytes  # noqa: F401  # for all runs at once
 
 __all__ = ["execute", "preflight"]
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from peftscope.errors import DataError, StoreError
 from peftscope.models.evaluating import evaluating
+from peftscope.models.kinds.causal_lm.decoding.packing import packed
 from peftscope.schema.base import content_hash
 from peftscope.tasks.base import Retention
 from peftscope.tasks.text.options import LanguageOptions
@@ -109,7 +110,9 @@ class GeneralText(Retention):
         losses: dict[int, Tensor] = {}
         kept: dict[int, Tensor] = {}
         factors: bool | None = None
-        with evaluating(base), _inputs_of(head) as seen:
+        device = next(base.parameters()).device
+        num_tokens = sum(map(len, self.documents))
+        with evaluating(base), _inputs_of(head) as seen, packed(base, device, num_tokens=num_tokens):
             for read in _forward(base, self.documents):
                 hidden_BTD = seen.pop()
                 if factors is None:
@@ -128,13 +131,14 @@ class GeneralText(Retention):
     def compare(self, model: nn.Module, baseline: dict[str, Tensor]) -> dict[str, float]:
         """Forgetting, drift and the loss itself, in nats per token."""
         device = next(model.parameters()).device
-        on_device = {k: v.to(device) for k, v in baseline.items() if k.startswith("head_")}
+        head = _head_of(baseline, device)
         loss_sum, divergence_sum, count = 0.0, 0.0, len(baseline["losses"])
         ends = list(accumulate(len(document) - 1 for document in self.documents))
         assert ends[-1] == count, f"{ends[-1]} tokens against a baseline of {count}"
-        with evaluating(model):
+        both = model if head is None else nn.ModuleList([model, head])
+        with evaluating(model), packed(both, device, num_tokens=count):
             for index, ids, logits_TV in chain.from_iterable(_forward(model, self.documents)):
-                log_p_TV = _base_log_probs(baseline, on_device, ends[index] - len(logits_TV), ends[index], device)
+                log_p_TV = _base_log_probs(baseline, head, ends[index] - len(logits_TV), ends[index], device)
                 log_q_TV = F.log_softmax(logits_TV.float(), dim=-1)
                 loss_sum += float(F.nll_loss(log_q_TV, ids[1:], reduction="sum"))
                 divergence_sum += float(F.kl_div(log_q_TV, log_p_TV, reduction="sum", log_target=True))
@@ -235,15 +239,25 @@ def _is_head_of(head: nn.Module, hidden_BTD: Tensor, logits_list: list[Tensor]) 
     return all(torch.allclose(again_BTV[row, : len(given)], given) for row, given in enumerate(logits_list))
 
 
+def _head_of(baseline: dict[str, Tensor], device: torch.device) -> nn.Linear | None:
+    """The base's head, where its logits follow from hidden states."""
+    if "head_weight" not in baseline:
+        return None
+    weight_VD, bias_V = baseline["head_weight"], baseline.get("head_bias")
+    head = nn.Linear(weight_VD.shape[1], weight_VD.shape[0], bias=bias_V is not None, device="meta")
+    head.weight = nn.Parameter(weight_VD.to(device), requires_grad=False)
+    if bias_V is not None:
+        head.bias = nn.Parameter(bias_V.to(device), requires_grad=False)
+    return head
+
+
 def _base_log_probs(
-    baseline: dict[str, Tensor], head: dict[str, Tensor], start: int, stop: int, device: torch.device
+    baseline: dict[str, Tensor], head: nn.Linear | None, start: int, stop: int, device: torch.device
 ) -> Tensor:
     """The base's log-probabilities (stop - start, V)."""
-    if "logits" in baseline:
-        logits_TV = baseline["logits"][start:stop].to(device)
-    else:
-        hidden_TD = baseline["hidden"][start:stop].to(device)
-        logits_TV = F.linear(hidden_TD, head["head_weight"], head.get("head_bias"))
+    logits_TV = baseline["logits" if head is None else "hidden"][start:stop].to(device)
+    if head is not None:
+        logits_TV = head(logits_TV)
     return F.log_softmax(logits_TV.float(), dim=-1)
 
 

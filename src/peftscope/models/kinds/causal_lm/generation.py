@@ -111,9 +111,10 @@ class TextGenerator:
     def _decode(
         self, model: nn.Module, prompts: list[Prompt], ends: AnswerEnds, batch_size: int
     ) -> dict[int, Generated]:
+        num_tokens = sum(len(prompt.sequence) + prompt.limit for prompt in prompts)
         while (way := self.ways.setdefault(model, WAYS[0])) != "generate":
             packed = None
-            if way != "plain" and is_worth_packing(model, self.device, prompts):
+            if way != "plain" and is_worth_packing(model, self.device, num_tokens=num_tokens):
                 packed = PackedModel(model, merge=way == "merged")
             try:
                 require_plain_greedy(model)

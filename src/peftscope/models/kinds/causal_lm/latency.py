@@ -22,8 +22,8 @@ def decode_latency(
     *,
     batch_size: int,
     prompt_tokens: int = 64,
-    steps: int = 16,
-    warmup: int = 4,
+    steps: int = 10,
+    warmup: int = 2,
     seed: int = 0,
 ) -> float:
     """Median time of a greedy decode step with a key-value cache, in seconds.

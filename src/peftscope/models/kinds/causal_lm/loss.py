@@ -107,8 +107,22 @@ def _on_labels(model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         rows_N = torch.empty(next_BT.numel() - len(batch["labels"]), dtype=torch.long, device="meta")
     else:
         rows_N = (next_BT != IGNORED).nonzero().flatten()
-    total = label_loss(model, batch, rows_N, next_BT[rows_N], **_told(batch))
+    told = _told(batch)
+    if told["attention_mask"] is not None:
+        told["attention_mask"] = _without_padding_after(told["attention_mask"])
+    total = label_loss(model, batch, rows_N, next_BT[rows_N], **told)
     return total, len(rows_N)
+
+
+def _without_padding_after(mask_BT: Tensor) -> Tensor:
+    """A mask of ones where no padding comes before a token.
+
+    Such padding no token with a label ever sees. Without a mask attention takes kernels that skip what lies after each
+    token, and keys and values are not repeated for the heads that share them.
+    """
+    if mask_BT.is_meta or bool((mask_BT[:, 1:] <= mask_BT[:, :-1]).all()):
+        return torch.ones_like(mask_BT)
+    return mask_BT
 
 
 def sequence_losses(model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:

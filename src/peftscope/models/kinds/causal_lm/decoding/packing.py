@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import psutil
@@ -11,10 +11,9 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from peftscope.models.kinds.causal_lm.decoding.answers import Prompt
 from peftscope.models.kinds.causal_lm.decoding.merging import merged_weights
 
-__all__ = ["PackedModel", "counted_copies", "is_worth_packing"]
+__all__ = ["PackedModel", "counted_copies", "is_worth_packing", "packed"]
 
 ROWS = 32
 """Rows that oneDNN chooses a layout for; it is as good for 1 and for 2,000."""
@@ -90,13 +89,25 @@ class PackedModel:
             vars(module).pop("forward", None)
 
 
-def is_worth_packing(model: nn.Module, device: torch.device, prompts: Sequence[Prompt]) -> bool:
+def packed(model: nn.Module, device: torch.device, *, num_tokens: int) -> AbstractContextManager[None]:
+    """A model with its linear layers packed, where that is worth it, and its adapters as they are.
+
+    Args:
+        model: In ``eval`` mode.
+        device: Where it is.
+        num_tokens: To be read within the context.
+    """
+    if not is_worth_packing(model, device, num_tokens=num_tokens):
+        return nullcontext()
+    return PackedModel(model, merge=False).applied()
+
+
+def is_worth_packing(model: nn.Module, device: torch.device, *, num_tokens: int) -> bool:
     """Whether copies help and fit: float32 on a CPU, many tokens, and an eighth of the machine's memory at most."""
     if device.type != "cpu":
         return False
     size = _copied_bytes(_layers(model, device))
     fits = _is_small(size) and size < psutil.virtual_memory().available
-    num_tokens = sum(len(prompt.sequence) + prompt.limit for prompt in prompts)
     return size > 0 and fits and num_tokens >= LEAST_TOKENS and _has_onednn()
 
 
