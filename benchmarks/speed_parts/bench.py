@@ -55,6 +55,8 @@ class Sizes:
     timed_steps: int = 4
     batch_size: int = 4
     eval_batch_size: int = 50
+    scored_prompts: int = 96
+    """Test prompts of scoring: more than a batch, as a test split has."""
     few_prompts: int = 16
     """Prompts where other batch sizes are tried for information."""
     alone_prompts: int = 6
@@ -207,6 +209,7 @@ def sizes_of(data: Path, *, quick: bool) -> Sizes:
             scored=("lora", "prompt-tuning", "full"),
             trained=("lora", "prompt-tuning"),
             learned_steps=3,
+            scored_prompts=6,
             few_prompts=4,
             alone_prompts=2,
             other_batches=(2,),

@@ -24,7 +24,7 @@ longest prompt of its batch. The plain loop's answers are compared one by one, w
 def measure(bench: Bench) -> dict[str, Any]:
     """Seconds of both sides on the same trained weights, and whether the answers are the same."""
     sizes = bench.sizes
-    task = {**sizes.task, **({RULE: False} if _has_rule() else {})}
+    task = {**sizes.task, "test_size": sizes.scored_prompts, **({RULE: False} if _has_rule() else {})}
     facts = bench.facts(task, sizes.scored)
     found: dict[str, Any] = {
         "prompts": len(facts["prompts"]["test"]),

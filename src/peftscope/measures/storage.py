@@ -45,11 +45,19 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        if isinstance(result, Tensor):
+            self._count(result)
+            return result
         for leaf in tree_iter(result):
             if isinstance(leaf, Tensor):
                 self._count(leaf)
         return result
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here; what keeps the compiler away takes as long as the counting."""
+        return False
 
     def _count(self, tensor: Tensor) -> None:
         storage: torch.UntypedStorage | Tensor
