@@ -41,6 +41,7 @@ def test_a_method_far_above_the_others_is_not_shrunk() -> None:
     assert found.best_chances(1.0)["0"] > 0.99
     assert found.best_chances(-1.0)["0"] < 0.01
     left = [name for name in found.names if name != "0"]
+    assert found.best_chances(1.0, among=()) == {}
     chances = found.best_chances(1.0, among=left)
     assert list(chances) == left
     assert sum(chances.values()) == pytest.approx(1.0)

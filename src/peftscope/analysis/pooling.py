@@ -57,8 +57,10 @@ class Pooled:
         return Estimate(float(own.mean()), float(low), float(high))
 
     def best_chances(self, sign: float, *, among: Collection[str] | None = None) -> dict[str, float]:
-        """Probability that a method's true mean is the best of those asked about, or of all."""
+        """Probability that a method's true mean is the best of those asked about, or of all; none of nobody."""
         asked = [index for index, name in enumerate(self.names) if among is None or name in among]
+        if not asked:
+            return {}
         best = np.bincount((sign * self.draws[:, asked]).argmax(axis=1), minlength=len(asked))
         return dict(zip((self.names[index] for index in asked), map(float, best / len(self.draws))))
 
