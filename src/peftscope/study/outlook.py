@@ -8,6 +8,7 @@ from peftscope.methods.catalog import BASE
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
 from peftscope.tuning.check_result import CheckResult
+from peftscope.tuning.expand import num_configurations
 from peftscope.tuning.racing import races
 from peftscope.views.units import bytes_text
 
@@ -64,7 +65,7 @@ def seed_lines(study: StudySpec) -> list[str]:
     plan = study.seeds
     if not isinstance(plan, SeedPlan):
         return []
-    count = _num_configurations(study)
+    count = num_configurations(study)
     return [
         f"seeds: {plan.first} of each method ({count * plan.first} final runs), then more for those between which "
         f"they decide, up to {plan.most} of each ({count * plan.most} final runs at most); looked at with "
@@ -84,7 +85,7 @@ def race_lines(study: StudySpec) -> list[str]:
 
 def price_line(study: StudySpec, checked: CheckResult) -> str:
     """How many trainings and steps a study takes and what its adapters take on disk; how long, its first step tells."""
-    final = _num_configurations(study) * len(study.first_seeds)
+    final = num_configurations(study) * len(study.first_seeds)
     tuning = study.tuning
     each = 0.0 if tuning is None else float(tuning.trials or 0) if tuning.protocol is None else tuning.protocol.price
     searched = each * sum(method.name != BASE for method in study.methods)
@@ -97,8 +98,3 @@ def price_line(study: StudySpec, checked: CheckResult) -> str:
     disk = f"; their adapters take {bytes_text(total)} on disk" if total else ""
     about = "about " if searched else ""
     return f"price: {trainings}, {about}{steps:,} steps{disk}; how long that is, the first step says"
-
-
-def _num_configurations(study: StudySpec) -> int:
-    """Methods with their learning rates, without the untouched base."""
-    return sum(len(method.learning_rates or (None,)) for method in study.methods if method.name != BASE)

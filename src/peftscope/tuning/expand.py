@@ -8,7 +8,7 @@ from peftscope.methods.catalog import BASE, card
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec, StudySpec
 
-__all__ = ["base_run", "expand", "one_of_each", "rates_of", "run_of"]
+__all__ = ["base_run", "expand", "num_configurations", "one_of_each", "rates_of", "run_of"]
 
 
 def expand(study: StudySpec) -> list[RunSpec]:
@@ -52,6 +52,11 @@ def run_of(study: StudySpec, method: MethodSpec, learning_rate: float | None, se
         measure=study.measure,
         vary_split=study.vary_split,
     )
+
+
+def num_configurations(study: StudySpec) -> int:
+    """Methods with their learning rates, without the untouched base."""
+    return sum(len(method.learning_rates or (None,)) for method in study.methods if method.name != BASE)
 
 
 def rates_of(method: MethodSpec) -> tuple[float | None, ...]:
