@@ -198,7 +198,6 @@ def _raced(
         contest = Contest(
             outcomes=trained.outcomes,
             metric=ACCURACY,
-            num_seeds=count,
             costs={
                 MEMORY: {name: np.full(count, own.memory[int(name)]) for name in alive},
                 CHECKPOINT: {name: np.full(count, own.checkpoint[int(name)]) for name in alive},
@@ -206,7 +205,7 @@ def _raced(
             },
             conditions=dict.fromkeys(alive, "one machine"),
             spared=spared,
-            alive=tuple(name for name in alive if name not in out),
+            raced={name: tuple(f"{name} {seed}" for seed in range(count)) for name in alive if name not in out},
         )
         found += eliminated_in(contest, (1.0 - LEVEL) * race_share(look))
     out = {each.method: each.num_seeds for each in found}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import CurvePoint, ExampleOutcome, MethodFacts, RunRecord
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import write_record
-from peftscope.store.race import add_race_look
+from peftscope.store.race import keeper_of_looks
 from peftscope.tuning.job import Job
 from peftscope.tuning.progress import replay
 from peftscope.tuning.racing import RaceHistory
@@ -71,7 +70,7 @@ def make_study(
         write_record(folder, record)
         return record
 
-    replay(scheduler_for(spec, history=RaceHistory(keep=partial(add_race_look, folder))), done)
+    replay(scheduler_for(spec, history=RaceHistory(keep=keeper_of_looks(folder))), done)
     remember_study(folder, spec)
     return spec
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from peftscope.analysis.outcomes import Training, outcomes_of
-from peftscope.analysis.race import Contest, droppable_in, eliminated_in
+from peftscope.analysis.race import Contest, droppable_in, eliminated_in, has_tests
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.seeds import PLANNED, RACE, Looks, race_share
 
@@ -35,13 +35,12 @@ def _contest(scores: Mapping[str, float] = SCORES, prices: Mapping[str, float] |
     known: dict[str, Any] = {
         "outcomes": outcomes_of(trainings),
         "metric": ACCURACY,
-        "num_seeds": 2,
         "costs": {
             MEMORY: {name: np.full(2, 1e9 * prices[name]) for name in scores},
             TIME: {name: 60.0 * prices[name] * (1.0 + 0.002 * draw.standard_normal(2)) for name in scores},
         },
         "conditions": dict.fromkeys(scores, "one machine"),
-        "alive": tuple(scores),
+        "raced": {name: (f"{name} 0", f"{name} 1") for name in scores},
     }
     return Contest(**{**known, **parts})
 
@@ -85,8 +84,19 @@ def test_bytes_that_differ_over_seeds_are_tested_like_times() -> None:
     assert set(_ended(_contest(costs={**costs, MEMORY: surely}))) == {"low", "lower"}
 
 
-def test_an_elimination_counts_the_seeds_of_the_look() -> None:
-    assert {found.num_seeds for found in eliminated_in(_contest(num_seeds=7), ALPHA)} == {7}
+def test_an_elimination_names_the_runs_of_both_methods_also_those_without_a_score() -> None:
+    raced = {name: tuple(f"{name} {seed}" for seed in range(7)) for name in SCORES}
+    found = eliminated_in(_contest(raced=raced), ALPHA)
+    assert {(each.num_seeds, each.run_ids, each.by_run_ids) for each in found} == {
+        (7, raced[each.method], raced[each.by]) for each in found
+    }
+
+
+def test_scores_of_one_seed_are_no_test() -> None:
+    once = {name: [Training(seed=0, scores=np.ones(800))] for name in SCORES}
+    assert has_tests(_contest())
+    assert not has_tests(_contest(outcomes=outcomes_of(once)))
+    assert not has_tests(_contest(outcomes=None))
 
 
 def test_one_and_the_same_other_has_to_be_better_on_everything() -> None:

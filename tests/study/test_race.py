@@ -14,12 +14,13 @@ from peftscope.analysis import race
 from peftscope.analysis.front import front_of
 from peftscope.analysis.race import Contest, droppable_in
 from peftscope.analysis.study_verdict import judge
-from peftscope.execution.history import changes_of_study, race_history
-from peftscope.schema.elimination import Elimination
+from peftscope.errors import StoreError
+from peftscope.execution.history import changes_of_study, earlier_runs, known_runs, race_history
+from peftscope.schema.elimination import Elimination, renamed
 from peftscope.schema.request import Request
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import read_records, write_record
-from peftscope.store.race import race_looks
+from peftscope.store.race import RACE_FILE, keeper_of_looks, race_looks
 from peftscope.store.study import STUDY_FILE, read_stored_study, write_study
 from peftscope.study.comparison import comparison_of
 from peftscope.study.outlook import race_lines
@@ -133,8 +134,9 @@ def test_whether_a_study_races_is_no_change_unless_its_file_says_so(tmp_path: Pa
     fields = {"name": "s", "model": "m", "task": "math", "methods": ["lora", "oft"]}
     study = StudySpec.model_validate(fields)
     write_study(tmp_path, study.model_copy(update={"race": False}))
-    assert changes_of_study(tmp_path, study) == []
-    said = changes_of_study(tmp_path, StudySpec.model_validate({**fields, "race": True}))
+    earlier = earlier_runs(tmp_path)
+    assert changes_of_study(earlier, study) == []
+    said = changes_of_study(earlier, StudySpec.model_validate({**fields, "race": True}))
     assert "race: false → true" in " ".join(said)
 
 
@@ -186,15 +188,57 @@ def test_looks_under_other_conditions_count_for_nothing(folder: Path, tmp_path: 
     assert study is not None
     assert looks
     protocol = str(looks[0].quality_protocol)
-    same = race_history(place, study, protocol, is_reading=False)
+    earlier = earlier_runs(place)
+    same = race_history(earlier, study, protocol, is_reading=False)
     assert same.looks == looks
-    assert len(same.finished) == len(same.recorded) == 15
-    other = race_history(place, study, "other data", is_reading=True)
+    assert len(same.finished) == 15
+    other = race_history(earlier, study, "other data", is_reading=True)
     assert not other.looks
-    assert not other.recorded
+    assert not other.finished
     assert race_looks(place) == looks
-    race_history(place, study, "other data", is_reading=False)
+    race_history(earlier, study, "other data", is_reading=False)
     assert not race_looks(place)
+
+
+def test_looks_that_cannot_be_read_stop_a_start_and_stay_as_they_are(folder: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(folder, tmp_path / "demo")
+    (place / RACE_FILE).write_text("[{")
+    with pytest.raises(StoreError, match="'--no-race'"):
+        earlier_runs(place)
+    assert (place / RACE_FILE).read_text() == "[{"
+    notes: list[str] = []
+    assert not earlier_runs(place, notes).looks
+    assert "no method counts as eliminated" in notes[0]
+
+
+def test_looks_that_cannot_be_read_are_noted_where_a_study_is_read(folder: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(folder, tmp_path / "demo")
+    (place / RACE_FILE).write_text("[{")
+    assert any(str(place / RACE_FILE) in note for note in results_of(place).notes)
+    assert any(str(place / RACE_FILE) in note for note in status_of(place).document()["notes"])
+
+
+def test_a_look_is_kept_beside_those_that_were_read(folder: Path, tmp_path: Path) -> None:
+    looks = race_looks(folder)
+    (tmp_path / RACE_FILE).write_text("[{")
+    keeper_of_looks(tmp_path, looks)(looks[0])
+    assert race_looks(tmp_path) == (*looks, looks[0])
+
+
+def test_records_are_read_once_for_all_that_a_start_asks(folder: Path, tmp_path: Path) -> None:
+    place = shutil.copytree(folder, tmp_path / "demo")
+    study, earlier = read_stored_study(place), earlier_runs(place)
+    assert study is not None
+    shutil.rmtree(place / "records")
+    assert len(known_runs(earlier, study)) == 15
+    protocol = str(earlier.looks[0].quality_protocol)
+    assert len(race_history(earlier, study, protocol, is_reading=True).finished) == 15
+
+
+def test_the_better_method_is_named_as_its_candidate(folder: Path) -> None:
+    (found,) = _compared(folder).eliminations
+    names = {**dict.fromkeys(found.run_ids, "dora lr 1"), **dict.fromkeys(found.by_run_ids, "lora lr 1")}
+    assert [(each.method, each.by) for each in renamed([found], names)] == [("dora lr 1", "lora lr 1")]
 
 
 @pytest.mark.slow
@@ -206,7 +250,8 @@ def test_a_real_study_starts_no_run_of_an_eliminated_method_until_asked_to(
 
     def at_once(contest: Contest, alpha: float) -> list[Elimination]:
         assert "big" in droppable_in(contest)  # by what its runs really took
-        return [Elimination(method="big", by="lora", num_seeds=2, worse=(), p_value=alpha)]
+        runs = {"run_ids": contest.raced["big"], "by_run_ids": contest.raced["lora"]}
+        return [Elimination(method="big", by="lora", worse=(), p_value=alpha, **runs)]
 
     monkeypatch.setattr(race, "eliminated_in", at_once)
     events: list[Mapping[str, Any]] = []

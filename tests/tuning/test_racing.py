@@ -17,7 +17,8 @@ from peftscope.schema.record import ExampleOutcome, RunRecord, Status
 from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import race_share
 from peftscope.schema.study import StudySpec
-from peftscope.tuning.progress import StudyProgress, replay, study_progress
+from peftscope.tuning.job import Job
+from peftscope.tuning.progress import StudyProgress, finished_runs, is_finished, replay, study_progress
 from peftscope.tuning.racing import RaceHistory, races
 from peftscope.tuning.scheduler import UntunedScheduler, scheduler_for
 
@@ -28,8 +29,6 @@ STUDY: dict[str, Any] = {
     "name": "race", "model": "builtin:nano-lm", "task": "math", "methods": ["lora", "rslora", "dora"],
     "seeds": [0, 1, 2, 3],
 }  # fmt: skip
-ONCE = ("ok", "refused", "diverged")
-"""Statuses that a second start leaves as they are."""
 Broken = Mapping[tuple[str, int], Status]
 """How runs of a method and a seed end that do not end well."""
 
@@ -66,16 +65,13 @@ class _Folder:
     def work_off(self, study: StudySpec, order: int = 0, broken: Broken | None = None) -> None:
         """Make all runs that are missing, those that are due together ending in some order, some of them badly."""
         history = RaceHistory(
-            looks=tuple(self.looks),
-            recorded=dict.fromkeys(self.records),
-            finished=[run_id for run_id, record in self.records.items() if record.status in ONCE],
-            keep=self.looks.append,
+            looks=tuple(self.looks), finished=finished_runs(self.records.values()), keep=self.looks.append
         )
         scheduler, draw = scheduler_for(study, history=history), np.random.default_rng(order)
         self.scheduler = scheduler
 
         def due() -> list[RunSpec]:
-            return [job.run for job in replay(scheduler, lambda job: self._done(job.run))[1]]
+            return [job.run for job in replay(scheduler, self._done)[1]]
 
         under_way = due()
         while under_way:
@@ -88,9 +84,9 @@ class _Folder:
             scheduler.tell(record)
             under_way += due()
 
-    def _done(self, run: RunSpec) -> RunRecord | None:
-        record = self.records.get(run.run_id)
-        return record if record is not None and record.status in ONCE else None
+    def _done(self, job: Job) -> RunRecord | None:
+        record = self.records.get(job.run.run_id)
+        return record if record is not None and is_finished(record, None, job) else None
 
     def standing(self, study: StudySpec) -> StudyProgress:
         """As whoever reads it finds it."""
@@ -102,6 +98,10 @@ class _Folder:
     def seeds(self) -> dict[str, int]:
         names = [record.spec.method.name for record in self.records.values()]
         return {name: names.count(name) for name in dict.fromkeys(names)}
+
+
+def _run_id(folder: _Folder, name: str, seed: int) -> str:
+    return next(i for i, r in folder.records.items() if (r.spec.method.name, r.spec.seed) == (name, seed))
 
 
 def _worked_off(study: StudySpec, order: int = 0, broken: Broken | None = None) -> _Folder:
@@ -171,6 +171,79 @@ def test_a_look_that_comes_later_spends_what_earlier_ones_left(monkeypatch: pyte
     assert spent
 
 
+@pytest.mark.parametrize("change", ["removed", "other rate"])
+def test_an_elimination_ends_with_the_better_method_in_the_study(change: str) -> None:
+    folder = _worked_off(_study())
+    (found,) = folder.standing(_study()).eliminations
+    others = [name for name in ("lora", "rslora", "dora") if name != found.by]
+    changed = _study(methods=others + [{"name": found.by, "learning_rates": [3e-5]}] * (change == "other rate"))
+    standing = folder.standing(changed)
+    to_come = [*standing.pending, *standing.scheduler.upcoming()]
+    assert not standing.eliminations
+    assert ("dora", 2) in {(job.run.method.name, job.run.seed) for job in to_come}
+
+
+def test_both_methods_of_an_elimination_are_told_by_their_new_names() -> None:
+    one, two = (_study(methods=[{"name": name, "learning_rates": rates} for name in ("lora", "dora")])
+                for rates in ([1e-4], [1e-4, 1e-3]))  # fmt: skip
+    (found,) = _worked_off(one).standing(two).eliminations
+    assert (found.method, found.by) == ("dora lr 0.0001", "lora lr 0.0001")
+
+
+def test_looks_of_methods_that_are_gone_have_spent_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, spent = _worked_off(_study()), []
+    monkeypatch.setattr("peftscope.tuning.racing.race_share", lambda number: spent.append(number) or race_share(number))
+    num_looks = len(folder.looks)
+    folder.work_off(_study(methods=["oft", "hra"]))
+    assert spent[0] == num_looks
+
+
+@pytest.mark.parametrize("first_lost", [0, 1])
+def test_a_study_whose_runs_failed_races_when_they_are_made_again(first_lost: int) -> None:
+    lost = {(name, seed): "error" for name in PRICES for seed in range(first_lost, 4)}
+    folder = _worked_off(_study(), broken=lost)
+    assert not folder.looks
+    folder.work_off(_study())
+    assert folder.eliminated(_study()) == [("dora", 2)]
+
+
+def test_later_seeds_that_were_killed_or_are_not_all_there_bring_nobody_back() -> None:
+    folder = _worked_off(_study())
+    folder.work_off(_study(race=False), broken={("dora", 3): "killed"})
+    assert folder.seeds()["dora"] == 4
+    assert folder.eliminated(_study()) == [("dora", 2)]
+    folder.work_off(_study())
+    assert [found.method for found in folder.scheduler.eliminations] == ["dora"]
+    assert folder.records[_run_id(folder, "dora", 3)].status == "killed"
+    folder.work_off(_study(race=False))
+    assert folder.eliminated(_study()) == []
+
+
+def test_a_seed_put_in_front_brings_nobody_back() -> None:
+    folder, longer = _worked_off(_study()), _study(seeds=[7, 0, 1, 2, 3])
+    assert "dora" not in {job.run.method.name for job in folder.standing(longer).pending}
+    folder.work_off(longer)
+    assert folder.seeds()["dora"] == 2
+    assert folder.eliminated(longer) == [("dora", 2)]
+
+
+@pytest.mark.parametrize("seeds", [{"first": 2, "most": 6}, {"first": 3, "most": 6}, {"first": 4, "most": 6}])
+def test_seeds_in_another_form_bring_nobody_back(seeds: dict[str, int]) -> None:
+    folder, grown = _worked_off(_study()), _study(seeds=seeds)
+    assert "dora" not in {job.run.method.name for job in folder.standing(grown).pending}
+    folder.work_off(grown)
+    assert folder.seeds()["dora"] == 2
+    assert folder.eliminated(grown) == [("dora", 2)]
+
+
+def test_a_study_shortened_to_the_seeds_of_a_look_has_all_of_them() -> None:
+    assert _worked_off(_study()).eliminated(_study(seeds=[0, 1])) == []
+
+
+def test_a_method_alone_is_given_all_seeds_at_once() -> None:
+    assert {job.run.seed for job in scheduler_for(_study(methods=["lora"])).due()} == {0, 1, 2, 3}
+
+
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_which_run_ended_first_decides_nothing(order: int) -> None:
     assert _worked_off(_study(), order).records.keys() == _worked_off(_study()).records.keys()
@@ -221,7 +294,7 @@ def test_whoever_only_reads_takes_no_look() -> None:
 def test_runs_that_were_made_ahead_are_not_upcoming_but_of_the_study() -> None:
     study = _study(methods=["lora", "rslora", "dora"])
     folder = _worked_off(study)
-    again = next(i for i, r in folder.records.items() if (r.spec.method.name, r.spec.seed) == ("dora", 1))
+    again = _run_id(folder, "dora", 1)
     folder.looks.clear()
     del folder.records[again]
     standing = folder.standing(study)
@@ -244,7 +317,7 @@ def test_methods_that_nothing_can_dominate_wait_for_no_round() -> None:
 
 def test_cancelled_runs_are_in_no_count() -> None:
     study = _study()
-    scheduler = scheduler_for(study)
+    scheduler = scheduler_for(study, history=RaceHistory(keep=[].append))
     assert isinstance(scheduler, UntunedScheduler)
     assert scheduler.num_runs == 13
     for record in _worked_off(study).records.values():

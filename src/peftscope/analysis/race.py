@@ -15,8 +15,8 @@ metric is tested one-sided at the whole level, since the claim is wrong as soon 
 - What else can be limited (forgetting, latency) is not tested, but a method that looks better there stays; so does one
   that can be merged, quantized or served where the other cannot.
 
-Pairs are counted that the exact costs and abilities let through: these are no matter of chance, so counting them is
-not, either. Holm's step-down corrects over them.
+Pairs are counted that abilities and costs which repeat let through, of methods scored with two seeds or more. No score
+has a say in that, so Holm's step-down over them keeps to the level.
 
 **The verdict after a race.** The race looks at test scores, and spends a share of the error of its own
 (``seeds.RACE``), beside that of the verdict. Whoever is left has every seed, as without a race. Whoever is not is in no
@@ -48,7 +48,7 @@ from peftscope.analysis.within_limits import SCORE, cheap_of, quantities_of
 from peftscope.schema.elimination import Elimination, Worse
 from peftscope.schema.metric import MetricSpec
 
-__all__ = ["TOLERANCE", "Contest", "contest_of", "droppable_in", "eliminated_in"]
+__all__ = ["TOLERANCE", "Contest", "contest_of", "droppable_in", "eliminated_in", "has_tests"]
 
 TOLERANCE = 0.01
 """Share of a cost within which two are the same."""
@@ -64,8 +64,6 @@ class Contest:
     """Of all methods; None where nobody knows a score yet, so that costs alone are asked."""
     metric: MetricSpec
     """The score."""
-    num_seeds: int
-    """Those that are looked at."""
     costs: Mapping[MetricSpec, Mapping[str, Floats]]
     """What training takes -> by method, one value a run."""
     qualities: Mapping[MetricSpec, Mapping[str, float]] = field(default_factory=dict)
@@ -76,8 +74,8 @@ class Contest:
     """What each method can be asked to be able to."""
     spared: frozenset[str] = frozenset()
     """Never eliminated: a better learning rate may lie beyond what was tried."""
-    alive: tuple[str, ...] = ()
-    """Methods in the race, the base not among them."""
+    raced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Methods in the race, the base not among them -> their runs that are looked at, ended well or not."""
 
 
 def contest_of(
@@ -116,7 +114,6 @@ def contest_of(
     return Contest(
         outcomes=None if examples is None else _outcomes(runs, examples, metric, base),
         metric=metric,
-        num_seeds=int(runs.loc[runs["card"] != base, "seed"].nunique()),
         costs=costs,
         qualities=qualities,
         conditions={title: str(found.pop()) for title, found in places.items() if len(found) == 1 and found != {""}},
@@ -138,6 +135,11 @@ def droppable_in(contest: Contest) -> frozenset[str]:
     return frozenset(one for one, _ in _pairs(contest))
 
 
+def has_tests(contest: Contest) -> bool:
+    """Whether a look tests anything: scores of too few seeds make no pair, and spend no error."""
+    return bool(_testable_pairs(contest))
+
+
 def eliminated_in(contest: Contest, alpha: float) -> list[Elimination]:
     """Methods that end here, in their order.
 
@@ -145,12 +147,8 @@ def eliminated_in(contest: Contest, alpha: float) -> list[Elimination]:
         contest: What is known.
         alpha: Probability of any false claim at this look.
     """
-    if contest.outcomes is None:
-        return []
-    outcomes, names = contest.outcomes, contest.outcomes.whole.names
-    judged = {names[i] for i in outcomes.comparable}
-    pairs = [pair for pair in _pairs(contest) if judged.issuperset(pair)]
-    if not pairs:
+    pairs, outcomes = _testable_pairs(contest), contest.outcomes
+    if not pairs or outcomes is None:
         return []
     of_costs = [_cost_tails(spec, values, pairs) for spec, values in contest.costs.items()]
     worst = np.max([_score_tails(outcomes, pairs, _sign(contest.metric)), *of_costs], axis=0)
@@ -160,7 +158,7 @@ def eliminated_in(contest: Contest, alpha: float) -> list[Elimination]:
     ended = {pair: p for pair, p in ended.items() if pair[0] not in unlucky}
     losers = {one for one, _ in ended}
     found = []
-    for method in contest.alive:
+    for method in contest.raced:
         own = [(other in losers, p, other) for (one, other), p in ended.items() if one == method]
         if own:  # named is one that stays, where there is one
             _, p_value, by = min(own)
@@ -169,17 +167,26 @@ def eliminated_in(contest: Contest, alpha: float) -> list[Elimination]:
 
 
 def _pairs(contest: Contest) -> list[tuple[str, str]]:
-    """Method and the other that may be better than it on everything, by what is no matter of chance."""
+    """Method and the other that may be better than it on everything, by abilities and costs alone."""
     return [
         (one, other)
-        for one in contest.alive
-        for other in contest.alive
+        for one in contest.raced
+        for other in contest.raced
         if one != other
         and one not in contest.spared
         and contest.conditions.get(one, "") == contest.conditions.get(other)
         and contest.abilities.get(one, frozenset()) <= contest.abilities.get(other, frozenset())
         and all(_may_be_worse(spec, values, one, other) for spec, values in contest.costs.items())
     ]
+
+
+def _testable_pairs(contest: Contest) -> list[tuple[str, str]]:
+    """Of these, pairs whose scores can be tested."""
+    if contest.outcomes is None:
+        return []
+    names = contest.outcomes.whole.names
+    scored = {names[i] for i in contest.outcomes.comparable}
+    return [pair for pair in _pairs(contest) if scored.issuperset(pair)]
 
 
 def _may_be_worse(spec: MetricSpec, values: Mapping[str, Floats], one: str, other: str) -> bool:
@@ -271,9 +278,10 @@ def _elimination(contest: Contest, method: str, by: str, p_value: float) -> Elim
     return Elimination(
         method=method,
         by=by,
-        num_seeds=contest.num_seeds,
         worse=(score, *of_costs),
         p_value=p_value,
+        run_ids=contest.raced[method],
+        by_run_ids=contest.raced[by],
     )
 
 

@@ -3,27 +3,62 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from peftscope.errors import PeftscopeError
-from peftscope.execution.launcher import FINISHED, is_finished
 from peftscope.schema.difference import differences
-from peftscope.schema.record import RunRecord
+from peftscope.schema.elimination import RaceLook
+from peftscope.schema.record import FINISHED, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
-from peftscope.store.files import existing_record
+from peftscope.store.files import existing_record, without_collector
 from peftscope.store.looks import add_look
-from peftscope.store.race import add_race_look, race_looks, write_race_looks
+from peftscope.store.race import keeper_of_looks, race_looks, write_race_looks
 from peftscope.store.study import read_stored_study, write_study
 from peftscope.tuning.check_result import CheckResult
-from peftscope.tuning.job import Job
-from peftscope.tuning.progress import study_progress
-from peftscope.tuning.racing import RaceHistory, races
+from peftscope.tuning.progress import finished_runs, study_progress
+from peftscope.tuning.racing import RaceHistory
 
-__all__ = ["changes_between", "changes_of_study", "known_runs", "outdated", "race_history", "remember_study"]
+__all__ = [
+    "EarlierRuns",
+    "changes_between",
+    "changes_of_study",
+    "earlier_runs",
+    "known_runs",
+    "outdated",
+    "race_history",
+    "remember_study",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierRuns:
+    """What earlier starts left in a study's folder."""
+
+    folder: Path
+    records: Mapping[str, RunRecord]
+    """By run."""
+    looks: Sequence[RaceLook] = ()
+    """Of its race."""
+
+
+def earlier_runs(folder: Path, notes: list[str] | None = None) -> EarlierRuns:
+    """Read a study's records and looks, once for all who ask; records that are damaged are set aside.
+
+    Args:
+        folder: The study's.
+        notes: Takes a line where the looks cannot be read, for a start that does not race.
+
+    Raises:
+        StoreError: A record cannot be read at all, or the looks cannot and there are no notes.
+    """
+    ids = [path.stem for path in sorted((folder / "records").glob("[!.]*.json"))]
+    with without_collector():
+        records = {run_id: record for run_id in ids if (record := existing_record(folder, run_id)) is not None}
+    return EarlierRuns(folder=folder, records=records, looks=race_looks(folder, notes))
 
 
 def remember_study(folder: Path, study: StudySpec) -> None:
@@ -42,25 +77,24 @@ def remember_study(folder: Path, study: StudySpec) -> None:
     write_study(folder, study)
 
 
-def changes_of_study(folder: Path, study: StudySpec) -> list[str]:
+def changes_of_study(earlier: EarlierRuns, study: StudySpec) -> list[str]:
     """What of a study's file has changed since its last run, and what that invalidates; nothing where nothing has."""
-    before = read_stored_study(folder)
+    before = read_stored_study(earlier.folder)
     if before is None:
         return []
     found = changes_between(before, study)
     if not found:
         return []
-    records, looks = _records(folder), race_looks(folder)
-    wanted = {run.run_id for run in study_progress(study, records, looks).runs}
+    wanted = {run.run_id for run in known_runs(earlier, study)}
     try:
-        former = study_progress(before, records, looks).runs
+        former = known_runs(earlier, before)
     except PeftscopeError:  # of a method that is no longer there
         former = ()
-    left = [run for run in former if run.run_id not in wanted and run.run_id in records]
+    left = [run for run in former if run.run_id not in wanted and run.run_id in earlier.records]
     return [
         "the study has changed since it was run last:",
         *(f"  {line}" for line in found),
-        f"  {_runs(len(left))} of the former study stay in {folder / 'records'} and are not part of this one"
+        f"  {_runs(len(left))} of the former study stay in {earlier.folder / 'records'} and are not part of this one"
         if left
         else "  every record there is still counts",
     ]
@@ -73,45 +107,42 @@ def changes_between(before: StudySpec, study: StudySpec) -> list[str]:
     return differences(_by_title(before), _by_title(study))
 
 
-def race_history(folder: Path, study: StudySpec, quality_protocol: str, *, is_reading: bool) -> RaceHistory:
+def race_history(earlier: EarlierRuns, study: StudySpec, quality_protocol: str, *, is_reading: bool) -> RaceHistory:
     """What earlier starts left of a study's race under the conditions that hold now.
 
     Args:
-        folder: The study's.
+        earlier: What they left.
         study: The study.
         quality_protocol: The conditions that hold now.
-        is_reading: Whether to take and write nothing. Else looks under other conditions are given up, since what they
-            saw is done again.
+        is_reading: Whether no look is to be taken and nothing written. Else looks under other conditions are removed
+            from the folder, since whatever is still asked for of what they saw is made again.
 
     Raises:
         StoreError: The folder is not writable or the disk is full.
     """
-    if not races(study):
-        return RaceHistory(keep=None)
-    found = race_looks(folder)
-    looks = tuple(look for look in found if look.quality_protocol == quality_protocol)
-    if len(looks) < len(found) and not is_reading:
-        write_race_looks(folder, looks)
-    records = [record for record in _records(folder).values() if record.quality_protocol in (quality_protocol, None)]
+    if not study.race:
+        return RaceHistory()
+    looks = tuple(look for look in earlier.looks if look.quality_protocol == quality_protocol)
+    if len(looks) < len(earlier.looks) and not is_reading:
+        write_race_looks(earlier.folder, looks)
     return RaceHistory(
         looks=looks,
-        recorded={record.run_id: record.quality_protocol for record in records},
-        finished=frozenset(r.run_id for r in records if is_finished(r, quality_protocol, Job(run=r.spec))),
-        keep=None if is_reading else partial(add_race_look, folder),
+        finished=finished_runs(r for r in earlier.records.values() if r.quality_protocol == quality_protocol),
+        keep=None if is_reading else keeper_of_looks(earlier.folder, looks),
     )
 
 
-def outdated(runs: Sequence[RunSpec], folder: Path, checked: CheckResult) -> list[str]:
+def outdated(runs: Sequence[RunSpec], earlier: EarlierRuns, checked: CheckResult) -> list[str]:
     """One line for each change of conditions (data, weights, …) because of which finished runs are done again.
 
     Args:
         runs: Those the study asks for, as far as they are known.
-        folder: The study's.
+        earlier: What earlier starts left.
         checked: The conditions that hold now.
     """
     reasons: Counter[str] = Counter()
     for run in runs:
-        record = existing_record(folder, run.run_id)
+        record = earlier.records.get(run.run_id)
         if record is None or record.status not in (*FINISHED, "eliminated"):
             continue
         if record.quality_protocol == checked.quality_protocol:
@@ -120,27 +151,23 @@ def outdated(runs: Sequence[RunSpec], folder: Path, checked: CheckResult) -> lis
         reasons["; ".join(differences(before, checked.quality))] += 1
     return [
         f"{_runs(count)} done under other conditions start again; their figures stay under "
-        f"{folder / 'superseded'}. What changed: {reason}"
+        f"{earlier.folder / 'superseded'}. What changed: {reason}"
         for reason, count in reasons.items()
     ]
 
 
-def known_runs(folder: Path, study: StudySpec) -> Sequence[RunSpec]:
+def known_runs(earlier: EarlierRuns, study: StudySpec) -> Sequence[RunSpec]:
     """The runs a study asks for, as far as its records tell."""
-    return study_progress(study, _records(folder), race_looks(folder)).runs
+    return study_progress(study, earlier.records, earlier.looks).runs
 
 
 def _has_ended(folder: Path, study: StudySpec) -> bool:
     """Whether all its runs came to something, so that there was a verdict to read."""
     try:
-        return not study_progress(study, _records(folder), race_looks(folder)).pending
+        earlier = earlier_runs(folder, [])
+        return not study_progress(study, earlier.records, earlier.looks).pending
     except PeftscopeError:  # of a method that is no longer there
         return False
-
-
-def _records(folder: Path) -> dict[str, RunRecord]:
-    ids = [path.stem for path in sorted((folder / "records").glob("[!.]*.json"))]
-    return {run_id: record for run_id in ids if (record := existing_record(folder, run_id)) is not None}
 
 
 def _by_title(study: StudySpec) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,17 @@ from peftscope.execution.executors.base import AssignedJob, Ended, Executor, Mov
 from peftscope.execution.interrupts import Interrupts
 from peftscope.execution.memory_budget import MemoryBudget
 from peftscope.execution.recovery import recover
-from peftscope.schema.record import RunRecord, Status
+from peftscope.schema.record import RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import ensure_folder, existing_record, write_record
 from peftscope.store.run_states import file_lock, paused_folder, read_states
 from peftscope.tuning.check_result import CheckResult
 from peftscope.tuning.job import Job
-from peftscope.tuning.progress import has_reached, replay
+from peftscope.tuning.progress import is_finished, replay
 from peftscope.tuning.scheduler import Scheduler
 
-__all__ = ["FINISHED", "is_finished", "launch", "nothing_left", "study_lock"]
+__all__ = ["launch", "nothing_left", "study_lock"]
 
-FINISHED: frozenset[Status] = frozenset({"ok", "refused", "diverged"})
-"""Statuses that would come out the same again; the others are tried again by a second ``compare``."""
 LOOK_S = 0.5
 """How long another process may hold a study's lock just to see whether it is held."""
 PATIENCE_S = 0.2
@@ -69,23 +67,15 @@ def study_lock(folder: Path, on_wait: Callable[[], None]) -> Iterator[None]:
                         place.rmdir()
 
 
-def is_finished(record: RunRecord, quality_protocol: str | None, job: Job) -> bool:
-    """Whether a start need not be made: its run came so far already, under the conditions that hold now."""
-    if record.quality_protocol != quality_protocol or not has_reached(record, job):
-        return False
-    if record.status == "refused" and record.num_starts == 0:  # on a prediction, which may be another by now
-        return False
-    return record.status in (*FINISHED, "eliminated")
-
-
-def nothing_left(scheduler: Scheduler, folder: Path, checked: CheckResult) -> bool:
+def nothing_left(scheduler: Scheduler, folder: Path, records: Mapping[str, RunRecord], checked: CheckResult) -> bool:
     """Whether every run of a scheduler has a finished record, and no start was lost; tells the scheduler of them."""
-    return not read_states(folder) and not replay(scheduler, lambda job: _finished_record(folder, job, checked))[1]
+    if read_states(folder):
+        return False
+    return not replay(scheduler, lambda job: _if_finished(records.get(job.run.run_id), job, checked))[1]
 
 
-def _finished_record(folder: Path, job: Job, checked: CheckResult) -> RunRecord | None:
+def _if_finished(record: RunRecord | None, job: Job, checked: CheckResult) -> RunRecord | None:
     """The record of a start that need not be made; None where it has to be."""
-    record = existing_record(folder, job.run.run_id)
     return record if record is not None and is_finished(record, checked.quality_protocol, job) else None
 
 
@@ -169,7 +159,7 @@ class _Launch:
 
     def _done(self, job: Job) -> RunRecord | None:
         self.order.setdefault(job.run.run_id)
-        return _finished_record(self.folder, job, self.checked)
+        return _if_finished(existing_record(self.folder, job.run.run_id), job, self.checked)
 
     def _report_upcoming(self) -> None:
         self._tell("upcoming", [*self.pending, *self.scheduler.upcoming()], self.scheduler.num_runs)

@@ -17,10 +17,9 @@ from pydantic import ValidationError
 from peftscope.analysis.tuning import Tuning
 from peftscope.errors import SpecError
 from peftscope.execution.eta import Eta, remaining
-from peftscope.execution.launcher import FINISHED
 from peftscope.schema.elimination import Elimination
 from peftscope.schema.live import RunState
-from peftscope.schema.record import NOT_FAILED, RunRecord
+from peftscope.schema.record import FINISHED, NOT_FAILED, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
@@ -151,7 +150,7 @@ def _progress(
     if study is None:
         return None
     try:
-        return study_progress(study, records, race_looks(folder))
+        return study_progress(study, records, race_looks(folder, notes))
     except SpecError as error:  # a method of another version
         notes.append(f"runs still to do are not known: {'; '.join(error.problems)}")
         return None

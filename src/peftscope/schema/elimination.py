@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from peftscope.schema.metric import MetricSpec
@@ -29,14 +29,19 @@ class Elimination:
     """Title of the candidate."""
     by: str
     """Title of the one that was better."""
-    num_seeds: int
-    """Seeds that the look saw."""
     worse: tuple[Worse, ...]
     """The score first, then what training takes."""
     p_value: float
     """The largest over the metrics, corrected over all pairs that could have ended so."""
-    run_ids: tuple[str, ...] = ()
-    """The method's runs of those seeds: all it has in the study, and what tells it when names change."""
+    run_ids: tuple[str, ...]
+    """The method's runs that the look saw: all it has in the study, and what tells it when names change."""
+    by_run_ids: tuple[str, ...]
+    """Those of the one that was better; the elimination holds while that is in the study."""
+
+    @property
+    def num_seeds(self) -> int:
+        """Seeds that the look saw."""
+        return len(self.run_ids)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +50,8 @@ class RaceLook:
 
     run_ids: tuple[str, ...]
     """Runs of the methods that were in the race, one per method and seed that was looked at."""
-    eliminated: tuple[Elimination, ...] = ()
-    quality_protocol: str | None = None
+    eliminated: tuple[Elimination, ...]
+    quality_protocol: str | None
     """Conditions of the scores it saw; under others it counts for nothing."""
 
     def covers(self, run_ids: Iterable[str]) -> bool:
@@ -67,7 +72,11 @@ def renamed(eliminations: Iterable[Elimination], names: Mapping[str, str]) -> tu
         names: Run id -> candidate.
     """
     return tuple(
-        replace(elimination, method=name)
+        replace(elimination, method=name, by=next(_names(elimination.by_run_ids, names), elimination.by))
         for elimination in eliminations
-        for name in dict.fromkeys(names[run_id] for run_id in elimination.run_ids if run_id in names)
+        for name in dict.fromkeys(_names(elimination.run_ids, names))
     )
+
+
+def _names(run_ids: Iterable[str], names: Mapping[str, str]) -> Iterator[str]:
+    return (names[run_id] for run_id in run_ids if run_id in names)

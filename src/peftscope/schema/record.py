@@ -14,6 +14,7 @@ from peftscope.schema.protocol import Protocol
 from peftscope.schema.run import RunSpec
 
 __all__ = [
+    "FINISHED",
     "NOT_FAILED",
     "Artefact",
     "Attempt",
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 Status = Literal["ok", "refused", "oom", "diverged", "error", "killed", "eliminated"]
+
+FINISHED: frozenset[Status] = frozenset({"ok", "refused", "diverged"})
+"""Statuses that would come out the same again; the others are tried again by a second ``compare``."""
 
 NOT_FAILED: frozenset[Status] = frozenset({"ok", "eliminated"})
 """Statuses of runs that ended as they should; a search ends some early on purpose."""

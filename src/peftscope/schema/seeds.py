@@ -25,8 +25,9 @@ RACED_FROM = 2
 def race_share(number: int) -> float:
     """Of the error, for the next look of the race after ``number`` others: it does not hang on how many follow.
 
-    Looks are kept with the study and none is taken twice (``tuning.racing``), so whatever is added to it, and however
-    often it is stopped, all of them together spend ``RACE`` at most.
+    Looks are kept with the study and none is taken twice (``tuning.racing``), so whatever is added to it or taken away,
+    and however often it is stopped, all of them together spend ``RACE`` at most. Under other conditions (data, weights)
+    every run is made again, and looks begin anew.
 
     >>> [round(race_share(number), 4) for number in range(3)]
     [0.0333, 0.0111, 0.0037]

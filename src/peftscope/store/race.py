@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from peftscope.errors import StoreError
 from peftscope.schema.elimination import RaceLook
 from peftscope.store.files import write_text
 
-__all__ = ["RACE_FILE", "add_race_look", "race_looks", "write_race_looks"]
+__all__ = ["RACE_FILE", "keeper_of_looks", "race_looks", "write_race_looks"]
 
 RACE_FILE = "race.json"
 LOOKS = TypeAdapter(tuple[RaceLook, ...])
 
 
-def race_looks(folder: Path) -> tuple[RaceLook, ...]:
-    """Looks in the order in which they were taken; none where there is no file that can be read."""
+def race_looks(folder: Path, notes: list[str] | None = None) -> tuple[RaceLook, ...]:
+    """Looks in the order in which they were taken; none where there is no file.
+
+    Args:
+        folder: The study's folder.
+        notes: Takes a line where there is one that cannot be read, for who only reads the study.
+
+    Raises:
+        StoreError: It cannot be read, and there are no notes.
+    """
+    path = folder / RACE_FILE
     try:
-        return LOOKS.validate_json((folder / RACE_FILE).read_bytes())
-    except (OSError, ValueError):
+        return LOOKS.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        if notes is None:
+            raise StoreError(
+                f"{path}: cannot be read, and tells which methods the race eliminated ({reason}). Put it back from a "
+                "copy; or train all methods to the end with '--no-race'; or remove it, and the race begins anew"
+            ) from error
+        notes.append(f"{path} cannot be read, so no method counts as eliminated: {reason}")
         return ()
 
 
@@ -33,10 +52,12 @@ def write_race_looks(folder: Path, looks: Iterable[RaceLook]) -> None:
     write_text(folder / RACE_FILE, LOOKS.dump_json(tuple(looks), indent=1).decode() + "\n")
 
 
-def add_race_look(folder: Path, look: RaceLook) -> None:
-    """Keep one more.
+def keeper_of_looks(folder: Path, looks: Iterable[RaceLook] = ()) -> Callable[[RaceLook], None]:
+    """What keeps each further look beside these; it raises ``StoreError`` where that cannot be written."""
+    kept = list(looks)
 
-    Raises:
-        StoreError: The folder is not writable or the disk is full.
-    """
-    write_race_looks(folder, (*race_looks(folder), look))
+    def keep(look: RaceLook) -> None:
+        kept.append(look)
+        write_race_looks(folder, kept)
+
+    return keep

@@ -129,7 +129,8 @@ def comparison_of(
         study: The study; None where one experiment was run by itself.
         across: Whether to rank different conditions together.
     """
-    standing = None if study is None else study_progress(study, {r.run_id: r for r in records}, race_looks(folder))
+    looks = race_looks(folder) if study is not None and study.race else ()
+    standing = None if study is None else study_progress(study, {r.run_id: r for r in records}, looks)
     eliminations = () if standing is None else standing.eliminations
     tunings = () if standing is None else standing.tunings
     finals = [record for record in records if record.spec.purpose == "final"]

@@ -312,7 +312,7 @@ def _of_study(
     from peftscope.tuning.progress import study_progress
 
     try:
-        standing = study_progress(study, {record.run_id: record for record in found}, race_looks(folder))
+        standing = study_progress(study, {record.run_id: record for record in found}, race_looks(folder, notes))
     except SpecError as error:  # a method of another version
         notes.append(f"the study cannot be read by this version, so every record is taken: {error.problems[0]}")
         return list(found), [], ()

@@ -12,7 +12,15 @@ from rich.text import Text
 from peftscope.execution.events import Listener
 from peftscope.execution.executors import registry as executors
 from peftscope.execution.executors.base import Executor
-from peftscope.execution.history import changes_of_study, known_runs, outdated, race_history, remember_study
+from peftscope.execution.history import (
+    EarlierRuns,
+    changes_of_study,
+    earlier_runs,
+    known_runs,
+    outdated,
+    race_history,
+    remember_study,
+)
 from peftscope.execution.known_check import keep_check, known_check
 from peftscope.execution.launcher import launch, nothing_left, study_lock
 from peftscope.execution.memory_budget import MemoryBudget, memory_budget_for
@@ -59,6 +67,7 @@ class Prepared:
     what: What
     """What was asked for, its epochs counted as steps."""
     checked: CheckResult
+    earlier: EarlierRuns
     executor: Executor
     budget: MemoryBudget
     notices: tuple[str, ...]
@@ -102,7 +111,7 @@ def do_runs(
         what, checked = found.what, found.checked
         if isinstance(what, StudySpec):
             remember_study(folder, what)
-        scheduler = _scheduler(what, folder, checked)
+        scheduler = _scheduler(what, found.earlier, checked)
         listeners[:0] = reporter.listeners(title, checked.metric)  # a tracker may take its time to close
         records = launch(
             scheduler, folder, checked=checked, executor=found.executor, budget=found.budget, listeners=listeners
@@ -141,14 +150,18 @@ def prepared(
         note(["another process runs this study; this one waits until that has ended ('peftscope status' shows it)"])
 
     with study_lock(folder, wait):
+        unread: list[str] = []
+        races = isinstance(what, StudySpec) and what.race
+        earlier = earlier_runs(folder, None if races else unread)
+        note(unread)
         with reporter.status("reading model and data"):
-            checked = None if anew else _known(what, folder, executor)
+            checked = None if anew else _known(what, earlier, executor)
             is_known = checked is not None
             checked = checked or _checked(what, folder, executor)
         remember_base_folder(folder, base)
         what = _with_steps(what, checked.epoch_size)
         study = what if isinstance(what, StudySpec) else None
-        note(changes_of_study(folder, study) if study is not None else [])
+        note(changes_of_study(earlier, study) if study is not None else [])
         resources = executor.share_out(checked.machine, workers=options.workers, threads=options.threads)
         budget = memory_budget_for(checked, resources, try_all=options.try_all)
         if study is not None:
@@ -162,17 +175,19 @@ def prepared(
             note([*tuning_lines(study), *seed_lines(study), *race_lines(study), *price])
         note([data_line(checked.sizes), *training_lines(study, checked), *checked.notes])
         note(budget.warnings)
-        note(outdated(_runs_of(what) if study is None else known_runs(folder, study), folder, checked))
-        yield Prepared(what=what, checked=checked, executor=executor, budget=budget, notices=tuple(notices))
+        note(outdated(_runs_of(what) if study is None else known_runs(earlier, study), earlier, checked))
+        yield Prepared(
+            what=what, checked=checked, earlier=earlier, executor=executor, budget=budget, notices=tuple(notices)
+        )
 
 
-def _known(what: What, folder: Path, executor: Executor) -> CheckResult | None:
+def _known(what: What, earlier: EarlierRuns, executor: Executor) -> CheckResult | None:
     """What the last check found, where that still holds and nothing is left to do."""
-    known = known_check(folder, one_of_each(_runs_of(what)), executor.base)
+    known = known_check(earlier.folder, one_of_each(_runs_of(what)), executor.base)
     if known is None:
         return None
-    scheduler = _scheduler(_with_steps(what, known.epoch_size), folder, known, is_reading=True)
-    return known if nothing_left(scheduler, folder, known) else None
+    scheduler = _scheduler(_with_steps(what, known.epoch_size), earlier, known, is_reading=True)
+    return known if nothing_left(scheduler, earlier.folder, earlier.records, known) else None
 
 
 def _checked(what: What, folder: Path, executor: Executor) -> CheckResult:
@@ -183,10 +198,10 @@ def _checked(what: What, folder: Path, executor: Executor) -> CheckResult:
     return checked
 
 
-def _scheduler(what: What, folder: Path, checked: CheckResult, *, is_reading: bool = False) -> Scheduler:
+def _scheduler(what: What, earlier: EarlierRuns, checked: CheckResult, *, is_reading: bool = False) -> Scheduler:
     if not isinstance(what, StudySpec):
         return FixedScheduler(what)
-    history = race_history(folder, what, checked.quality_protocol, is_reading=is_reading)
+    history = race_history(earlier, what, checked.quality_protocol, is_reading=is_reading)
     higher_is_better = checked.metric.direction != "lower"
     return scheduler_for(what, higher_is_better=higher_is_better, width=checked.width, history=history)
 

@@ -30,7 +30,7 @@ class FinalConfig:
 
 
 class FinalRuns:
-    """Final runs as they unfold; the same records give the same runs.
+    """Final runs as they unfold; the same records and looks give the same runs.
 
     Args:
         seeds: A list, or few for all and more where they decide.
@@ -57,18 +57,18 @@ class FinalRuns:
         self._is_over = False
         self._race = race
         self._first = seeds.seeds[: seeds.first] if isinstance(seeds, SeedPlan) else seeds
-        self._num_rounds = len(self._first) if race is None else min(RACED_FROM, len(self._first))
+        has_rounds = race is not None and len(self.candidates) > 1
+        self._num_rounds = min(RACED_FROM, len(self._first)) if has_rounds else len(self._first)
         """Of the first seeds, those that all who are left were given."""
         self._droppable: frozenset[str] | None = None
         self._ids = {
-            title: tuple(candidate.run(seed).run_id for seed in self._first)
+            title: tuple(candidate.run(seed).run_id for seed in (self.plan.seeds if self.plan else self._first))
             for title, candidate in self.candidates.items()
             if race is not None
         }
-        """Of the race: each candidate's runs of the first seeds."""
-        everybody = {run_id for ids in self._ids.values() for run_id in ids}
-        past = () if race is None else race.history.looks
-        self._race_looks = [look for look in past if everybody.intersection(look.run_ids)]
+        """Of the race: each candidate's runs of all seeds there may be, the first ones in front."""
+        self._race_looks = [] if race is None else list(race.history.looks)
+        """All that were taken, also of candidates that are not there any more: they spent their share."""
         self.eliminations = [] if race is None else self._decided(race)
         self._due = self._starts(self.candidates, self._first[: self._num_rounds])
 
@@ -150,22 +150,22 @@ class FinalRuns:
         return True
 
     def _is_to_be_seen(self, title: str, race: Race) -> bool:
-        """Whether no look saw a candidate's runs of the round, and its next one is still to be saved."""
-        seen, following = self._ids[title][: self._num_rounds], self._ids[title][self._num_rounds]
-        return following not in race.history.recorded and not any(look.covers(seen) for look in self._race_looks)
+        """Whether no look saw a candidate's runs of the round, and one of its later runs is still to be saved."""
+        ids = self._ids[title][: len(self._first)]
+        seen, later = ids[: self._num_rounds], ids[self._num_rounds :]
+        has_all = all(run_id in race.history.finished for run_id in later)
+        return not has_all and not any(look.covers(seen) for look in self._race_looks)
 
     def _look(self, race: Race, among: Collection[str], keep: Callable[[RaceLook], None]) -> None:
         """Take the look of the round, and keep what it decides."""
-        records, alive = self._of_rounds(self._num_rounds), self._alive()
-        found = [
-            replace(each, run_ids=self._ids[each.method][: self._num_rounds])
-            for each in race.eliminated(
-                records, self._titles, alive=alive, among=among, number=len(self._race_looks)
-            )
-        ]  # fmt: skip
+        records = self._of_rounds(self._num_rounds)
+        raced = {title: self._ids[title][: self._num_rounds] for title in self._alive()}
+        found = race.eliminated(records, self._titles, raced=raced, among=among, number=len(self._race_looks))
+        if found is None:
+            return
         protocols = Counter(record.quality_protocol for record in records if record.quality_protocol is not None)
         look = RaceLook(
-            run_ids=tuple(run_id for title in alive for run_id in self._ids[title][: self._num_rounds]),
+            run_ids=tuple(run_id for ids in raced.values() for run_id in ids),
             eliminated=tuple(found),
             quality_protocol=max(protocols, key=lambda name: protocols[name], default=None),
         )
@@ -174,16 +174,26 @@ class FinalRuns:
         keep(look)
 
     def _decided(self, race: Race) -> list[Elimination]:
-        """What earlier looks decided, but for candidates that were given their next seed all the same."""
+        """What earlier looks decided, but where the better one is gone, or all seeds were trained all the same."""
         found: dict[str, Elimination] = {}
         for look in self._race_looks:
             for each in look.eliminated:
-                for title, run_ids in self._ids.items():
-                    spared = [run_id for run_id in run_ids if run_id not in each.run_ids]
-                    is_its_own = bool(each.run_ids) and set(each.run_ids) <= set(run_ids)
-                    if is_its_own and spared and not race.history.has(spared[0], look.quality_protocol):
-                        found.setdefault(title, replace(each, method=title))
+                by = self._titles_of(each.by_run_ids)
+                for title in self._titles_of(each.run_ids) if by else ():
+                    spared = self._spared(title, each.run_ids)
+                    if not all(race.history.has(run_id, look.quality_protocol) for run_id in spared):
+                        found.setdefault(title, replace(each, method=title, by=by[0]))
         return list(found.values())
+
+    def _titles_of(self, run_ids: Collection[str]) -> list[str]:
+        """Candidates that have all these runs."""
+        return [title for title, own in self._ids.items() if set(run_ids) <= set(own)]
+
+    def _spared(self, title: str, run_ids: Collection[str]) -> list[str]:
+        """What it saves to end a candidate after these runs: the other first seeds, or else those that may follow."""
+        own = self._ids[title]
+        first = [run_id for run_id in own[: len(self._first)] if run_id not in run_ids]
+        return first or [run_id for run_id in own if run_id not in run_ids]
 
     def _alive(self) -> list[str]:
         out = {elimination.method for elimination in self.eliminations}

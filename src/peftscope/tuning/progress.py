@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from peftscope.analysis.tuning import Tuning
 from peftscope.schema.elimination import Elimination, RaceLook
-from peftscope.schema.record import RunRecord
+from peftscope.schema.record import FINISHED, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
 from peftscope.tuning.job import Job
 from peftscope.tuning.racing import RaceHistory
 from peftscope.tuning.scheduler import Scheduler, TunedScheduler, UntunedScheduler, scheduler_for
 
-__all__ = ["StudyProgress", "has_reached", "replay", "study_progress"]
+__all__ = ["StudyProgress", "finished_runs", "has_reached", "is_finished", "replay", "study_progress"]
 
 
 def replay(scheduler: Scheduler, done: Callable[[Job], RunRecord | None]) -> tuple[dict[str, RunRecord], list[Job]]:
@@ -75,12 +75,7 @@ def study_progress(study: StudySpec, records: Mapping[str, RunRecord], looks: Se
     """
     metric = next((record.metric for record in records.values() if record.metric is not None), None)
     width = next((record.base_width for record in records.values() if record.base_width is not None), None)
-    history = RaceHistory(
-        looks=tuple(looks),
-        recorded={run_id: record.quality_protocol for run_id, record in records.items()},
-        finished=frozenset(run_id for run_id, record in records.items() if has_reached(record, Job(run=record.spec))),
-        keep=None,
-    )
+    history = RaceHistory(looks=looks, finished=finished_runs(records.values()))
     higher_is_better = metric is None or metric.direction != "lower"
     scheduler = scheduler_for(study, higher_is_better=higher_is_better, width=width, history=history)
 
@@ -101,3 +96,21 @@ def has_reached(record: RunRecord, job: Job) -> bool:
     if record.status == "eliminated" and job.until is not None:
         return any(point.step == job.until for point in record.curve)
     return record.status not in ("eliminated", "killed")
+
+
+def is_finished(record: RunRecord, quality_protocol: str | None, job: Job) -> bool:
+    """Whether a start need not be made: its run came so far already, under the conditions that hold now."""
+    if record.quality_protocol != quality_protocol or not has_reached(record, job):
+        return False
+    if record.status == "refused" and record.num_starts == 0:  # on a prediction, which may be another by now
+        return False
+    return record.status in (*FINISHED, "eliminated")
+
+
+def finished_runs(records: Iterable[RunRecord]) -> dict[str, str | None]:
+    """Runs that are not made again under the conditions they were made under -> these."""
+    return {
+        record.run_id: record.quality_protocol
+        for record in records
+        if is_finished(record, record.quality_protocol, Job(run=record.spec))
+    }

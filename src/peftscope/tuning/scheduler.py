@@ -1,7 +1,7 @@
 """Which jobs of a study can be started now: all at once, or as its tuning unfolds.
 
-A scheduler is given records and says which jobs can be started now. Given the same records in the same order of
-offers it says the same, so that a study that was stopped goes on where it stood.
+A scheduler is given records, and the looks that a race took, and says which jobs can be started now. Given the same
+again in the same order of offers it says the same, so that a study that was stopped goes on where it stood.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from peftscope.tuning.bracket_search import BracketSearch
 from peftscope.tuning.expand import base_run, rates_of, run_of
 from peftscope.tuning.final_runs import FinalConfig, FinalRuns
 from peftscope.tuning.job import Job
-from peftscope.tuning.racing import Race, RaceHistory, races
+from peftscope.tuning.racing import Race, RaceHistory
 from peftscope.tuning.search import Search
 from peftscope.tuning.search_space import SearchSpace
 
@@ -103,7 +103,7 @@ class FixedScheduler:
 class UntunedScheduler:
     """The base and the final runs of a study without tuning, more of them where seeds go where they decide."""
 
-    def __init__(self, study: StudySpec, *, history: RaceHistory | None = None) -> None:
+    def __init__(self, study: StudySpec, *, history: RaceHistory) -> None:
         base = base_run(study)
         self._due = [Job(run=base)] if base is not None else []
         self._num_base = len(self._due)
@@ -154,7 +154,7 @@ class TunedScheduler:
         *,
         higher_is_better: bool = True,
         width: int | None = None,
-        history: RaceHistory | None = None,
+        history: RaceHistory,
     ) -> None:
         self._history = history
         assert study.tuning is not None, "a study without tuning has a fixed schedule"
@@ -256,11 +256,12 @@ def scheduler_for(
         study: The study.
         higher_is_better: Direction of the task's score.
         width: Hidden size of the base; None where it is not known.
-        history: What earlier starts left of its race; None where it starts anew and keeps nothing.
+        history: What earlier starts left of its race; None where there was none and no look is to be taken.
 
     Raises:
         SpecError: A method is not known.
     """
+    history = history or RaceHistory()
     if study.tuning is None:
         return UntunedScheduler(study, history=history)
     return TunedScheduler(study, higher_is_better=higher_is_better, width=width, history=history)
@@ -269,14 +270,14 @@ def scheduler_for(
 def _final_runs(
     study: StudySpec,
     candidates: Sequence[FinalConfig],
-    history: RaceHistory | None,
+    history: RaceHistory,
     spared: frozenset[str] = frozenset(),
 ) -> FinalRuns:
     """The final runs of a study, with its race where it has one."""
     race = None
-    if races(study):
+    if study.race:  # also where no look can be taken: what earlier ones decided holds
         cards = {c.title: c.run(study.first_seeds[0]).method.name for c in candidates}
-        race = Race(cards=cards, spared=spared, history=history or RaceHistory())
+        race = Race(cards=cards, spared=spared, history=history)
     return FinalRuns(study.seeds, candidates, base=base_run(study), race=race)
 
 
