@@ -15,14 +15,14 @@ from pydantic import ValidationError
 
 from peftscope.methods.catalog import card
 from peftscope.schema.metric import MetricSpec
-from peftscope.schema.record import CurvePoint, RunRecord
+from peftscope.schema.record import Attempt, CurvePoint, RunRecord
 from peftscope.schema.study import StudySpec, TuningSpec
 from peftscope.tuning.job import Job
 from peftscope.tuning.progress import has_reached, replay, study_progress
 from peftscope.tuning.sampler import Point, draw, grid, next_rate
 from peftscope.tuning.scheduler import TunedScheduler, rungs_of, scheduler_for
 from peftscope.tuning.search import survivors
-from peftscope.tuning.search_space import SearchSpace
+from peftscope.tuning.search_space import MAX_KILLS, SearchSpace
 
 STEPS = 100
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="all")
@@ -220,6 +220,26 @@ def test_a_killed_trial_is_restarted_without_changing_the_search() -> None:
     study = _study()
     assert {s.run.run_id for s in _unfold(study, world)} == {s.run.run_id for s in _unfold(study)}
     assert len(killed) == 3
+
+
+def test_a_trial_killed_too_often_does_not_hide_the_final_runs_from_a_reader() -> None:
+    attempt = Attempt(started_at="", ended_at="", status="killed")
+
+    def world(start: Job) -> RunRecord:
+        if start.run.purpose == "trial" and (start.run.learning_rate or 0) > 2e-3:
+            return _record(start, status="killed", reached=3)
+        return _record(start)
+
+    starts = _unfold(_study(), world)
+    records = {start.run.run_id: world(start) for start in starts}
+    killed = [i for i, record in records.items() if record.status == "killed"]
+    assert killed
+    once = study_progress(_study(), records)
+    assert {job.run.run_id for job in once.pending} == set(killed)
+    records |= {i: records[i].model_copy(update={"attempts": (attempt,) * MAX_KILLS}) for i in killed}
+    standing = study_progress(_study(), records)
+    assert not standing.pending
+    assert {run.run_id for run in standing.runs} == set(records)
 
 
 def test_a_trial_that_diverges_later_still_counts_at_its_rung() -> None:

@@ -14,6 +14,7 @@ from peftscope.schema.study import StudySpec
 from peftscope.tuning.job import Job
 from peftscope.tuning.racing import RaceHistory
 from peftscope.tuning.scheduler import Scheduler, TunedScheduler, UntunedScheduler, scheduler_for
+from peftscope.tuning.search_space import MAX_KILLS
 
 __all__ = ["StudyProgress", "finished_runs", "has_reached", "is_finished", "replay", "study_progress"]
 
@@ -81,7 +82,7 @@ def study_progress(study: StudySpec, records: Mapping[str, RunRecord], looks: Se
 
     def done(job: Job) -> RunRecord | None:
         record = records.get(job.run.run_id)
-        return record if record is not None and has_reached(record, job) else None
+        return record if record is not None and (has_reached(record, job) or _is_given_up(record)) else None
 
     found, pending = replay(scheduler, done)
     runs = {run_id: record.spec for run_id, record in found.items()}
@@ -114,3 +115,9 @@ def finished_runs(records: Iterable[RunRecord]) -> dict[str, str | None]:
         for record in records
         if is_finished(record, record.quality_protocol, Job(run=record.spec))
     }
+
+
+def _is_given_up(record: RunRecord) -> bool:
+    """Whether a trial was killed so often that its search went on without it; it is told of each time."""
+    kills = sum(attempt.status == "killed" for attempt in record.attempts)
+    return record.spec.purpose == "trial" and record.status == "killed" and kills >= MAX_KILLS
