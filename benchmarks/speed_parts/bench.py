@@ -65,7 +65,7 @@ class Sizes:
     overhead_steps: int = 100
     slow_steps: int = 20
     """Steps of a run on the larger model where the time of ``overhead_steps`` is extrapolated."""
-    harness_steps: int = 20
+    harness_steps: int = 100
     seeds: tuple[int, ...] = (0, 1, 2)
 
 

@@ -14,7 +14,7 @@ __all__ = ["goals", "lines", "measure"]
 TITLE = "Overhead"
 MARK, HARNESS_MARK = 0.10, 0.03
 """At most, of a run what is neither training steps nor the test split's scoring, and what the loop adds to a step."""
-HARNESS_TURNS = 8
+HARNESS_TURNS = 3
 """Of the loop and the same by hand, one after the other: single ones scatter by more than the mark."""
 NO_OP = {"name": "lora", "knobs": {"r": 1}}
 """So little is trained that the model's own work is all there is beside the loop's."""
