@@ -238,6 +238,7 @@ def bench(shared: dict[str, Any], tmp_path: Path) -> InProcess:
         trained=("lora", "full"),
         learned_steps=2,
         timed_steps=1,
+        scored_prompts=6,
         few_prompts=2,
         alone_prompts=2,
         other_batches=(1,),

@@ -396,6 +396,21 @@ def test_without_an_accelerator_no_run_has_to_import_bitsandbytes() -> None:
     assert done.stdout.strip() == "True"
 
 
+@pytest.mark.skipif(torch.accelerator.current_accelerator() is not None, reason="PyTorch is built for an accelerator")
+def test_a_bitsandbytes_that_cannot_be_imported_stops_nothing(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    (tmp_path / "bitsandbytes").mkdir()
+    (tmp_path / "bitsandbytes" / "__init__.py").write_text("raise RuntimeError('a broken backend')\n")
+    code = "import peftscope.execution.executors.preload; print('goes on')"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.strip() == "goes on"
+
+
 def test_threads_times_workers_stay_within_the_cores() -> None:
     from peftscope.errors import SpecError
 

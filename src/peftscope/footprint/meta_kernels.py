@@ -118,8 +118,12 @@ class _Fused(torch.autograd.Function):
         delta = torch.empty_like(lse)
         grads = [torch.empty_like(tensor) for tensor in (query, key, value)]
         if ctx.mode.target == "accelerator" and bias is None and query.dtype != torch.float32:
-            # The flash kernel sums the query's gradient in float32.
-            torch.empty(query.shape, dtype=torch.float32, device=query.device)
+            # The flash kernel sums the query's gradient in float32, and those of shared keys and values by head.
+            summed = [torch.empty(query.shape, dtype=torch.float32, device=query.device)]
+            if key.shape[1] != query.shape[1]:
+                shape = (query.shape[0], query.shape[1], key.shape[2])
+                summed += [query.new_empty(*shape, tensor.shape[-1]) for tensor in (key, value)]
+            del summed
         del delta
         return (*grads, None, None)
 

@@ -56,7 +56,7 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled here; what keeps the compiler away takes as long as the counting."""
+        """No compiled model is metered, and what keeps the compiler away takes as long as the counting."""
         return False
 
     def _count(self, tensor: Tensor) -> None:

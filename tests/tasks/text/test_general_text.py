@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 
 from peftscope.errors import DataError
+from peftscope.models.kinds.causal_lm.decoding import packing
 from peftscope.tasks.text.general_text import GeneralText, read_general_text, token_losses
 from tiny import tiny_llama, tiny_tokenizer
 
@@ -138,3 +139,25 @@ def test_too_short_and_missing_texts_are_refused_by_name(tmp_path: Path) -> None
 def test_the_texts_bundled_with_packages_are_readable(source: str) -> None:
     paragraphs = read_general_text(source)
     assert all(len(next(paragraphs)) >= 80 for _ in range(20))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "targets", [{"target_modules": ["q_proj"]}, {"target_modules": [], "target_parameters": ["q_proj.weight"]}]
+)
+def test_packed_weights_measure_the_adapter_as_it_is(
+    targets: dict[str, Any], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An adapter may also change a layer's weight only while it computes, which a packed copy would not see."""
+    general = _general(text)
+    base = tiny_llama().eval()
+    plain = general.baseline(base)
+    torch.manual_seed(0)
+    model = get_peft_model(base, LoraConfig(r=4, init_lora_weights=False, task_type="CAUSAL_LM", **targets)).eval()
+    wanted = general.compare(model, plain)
+    monkeypatch.setattr(packing, "LEAST_TOKENS", 0)
+    assert packing.is_worth_packing(model, torch.device("cpu"), num_tokens=1)
+    found = general.compare(model, plain)
+    assert found == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+    assert found["drift"] > 0.0
+    torch.testing.assert_close(general.baseline(model.unload())["losses"], plain["losses"], rtol=1e-4, atol=1e-5)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import gc
 import logging
-from contextlib import suppress
+from importlib import import_module
 
 import torch
 
+from peftscope.capture import capture
 from peftscope.execution.executors.later import imported_later
 
 # it asks at every import for a package that only 4-bit models on a CPU would gain by
@@ -28,9 +29,13 @@ with imported_later("bitsandbytes"):
     kinds.import_built_in()
     measures.import_built_in()
 
+
+def _import_bitsandbytes() -> None:
+    import_module("bitsandbytes")
+
+
 if torch.accelerator.current_accelerator() is None:
-    with suppress(ImportError):
-        import bitsandbytes  # noqa: F401  # for all runs at once
+    capture(_import_bitsandbytes)  # where it fails, runs that need it say why
 
 __all__ = ["execute", "preflight"]
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, Self
@@ -111,8 +111,7 @@ class GeneralText(Retention):
         kept: dict[int, Tensor] = {}
         factors: bool | None = None
         device = next(base.parameters()).device
-        num_tokens = sum(map(len, self.documents))
-        with evaluating(base), _inputs_of(head) as seen, packed(base, device, num_tokens=num_tokens):
+        with evaluating(base), self._packed(base, base, device), _inputs_of(head) as seen:
             for read in _forward(base, self.documents):
                 hidden_BTD = seen.pop()
                 if factors is None:
@@ -136,7 +135,7 @@ class GeneralText(Retention):
         ends = list(accumulate(len(document) - 1 for document in self.documents))
         assert ends[-1] == count, f"{ends[-1]} tokens against a baseline of {count}"
         both = model if head is None else nn.ModuleList([model, head])
-        with evaluating(model), packed(both, device, num_tokens=count):
+        with evaluating(model), self._packed(both, model, device):
             for index, ids, logits_TV in chain.from_iterable(_forward(model, self.documents)):
                 log_p_TV = _base_log_probs(baseline, head, ends[index] - len(logits_TV), ends[index], device)
                 log_q_TV = F.log_softmax(logits_TV.float(), dim=-1)
@@ -147,6 +146,16 @@ class GeneralText(Retention):
         drift = divergence_sum / count
         drift = 0.0 if -1e-6 < drift < 0.0 else drift
         return {"forgetting": loss - base_loss, "drift": drift, "general_loss": loss}
+
+    def _packed(self, modules: nn.Module, model: Any, device: torch.device) -> AbstractContextManager[None]:
+        """All that reads the text with weights laid out for it, where that changes nothing of a short paragraph."""
+        ids = min(self.documents, key=len).to(device)[None]
+        return packed(
+            modules,
+            device,
+            num_tokens=sum(map(len, self.documents)),
+            tried=lambda: model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0],
+        )
 
 
 def read_general_text(source: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psutil
@@ -11,6 +11,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
+from peftscope.models.kinds.causal_lm.decoding.checking import FAILURES, require_close
 from peftscope.models.kinds.causal_lm.decoding.merging import merged_weights
 
 __all__ = ["PackedModel", "counted_copies", "is_worth_packing", "packed"]
@@ -89,17 +90,33 @@ class PackedModel:
             vars(module).pop("forward", None)
 
 
-def packed(model: nn.Module, device: torch.device, *, num_tokens: int) -> AbstractContextManager[None]:
+@contextmanager
+def packed(model: nn.Module, device: torch.device, *, num_tokens: int, tried: Callable[[], Tensor]) -> Iterator[None]:
     """A model with its linear layers packed, where that is worth it, and its adapters as they are.
 
     Args:
         model: In ``eval`` mode.
         device: Where it is.
         num_tokens: To be read within the context.
+        tried: Gives some of the model's logits, of shape (positions, vocabulary). Where packed layers give others (an
+            adapter that changes a layer's weight while it computes), nothing is packed.
     """
     if not is_worth_packing(model, device, num_tokens=num_tokens):
-        return nullcontext()
-    return PackedModel(model, merge=False).applied()
+        yield
+        return
+    layers = PackedModel(model, merge=False)
+    with layers.applied(), nullcontext() if _is_same(layers, tried) else layers.suspended():
+        yield
+
+
+def _is_same(layers: PackedModel, tried: Callable[[], Tensor]) -> bool:
+    with layers.suspended():
+        wanted = tried()
+    try:
+        require_close(tried(), wanted)
+    except FAILURES:
+        return False
+    return True
 
 
 def is_worth_packing(model: nn.Module, device: torch.device, *, num_tokens: int) -> bool:
