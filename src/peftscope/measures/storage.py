@@ -46,10 +46,7 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **kwargs) if kwargs else func(*args)
-        if isinstance(result, Tensor):
-            self._count(result)
-            return result
-        for leaf in tree_iter(result):
+        for leaf in (result,) if isinstance(result, Tensor) else tree_iter(result):
             if isinstance(leaf, Tensor):
                 self._count(leaf)
         return result

@@ -118,6 +118,6 @@ def finished_runs(records: Iterable[RunRecord]) -> dict[str, str | None]:
 
 
 def _is_given_up(record: RunRecord) -> bool:
-    """Whether a trial was killed so often that its search went on without it; it is told of each time."""
+    """Whether a trial was killed so often that its search gives it up."""
     kills = sum(attempt.status == "killed" for attempt in record.attempts)
     return record.spec.purpose == "trial" and record.status == "killed" and kills >= MAX_KILLS
