@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from peftscope.schema.effort import EFFORTS
 from peftscope.schema.metric import MetricSpec
-from peftscope.schema.record import CurvePoint, RunRecord
+from peftscope.schema.record import STOPPED, Attempt, CurvePoint, RunRecord
 from peftscope.schema.study import StudySpec, TuningSpec
+from peftscope.store.files import read_records, write_record
 from peftscope.tuning.job import Job
-from peftscope.tuning.progress import has_reached, study_progress
+from peftscope.tuning.progress import is_finished, replay, study_progress
 from peftscope.tuning.scheduler import TunedScheduler, scheduler_for
+from peftscope.tuning.search_space import MAX_KILLS
 
 STEPS, RUNG = 100, 20
 ACCURACY = MetricSpec(name="accuracy", unit="share", direction="higher", window="all")
@@ -133,11 +136,54 @@ def test_a_resumed_study_ends_with_the_same_trials_and_choice(cut: int) -> None:
     while pending := list(study_progress(study, records).pending):
         for start in pending:
             record = _base(start) if start.run.learning_rate is None else _record(start)
-            assert has_reached(record, start)
+            assert start.is_reached_by(record)
             records[start.run.run_id] = record
     ended = study_progress(study, records)
     assert set(records) == {start.run.run_id for start in made}
     assert [t.learning_rate for t in ended.tunings] == [t.learning_rate for t in whole.tunings()]
+
+
+@pytest.mark.parametrize("status", ["killed", "oom", "error"])
+def test_a_trial_lost_on_its_way_from_a_rung_goes_on_from_there_and_hides_no_other(tmp_path: Path, status: str) -> None:
+    """Written as a lost start is: without curve and figures."""
+    _, made = _unfold(_study(), _record)
+    lost = next(start for start in made if start.run.rungs and start.until is None)
+    number = made.index(lost)
+    before = [start for start in made[: number + 2] if start.run.run_id != lost.run.run_id]
+    for start in before:
+        write_record(tmp_path, _base(start) if start.run.learning_rate is None else _record(start))
+    paused = _record(next(start for start in made if start.run.run_id == lost.run.run_id))
+    attempts = tuple(Attempt(started_at="", ended_at="", status=each) for each in ("eliminated", status))
+    write_record(tmp_path, paused.model_copy(update={"attempts": attempts[:1]}))
+    for _ in range(MAX_KILLS + 1):
+        gone = RunRecord(run_id=lost.run.run_id, spec=lost.run, status=status, attempts=attempts[1:])
+        write_record(tmp_path, gone)
+    records = {record.run_id: record for record in read_records(tmp_path)}
+    assert records[lost.run.run_id].status == status
+    assert records[lost.run.run_id].metrics["num_steps"]
+    scheduler = scheduler_for(_study())
+    _, pending = replay(scheduler, lambda job: _if_finished(records.get(job.run.run_id), job))
+    assert lost in pending
+    assert not [start for start in pending if start.run.run_id in records and start != lost]
+    assert {run.run_id for run in study_progress(_study(), records).runs} >= records.keys()
+
+
+def _if_finished(record: RunRecord | None, job: Job) -> RunRecord | None:
+    return record if record is not None and is_finished(record, None, job) else None
+
+
+@pytest.mark.parametrize("reason", STOPPED)
+def test_a_trial_whose_study_was_stopped_is_not_given_up(reason: str) -> None:
+    _, made = _unfold(_study(), _record)
+    records = {start.run.run_id: _record(start) for start in made if start.run.learning_rate is not None}
+    trial = next(start.run.run_id for start in made if start.run.purpose == "trial" and not start.run.rungs)
+    attempt = Attempt(started_at="", ended_at="", status="killed", reason=f"{reason} (train, step 3 of 100)")
+    stopped = {"status": "killed", "attempts": (attempt,) * MAX_KILLS, "curve": (), "metrics": {}}
+    records[trial] = records[trial].model_copy(update=stopped)
+    assert trial in {job.run.run_id for job in study_progress(_study(), records).pending}
+    other = attempt.model_copy(update={"reason": "the process was ended by SIGSEGV"})
+    records[trial] = records[trial].model_copy(update={"attempts": (other,) * MAX_KILLS})
+    assert trial not in {job.run.run_id for job in study_progress(_study(), records).pending}
 
 
 @pytest.mark.parametrize("shuffle", range(5))

@@ -18,7 +18,7 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import Attempt, CurvePoint, RunRecord
 from peftscope.schema.study import StudySpec, TuningSpec
 from peftscope.tuning.job import Job
-from peftscope.tuning.progress import has_reached, replay, study_progress
+from peftscope.tuning.progress import replay, study_progress
 from peftscope.tuning.sampler import Point, draw, grid, next_rate
 from peftscope.tuning.scheduler import TunedScheduler, rungs_of, scheduler_for
 from peftscope.tuning.search import survivors
@@ -195,7 +195,7 @@ def test_an_interrupted_study_resumes_with_the_same_trials() -> None:
 
         def done(start: Job, records: dict[str, RunRecord] = records) -> RunRecord | None:
             record = records.get(start.run.run_id)
-            return record if record is not None and has_reached(record, start) else None
+            return record if record is not None and start.is_reached_by(record) else None
 
         _, pending = replay(scheduler, done)
         while pending:

@@ -16,6 +16,7 @@ from peftscope.schema.run import RunSpec
 __all__ = [
     "FINISHED",
     "NOT_FAILED",
+    "STOPPED",
     "Artefact",
     "Attempt",
     "CurvePoint",
@@ -30,6 +31,9 @@ Status = Literal["ok", "refused", "oom", "diverged", "error", "killed", "elimina
 
 FINISHED: frozenset[Status] = frozenset({"ok", "refused", "diverged"})
 """Statuses that would come out the same again; the others are tried again by a second ``compare``."""
+
+STOPPED = ("stopped by the user", "ended at once by the user", "the process that ran the study was ended")
+"""How reasons begin of starts that were ended because their study was."""
 
 NOT_FAILED: frozenset[Status] = frozenset({"ok", "eliminated"})
 """Statuses of runs that ended as they should; a search ends some early on purpose."""
@@ -56,6 +60,11 @@ class Attempt(Frozen):
     """``rerun``: a repetition, made to be compared; the record's figures are not of it."""
     agrees: bool | None = None
     """Whether a repetition gave the same figures, as far as they can repeat."""
+
+    @property
+    def ended_with_study(self) -> bool:
+        """Whether it was ended because its study was, which says nothing of the run."""
+        return self.status == "killed" and (self.reason or "").startswith(STOPPED)
 
 
 class MethodFacts(Frozen):
@@ -165,3 +174,8 @@ class RunRecord(Frozen):
     def num_starts(self) -> int:
         """Attempts at the run itself; repetitions made to be compared are not among them."""
         return sum(attempt.kind == "run" for attempt in self.attempts)
+
+    def has_passed(self, rung: int) -> bool:
+        """Whether a trial paused at a rung: what it told there holds, whatever became of it after."""
+        has_paused = "eliminated" in (self.status, *(attempt.status for attempt in self.attempts))
+        return has_paused and any(point.step == rung and point.valid_loss is not None for point in self.curve)

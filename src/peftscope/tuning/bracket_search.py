@@ -115,7 +115,7 @@ class BracketSearch:
     def tell(self, record: RunRecord) -> None:
         """Take in what a start left behind; a trial that something killed is started again."""
         entry = next(entry for entry in self.entries if entry.run.run_id == record.run_id)
-        if record.status == "killed":
+        if record.status == "killed" and not Job(run=entry.run, until=entry.until).is_reached_by(record):
             entry.num_kills += 1
             if entry.num_kills < MAX_KILLS:
                 self._begin(entry, entry.until)

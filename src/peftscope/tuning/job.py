@@ -25,6 +25,12 @@ class Job:
         rungs = [point.step for point in record.curve if point.valid_loss is not None]
         return cls(run=record.spec, until=rungs[-1] if record.status == "eliminated" and rungs else None)
 
+    def is_reached_by(self, record: RunRecord) -> bool:
+        """Whether a run came as far as this start brings it, well or not; what was killed before did not."""
+        if self.until is not None and record.has_passed(self.until):
+            return True
+        return record.status not in ("eliminated", "killed")
+
     @property
     def first_step(self) -> int:
         """Steps it has behind it when it starts: those to the rung before."""

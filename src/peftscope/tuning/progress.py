@@ -16,7 +16,7 @@ from peftscope.tuning.racing import RaceHistory
 from peftscope.tuning.scheduler import Scheduler, TunedScheduler, UntunedScheduler, scheduler_for
 from peftscope.tuning.search_space import MAX_KILLS
 
-__all__ = ["StudyProgress", "finished_runs", "has_reached", "is_finished", "replay", "study_progress"]
+__all__ = ["StudyProgress", "finished_runs", "is_finished", "replay", "study_progress"]
 
 
 def replay(scheduler: Scheduler, done: Callable[[Job], RunRecord | None]) -> tuple[dict[str, RunRecord], list[Job]]:
@@ -82,7 +82,7 @@ def study_progress(study: StudySpec, records: Mapping[str, RunRecord], looks: Se
 
     def done(job: Job) -> RunRecord | None:
         record = records.get(job.run.run_id)
-        return record if record is not None and (has_reached(record, job) or _is_given_up(record)) else None
+        return record if record is not None and (job.is_reached_by(record) or _is_given_up(record)) else None
 
     found, pending = replay(scheduler, done)
     runs = {run_id: record.spec for run_id, record in found.items()}
@@ -92,20 +92,15 @@ def study_progress(study: StudySpec, records: Mapping[str, RunRecord], looks: Se
     return StudyProgress(scheduler=scheduler, runs=tuple(runs.values()), pending=tuple(pending))
 
 
-def has_reached(record: RunRecord, job: Job) -> bool:
-    """Whether a run came as far as a start would bring it, well or not; what was killed did not."""
-    if record.status == "eliminated" and job.until is not None:
-        return any(point.step == job.until for point in record.curve)
-    return record.status not in ("eliminated", "killed")
-
-
 def is_finished(record: RunRecord, quality_protocol: str | None, job: Job) -> bool:
     """Whether a start need not be made: its run came so far already, under the conditions that hold now."""
-    if record.quality_protocol != quality_protocol or not has_reached(record, job):
+    if record.quality_protocol != quality_protocol or not job.is_reached_by(record):
         return False
+    if job.until is not None and record.has_passed(job.until):
+        return True
     if record.status == "refused" and record.num_starts == 0:  # on a prediction, which may be another by now
         return False
-    return record.status in (*FINISHED, "eliminated")
+    return record.status in FINISHED
 
 
 def finished_runs(records: Iterable[RunRecord]) -> dict[str, str | None]:
@@ -118,6 +113,6 @@ def finished_runs(records: Iterable[RunRecord]) -> dict[str, str | None]:
 
 
 def _is_given_up(record: RunRecord) -> bool:
-    """Whether a trial was killed so often that its search gives it up."""
-    kills = sum(attempt.status == "killed" for attempt in record.attempts)
+    """Whether a trial was killed so often that its search gives it up; not where its study was stopped."""
+    kills = sum(attempt.status == "killed" and not attempt.ended_with_study for attempt in record.attempts)
     return record.spec.purpose == "trial" and record.status == "killed" and kills >= MAX_KILLS
