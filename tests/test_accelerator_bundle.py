@@ -90,6 +90,20 @@ def test_the_default_target_machine_has_pytorch_but_not_peft() -> None:
     assert "peft" not in machine
 
 
+def test_our_own_wheel_holds_the_language_model_but_not_the_one_that_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[str] = []
+
+    def build(name: str, folder: Path) -> None:
+        packed.extend(str(path.relative_to(name)) for path in Path(name).rglob("*"))
+
+    monkeypatch.setattr(bundle, "_build", build)
+    bundle._build_own(tmp_path)
+    assert "src/peftscope/models/nano_lm/model.safetensors" in packed
+    assert not [name for name in packed if "nano_t2i" in name]
+
+
 def test_a_thinned_wheel_lists_exactly_its_remaining_libraries(tmp_path: Path) -> None:
     wheel = tmp_path / "fast-1.0-py3-none-any.whl"
     names = ["fast/code.py", "fast/libfast_cpu.so", "fast/libfast_cuda118.so", "fast/libfast_cuda130.so"]
