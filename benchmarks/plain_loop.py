@@ -24,6 +24,7 @@ JOB: dict[str, Any] = {
     "adapter": None,  # folder of a trained adapter to go on from, instead of a new one
     "save": None,  # folder for the trained adapter, or for the whole model after full fine-tuning
     "dtype": "float32",
+    "device": None,  # as torch names it; None for the CPU
     "threads": None,
     "seed": 0,
     "rows": [],  # {"ids": token ids, "prompt": how many are the prompt's} or {"prompt": text, "target": text}
@@ -35,6 +36,7 @@ JOB: dict[str, Any] = {
     "warmup_fraction": 0.05,
     "max_grad_norm": 1.0,
     "prompts": [],  # token ids or texts
+    "rounds": 1,  # of answering them; the seconds are the last one's
     "max_new_tokens": 128,
     "eval_batch_size": 50,
     "end_ids": [],  # beside the tokenizer's EOS and those of the generation config
@@ -65,12 +67,14 @@ def run(given: dict[str, Any]) -> dict[str, Any]:
     if job["steps"]:
         set_seed(job["seed"])
         result["steps"] = train(model, tokenizer, job)
+        if model.device.type == "cuda":
+            result["peak_bytes"] = torch.cuda.max_memory_allocated()
     if job["save"]:
         model.save_pretrained(job["save"])
         if job["peft"] == "full":
             tokenizer.save_pretrained(job["save"])
     model.eval()
-    if job["prompts"]:
+    for _ in range(job["rounds"] if job["prompts"] else 0):
         started = time.perf_counter()
         result["answers"] = answer(model, tokenizer, job)
         result["score_s"] = time.perf_counter() - started
@@ -86,6 +90,7 @@ def load(job: dict[str, Any]) -> Any:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=getattr(torch, job["dtype"]))
+    model = model.to(job["device"] or "cpu")
     if job["adapter"]:
         return PeftModel.from_pretrained(model, job["adapter"], is_trainable=bool(job["steps"]))
     if isinstance(job["peft"], dict):
@@ -109,6 +114,7 @@ def train(model: Any, tokenizer: Any, job: dict[str, Any]) -> list[dict[str, flo
     for _ in range(job["steps"]):
         started = time.perf_counter()
         batch = padded([rows[number] for number in next(batches)], tokenizer.eos_token_id)
+        batch = {name: values.to(model.device) for name, values in batch.items()}
         loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, job["max_grad_norm"])
@@ -178,7 +184,11 @@ def answered(model: Any, prompts: list[list[int]], options: dict[str, Any], max_
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts])
     with torch.no_grad():
         found = model.generate(
-            input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=max_new_tokens, **options
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+            **options,
         )
     answers: list[list[int]] = found[:, width:].tolist()
     return answers
@@ -194,8 +204,9 @@ def gap_after(model: Any, ids: list[int]) -> float:
     """Difference of the two largest logits of the token that follows."""
     import torch
 
+    given = torch.tensor([ids], device=model.device)
     with torch.no_grad():
-        logits = model(input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)).logits
+        logits = model(input_ids=given, attention_mask=torch.ones_like(given)).logits
     first, second = logits[0, -1].float().topk(2).values.tolist()
     return float(first - second)
 

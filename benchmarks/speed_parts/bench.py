@@ -79,6 +79,8 @@ class Bench:
         threads: Of either side.
         repetitions: At most, of every measurement.
         seconds: After which a part begins no further repetition.
+        device: Of the model on either side; None for the CPU.
+        dtype: Of its weights; None for what either side takes by itself, which on a CPU is float32.
     """
 
     sizes: Sizes
@@ -86,6 +88,8 @@ class Bench:
     threads: int = 2
     repetitions: int = 2
     seconds: float = 600.0
+    device: str | None = None
+    dtype: str | None = None
     problems: list[str] = field(default_factory=list)
     """What could not be measured."""
 
@@ -103,11 +107,13 @@ class Bench:
 
     def plain(self, **job: Any) -> dict[str, Any]:
         """The plain loop, one process; with its wall time as ``process_s``."""
-        return self._process([str(BENCHMARKS / "plain_loop.py")], {**job, "threads": self.threads})
+        return self._process([str(BENCHMARKS / "plain_loop.py")], {**job, **self._where(), "threads": self.threads})
 
     def peftscope(self, work: str, **job: Any) -> dict[str, Any]:
         """A piece of peftscope's work, one process."""
         script = BENCHMARKS / "speed_parts" / "peftscope_side.py"
+        if "model" in job and (where := self._where()):
+            job["model"] = {"source": job["model"], **where}
         return self._process([str(script), work], {"seed": 0, **job, "threads": self.threads})
 
     def facts(self, task: dict[str, Any], methods: Sequence[str], model: str | None = None) -> dict[str, Any]:
@@ -130,19 +136,24 @@ class Bench:
         """Variables of a process of either side."""
         return {**os.environ, "OMP_NUM_THREADS": str(self.threads), "TOKENIZERS_PARALLELISM": "false"}
 
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        """A script with its arguments, in a process of its own, to its end."""
+        return subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, check=False, env=self.environment()
+        )
+
+    def _where(self) -> dict[str, str]:
+        """What is set of the model's device and dtype."""
+        given = {"device": self.device, "dtype": self.dtype}
+        return {name: value for name, value in given.items() if value is not None}
+
     def _process(self, command: list[str], job: dict[str, Any]) -> dict[str, Any]:
         self.folder.mkdir(parents=True, exist_ok=True)
         given, found = (self.folder / f"{name}-{os.getpid()}.json" for name in ("job", "result"))
         given.write_text(json.dumps(job), encoding="utf-8")
         found.unlink(missing_ok=True)
         started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, *command, str(given), str(found)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=self.environment(),
-        )
+        done = self.run([*command, str(given), str(found)])
         seconds = time.perf_counter() - started
         if done.returncode != 0 or not found.exists():
             last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["no message"]

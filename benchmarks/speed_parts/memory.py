@@ -46,7 +46,7 @@ def measure(bench: Bench) -> dict[str, Any]:
 
 
 def counted(method: dict[str, Any], profile: Any, batch_size: int, length: int) -> dict[str, dict[str, int]]:
-    """Per setting: bytes above the base, and what the allocator reserves in all."""
+    """Per setting: bytes above the base, all that the allocator reserves, and what is live above the base."""
     from peftscope.footprint.estimate import footprint
     from peftscope.footprint.query import FootprintQuery, Workload
     from peftscope.schema.study import MethodSpec, TrainSpec
@@ -56,11 +56,12 @@ def counted(method: dict[str, Any], profile: Any, batch_size: int, length: int) 
         train = TrainSpec.model_validate({"batch_size": batch_size, "memory": setting})
         load = Workload(batch_size=batch_size, length=length, train=train, scoring=False)
         told = footprint(FootprintQuery(method=MethodSpec.model_validate(method), profile=profile, workload=load))
-        if told.peak_train_bytes is None or told.breakdown is None:
+        if told.peak_train_bytes is None or told.live_train_bytes is None or told.breakdown is None:
             raise RuntimeError(f"{method['name']}, {setting}: {told.reason}")
         found[setting] = {
             "above_base_bytes": told.peak_train_bytes - told.breakdown.weights,
             "peak_bytes": told.peak_train_bytes,
+            "live_above_base_bytes": told.live_train_bytes - told.breakdown.weights,
         }
     return found
 

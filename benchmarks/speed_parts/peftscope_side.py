@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ def facts(job: dict[str, Any]) -> dict[str, Any]:
     folder = locate(ModelSpec.model_validate(job[MODEL])).folder
     width, methods = loaded.width, {}
     for title, method in job["methods"].items():
-        *_, built, rate = _built(job, title, method, TrainSpec(batch_size=job["batch_size"]), width)
-        methods[title] = {"peft": built.peft_config or "full", "learning_rate": rate}
+        ready = _built(job, title, method, TrainSpec(batch_size=job["batch_size"]), width)
+        methods[title] = {"peft": ready.built.peft_config or "full", "learning_rate": ready.rate}
     form = job[TASK].get("query_template") or getattr(task, "form", "")
     return {
         "folder": str(folder),
@@ -51,55 +52,85 @@ def facts(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def train(job: dict[str, Any]) -> dict[str, Any]:
-    """Train one method in each memory setting: seconds, tokens and loss of every step."""
+    """Train one method in each memory setting: seconds, tokens and loss of every step.
+
+    With ``memory`` also, by setting, what it takes at most of the device.
+    """
+    trained = {setting: _trained(job, setting) for setting in job["settings"]}
+    found: dict[str, Any] = {setting: steps for setting, (steps, _) in trained.items()}
+    return {**found, "memory": {setting: taken for setting, (_, taken) in trained.items()}}
+
+
+def _trained(job: dict[str, Any], setting: str) -> tuple[list[dict[str, float]], dict[str, int] | None]:
+    """Steps of a training in a memory setting, and what it takes where that is asked for."""
     from peftscope.methods.optimizers import OptimizerSettings
+    from peftscope.models.device import reset_memory_peaks
     from peftscope.schema.study import TrainSpec
     from peftscope.training.loop import Fit, Hooks
     from peftscope.training.result import FitResult
     from peftscope.training.seeding import seed_everything
 
-    found: dict[str, Any] = {}
-    for setting in job["settings"]:
-        spec = TrainSpec.model_validate({"max_steps": job["steps"], "batch_size": job["batch_size"], "memory": setting})
-        _, _, task, built, rate = _built(job, job["title"], job["method"], spec, None)
-        optimizer = built.make_optimizer(OptimizerSettings(learning_rate=job.get("learning_rate") or rate))
-        seed_everything(job["seed"])
-        result, watch = FitResult(), _Steps()
-        watch.result = result
-        fit = Fit(
-            built.model,
-            task,
-            spec,
-            optimizer=optimizer,
-            seed=job["seed"],
-            result=result,
-            hooks=Hooks(after_step=built.after_step, penalty=built.penalty),
-            on_progress=watch,
-        )
-        watch.begin()
-        fit.run()
-        found[setting] = watch.steps
-    return found
+    spec = TrainSpec.model_validate({"max_steps": job["steps"], "batch_size": job["batch_size"], "memory": setting})
+    ready = _built(job, job["title"], job["method"], spec, None)
+    built, result = ready.built, FitResult()
+    optimizer = built.make_optimizer(OptimizerSettings(learning_rate=job.get("learning_rate") or ready.rate))
+    seed_everything(job["seed"])
+    watch = _Steps(result)
+    fit = Fit(
+        built.model,
+        ready.task,
+        spec,
+        optimizer=optimizer,
+        seed=job["seed"],
+        result=result,
+        hooks=Hooks(after_step=built.after_step, penalty=built.penalty),
+        on_progress=watch,
+    )
+    reset_memory_peaks(next(built.model.parameters()).device)  # and an earlier setting's cache is given back
+    watch.begin()
+    fit.run()
+    taken = _memory(job, ready, spec, optimizer) if job.get("memory") else None
+    return watch.steps, taken
+
+
+def _memory(job: dict[str, Any], ready: _Ready, spec: Any, optimizer: Any) -> dict[str, int]:
+    """Bytes of the base, and the most that is allocated at the longest batch, after the training."""
+    from peftscope.measures.base import Trained
+    from peftscope.measures.memory import metered_training_bytes
+    from peftscope.measures.peak_meter import PeakMeter
+    from peftscope.schema.run import RunSpec
+    from peftscope.training.loop import Hooks, train_step
+
+    built, task, hooks = ready.built, ready.task, Hooks(penalty=ready.built.penalty)
+    with PeakMeter(next(built.model.parameters()).device) as meter:
+        train_step(built.model, task, [task.longest_batch()], optimizer, spec, step=spec.max_steps, hooks=hooks)
+    if (peak := meter.allocated_bytes) is None:  # as a run's record does without counters
+        run = RunSpec(model=job[MODEL], task=job[TASK], method=job["method"], train=spec)
+        rest: dict[str, Any] = {"kind": ready.kind, "predictor": None, "checkpoint": Path(), "folder": Path()}
+        peak = metered_training_bytes(Trained(built=built, task=task, spec=run, optimizer=optimizer, **rest))
+    return {"base_bytes": ready.base_bytes, "peak_bytes": peak}
 
 
 def score(job: dict[str, Any]) -> dict[str, Any]:
-    """Score trained weights as a run does: seconds, texts, token counts and scores.
+    """Score trained weights as a run does: seconds, texts, token counts, scores and the way that was decoded in.
 
-    With ``prompts`` the predictor alone answers them.
+    With ``prompts`` the predictor alone answers them; of several ``rounds`` the last one's seconds are told.
     """
     kind, loaded, task = _opened(job)
     model = _weighted(loaded.model, job.get("adapter"))
-    predictor = _Watched(kind.predictor(loaded, lambda done, of: None))
-    started = time.perf_counter()
     scores: list[float] = []
-    if job.get("prompts"):
-        options = {name: job[name] for name in ("max_new_tokens", "batch_size")}
-        predictor(model, job["prompts"], max_length=None, end_ids=job["end_ids"], **options)
-    else:
-        scores = [outcome.score for outcome in task.score(model, predictor, "test")]
-    seconds = time.perf_counter() - started
+    for _ in range(job.get("rounds", 1)):
+        predictor = _Watched(kind.predictor(loaded, lambda done, of: None))
+        started = time.perf_counter()
+        if job.get("prompts"):
+            options = {name: job[name] for name in ("max_new_tokens", "batch_size")}
+            predictor(model, job["prompts"], max_length=None, end_ids=job["end_ids"], **options)
+        else:
+            scores = [outcome.score for outcome in task.score(model, predictor, "test")]
+        seconds = time.perf_counter() - started
     answers = [{"text": answer.text, "num_tokens": answer.num_tokens} for answer in predictor.answers]
-    return {"score_s": seconds, "answers": answers, "scores": scores}
+    way = next(iter(getattr(predictor, "ways", {}).values()), None)
+    return {"score_s": seconds, "answers": answers, "scores": scores, "way": way}
 
 
 def grade(job: dict[str, Any]) -> dict[str, Any]:
@@ -123,21 +154,21 @@ def harness(job: dict[str, Any]) -> dict[str, Any]:
     from peftscope.training.result import FitResult
 
     spec = TrainSpec(max_steps=job["steps"], batch_size=job["batch_size"])
-    _, _, task, built, _ = _built(job, job["title"], job["method"], spec, None)
+    ready = _built(job, job["title"], job["method"], spec, None)
     found: dict[str, list[float]] = {"loop": [], "by hand": []}
     for repetition in range(job["repetitions"] + 1):
-        optimizer = built.make_optimizer(OptimizerSettings(learning_rate=1e-8))
-        fit = Fit(built.model, task, spec, optimizer=optimizer, seed=job["seed"], result=FitResult())
+        optimizer = ready.built.make_optimizer(OptimizerSettings(learning_rate=1e-8))
+        fit = Fit(ready.built.model, ready.task, spec, optimizer=optimizer, seed=job["seed"], result=FitResult())
         started = time.perf_counter()
         fit.run()
         found["loop"].append((time.perf_counter() - started) / job["steps"])
-        optimizer = built.make_optimizer(OptimizerSettings(learning_rate=1e-8))
+        optimizer = ready.built.make_optimizer(OptimizerSettings(learning_rate=1e-8))
         schedule = get_cosine_schedule_with_warmup(optimizer, 3, job["steps"])
-        built.model.train()
-        trained = [parameter for parameter in built.model.parameters() if parameter.requires_grad]
+        ready.built.model.train()
+        trained = [parameter for parameter in ready.built.model.parameters() if parameter.requires_grad]
         started = time.perf_counter()
-        for batch in islice(task.batches(job["seed"]), job["steps"]):
-            built.model(**batch).loss.backward()
+        for batch in islice(ready.task.batches(job["seed"]), job["steps"]):
+            ready.built.model(**batch).loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             schedule.step()
@@ -209,8 +240,21 @@ def _opened(job: dict[str, Any]) -> tuple[Any, Any, Any]:
     return kind, loaded, registry.create(task, context)
 
 
-def _built(job: dict[str, Any], title: str, method: dict[str, Any], train: Any, width: int | None) -> tuple[Any, ...]:
-    """Kind, loaded model, task, the method on it, and the learning rate a search would begin with."""
+@dataclass(frozen=True, kw_only=True)
+class _Ready:
+    """A method on a model, ready to train."""
+
+    kind: Any
+    task: Any
+    built: Any
+    rate: float
+    """Learning rate a search would begin with."""
+    base_bytes: int
+    """Of the model without the method."""
+
+
+def _built(job: dict[str, Any], title: str, method: dict[str, Any], train: Any, width: int | None) -> _Ready:
+    """Load the model and put the method on it."""
     from peftscope.methods.build import BuildContext, build
     from peftscope.methods.catalog import card
     from peftscope.schema.study import MethodSpec
@@ -220,6 +264,7 @@ def _built(job: dict[str, Any], title: str, method: dict[str, Any], train: Any, 
     kind, loaded, task = _opened(job)
     spec = MethodSpec.model_validate({"label": title, **method})
     rate = card(spec.name).rate.centre(width or loaded.width)
+    base_bytes = sum(tensor.nbytes for tensor in (*loaded.model.parameters(), *loaded.model.buffers()))
     prepare(loaded.model, train)
     seed_everything(job["seed"])
     context = BuildContext(
@@ -232,7 +277,8 @@ def _built(job: dict[str, Any], title: str, method: dict[str, Any], train: Any, 
         processor=loaded.processor,
         warn=lambda line: None,
     )
-    return kind, loaded, task, build(loaded.model, spec, context), rate
+    built = build(loaded.model, spec, context)
+    return _Ready(kind=kind, task=task, built=built, rate=rate, base_bytes=base_bytes)
 
 
 def _rows_of(batch: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -285,11 +331,14 @@ class _Watched:
 
 
 class _Steps:
-    """Seconds, tokens and loss of every step, all that goes on between two steps counted."""
+    """Seconds, tokens and loss of every step, all that goes on between two steps counted.
 
-    def __init__(self) -> None:
+    The loop has waited for the device when it tells of a step.
+    """
+
+    def __init__(self, result: Any) -> None:
         self.steps: list[dict[str, float]] = []
-        self.result: Any = None
+        self.result = result
         self._last = 0.0
         self._units = 0
 
@@ -298,8 +347,8 @@ class _Steps:
 
     def __call__(self, progress: Any) -> None:
         now = time.perf_counter()
-        done = {"seconds": now - self._last, "loss": progress.loss, "tokens": self.result.num_units - self._units}
-        self.steps.append(done)
+        tokens = self.result.num_units - self._units
+        self.steps.append({"seconds": now - self._last, "loss": progress.loss, "tokens": tokens})
         self._units, self._last = self.result.num_units, time.perf_counter()
 
 
