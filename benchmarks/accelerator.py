@@ -101,7 +101,7 @@ def check(device: str, output: Path, names: Sequence[str], folder: Path, budget_
     from peftscope.capture import Failure, capture
     from peftscope.execution.executors.forking import warm_up
 
-    desk = Desk(folder=folder, device=device, sizes=CPU if device == "cpu" else CARD)
+    desk = Desk(folder=folder, device=device, sizes=CPU if device == "cpu" else CARD, parts=names)
     writer = Writer(output, desk, {name: title for name, (title, _) in PARTS.items()})
     warm_up()
     for name in names:

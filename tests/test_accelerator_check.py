@@ -7,17 +7,29 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from transformers import AutoTokenizer
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import accelerator  # noqa: E402
+import plain_loop  # noqa: E402
+from accelerator_parts import random_model, ready_bench  # noqa: E402
+from accelerator_parts.desk import Desk, Notes  # noqa: E402
 from accelerator_parts.page import page, verdict  # noqa: E402
 from accelerator_parts.parts import PARTS  # noqa: E402
+from accelerator_parts.ready_bench import ReadyBench  # noqa: E402
 from accelerator_parts.sizes import CARD, CPU  # noqa: E402
+from accelerator_parts.speed import Compared, compare_scoring, compare_training, sizes_of, task_of  # noqa: E402
+from speed_parts.bench import Bench  # noqa: E402
+from speed_parts.peftscope_side import WORK  # noqa: E402
+from speed_parts.training import settings  # noqa: E402
 
 sys.path.remove(str(BENCHMARKS))
 
@@ -73,6 +85,77 @@ def test_the_committed_page_matches_the_committed_results() -> None:
     assert "cpu" in {document["kind"] for document in documents}
     titles = {name: title for name, (title, _) in PARTS.items()}
     assert (BENCHMARKS / "accelerator.md").read_text(encoding="utf-8") == page(documents, titles)
+
+
+class InProcess(ReadyBench):
+    """Both sides in this process."""
+
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        *script, given, found = command
+        job = json.loads(Path(given).read_text(encoding="utf-8"))
+        result = plain_loop.run(job) if len(script) == 1 else WORK[script[1]](job)
+        Path(found).write_text(json.dumps(result), encoding="utf-8")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+
+@pytest.fixture
+def compared(tmp_path: Path) -> Compared:
+    """The comparison with the plain loop on a model of one layer that writes words its text has not."""
+    shapes = {**CPU.shapes, "hidden_size": 64, "head_dim": 16, "num_hidden_layers": 1, "vocab_size": 1400}
+    desk = Desk(folder=tmp_path, device="cpu", sizes=replace(CPU, shapes=shapes, length=32, speed_prompts=(3, 2)))
+    random_model.write_config(desk.model, shapes)
+    random_model.write_weights(desk.model, "cpu", torch.float32)
+    task = task_of(desk)
+    bench = InProcess(sizes=sizes_of(desk, task), folder=tmp_path / "bench", threads=1, device="cpu", dtype="float32")
+    return Compared(desk=desk, notes=Notes(), bench=bench, task=task, facts=bench.facts(task, ["lora"]))
+
+
+def test_training_and_scoring_are_compared_with_the_plain_loop(compared: Compared) -> None:
+    compare_training(compared, "lora", scores=True)
+    compare_scoring(compared, "base")
+    rows = {row["run"]: row for row in compared.notes.rows}
+    sides = ["plain loop", *settings()]
+    scoring = [f"scoring {name}, {side}" for name in ("lora", "base") for side in ("plain loop", "peftscope")]
+    assert list(rows) == [*(f"training lora, {side}" for side in sides), *scoring]
+    assert all(row["times as fast"] > 0 for name, row in rows.items() if "plain loop" not in name)
+    assert rows["training lora, plain"]["of plain's"] == 1
+    assert 0 < rows["training lora, minimal"]["of plain's"] < 1
+    assert [(rows[name]["same answers"], rows[name]["same tokens %"]) for name in scoring[1::2]] == [(3, 100)] * 2
+    assert compared.notes.problems == []
+
+
+def test_losses_unlike_the_plain_loops_are_a_problem(compared: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = InProcess.plain
+
+    def other(self: Bench, **job: Any) -> dict[str, Any]:
+        found = plain(self, **job)
+        return {**found, "steps": [{**step, "loss": step["loss"] * 1.01} for step in found["steps"]]}
+
+    monkeypatch.setattr(InProcess, "plain", other)
+    compare_training(compared, "lora")
+    assert len(compared.notes.problems) == len(settings())
+    assert "lora, fast: losses differ from the plain loop's by 0.99%" in compared.notes.problems[1]
+
+
+def test_a_waiting_process_runs_the_script_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ready_bench, "PLAIN", "json")
+    script = tmp_path / "plain_loop.py"
+    script.write_text("import sys; print(__name__, *sys.argv[1:]); sys.exit(len(sys.argv))")
+    bench = ReadyBench(sizes=None, folder=tmp_path)  # type: ignore[arg-type]
+    bench.stand_by(plain=2, peftscope=0)
+    bench.wait()
+    processes = [process for _, process in bench.waiting]
+    done = bench.run([str(script), "a", "b"])
+    assert (done.returncode, done.stdout) == (3, "__main__ a b\n")
+    bench.close()
+    assert [process.returncode for process in processes] == [3, -9]
+
+
+def test_every_token_of_the_random_model_has_a_text_of_its_own(compared: Compared) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(compared.desk.model)
+    vocabulary = tokenizer.get_vocab()
+    assert sorted(vocabulary.values()) == list(range(1400))
+    assert len({tokenizer.decode([token]) for token in range(1280, 1400)}) == 120
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,8 @@ class Desk:
     folder: Path
     device: str
     sizes: Sizes
+    parts: Collection[str] = ()
+    """Names of the parts that are done: nothing is begun for others."""
     plans: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     matrix_rate: float | None = None
     environment: dict[str, Any] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from peftscope.store.run_states import read_states
 
 from . import random_model
 from .desk import Desk, Notes
+from .speed import speed
 
 __all__ = ["PARTS", "prepare"]
 
@@ -51,11 +52,13 @@ def prepare(desk: Desk, notes: Notes) -> None:
     assert done.returncode == 0, done.stderr[-500:]
     desk.matrix_rate = json.loads(done.stdout.splitlines()[-1])["matrix_rate"]
     notes.add({"what": f"{sizes.dtype} matrix product, side {sizes.matrix}", "TFLOP/s": desk.matrix_rate / 1e12})
-    for quantization in ("nf4", "int8"):
+    for quantization in ("nf4", "int8") if "quantized" in desk.parts else ():
         desk.start_plan(quantization, "--quantization", quantization, methods=sizes.methods[:1])
-    desk.start_plan("crowded", methods=CROWD)
-    desk.start_plan("plain")
-    desk.start_plan("checkpointed", "--checkpointing", methods=sizes.checkpointed_methods)
+    if "recovery" in desk.parts:
+        desk.start_plan("crowded", methods=CROWD)
+    if "memory" in desk.parts:
+        desk.start_plan("plain")
+        desk.start_plan("checkpointed", "--checkpointing", methods=sizes.checkpointed_methods)
     desk.folder.joinpath("long.jsonl").write_text(_rows(sizes.length, sizes.length), encoding="utf-8")
     desk.folder.joinpath("mixed.jsonl").write_text(_rows(sizes.length // 8, sizes.length), encoding="utf-8")
 
@@ -336,6 +339,7 @@ PARTS: dict[str, tuple[str, Callable[[Desk, Notes], None]]] = {
     "memory": ("Peaks and throughput against `plan`", memory),
     "quantized": ("NF4 and int8", quantized),
     "scoring": ("Throughput of scoring", scoring),
+    "speed": ("Against the plain loop", speed),
     "recovery": ("Out of memory, killed, two workers", recovery),
     "repeat": ("The same run twice", repeat),
     "cpu": ("Against the CPU", cpu),

@@ -6,7 +6,6 @@ python random_model.py FOLDER DEVICE DTYPE SIDE prints the rate in operations a 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -17,15 +16,23 @@ import peftscope
 __all__ = ["write_config"]
 
 PRODUCTS = 20
+LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 
 def write_config(folder: Path, shapes: dict[str, Any]) -> Path:
-    """Write the config and the tokenizer, which is all a prediction needs; gives the config's path."""
+    """Write the config and the tokenizer, which is all a prediction needs; gives the config's path.
+
+    The tokenizer gets a word for each further token the model may write, so that two answers differ as texts, too.
+    """
     nano = Path(peftscope.__file__).parent / "models" / "nano_lm"
     folder.mkdir(parents=True)
     base = json.loads((nano / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps({**base, **shapes}), encoding="utf-8")
-    shutil.copy(nano / "tokenizer.json", folder)
+    tokenizer = json.loads((nano / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = tokenizer["model"]["vocab"]
+    for number in range(max(vocabulary.values()) + 1, shapes["vocab_size"]):
+        vocabulary["\u0120zz" + str(number).translate(LETTERS)] = number  # the first is how this one writes a blank
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     settings = json.loads((nano / "tokenizer_config.json").read_text(encoding="utf-8"))
     settings["model_max_length"] = shapes["max_position_embeddings"]
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")

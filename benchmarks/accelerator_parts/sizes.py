@@ -56,6 +56,12 @@ class Sizes:
     killed_steps: int
     """Of the study that is killed and gone on with."""
     general_tokens: int
+    speed_methods: tuple[str, ...]
+    """Compared with the plain loop in training; the first of them in scoring, too."""
+    speed_steps: tuple[int, int]
+    """Training steps of either side: first ones, whose time does not count, and those whose time does."""
+    speed_prompts: tuple[int, int]
+    """Prompts, and how many at once."""
     limits_s: dict[str, int]
     """Most seconds of each part."""
 
@@ -76,8 +82,12 @@ CARD = Sizes(
     killed_methods=("lora", "ia3", "ln-tuning", "vera"),
     killed_steps=100,
     general_tokens=2000,
+    speed_methods=("lora", "dora", "oft"),
+    speed_steps=(3, 8),
+    speed_prompts=(100, 50),
     limits_s={
-        "model": 90, "demo": 75, "memory": 200, "quantized": 60, "scoring": 75, "recovery": 90, "repeat": 50, "cpu": 60,
+        "model": 90, "demo": 75, "memory": 200, "quantized": 60, "scoring": 75, "speed": 120, "recovery": 90,
+        "repeat": 50, "cpu": 60,
     },
 )  # fmt: skip
 CPU = Sizes(
@@ -96,5 +106,10 @@ CPU = Sizes(
     killed_methods=("lora", "ia3"),
     killed_steps=20,
     general_tokens=200,
-    limits_s=dict.fromkeys(("model", "demo", "memory", "quantized", "scoring", "recovery", "repeat", "cpu"), 180),
+    speed_methods=("lora",),
+    speed_steps=(1, 3),
+    speed_prompts=(12, 8),
+    limits_s=dict.fromkeys(
+        ("model", "demo", "memory", "quantized", "scoring", "speed", "recovery", "repeat", "cpu"), 180
+    ),
 )
