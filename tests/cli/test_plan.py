@@ -72,8 +72,7 @@ def test_a_memory_limit_decides_fit_and_checkpointing_lowers_the_peak(planned: C
 def test_memory_settings_are_counted_and_named_where_they_fit(
     config: str, planned: Callable[..., dict[str, dict]], tmp_path: Path
 ) -> None:
-    wide = {"hidden_size": 512, "intermediate_size": 1_024}  # where an adapter's products are thin
-    Path(config).write_text(json.dumps({**LLAMA, **wide, "vocab_size": 8_000, "num_hidden_layers": 6}))
+    Path(config).write_text(json.dumps({**LLAMA, "vocab_size": 8_000, "num_hidden_layers": 6}))
     asked = ("--methods", "lora", "--seq-len", "250", "--device", "cpu")
     peaks = {
         memory: planned(*asked, "--memory", memory)["lora"]["peak_train_bytes"]

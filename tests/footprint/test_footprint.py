@@ -99,6 +99,19 @@ def test_memory_settings_take_three_quarters_a_half_and_a_third_of_plain() -> No
         assert peaks[memory] <= peak
 
 
+def test_lean_keeps_less_than_half_of_plain_where_adapters_are_rotations_too() -> None:
+    """Short products of small blocks are computed again: kept, they took more than ``fast`` does without them."""
+    profile = profile_of(ModelSpec(source=str(CONFIGS / "llama-3.2-3b.json")), torch.bfloat16)
+    above = {}
+    for memory in ("plain", "lean"):
+        load = Workload(batch_size=4, length=512, train=TrainSpec(memory=memory), scoring=False)  # type: ignore[arg-type]
+        found = footprint(FootprintQuery(method=MethodSpec(name="oft"), profile=profile, workload=load))
+        assert found.peak_train_bytes is not None
+        assert found.breakdown is not None
+        above[memory] = found.peak_train_bytes - found.breakdown.weights
+    assert above["lean"] <= 0.5 * above["plain"]
+
+
 def _published(task: str, name: str) -> tuple[dict[str, Any], Experiment]:
     file = SHARED / "published" / task / f"{name.replace('/', '--')}.json"
     return json.loads(file.read_text())["train_info"], read_experiment(SHARED / "experiments" / task / name)

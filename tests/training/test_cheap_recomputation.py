@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from peftscope.methods.build import BuildContext, build
 from peftscope.models.kinds.causal_lm.loss import IGNORED, causal_lm_loss
 from peftscope.schema.study import MemorySetting, MethodSpec, TrainSpec
-from peftscope.training.cheap_recomputation import recompute_contexts
+from peftscope.training.cheap_recomputation import SHORT, recompute_contexts
 from peftscope.training.memory_settings import prepare
 from tiny import tiny_llama
 
@@ -33,7 +33,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _gradients(name: str, memory: MemorySetting, **knobs: Any) -> tuple[float, dict[str, Tensor]]:
-    base = tiny_llama()
+    base = tiny_llama(hidden_size=2 * SHORT)
     prepare(base, TrainSpec(memory=memory))
     torch.manual_seed(0)
     context = BuildContext(seed=0, max_steps=10, learning_rate=1e-3, warn=print, task_type="CAUSAL_LM")
@@ -68,7 +68,8 @@ def test_dropout_is_drawn_alike_when_it_is_drawn_again() -> None:
 
 def test_what_is_kept_and_then_added_to_in_place_is_kept_as_it_was() -> None:
     """PyTorch's own contexts add to it again in the backward pass: with GraLoRA, gradients were off by a fifth."""
-    weight = torch.randn(8, 8, requires_grad=True)
+    width = 2 * SHORT
+    weight = (torch.randn(width, width) / width).requires_grad_()
 
     def block(x: Tensor) -> Tensor:
         product = torch.nn.functional.linear(x[None], weight)
@@ -77,26 +78,28 @@ def test_what_is_kept_and_then_added_to_in_place_is_kept_as_it_was() -> None:
 
     found = []
     for contexts in (None, recompute_contexts):
-        x = torch.randn(4, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        x = torch.randn(4, width, generator=torch.Generator().manual_seed(0)).requires_grad_()
         options: Any = {} if contexts is None else {"context_fn": contexts}
         out = checkpoint(block, x, use_reentrant=False, **options) if contexts else block(x)
         found.append(torch.autograd.grad(out.sum(), [x, weight]))
     torch.testing.assert_close(found[1], found[0])
 
 
-def test_products_are_not_computed_again() -> None:
+def test_products_are_not_computed_again_but_for_cheap_ones() -> None:
     def block(x: Tensor) -> Tensor:
         return ((x @ weight).relu() @ weight).relu() @ weight + x
 
-    weight = torch.randn(16, 16, requires_grad=True)
-    x = torch.randn(4, 16, requires_grad=True)
-    counts = []
-    for options in ({"context_fn": recompute_contexts}, {}):
-        with _Counting() as counting:
-            checkpoint(block, x, use_reentrant=False, **options).sum().backward()
-        counts.append(counting.num_products)
-    assert counts[0] == 9, "three forward, six backward"
-    assert counts[1] > counts[0]
+    counts = {}
+    for width in (2 * SHORT, SHORT):
+        weight = torch.randn(width, width, requires_grad=True)
+        x = torch.randn(4, width, requires_grad=True)
+        for options in ({"context_fn": recompute_contexts}, {}):
+            with _Counting() as counting:
+                checkpoint(block, x, use_reentrant=False, **options).sum().backward()
+            counts[width, bool(options)] = counting.num_products
+    assert counts[2 * SHORT, True] == 9, "three forward, six backward"
+    assert counts[2 * SHORT, False] > 9
+    assert counts[SHORT, True] == counts[SHORT, False], "cheap ones are"
 
 
 def test_lean_and_checkpointing_together_are_refused() -> None:

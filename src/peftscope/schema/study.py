@@ -160,9 +160,9 @@ class TrainSpec(Frozen):
     """Keep the adapter's weights in float32 when the base is in a half type (``peft``'s default)."""
     memory: Annotated[MemorySetting, COST] = "plain"
     """Memory setting; gradients and losses are the same with each. ``plain`` is the model's own loss on all of its
-    outputs, the reference. ``fast`` takes the loss where there are labels and never holds all outputs. ``lean`` also
-    recomputes in the backward pass what is cheap and keeps products and attention. ``minimal`` is ``fast`` with
-    checkpointing."""
+    outputs, the reference. ``fast`` takes the loss where there are labels and never holds all outputs, and on a CPU
+    multiplies by oneDNN. ``lean`` also recomputes in the backward pass what is cheap and keeps products and attention.
+    ``minimal`` is ``fast`` with checkpointing."""
 
     @property
     def saves_loss_memory(self) -> bool:

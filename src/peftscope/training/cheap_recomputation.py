@@ -23,12 +23,14 @@ __all__ = ["recompute_contexts"]
 PRODUCTS = {
     **dict.fromkeys(("aten::mm", "aten::bmm"), 0),
     **dict.fromkeys(("aten::addmm", "aten::baddbmm"), 1),
-    **dict.fromkeys(("aten::_scaled_mm", "aten::_grouped_mm", "aten::convolution"), None),
+    **dict.fromkeys(("aten::_scaled_mm", "aten::_grouped_mm", "aten::convolution", "mkldnn::_linear_pointwise"), None),
     **dict.fromkeys(("bitsandbytes::gemm_4bit", "bitsandbytes::int8_scaled_mm"), None),
 }
 """Of those of two plain matrices, the place of the first among the arguments."""
 THIN = 12
-"""A product so many times as wide as its inner dimension is cheap for what it takes: an adapter's second factor."""
+"""A product so many times as wide as its inner dimension is cheap for what it takes: an adapter's second factor …"""
+SHORT = 64
+"""… and so is one whose inner dimension is no longer: what it computes takes no longer than reading what was kept."""
 
 
 def recompute_contexts() -> tuple[Any, Any]:
@@ -136,7 +138,8 @@ class _Sort:
         """Whether what it gives of some arguments is to be kept."""
         if self.first is None:
             return self.is_product
-        return bool(args[self.first].shape[-1] * THIN > args[self.first + 1].shape[-1])
+        inner, width = args[self.first].shape[-1], args[self.first + 1].shape[-1]
+        return bool(inner > SHORT and inner * THIN > width)
 
 
 _CHEAP = _Sort(is_product=False)

@@ -21,6 +21,7 @@ from peftscope.schema.record import CurvePoint
 from peftscope.schema.study import TrainSpec
 from peftscope.tasks.base import Batch, HasLoss, Task, to_device
 from peftscope.tasks.contract import checked_loss
+from peftscope.training.frozen_products import fast_frozen_products
 from peftscope.training.pause import Pauses, TrainingState
 from peftscope.training.result import FitResult
 
@@ -201,19 +202,8 @@ def train_step(
     Raises:
         Diverged: The loss or the gradient is NaN or infinite.
     """
-    device = next(model.parameters()).device
-    mixed: AbstractContextManager[object] = autocast(device) if spec.autocast else nullcontext()
-    first_count, total_sum, total_count = 0, 0.0, 0
-    for index, batch in enumerate(micro_batches, start=1):
-        with mixed:
-            loss_sum, count = checked_loss(task, model, to_device(batch, device))
-        first_count = first_count or count
-        total_sum, total_count = total_sum + float(loss_sum.detach()), total_count + count
-        objective = loss_sum / first_count
-        if hooks is not None and hooks.penalty is not None and index == len(micro_batches):
-            # while this batch's graph lives, which some penalties are part of; the factor undoes the rescaling
-            objective = objective + hooks.penalty() * (total_count / first_count)
-        objective.backward()  # type: ignore[no-untyped-call]
+    with fast_frozen_products(model) if spec.saves_loss_memory else nullcontext():
+        total_sum, first_count, total_count = _add_gradients(model, task, micro_batches, spec, hooks)
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     if total_count != first_count:
         for parameter in parameters:
@@ -229,6 +219,26 @@ def train_step(
         hooks.after_step(step)
     optimizer.zero_grad(set_to_none=True)
     return total_sum, total_count
+
+
+def _add_gradients(
+    model: nn.Module, task: HasLoss, micro_batches: list[Batch], spec: TrainSpec, hooks: Hooks | None
+) -> tuple[float, int, int]:
+    """Add the gradients, each divided by the first one's labels; gives the summed loss, these and all labels."""
+    device = next(model.parameters()).device
+    mixed: AbstractContextManager[object] = autocast(device) if spec.autocast else nullcontext()
+    first_count, total_sum, total_count = 0, 0.0, 0
+    for index, batch in enumerate(micro_batches, start=1):
+        with mixed:
+            loss_sum, count = checked_loss(task, model, to_device(batch, device))
+        first_count = first_count or count
+        total_sum, total_count = total_sum + float(loss_sum.detach()), total_count + count
+        objective = loss_sum / first_count
+        if hooks is not None and hooks.penalty is not None and index == len(micro_batches):
+            # while this batch's graph lives, which some penalties are part of; the factor undoes the rescaling
+            objective = objective + hooks.penalty() * (total_count / first_count)
+        objective.backward()  # type: ignore[no-untyped-call]
+    return total_sum, first_count, total_count
 
 
 def make_schedule(optimizer: Optimizer, spec: TrainSpec) -> LRScheduler:
