@@ -271,6 +271,16 @@ def test_single_runs_have_no_verdict_but_one_standard_error_ties() -> None:
     assert found.beaten == ()
 
 
+@pytest.mark.parametrize(("score", "choice"), [(0.40, "base"), (0.50, "base"), (0.51, "a")])
+def test_a_single_run_that_scores_no_more_than_the_base_is_not_chosen(score: float, choice: str) -> None:
+    options: dict[str, Any] = {"half": None, "single": True, "num_seeds": 1, "num_examples": 100}
+    base = a_candidate("base", 0.5, is_base=True, **options)
+    found = _recommend(a_verdict(base, a_candidate("a", score, **options)))
+    assert _choice(found) == choice
+    text = "\n".join(line for topic in recommendation_topics(found, None, known_metrics()) for line in topic.lines)
+    assert ("Nothing here is detectably better than leaving the model alone" in text) == (choice == "base")
+
+
 def test_single_runs_without_example_counts_have_no_ties() -> None:
     verdict = a_verdict(
         a_candidate("a", 0.70, half=None, single=True, num_examples=0),

@@ -18,7 +18,7 @@ from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import Attempt, CurvePoint, RunRecord
 from peftscope.schema.study import StudySpec, TuningSpec
 from peftscope.tuning.job import Job
-from peftscope.tuning.progress import replay, study_progress
+from peftscope.tuning.progress import is_finished, replay, study_progress
 from peftscope.tuning.sampler import Point, draw, grid, next_rate
 from peftscope.tuning.scheduler import TunedScheduler, rungs_of, scheduler_for
 from peftscope.tuning.search import survivors
@@ -240,6 +240,18 @@ def test_a_trial_killed_too_often_does_not_hide_the_final_runs_from_a_reader() -
     standing = study_progress(_study(), records)
     assert not standing.pending
     assert {run.run_id for run in standing.runs} == set(records)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "finished"),
+    [((), False), (("oom",), False), (("refused", "killed"), False), (("oom", "refused"), True)],
+)
+def test_a_run_not_tried_on_a_prediction_is_asked_for_again(earlier: tuple[str, ...], finished: bool) -> None:
+    """Whatever it came to before; one that was tried and refused would be refused again."""
+    start = _unfold(_study())[0]
+    attempts = tuple(Attempt(started_at="", ended_at="", status=status) for status in earlier)
+    record = RunRecord(run_id=start.run.run_id, spec=start.run, status="refused", attempts=attempts)
+    assert is_finished(record, None, start) == finished
 
 
 def test_a_trial_that_diverges_later_still_counts_at_its_rung() -> None:

@@ -209,8 +209,10 @@ def _choose(
     metrics: Mapping[str, str],
 ) -> Candidate | None:
     useful = trained
-    if base is not None and any(verdict.pair(c.method, base.method) is not None for c in trained):
-        useful = [c for c in trained if _beats(c, base, verdict)]
+    if base is not None:
+        is_judged = any(verdict.pair(c.method, base.method) is not None for c in trained)
+        better = _beats if is_judged else _scores_more  # from one seed there is no verdict
+        useful = [c for c in trained if better(c, base, verdict)]
         if not useful and base in eligible:
             return base
     left = list(useful or trained)
@@ -240,6 +242,11 @@ def _beats(first: Candidate, second: Candidate, verdict: Verdict) -> bool:
     """Whether one is detectably better."""
     pair = verdict.pair(first.method, second.method)
     return pair is not None and pair.verdict == "better"
+
+
+def _scores_more(first: Candidate, second: Candidate, verdict: Verdict) -> bool:
+    """Whether one's estimate is better."""
+    return second.score is None or _best([second, first], verdict) is first
 
 
 def _best(candidates: Sequence[Candidate], verdict: Verdict) -> Candidate | None:

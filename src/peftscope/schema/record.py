@@ -175,6 +175,11 @@ class RunRecord(Frozen):
         """Attempts at the run itself; repetitions made to be compared are not among them."""
         return sum(attempt.kind == "run" for attempt in self.attempts)
 
+    @property
+    def is_foreseen_refusal(self) -> bool:
+        """Whether it was not tried the last time because it was predicted not to fit, which may be otherwise by now."""
+        return self.status == "refused" and not (self.attempts and self.attempts[-1].status == "refused")
+
     def has_passed(self, rung: int) -> bool:
         """Whether a trial paused at a rung: what it told there holds, whatever became of it after."""
         has_paused = "eliminated" in (self.status, *(attempt.status for attempt in self.attempts))

@@ -98,9 +98,7 @@ def is_finished(record: RunRecord, quality_protocol: str | None, job: Job) -> bo
         return False
     if job.until is not None and record.has_passed(job.until):
         return True
-    if record.status == "refused" and record.num_starts == 0:  # on a prediction, which may be another by now
-        return False
-    return record.status in FINISHED
+    return record.status in FINISHED and not record.is_foreseen_refusal
 
 
 def finished_runs(records: Iterable[RunRecord]) -> dict[str, str | None]:
