@@ -9,9 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from peftscope.schema.study import TrainSpec
+from peftscope.methods.build import BuildContext, build
+from peftscope.methods.optimizers import OptimizerSettings
+from peftscope.models.kinds.causal_lm.loss import IGNORED, causal_lm_loss
+from peftscope.schema.study import MethodSpec, TrainSpec
 from peftscope.training.frozen_products import fast_frozen_products
 from peftscope.training.loop import train_step
+from peftscope.training.memory_settings import prepare
+from peftscope.training.seeding import seed_everything
+from tiny import tiny_llama
 
 PRODUCT = "mkldnn::_linear_pointwise"
 needs_onednn = pytest.mark.skipif(
@@ -36,6 +42,13 @@ class Squares:
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
         return model(batch["x"]).square().sum(), len(batch["x"])
+
+
+class Text:
+    """A task with the loss of language models."""
+
+    def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
+        return causal_lm_loss(model, batch)
 
 
 def _model() -> nn.Sequential:
@@ -71,6 +84,30 @@ def test_every_setting_but_plain_has_them_forward_and_backward(memory: str) -> N
     with Operations() as operations:
         train_step(model, Squares(), [{"x": torch.randn(6, 24)}], optimizer, spec, step=1)
     assert operations.names.count(PRODUCT) == (0 if memory == "plain" else 2)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["lora", "adalora", "bd-lora", "gralora", "c3a", "ia3", "oft", "prompt-tuning"])
+def test_methods_train_alike_also_where_they_add_to_a_product_in_place(name: str) -> None:
+    losses: dict[str, list[float]] = {}
+    for memory in ("plain", "fast", "minimal"):
+        base, spec = tiny_llama(num_key_value_heads=4), TrainSpec.model_validate({"memory": memory, "max_steps": 3})
+        prepare(base, spec)
+        context = BuildContext(seed=0, max_steps=3, learning_rate=1e-3, warn=print, task_type="CAUSAL_LM")
+        seed_everything(0)
+        built = build(base, MethodSpec(name=name), context)
+        optimizer = built.make_optimizer(OptimizerSettings(learning_rate=1e-3))
+        ids = torch.arange(32).view(2, 16)
+        labels = ids.clone()
+        labels[:, 0] = IGNORED
+        batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+        built.model.train()
+        losses[memory] = [
+            train_step(built.model, Text(), [batch], optimizer, spec, step=step)[0] for step in range(1, 4)
+        ]
+    assert losses["fast"] == pytest.approx(losses["plain"], rel=1e-5)
+    assert losses["minimal"] == pytest.approx(losses["plain"], rel=1e-5)
+    assert losses["plain"][0] != losses["plain"][-1]
 
 
 @pytest.mark.parametrize("what", ["trained", "swapped", "double", "meta", "autocast", "empty", "subclass"])

@@ -68,5 +68,7 @@ class _FrozenProduct(torch.autograd.Function):
 
 
 def _product(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Of any number of rows; like torch's own no view, so that methods may add to it in place."""
     product: Any = torch.ops.mkldnn._linear_pointwise
-    return cast(Tensor, product(inputs, weight, bias, "none", [], ""))
+    rows = product(inputs.reshape(-1, inputs.shape[-1]), weight, bias, "none", [], "")
+    return cast(Tensor, torch.ops.aten._unsafe_view.default(rows, (*inputs.shape[:-1], len(weight))))
