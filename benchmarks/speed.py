@@ -68,7 +68,7 @@ REASONS: dict[str, str] = {
     "a study on the larger model, extrapolated": "runs of 20 steps: forgetting, memory and latency, which the plain "
     "loop does not measure, take as long as the training",
 }
-"""Why a mark is missed, or there is none, by the goal's name; filled in by hand."""
+"""Why a mark is missed, by the goal's name; filled in by hand."""
 
 
 def measured(name: str, bench: Bench) -> dict[str, Any]:

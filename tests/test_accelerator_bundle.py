@@ -90,9 +90,7 @@ def test_the_default_target_machine_has_pytorch_but_not_peft() -> None:
     assert "peft" not in machine
 
 
-def test_our_own_wheel_holds_the_language_model_but_not_the_one_that_draws(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_our_wheel_leaves_out_the_image_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packed: list[str] = []
 
     def build(name: str, folder: Path) -> None:

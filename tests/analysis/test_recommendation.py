@@ -272,7 +272,7 @@ def test_single_runs_have_no_verdict_but_one_standard_error_ties() -> None:
 
 
 @pytest.mark.parametrize(("score", "choice"), [(0.40, "base"), (0.50, "base"), (0.51, "a")])
-def test_a_single_run_that_scores_no_more_than_the_base_is_not_chosen(score: float, choice: str) -> None:
+def test_a_single_run_no_better_than_the_base_is_not_chosen(score: float, choice: str) -> None:
     options: dict[str, Any] = {"half": None, "single": True, "num_seeds": 1, "num_examples": 100}
     base = a_candidate("base", 0.5, is_base=True, **options)
     found = _recommend(a_verdict(base, a_candidate("a", score, **options)))

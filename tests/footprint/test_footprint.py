@@ -85,31 +85,28 @@ def test_weights_that_a_method_moves_to_the_host_are_not_counted_on_the_accelera
 
 def test_memory_settings_take_three_quarters_a_half_and_a_third_of_plain() -> None:
     """The marks of ``benchmarks/training_memory.py``, for LoRA of rank 32 on queries and values."""
-    profile = profile_of(ModelSpec(source=str(CONFIGS / "llama-3.2-3b.json")), torch.bfloat16)
-    method, above, peaks = MethodSpec(name="lora", targets=("q_proj", "v_proj")), {}, {}
-    for memory in ("plain", "fast", "lean", "minimal"):
-        load = Workload(batch_size=4, length=512, train=TrainSpec(memory=memory), scoring=False)  # type: ignore[arg-type]
-        found = footprint(FootprintQuery(method=method, profile=profile, workload=load))
-        assert found.peak_train_bytes is not None
-        assert found.breakdown is not None
-        peaks[memory] = found.peak_train_bytes
-        above[memory] = found.peak_train_bytes - found.breakdown.weights
-    for memory, share, peak in (("fast", 0.75, 17.5e9), ("lean", 0.5, 13e9), ("minimal", 0.3, 8e9)):
-        assert above[memory] <= share * above["plain"]
-        assert peaks[memory] <= peak
+    method = MethodSpec(name="lora", targets=("q_proj", "v_proj"))
+    _, plain = _peak_and_above_base(method, "plain")
+    for memory, share, most in (("fast", 0.75, 17.5e9), ("lean", 0.5, 13e9), ("minimal", 0.3, 8e9)):
+        peak, above = _peak_and_above_base(method, memory)
+        assert above <= share * plain
+        assert peak <= most
 
 
 def test_lean_keeps_less_than_half_of_plain_where_adapters_are_rotations_too() -> None:
     """Short products of small blocks are computed again: kept, they took more than ``fast`` does without them."""
+    (_, lean), (_, plain) = (_peak_and_above_base(MethodSpec(name="oft"), memory) for memory in ("lean", "plain"))
+    assert lean <= 0.5 * plain
+
+
+def _peak_and_above_base(method: MethodSpec, memory: str) -> tuple[int, int]:
+    """Bytes of a step on Llama-3.2-3B in all, and above its weights."""
     profile = profile_of(ModelSpec(source=str(CONFIGS / "llama-3.2-3b.json")), torch.bfloat16)
-    above = {}
-    for memory in ("plain", "lean"):
-        load = Workload(batch_size=4, length=512, train=TrainSpec(memory=memory), scoring=False)  # type: ignore[arg-type]
-        found = footprint(FootprintQuery(method=MethodSpec(name="oft"), profile=profile, workload=load))
-        assert found.peak_train_bytes is not None
-        assert found.breakdown is not None
-        above[memory] = found.peak_train_bytes - found.breakdown.weights
-    assert above["lean"] <= 0.5 * above["plain"]
+    load = Workload(batch_size=4, length=512, train=TrainSpec(memory=memory), scoring=False)  # type: ignore[arg-type]
+    found = footprint(FootprintQuery(method=method, profile=profile, workload=load))
+    assert found.peak_train_bytes is not None
+    assert found.breakdown is not None
+    return found.peak_train_bytes, found.peak_train_bytes - found.breakdown.weights
 
 
 def _published(task: str, name: str) -> tuple[dict[str, Any], Experiment]:

@@ -88,7 +88,7 @@ def test_every_setting_but_plain_has_them_forward_and_backward(memory: str) -> N
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ["lora", "adalora", "bd-lora", "gralora", "c3a", "ia3", "oft", "prompt-tuning"])
-def test_methods_train_alike_also_where_they_add_to_a_product_in_place(name: str) -> None:
+def test_methods_that_add_in_place_train_the_same(name: str) -> None:
     losses: dict[str, list[float]] = {}
     for memory in ("plain", "fast", "minimal"):
         base, spec = tiny_llama(num_key_value_heads=4), TrainSpec.model_validate({"memory": memory, "max_steps": 3})

@@ -144,7 +144,7 @@ def test_a_resumed_study_ends_with_the_same_trials_and_choice(cut: int) -> None:
 
 
 @pytest.mark.parametrize("status", ["killed", "oom", "error"])
-def test_a_trial_lost_on_its_way_from_a_rung_goes_on_from_there_and_hides_no_other(tmp_path: Path, status: str) -> None:
+def test_a_trial_that_fails_after_a_rung_resumes_there(tmp_path: Path, status: str) -> None:
     """Written as a lost start is: without curve and figures."""
     _, made = _unfold(_study(), _record)
     lost = next(start for start in made if start.run.rungs and start.until is None)

@@ -246,7 +246,7 @@ def test_a_trial_killed_too_often_does_not_hide_the_final_runs_from_a_reader() -
     ("earlier", "finished"),
     [((), False), (("oom",), False), (("refused", "killed"), False), (("oom", "refused"), True)],
 )
-def test_a_run_not_tried_on_a_prediction_is_asked_for_again(earlier: tuple[str, ...], finished: bool) -> None:
+def test_a_run_refused_on_a_prediction_is_run_again(earlier: tuple[str, ...], finished: bool) -> None:
     """Whatever it came to before; one that was tried and refused would be refused again."""
     start = _unfold(_study())[0]
     attempts = tuple(Attempt(started_at="", ended_at="", status=status) for status in earlier)

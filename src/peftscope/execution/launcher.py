@@ -20,7 +20,7 @@ from peftscope.execution.executors.base import AssignedJob, Ended, Executor, Mov
 from peftscope.execution.interrupts import Interrupts
 from peftscope.execution.memory_budget import MemoryBudget
 from peftscope.execution.recovery import recover
-from peftscope.schema.record import RunRecord
+from peftscope.schema.record import KILLED_BY_USER, STOPPED_BY_USER, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import ensure_folder, existing_record, write_record
 from peftscope.store.run_states import file_lock, paused_folder, read_states
@@ -140,7 +140,7 @@ class _Launch:
             if interrupts.count:
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
-            self.end_reason = self.end_reason or "ended at once by the user"
+            self.end_reason = self.end_reason or KILLED_BY_USER
             raise
         except StoreError as error:
             self.end_reason = f"the study could not go on: {error}"
@@ -183,7 +183,7 @@ class _Launch:
             if self.jobs:
                 self._listen(goes_on=not stopping)
             if self.jobs and interrupts.age_s > STOP_PATIENCE_S:
-                self.end_reason = f"stopped by the user; it did not come to the end of a step in {STOP_PATIENCE_S:g} s"
+                self.end_reason = f"{STOPPED_BY_USER}; it did not come to the end of a step in {STOP_PATIENCE_S:g} s"
                 raise KeyboardInterrupt
 
     def _place(self) -> tuple[Job, int] | None:

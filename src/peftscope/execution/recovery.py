@@ -6,7 +6,7 @@ from pathlib import Path
 
 from peftscope.errors import StoreError
 from peftscope.schema.live import RunState
-from peftscope.schema.record import Attempt, RunRecord, Status, timestamp
+from peftscope.schema.record import STUDY_KILLED, Attempt, RunRecord, Status, timestamp
 from peftscope.store.files import existing_record, record_path, sweep, write_record
 from peftscope.store.run_states import ORPHAN_PATIENCE_S, clear_state, read_states, run_lock
 
@@ -62,7 +62,7 @@ def recover(folder: Path) -> list[str]:
     for state in states:
         if num_attempts(folder, state.run_id) == state.num_attempts:
             lost.append(state.run_id)
-        record_lost_attempt(folder, state, status="killed", reason="the process that ran the study was ended")
+        record_lost_attempt(folder, state, status="killed", reason=STUDY_KILLED)
     return lost
 
 

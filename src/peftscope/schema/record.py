@@ -15,8 +15,11 @@ from peftscope.schema.run import RunSpec
 
 __all__ = [
     "FINISHED",
+    "KILLED_BY_USER",
     "NOT_FAILED",
     "STOPPED",
+    "STOPPED_BY_USER",
+    "STUDY_KILLED",
     "Artefact",
     "Attempt",
     "CurvePoint",
@@ -32,8 +35,11 @@ Status = Literal["ok", "refused", "oom", "diverged", "error", "killed", "elimina
 FINISHED: frozenset[Status] = frozenset({"ok", "refused", "diverged"})
 """Statuses that would come out the same again; the others are tried again by a second ``compare``."""
 
-STOPPED = ("stopped by the user", "ended at once by the user", "the process that ran the study was ended")
-"""How reasons begin of starts that were ended because their study was."""
+STOPPED_BY_USER = "stopped by the user"
+KILLED_BY_USER = "ended at once by the user"
+STUDY_KILLED = "the process that ran the study was ended"
+STOPPED = (STOPPED_BY_USER, KILLED_BY_USER, STUDY_KILLED)
+"""What the reason of an attempt begins with that was ended because its study was."""
 
 NOT_FAILED: frozenset[Status] = frozenset({"ok", "eliminated"})
 """Statuses of runs that ended as they should; a search ends some early on purpose."""
@@ -176,11 +182,16 @@ class RunRecord(Frozen):
         return sum(attempt.kind == "run" for attempt in self.attempts)
 
     @property
-    def is_foreseen_refusal(self) -> bool:
+    def is_predicted_refusal(self) -> bool:
         """Whether it was not tried the last time because it was predicted not to fit, which may be otherwise by now."""
         return self.status == "refused" and not (self.attempts and self.attempts[-1].status == "refused")
 
-    def has_passed(self, rung: int) -> bool:
-        """Whether a trial paused at a rung: what it told there holds, whatever became of it after."""
-        has_paused = "eliminated" in (self.status, *(attempt.status for attempt in self.attempts))
-        return has_paused and any(point.step == rung and point.valid_loss is not None for point in self.curve)
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Steps at which it was validated as a trial."""
+        return tuple(point.step for point in self.curve if point.valid_loss is not None)
+
+    @property
+    def has_paused(self) -> bool:
+        """Whether an attempt of a trial ended at a rung; its losses hold whatever later attempts came to."""
+        return "eliminated" in (self.status, *(attempt.status for attempt in self.attempts))

@@ -160,8 +160,8 @@ def record_path(folder: Path, run_id: str) -> Path:
 def write_record(folder: Path, record: RunRecord) -> Path:
     """Write a record; a record of the same run that is there already passes its attempts on.
 
-    What a trial told at a rung stays where the start that went on from there was lost. Figures are never lost: a record
-    that has some and is replaced stays under ``superseded``.
+    A trial's validation losses at rungs stay when a later attempt fails. Figures are never lost: a record that has some
+    and is replaced stays under ``superseded``.
 
     Raises:
         StoreError: The folder is not writable or the disk is full.
@@ -169,7 +169,7 @@ def write_record(folder: Path, record: RunRecord) -> Path:
     path = record_path(folder, record.run_id)
     earlier = existing_record(folder, record.run_id)
     if earlier is not None:
-        record = _with_rungs_of(earlier, record)
+        record = _keep_rungs(earlier, record)
         record = record.model_copy(update={"attempts": (*earlier.attempts, *record.attempts)})
         if earlier.status == "ok":
             old = folder / "superseded" / f"{record.run_id}.{len(earlier.attempts)}.json"
@@ -180,13 +180,11 @@ def write_record(folder: Path, record: RunRecord) -> Path:
     return path
 
 
-def _with_rungs_of(earlier: RunRecord, record: RunRecord) -> RunRecord:
-    """A later record of a run, with what an earlier one told of rungs that the later start did not come back to."""
-    rungs = [point.step for point in earlier.curve if earlier.has_passed(point.step)]
-    known = {point.step for point in record.curve if point.valid_loss is not None}
-    if record.status == "ok" or known.issuperset(rungs):
+def _keep_rungs(earlier: RunRecord, record: RunRecord) -> RunRecord:
+    """The later attempt's record, with validation losses at rungs from the earlier one if it failed before them."""
+    if record.status == "ok" or not earlier.has_paused or set(earlier.rungs) <= set(record.rungs):
         return record
-    if record.protocol is None:  # it came to nothing: all figures are the earlier's
+    if record.protocol is None:  # the attempt measured nothing
         return earlier.model_copy(update={name: getattr(record, name) for name in ("status", "reason", "attempts")})
     same = record.quality_protocol == earlier.quality_protocol
     return record.model_copy(update={"curve": earlier.curve}) if same else record

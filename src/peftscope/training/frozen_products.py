@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from peftscope.models.onednn import has_onednn, linear
+
 __all__ = ["fast_frozen_products"]
 
 
 @contextmanager
 def fast_frozen_products(model: nn.Module) -> Iterator[None]:
     """Let the linear layers of a model with frozen float32 weights on a CPU multiply by oneDNN, where there is one."""
-    onednn: Any = torch.backends.mkldnn
-    has_product = bool(onednn.is_available()) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    linear = (each for each in model.modules() if type(each) is nn.Linear)
-    layers = [layer for layer in linear if _is_replaceable(layer)] if has_product else []
+    is_usable = next(model.parameters()).device.type == "cpu" and has_onednn()
+    layers = _frozen_layers(model) if is_usable else []
     for layer in layers:
         vars(layer)["forward"] = partial(_forward, layer)
     try:
@@ -34,12 +34,13 @@ def fast_frozen_products(model: nn.Module) -> Iterator[None]:
             del layer.forward
 
 
-def _is_replaceable(layer: nn.Linear) -> bool:
-    return "forward" not in vars(layer) and layer.weight.device.type == "cpu" and not layer.weight.requires_grad
+def _frozen_layers(model: nn.Module) -> list[nn.Linear]:
+    linear_layers = (module for module in model.modules() if type(module) is nn.Linear)
+    return [layer for layer in linear_layers if "forward" not in vars(layer) and not layer.weight.requires_grad]
 
 
 def _forward(layer: nn.Linear, inputs: Tensor) -> Tensor:
-    """What the layer gives. What it holds is looked at anew: a method may put something else there for a while."""
+    """The layer's output. Its weights are checked at every call, since a method may replace them for a while."""
     frozen = [each for each in (layer.weight, layer.bias) if each is not None]
     is_usable = (
         all(type(each) in (Tensor, nn.Parameter) and not each.requires_grad for each in frozen)
@@ -68,7 +69,6 @@ class _FrozenProduct(torch.autograd.Function):
 
 
 def _product(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Of any number of rows; like torch's own no view, so that methods may add to it in place."""
-    product: Any = torch.ops.mkldnn._linear_pointwise
-    rows = product(inputs.reshape(-1, inputs.shape[-1]), weight, bias, "none", [], "")
+    """Over the last dimension; like torch's own no view, so that methods may add to it in place."""
+    rows = linear(inputs.reshape(-1, inputs.shape[-1]), weight, bias)
     return cast(Tensor, torch.ops.aten._unsafe_view.default(rows, (*inputs.shape[:-1], len(weight))))

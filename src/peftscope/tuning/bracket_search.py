@@ -54,6 +54,11 @@ class _Entry:
     """What that start left behind; None while it is waited for."""
     num_kills: int = 0
 
+    @property
+    def job(self) -> Job:
+        """The job it was last given."""
+        return Job(run=self.run, until=self.until)
+
     def rung_loss(self) -> float:
         """Validation loss at the first rung; at the end where the training is too short for one."""
         assert self.record is not None
@@ -115,7 +120,7 @@ class BracketSearch:
     def tell(self, record: RunRecord) -> None:
         """Take in what a start left behind; a trial that something killed is started again."""
         entry = next(entry for entry in self.entries if entry.run.run_id == record.run_id)
-        if record.status == "killed" and not Job(run=entry.run, until=entry.until).is_reached_by(record):
+        if record.status == "killed" and not entry.job.is_reached_by(record):
             entry.num_kills += 1
             if entry.num_kills < MAX_KILLS:
                 self._begin(entry, entry.until)
@@ -202,7 +207,7 @@ class BracketSearch:
 
     def _begin(self, entry: _Entry, until: int | None) -> None:
         entry.record, entry.until = None, until
-        self._due.append(Job(run=entry.run, until=until))
+        self._due.append(entry.job)
 
     def _entry(self, ask: Ask, knobs: Mapping[str, Any] | None = None) -> _Entry | None:
         """The trial of a rate and a seed with the settings that are bracketed, or others."""

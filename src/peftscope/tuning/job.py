@@ -22,14 +22,16 @@ class Job:
     @classmethod
     def of(cls, record: RunRecord) -> Self:
         """The start that brought a record where it is: to a rung, or to the end."""
-        rungs = [point.step for point in record.curve if point.valid_loss is not None]
-        return cls(run=record.spec, until=rungs[-1] if record.status == "eliminated" and rungs else None)
+        is_paused = record.status == "eliminated" and record.rungs
+        return cls(run=record.spec, until=record.rungs[-1] if is_paused else None)
 
     def is_reached_by(self, record: RunRecord) -> bool:
-        """Whether a run came as far as this start brings it, well or not; what was killed before did not."""
-        if self.until is not None and record.has_passed(self.until):
-            return True
-        return record.status not in ("eliminated", "killed")
+        """Whether a run has come as far as this job would bring it, well or not; a killed one has not."""
+        return self.has_paused(record) or record.status not in ("eliminated", "killed")
+
+    def has_paused(self, record: RunRecord) -> bool:
+        """Whether a run has paused at this job's rung."""
+        return record.has_paused and self.until in record.rungs
 
     @property
     def first_step(self) -> int:

@@ -94,11 +94,9 @@ def study_progress(study: StudySpec, records: Mapping[str, RunRecord], looks: Se
 
 def is_finished(record: RunRecord, quality_protocol: str | None, job: Job) -> bool:
     """Whether a start need not be made: its run came so far already, under the conditions that hold now."""
-    if record.quality_protocol != quality_protocol or not job.is_reached_by(record):
+    if record.quality_protocol != quality_protocol:
         return False
-    if job.until is not None and record.has_passed(job.until):
-        return True
-    return record.status in FINISHED and not record.is_foreseen_refusal
+    return job.has_paused(record) or (record.status in FINISHED and not record.is_predicted_refusal)
 
 
 def finished_runs(records: Iterable[RunRecord]) -> dict[str, str | None]:

@@ -59,6 +59,11 @@ class _Entry:
         return self.run.rungs[self.rung] if self.rung < len(self.run.rungs) else None
 
     @property
+    def job(self) -> Job:
+        """The job it was last given."""
+        return Job(run=self.run, until=self.until)
+
+    @property
     def loss(self) -> float:
         """Validation loss at the rung it is on its way to, or at the end; infinite where it did not get there.
 
@@ -119,7 +124,7 @@ class Search:
     def tell(self, record: RunRecord) -> None:
         """Take in what a start left behind; a trial that something killed is started again."""
         entry = next(entry for entry in self.entries if entry.run.run_id == record.run_id)
-        if record.status == "killed" and not Job(run=entry.run, until=entry.until).is_reached_by(record):
+        if record.status == "killed" and not entry.job.is_reached_by(record):
             entry.num_kills += 1
             if entry.num_kills < MAX_KILLS:
                 self._start(entry)
@@ -170,7 +175,7 @@ class Search:
 
     def _start(self, entry: _Entry) -> None:
         entry.record = None
-        self._due.append(Job(run=entry.run, until=entry.until))
+        self._due.append(entry.job)
 
     def _settle(self) -> None:
         """All that was started has ended: offer the next trial, or pass a rung, or end."""

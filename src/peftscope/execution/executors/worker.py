@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.errors import PeftscopeError, Stopped, StoreError
+from peftscope.schema.record import STOPPED_BY_USER
 from peftscope.schema.run import RunSpec
 from peftscope.store.files import write_record
 from peftscope.store.run_states import run_lock
@@ -57,7 +58,7 @@ def do_run(order: Order, connection: Connection) -> None:
 
     def tell(stage: str, news: Mapping[str, Any]) -> None:
         if stop.is_set():
-            raise Stopped("stopped by the user")
+            raise Stopped(STOPPED_BY_USER)
         try:
             connection.send((stage, dict(news)))
         except OSError:  # the parent is gone, and the watching thread a moment late

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from peftscope.models.kinds.causal_lm.decoding.checking import FAILURES, require_close
 from peftscope.models.kinds.causal_lm.decoding.merging import merged_weights
+from peftscope.models.onednn import has_onednn, linear
 
 __all__ = ["PackedModel", "counted_copies", "is_worth_packing", "packed"]
 
@@ -125,7 +126,7 @@ def is_worth_packing(model: nn.Module, device: torch.device, *, num_tokens: int)
         return False
     size = _copied_bytes(_layers(model, device))
     fits = _is_small(size) and size < psutil.virtual_memory().available
-    return size > 0 and fits and num_tokens >= LEAST_TOKENS and _has_onednn()
+    return size > 0 and fits and num_tokens >= LEAST_TOKENS and has_onednn()
 
 
 @contextmanager
@@ -146,7 +147,7 @@ def counted_copies(model: nn.Module, *, num_times: float) -> Iterator[None]:
         if layer not in copies:
             copies[layer] = torch.empty(layers[layer].shape, dtype=torch.float32, device="cpu")
 
-    fits = _has_onednn() and _is_small(_copied_bytes(layers) * num_times)
+    fits = has_onednn() and _is_small(_copied_bytes(layers) * num_times)
     hooks = [layer.register_forward_pre_hook(allocate) for layer in layers] if fits else []
     try:
         yield
@@ -172,11 +173,6 @@ def _is_small(size: float) -> bool:
     return size * SHARE_OF_MEMORY < psutil.virtual_memory().total
 
 
-def _has_onednn() -> bool:
-    onednn: Any = torch.backends.mkldnn
-    return bool(onednn.is_available()) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
 def _is_plain(module: nn.Module, device: str = "cpu") -> bool:
     """A linear layer of torch itself, in float32, whose weight is a parameter."""
     return (
@@ -192,13 +188,11 @@ def _packed(original: Forward, weight: Tensor, bias: Tensor | None) -> Forward:
     """A forward pass by a packed copy; what is no float32 input takes the original's."""
     packed = _pack(weight.detach())
     constant = None if bias is None else bias.detach().clone()
-    product: Any = torch.ops.mkldnn._linear_pointwise
 
     def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         if args or kwargs or x.dtype != torch.float32:
             return original(x, *args, **kwargs)
-        result: Tensor = product(x, packed, constant, "none", [], "")
-        return result
+        return linear(x, packed, constant)
 
     return forward
 
