@@ -2,6 +2,7 @@
 
     python benchmarks/accelerator.py                    the accelerator, at most 8 minutes
     python benchmarks/accelerator.py --device cpu       the same parts on a CPU, small, to see that they work
+    python benchmarks/accelerator.py --small            as small on an accelerator
     python benchmarks/accelerator.py --output DIR       writes there, and leaves the committed page alone
     python benchmarks/accelerator.py --parts cpu,demo   some of the parts
 
@@ -92,7 +93,7 @@ class Writer:
         return {name: part for name, part in parts.items() if name in self.titles}
 
 
-def check(device: str, output: Path, names: Sequence[str], folder: Path, budget_s: float = BUDGET_S) -> dict[str, Any]:
+def check(given: argparse.Namespace, names: Sequence[str], folder: Path) -> dict[str, Any]:
     """Do the parts, each in its time; gives what was found of each."""
     from accelerator_parts.desk import Desk, Notes
     from accelerator_parts.parts import PARTS
@@ -100,13 +101,15 @@ def check(device: str, output: Path, names: Sequence[str], folder: Path, budget_
 
     from peftscope.capture import Failure, capture
     from peftscope.execution.executors.forking import warm_up
+    from peftscope.models.device import choose_device
 
-    desk = Desk(folder=folder, device=device, sizes=CPU if device == "cpu" else CARD, parts=names)
-    writer = Writer(output, desk, {name: title for name, (title, _) in PARTS.items()})
+    device = choose_device(given.device).type
+    desk = Desk(folder=folder, device=device, sizes=CPU if given.small or device == "cpu" else CARD, parts=names)
+    writer = Writer(given.output, desk, {name: title for name, (title, _) in PARTS.items()})
     warm_up()
     for name in names:
         notes, begun = Notes(), time.monotonic()
-        left = min(desk.sizes.limits_s[name], budget_s - (begun - writer.started))
+        left = min(desk.sizes.limits_s[name], given.seconds - (begun - writer.started))
         failure: Failure | None = None
         ended = False
         if left >= SHORTEST_S:
@@ -136,7 +139,8 @@ def main() -> None:
     from peftscope.capture import capture
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--device", choices=("cuda", "xpu", "mps", "cpu"), default="cuda")
+    parser.add_argument("--device", default="auto", help="as in a study; the accelerator by default")
+    parser.add_argument("--small", action="store_true", help="a CPU's sizes, also on an accelerator")
     parser.add_argument("--output", type=Path, default=HERE, help="where to write; this folder by default")
     parser.add_argument("--parts", default=",".join(PARTS), help="names, in their order; 'model' is done first")
     parser.add_argument("--seconds", type=float, default=BUDGET_S, help=f"for all of it, {BUDGET_S:.0f} by default")
@@ -148,7 +152,7 @@ def main() -> None:
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     with tempfile.TemporaryDirectory(prefix="accelerator-") as place:
         found: dict[str, Any] = {}
-        failure = capture(lambda: found.update(check(given.device, given.output, names, Path(place), given.seconds)))
+        failure = capture(lambda: found.update(check(given, names, Path(place))))
         if failure is not None:
             sys.exit(failure.traceback)
     sys.exit(any(part["failure"] or part["problems"] for part in found.values()))

@@ -24,20 +24,22 @@ NARROW: dict[str, dict[str, Any]] = {
 """Knobs for the tiny base, by card."""
 
 
+def small_knobs(card: Any) -> dict[str, Any]:
+    """Knobs that make a card fit the tiny base."""
+    rank = card.knobs.get("r")
+    # KaSA, LoRA-GA and MiCA take no rank near the narrowest side, which is 32.
+    small = {"r": 8} if isinstance(rank, int) and rank > 8 and card.peft_type != "OFT" else {}
+    return {**small, **NARROW.get(card.name, {})}
+
+
 @pytest.fixture
 def knobs_for() -> Callable[[Any], dict[str, Any]]:
-    """Knobs that make a card fit the tiny base."""
-
-    def knobs(card: Any) -> dict[str, Any]:
-        rank = card.knobs.get("r")
-        # KaSA, LoRA-GA and MiCA take no rank near the narrowest side, which is 32.
-        small = {"r": 8} if isinstance(rank, int) and rank > 8 and card.peft_type != "OFT" else {}
-        return {**small, **NARROW.get(card.name, {})}
-
-    return knobs
+    """Makes knobs for the tiny base from a card."""
+    return small_knobs
 
 
-def _batch(seed: int, size: int = 4, length: int = 24) -> dict[str, Tensor]:
+def random_batch(seed: int, size: int = 4, length: int = 24) -> dict[str, Tensor]:
+    """A batch of random tokens, all of them labelled."""
     # Token ids from 0 on, so that begin and end tokens occur: trainable-tokens learns from nothing else.
     ids = torch.randint(0, 64, (size, length), generator=torch.Generator().manual_seed(seed))
     ids[:, 0], ids[:, -1] = 0, 1
@@ -72,7 +74,7 @@ def logits_of(model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
 @pytest.fixture
 def batch() -> Callable[..., dict[str, Tensor]]:
     """Makes a batch of random tokens from a seed."""
-    return _batch
+    return random_batch
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ def context(tiny_tokenizer: PreTrainedTokenizerFast) -> Callable[..., BuildConte
 
     def make(**changes: Any) -> BuildContext:
         def calibration() -> Iterator[dict[str, Tensor]]:
-            yield _batch(changes.get("data_seed", 0))
+            yield random_batch(changes.get("data_seed", 0))
 
         settings: dict[str, Any] = {
             "seed": 0,

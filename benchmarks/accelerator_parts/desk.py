@@ -100,8 +100,6 @@ class Desk:
         out = self.out(study)
         self.command("compare", str(self.file(study)), "--out", str(out), "--quiet", *options)
         records = read_records(out)
-        if records and not self.environment and records[0].attempts:
-            self.environment.update(records[0].attempts[-1].environment)
         return sorted(records, key=lambda record: record.attempts[-1].ended_at if record.attempts else "")
 
     def command(self, *arguments: str) -> tuple[int, str]:

@@ -26,6 +26,8 @@ __all__ = ["PARTS", "prepare"]
 
 TOLERANCE = 0.05
 """Of predicted peaks."""
+SEGMENTS_BYTES = 2 * 2**21
+"""By which a reserved peak may be off besides: allocators reserve 2 MiB at a time, which small models feel."""
 AGREES = 0.02
 """Nats by which forgetting, drift and losses may differ from the CPU's after a few steps in float32."""
 WARM_STEPS = 3
@@ -50,7 +52,8 @@ def prepare(desk: Desk, notes: Notes) -> None:
     command = [sys.executable, random_model.__file__, str(desk.model), desk.device, sizes.dtype, str(sizes.matrix)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=sizes.limits_s["model"])
     assert done.returncode == 0, done.stderr[-500:]
-    desk.matrix_rate = json.loads(done.stdout.splitlines()[-1])["matrix_rate"]
+    told = json.loads(done.stdout.splitlines()[-1])
+    desk.matrix_rate, desk.environment = told["matrix_rate"], told["environment"]
     notes.add({"what": f"{sizes.dtype} matrix product, side {sizes.matrix}", "TFLOP/s": desk.matrix_rate / 1e12})
     for quantization in ("nf4", "int8") if "quantized" in desk.parts else ():
         desk.start_plan(quantization, "--quantization", quantization, methods=sizes.methods[:1])
@@ -163,8 +166,11 @@ def _against_plan(desk: Desk, notes: Notes, record: RunRecord, planned: Mapping[
             "in all s": found["total_time_s"],
         }
     )
+    reserved = found["peak_train_reserved_bytes"]
+    tolerances = {"allocated": TOLERANCE, "reserved": TOLERANCE + (SEGMENTS_BYTES / reserved if reserved else 0.0)}
     for what, error in errors.items():
-        notes.check(error is None or abs(error) <= TOLERANCE, f"{title}: {what} is predicted {error or 0:+.1%} off")
+        holds = error is None or abs(error) <= tolerances[what]
+        notes.check(holds, f"{title}: {what} is predicted {error or 0:+.1%} off")
 
 
 def _error(predicted: int | None, found: float | None) -> float | None:
@@ -271,7 +277,7 @@ def _out_of_memory(desk: Desk, notes: Notes) -> None:
         planned = desk.plan("crowded")
         needs = [planned[name]["peak_train_bytes"] for name in CROWD]
         assert all(needs), f"no prediction: {[str(planned[name]['reason'])[:200] for name in CROWD]}"
-        free = int(sum(needs) / 2) + 10**9  # and what a process takes of the device for itself
+        free = int(sum(needs) / 2) + desk.sizes.process_bytes
         command = [sys.executable, "-c", HOLD, desk.device, str(free)]
         holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:

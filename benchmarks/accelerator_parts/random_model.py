@@ -72,8 +72,10 @@ def write_weights(folder: Path, device: str, dtype: Any) -> None:
 if __name__ == "__main__":
     import torch
 
+    from peftscope.execution.environment import describe_environment
+
     target, on, kind, width = sys.argv[1:5]
     numbers = getattr(torch, kind)
     rate = matrix_rate(on, numbers, int(width))
     write_weights(Path(target), on, numbers)
-    print(json.dumps({"matrix_rate": rate}))
+    print(json.dumps({"matrix_rate": rate, "environment": describe_environment(torch.device(on))}))

@@ -55,6 +55,8 @@ class Sizes:
     killed_methods: tuple[str, ...]
     killed_steps: int
     """Of the study that is killed and gone on with."""
+    process_bytes: int
+    """What a process takes of the device for itself."""
     general_tokens: int
     speed_methods: tuple[str, ...]
     """Compared with the plain loop in training; the first of them in scoring, too."""
@@ -81,6 +83,7 @@ CARD = Sizes(
     new_tokens=64,
     killed_methods=("lora", "ia3", "ln-tuning", "vera"),
     killed_steps=100,
+    process_bytes=10**9,
     general_tokens=2000,
     speed_methods=("lora", "dora", "oft"),
     speed_steps=(3, 8),
@@ -105,6 +108,7 @@ CPU = Sizes(
     new_tokens=4,
     killed_methods=("lora", "ia3"),
     killed_steps=20,
+    process_bytes=0,
     general_tokens=200,
     speed_methods=("lora",),
     speed_steps=(1, 3),

@@ -426,3 +426,10 @@ def test_threads_times_workers_stay_within_the_cores() -> None:
     resources = divide_resources(gpus)
     assert (resources.num_workers, resources.num_threads) == (4, 2)
     assert [resources.environment(w, None)["CUDA_VISIBLE_DEVICES"] for w in range(4)] == ["0", "1", "2", "3"]
+
+
+def test_accelerators_that_cannot_be_shared_out_have_one_worker() -> None:
+    others = divide_resources(Machine(device="other", num_devices=4, num_cores=8, num_threads=8))
+    assert (others.num_workers, others.num_devices, others.environment(0, None)) == (1, 1, {"OMP_NUM_THREADS": "8"})
+    asked = divide_resources(Machine(device="other", num_devices=4, num_cores=8, num_threads=8), workers=2)
+    assert [asked.device_of(worker) for worker in range(2)] == [0, 0]

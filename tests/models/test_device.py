@@ -7,13 +7,13 @@ from peftscope.errors import ModelError
 from peftscope.models import device as devices
 
 
-def test_auto_device_selects_an_available_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert devices.choose_device("auto").type == "cuda"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert devices.choose_device("auto").type == "mps"
+@pytest.mark.parametrize("kind", ["cuda", "xpu", "mps"])
+def test_auto_device_selects_an_available_accelerator(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: torch.device(kind))
+    assert devices.choose_device("auto").type == devices.choose_device(kind).type == kind
     assert devices.choose_device("cpu").type == "cpu"
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
+    assert devices.choose_device("auto").type == "cpu"
 
 
 def test_an_unavailable_device_is_rejected_with_the_available_ones(monkeypatch: pytest.MonkeyPatch) -> None:

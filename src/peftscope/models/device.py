@@ -18,6 +18,7 @@ __all__ = [
     "available_devices",
     "choose_device",
     "choose_dtype",
+    "forked_rng",
     "give_back_cache",
     "has_bfloat16",
     "memory_bytes",
@@ -30,17 +31,12 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def available_devices() -> tuple[str, ...]:
-    """Kinds of device this machine has, accelerators first, the CPU always last."""
-    present = {
-        "cuda": torch.cuda.is_available(),
-        "xpu": hasattr(torch, "xpu") and torch.xpu.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    return tuple(kind for kind, there in present.items() if there)
+    """Kinds of device this machine has, the accelerator first, the CPU always last."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return ("cpu",) if accelerator is None else (accelerator.type, "cpu")
 
 
-def choose_device(asked: Literal["auto", "cpu", "cuda", "xpu", "mps"] = "auto") -> torch.device:
+def choose_device(asked: str = "auto") -> torch.device:
     """The device asked for; ``auto`` takes the accelerator where there is one, else the CPU.
 
     Raises:
@@ -138,10 +134,17 @@ def reset_memory_peaks(device: torch.device) -> None:
 
 def give_back_cache(device: torch.device) -> None:
     """Give what the allocator keeps for reuse back to the device, for other processes; does nothing on a CPU."""
-    if device.type in ("cuda", "xpu", "mps"):
+    if device.type != "cpu":
         gc.collect()
         torch.get_device_module(device).empty_cache()
 
 
+def forked_rng(device: torch.device) -> AbstractContextManager[None]:
+    """A context that leaves the generators of the CPU and of a device as they were."""
+    devices = [] if device.type == "cpu" else [device]
+    return torch.random.fork_rng(devices, device_type=device.type)
+
+
 def _peak_keeper(device: torch.device) -> Any | None:
-    return torch.get_device_module(device) if device.type in ("cuda", "xpu") else None
+    module = torch.get_device_module(device)
+    return module if hasattr(module, "max_memory_reserved") else None

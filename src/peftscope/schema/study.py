@@ -52,8 +52,9 @@ class ModelSpec(Frozen):
     """Type of the base weights; ``auto`` is bfloat16 on accelerators that have it, float32 elsewhere."""
     quantization: Annotated[Literal["int8", "nf4"] | dict[str, Any] | None, QUALITY] = None
     """bitsandbytes 8 bit or NF4, or a mapping that is handed to transformers (with its ``quant_method``)."""
-    device: Annotated[Literal["auto", "cpu", "cuda", "xpu", "mps"], NEITHER] = "auto"
-    """Where to run; ``auto`` takes the accelerator where there is one."""
+    device: Annotated[str, NEITHER] = "auto"
+    """Where to run: ``cpu`` or the accelerator, as PyTorch names it (``cuda``, ``xpu``, ``mps``, …); ``auto`` takes the
+    accelerator where there is one."""
     attn_implementation: Annotated[str | None, COST] = None
     """Attention kernel, as transformers names it; None leaves the choice to transformers."""
 

@@ -10,7 +10,7 @@ from peftscope.tuning.check_result import Machine
 __all__ = ["Resources", "divide_resources"]
 
 _VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "xpu": "ZE_AFFINITY_MASK"}
-"""Environment variable by which a process is given some of the accelerators alone."""
+"""Environment variable by which a process is given some of the accelerators alone; others use one of theirs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,9 @@ def divide_resources(machine: Machine, *, workers: int | None = None, threads: i
     >>> divide_resources(Machine(device="cpu", num_devices=0, num_cores=8, num_threads=8), workers=4).num_threads
     2
     """
-    num_workers = workers or max(1, min(machine.num_devices, machine.num_cores))
+    variable = _VISIBLE.get(machine.device)
+    num_devices = machine.num_devices if variable else min(1, machine.num_devices)
+    num_workers = workers or max(1, min(num_devices, machine.num_cores))
     num_threads = threads or max(1, min(machine.num_threads, machine.num_cores // num_workers))
     if num_threads * num_workers > machine.num_cores:
         raise SpecError(
@@ -73,6 +75,6 @@ def divide_resources(machine: Machine, *, workers: int | None = None, threads: i
     return Resources(
         num_workers=num_workers,
         num_threads=num_threads,
-        variable=_VISIBLE.get(machine.device),
-        num_devices=machine.num_devices,
+        variable=variable,
+        num_devices=num_devices,
     )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import masking_utils
 
 from peftscope.capture import capture
+from peftscope.models.device import forked_rng
 from peftscope.models.evaluating import evaluating
 from peftscope.models.kinds.base import Batch
 from peftscope.models.kinds.causal_lm.label_losses import HeadRefused, label_loss, whole_model
@@ -96,7 +97,7 @@ def try_label_losses(model: nn.Module) -> str | None:
 
     inside = set(base.modules())
     around = [module for module in model.modules() if module not in inside]
-    with evaluating(model), torch.no_grad(), torch.random.fork_rng([] if device.type != "cuda" else [device]):
+    with evaluating(model), torch.no_grad(), forked_rng(device):
         failure = capture(compare)
     if failure is not None:
         reason.append(failure.reason)

@@ -13,6 +13,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from peftscope.methods.build import REFUSALS
+from peftscope.models.device import forked_rng
 
 __all__ = ["merged_weights"]
 
@@ -33,7 +34,7 @@ def merged_weights(layer: BaseTunerLayer, base: nn.Linear) -> tuple[Tensor, Tens
     other: Any = layer
     if layer.merged or layer.disable_adapters or not layer.active_adapters:
         return None
-    with _unchanged(layer, base), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with _unchanged(layer, base), forked_rng(base.weight.device), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             other.merge()
