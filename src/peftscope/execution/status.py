@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from peftscope.analysis.tuning import Tuning
 from peftscope.errors import SpecError
 from peftscope.execution.eta import Eta, remaining
 from peftscope.schema.elimination import Elimination
 from peftscope.schema.live import RunState
+from peftscope.schema.reader import why_unreadable
 from peftscope.schema.record import FINISHED, NOT_FAILED, RunRecord
 from peftscope.schema.run import RunSpec
 from peftscope.schema.seeds import SeedPlan
@@ -162,14 +163,22 @@ def _records(folder: Path, notes: list[str], *, with_examples: bool) -> dict[str
     for path in sorted((folder / "records").glob("[!.]*.json")):
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-            rungs = [point for point in raw.get("curve", ()) if point.get("valid_loss") is not None]
-            examples = raw.get("examples", ()) if with_examples else ()
-            record = RunRecord.model_validate({**raw, "examples": examples, "curve": rungs, "foreign": None})
-        except (OSError, ValueError, TypeError, AttributeError, ValidationError) as error:
-            notes.append(f"{path} cannot be read: {str(error).splitlines()[0]}")
+            record = RunRecord.model_validate(_slim(raw, with_examples=with_examples))
+        except (OSError, ValueError) as error:
+            notes.append(f"{path} cannot be read: {why_unreadable(error, RunRecord)}")
             continue
         found[record.run_id] = record
     return found
+
+
+def _slim(raw: Any, *, with_examples: bool) -> Any:
+    """A record's content without what makes it large; what is none is told of when it is validated."""
+    if not isinstance(raw, dict):
+        return raw
+    curve = raw.get("curve", ())
+    if isinstance(curve, list):
+        curve = [point for point in curve if not isinstance(point, dict) or point.get("valid_loss") is not None]
+    return {**raw, "examples": raw.get("examples", ()) if with_examples else (), "curve": curve, "foreign": None}
 
 
 def _row(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from peftscope.errors import MethodRefused, StoreError
+from peftscope.schema.reader import why_unreadable
 
 __all__ = ["ADAPTER_FILE", "CONFIG_FILE", "START_FILE", "portable_config"]
 
@@ -29,7 +30,7 @@ def portable_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read: {error}") from error
+        raise StoreError(f"{path}: cannot be read: {why_unreadable(error)}") from error
     if not isinstance(config, dict):
         raise StoreError(f"{path}: holds no settings")
     if (folder / START_FILE).exists():

@@ -16,12 +16,15 @@ from pydantic import BaseModel, ValidationError
 from peftscope.errors import SpecError, brief, unknown_name
 from peftscope.schema.study import StudySpec
 
-__all__ = ["Vocabulary", "load_yaml", "problems_of", "read_study", "study_from", "unusable_values"]
+__all__ = ["Vocabulary", "load_yaml", "problems_of", "read_study", "study_from", "unusable_values", "why_unreadable"]
 
 
 MOST_CHARACTERS, MOST_VALUES, MOST_DEPTH = 2_000_000, 200_000, 50
 LARGEST = 10**15
 LONGEST_LABEL = 200
+EMPTY = "the file is empty"
+NO_MAPPING = {"model_type", "model_attributes_type", "dataclass_type", "dict_type"}
+"""Errors of pydantic where a mapping is wanted; its messages name classes of Python."""
 TOO_DEEP = f"nested more than {MOST_DEPTH} deep"
 
 
@@ -174,7 +177,11 @@ def unusable_values(value: Any, where: str = "", depth: int = 0) -> list[str]:
 
 
 def problems_of(
-    error: ValidationError, model: type[BaseModel], prefix: str = "", elsewhere: Mapping[str, str] | None = None
+    error: ValidationError,
+    model: type[BaseModel],
+    prefix: str = "",
+    elsewhere: Mapping[str, str] | None = None,
+    whole: str = "study",
 ) -> list[str]:
     """Pydantic's errors as lines that say where, what was given, what is allowed and the nearest match.
 
@@ -183,6 +190,7 @@ def problems_of(
         model: What was validated.
         prefix: Stands before each place.
         elsewhere: Where a setting that is unknown here has its place, by its name.
+        whole: What stands before a problem of no single field; nothing where empty.
     """
     lines = []
     items = error.errors(include_url=False)
@@ -202,11 +210,40 @@ def problems_of(
         elif item["type"] == "missing":
             lines.append(f"{where}: missing; it has no default")
         else:
-            text = brief(item["msg"][0].lower() + item["msg"][1:])
+            message = "input should be a mapping" if item["type"] in NO_MAPPING else item["msg"]
+            text = brief(message[0].lower() + message[1:])
             hint = _literal_hint(item)
             given = "" if item["type"] == "value_error" else f"; given {_shown(item['input'])}"
-            lines.append(f"{where or 'study'}: {text.removeprefix('value error, ')}{given}{hint}")
+            place = where or whole
+            lines.append(f"{place}{': ' if place else ''}{text.removeprefix('value error, ')}{given}{hint}")
     return lines
+
+
+def why_unreadable(error: OSError | ValueError, model: type[BaseModel] = BaseModel) -> str:
+    """One line on why a file of ours cannot be read: which field is wrong and why, or what else is the matter.
+
+    Args:
+        error: Of reading the file, of its JSON, or of its validation.
+        model: What was validated, where it was one model.
+
+    >>> from peftscope.schema.study import ModelSpec
+    >>> try:
+    ...     ModelSpec.model_validate_json('{"source": 3}')
+    ... except ValidationError as error:
+    ...     why_unreadable(error, ModelSpec)
+    'source: input should be a valid string; given 3'
+    """
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return "not a text in UTF-8"
+    if not isinstance(error, ValidationError):
+        return f"not valid JSON: {error}" if getattr(error, "doc", "{").strip() else EMPTY
+    found = error.errors(include_url=False)[0]
+    if found["type"] == "json_invalid":
+        return f"not valid JSON: {found['ctx']['error']}" if found["input"].strip() else EMPTY
+    first, *others = problems_of(error, model, whole="")
+    return " ".join(first.split()) + (f" (and {len(others)} more)" if others else "")
 
 
 def _name_problems(raw: Mapping[str, Any], vocabulary: Vocabulary) -> list[str]:

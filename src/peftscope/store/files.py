@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from peftscope.errors import StoreError
-from peftscope.schema.reader import problems_of
+from peftscope.schema.reader import why_unreadable
 from peftscope.schema.record import Attempt, RunRecord
 
 __all__ = [
@@ -242,12 +242,8 @@ def read_record(path: Path) -> RunRecord:
     """
     try:
         return RunRecord.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise StoreError(f"{path}: not a readable record: {error.strerror or error}") from error
-    except ValidationError as error:
-        first, *others = problems_of(error, RunRecord)
-        more = f" (and {len(others)} more)" if others else ""
-        raise StoreError(f"{path}: not a readable record: {first}{more}") from error
+    except (OSError, ValidationError) as error:
+        raise StoreError(f"{path}: not a readable record: {why_unreadable(error, RunRecord)}") from error
 
 
 def read_records(folder: Path) -> list[RunRecord]:

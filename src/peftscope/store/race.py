@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from peftscope.errors import StoreError
 from peftscope.schema.elimination import RaceLook
+from peftscope.schema.reader import why_unreadable
 from peftscope.store.files import write_text
 
 __all__ = ["RACE_FILE", "keeper_of_looks", "race_looks", "write_race_looks"]
@@ -33,7 +34,7 @@ def race_looks(folder: Path, notes: list[str] | None = None) -> tuple[RaceLook, 
     except FileNotFoundError:
         return ()
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = why_unreadable(error)
         if notes is None:
             raise StoreError(
                 f"{path}: cannot be read, and tells which methods the race eliminated ({reason}). Put it back from a "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from peftscope.schema.reader import why_unreadable
 from peftscope.schema.study import StudySpec
 from peftscope.store.files import write_text
 
@@ -40,5 +41,5 @@ def read_stored_study(folder: Path, notes: list[str] | None = None, *, then: str
         return None
     except (OSError, ValueError) as error:
         if notes is not None:
-            notes.append(f"{path} cannot be read, so {then}: {str(error).splitlines()[0]}")
+            notes.append(f"{path} cannot be read, so {then}: {why_unreadable(error, StudySpec)}")
         return None

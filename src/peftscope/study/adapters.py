@@ -13,6 +13,7 @@ from peftscope.methods.adapter_config import method_name
 from peftscope.methods.catalog import card
 from peftscope.models.kinds.registry import KINDS, choose
 from peftscope.models.source import anchored, fetch_adapter
+from peftscope.schema.reader import why_unreadable
 from peftscope.schema.record import RunRecord
 from peftscope.schema.study import ModelSpec
 from peftscope.store.base_folder import base_folder
@@ -91,7 +92,7 @@ def _foreign(folder: Path, model: str | None) -> FoundAdapter:
     try:
         raw = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StoreError(f"{folder / 'adapter_config.json'}: cannot be read: {error}") from error
+        raise StoreError(f"{folder / 'adapter_config.json'}: cannot be read: {why_unreadable(error)}") from error
     if not isinstance(raw, dict):
         raise StoreError(f"{folder / 'adapter_config.json'}: holds no settings")
     source = model or raw.get("base_model_name_or_path")

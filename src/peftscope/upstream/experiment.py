@@ -200,7 +200,7 @@ def _param_problems(params: Mapping[str, Any], benchmark: Benchmark) -> list[str
     try:
         model.model_validate(params)
     except ValidationError as error:
-        return [f"{PARAMS_FILE}: {line.removeprefix('study: ')}" for line in problems_of(error, model)]
+        return [f"{PARAMS_FILE}: {line}" for line in problems_of(error, model, whole="")]
     return []
 
 
