@@ -20,7 +20,7 @@ from peftscope.study import published as module
 from peftscope.study.documents import StudyDocuments
 from peftscope.study.folder import find_record, study_folder
 from peftscope.study.import_export import import_results
-from peftscope.study.published import published_folder, published_places
+from peftscope.study.published import place_of, published_folder, published_places
 from peftscope.study.report import report_of
 from peftscope.study.study import Study
 from peftscope.upstream.published import TABLE_FILE, published
@@ -137,6 +137,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path, monkeypa
     folder = published_folder(IMAGES)
     assert len(read_records(folder)) == 24
     assert published_folder(IMAGES) == folder
+    assert str(place_of(folder)) == IMAGES
 
 
 @pytest.mark.parametrize("place", ["published:", "published:text", "published:text-2026-06-19", "published:../x"])
@@ -152,6 +153,37 @@ def test_a_release_is_recommended_from_under_limits() -> None:
     found = study.recommend(max_memory="22GB")
     assert found.results.name == study.name
     assert found.choice == "shira/llama-3.2-3B-lr_0.0003-random_seed_42"
+
+
+@pytest.mark.parametrize("opened_by", [Study.load, Study.find])
+def test_a_release_opens_by_name_without_a_study_to_run(opened_by: Callable[[str], Study]) -> None:
+    study = opened_by(TEXT)
+    assert TEXT in repr(study)
+    with pytest.raises(SpecError, match="no study that could be run"):
+        study.run()
+    with pytest.raises(SpecError, match="did you mean 'published:text-2026-08-21'"):
+        opened_by("published:text-2026-08-2")
+
+
+def test_answers_name_the_release_and_not_the_cache(cache: Path) -> None:
+    study = Study.load(TEXT)
+    run_id = next(study.folder.glob("records/*.json")).stem
+    details = study.show(run_id)
+    for answer in (study.recommend(), study.results(), study.status(), details):
+        assert answer.document()["folder"] == TEXT
+        assert str(cache) not in json.dumps(answer.document())
+    assert details.document()["record"] is None
+    assert f"from\n  {TEXT}" in str(details)
+    for place, told in ((Path(TEXT), f"no such run in {TEXT}"), (study.folder, f"({TEXT})")):
+        with pytest.raises(SpecError) as caught:
+            find_record("zzz", place)
+        assert told in str(caught.value)
+        assert str(cache) not in str(caught.value)
+
+
+def test_a_folder_of_the_users_own_keeps_its_name(tmp_path: Path) -> None:
+    own = tmp_path / published_folder(TEXT).name
+    assert place_of(own) == own
 
 
 def test_one_run_of_a_release_is_found_by_its_beginning() -> None:
@@ -188,3 +220,8 @@ def test_a_report_is_written_below_the_working_folder(
 def test_published_results_cannot_be_published_again() -> None:
     with pytest.raises(SpecError, match="others ran it"):
         Study.find(IMAGES).publish("me/adapter")
+
+
+def test_published_results_have_no_adapter_to_interpolate() -> None:
+    with pytest.raises(SpecError, match="others ran it"):
+        Study.load(IMAGES).interpolate()

@@ -14,7 +14,7 @@ from peftscope.schema.record import RunRecord
 from peftscope.store.files import read_record
 from peftscope.store.run_states import read_states
 from peftscope.store.study import STUDY_FILE
-from peftscope.study.published import is_published, published_folder
+from peftscope.study.published import is_published, place_of, published_folder
 from peftscope.views.line import one_line
 
 __all__ = ["RESULTS", "find_record", "study_folder"]
@@ -113,7 +113,7 @@ def find_record(run: str, study: Path | None = None) -> tuple[Path, RunRecord]:
 
 
 def _unknown(run: str, folders: list[Path], paths: list[Path]) -> str:
-    where = f"in {folders[0]}" if len(folders) == 1 else f"in any study under {RESULTS}/"
+    where = f"in {place_of(folders[0])}" if len(folders) == 1 else f"in any study under {RESULTS}/"
     if not paths:
         return f"there are no records {where}; 'peftscope compare' makes them, and --study says where others lie"
     for folder in folders:
@@ -134,7 +134,7 @@ def _described(paths: list[Path]) -> str:
         except StoreError:
             lines.append(f"{path.stem}  cannot be read ({path})")
             continue
-        lines.append(one_line(f"{path.stem}  {record.spec.title}: {record.status} ({path.parent.parent})"))
+        lines.append(one_line(f"{path.stem}  {record.spec.title}: {record.status} ({place_of(path.parent.parent)})"))
     if len(paths) > _LISTED:
         lines.append(f"… and {len(paths) - _LISTED} more")
     return "".join(f"\n      {line}" for line in lines)

@@ -21,6 +21,7 @@ from peftscope.study.at_strength import point_document
 from peftscope.study.recommendation import recommendation_for
 from peftscope.study.requirements import Amount, commonest_method
 from peftscope.study.results import StudyResults, results_of
+from peftscope.study.run_choice import OF_OTHERS
 from peftscope.study.strengths import card_with_strengths, final_runs, known_point, measured_of
 from peftscope.views.fitted_table import FittedTable
 from peftscope.views.line import one_line
@@ -144,9 +145,8 @@ def interpolate(
     kept = [record for record in runs if (found.folder / "adapters" / record.run_id).is_dir()]
     points, num_measured = _points(found, kept, wanted, told)
     if not points:
-        raise SpecError(
-            str(place), [f"no adapter of {name} is kept in {found.folder / 'adapters'}; its runs made some"]
-        )
+        kept_none = f"no adapter of {name} is kept in {found.folder / 'adapters'}; its runs made some"
+        raise SpecError(str(place), [OF_OTHERS if runs[0].origin == "foreign" else kept_none])
     return Interpolation(
         results=found,
         method=name,

@@ -22,6 +22,7 @@ from peftscope.upstream.results_in import store_imported
 __all__ = [
     "PREFIX",
     "is_published",
+    "place_of",
     "published_about",
     "published_folder",
     "published_key",
@@ -32,6 +33,9 @@ __all__ = [
 
 PREFIX = "published:"
 """What the place of a published study begins with."""
+WORD = "published "
+"""What the name of a published study begins with, and of its folder in the cache."""
+TEMPORARY = "peftscope-published-"
 ADJECTIVES = {"text": "text", "images": "image"}
 READS = ("schema", "upstream")
 """Packages that decide what a record holds."""
@@ -66,7 +70,7 @@ def published_name(place: Path | str) -> str:
     'published text results of 2026-08-21'
     """
     release = _release(place)
-    return f"published {ADJECTIVES[release.task]} results of {release.date}"
+    return f"{WORD}{ADJECTIVES[release.task]} results of {release.date}"
 
 
 def published_key(place: Path | str) -> str:
@@ -121,9 +125,23 @@ def published_folder(place: Path | str) -> Path:
     release, name = _release(place), published_name(place)
     write = partial(_write, release)
     try:
-        return build_once(cache_dir() / "published" / _version() / name, write)
+        return build_once(_cached() / _version() / name, write)
     except StoreError:
         return build_once(_temporary() / name, write)
+
+
+def place_of(folder: Path) -> Path:
+    """What people are told where a study lies: the name of published results, of any other study its folder.
+
+    >>> place_of(Path("results/mine")).as_posix()
+    'results/mine'
+    """
+    if not folder.name.startswith(WORD):
+        return folder
+    above = folder.parent
+    if above.parent != _cached() and not above.name.startswith(TEMPORARY):
+        return folder
+    return next((place for place in published_places() if published_name(place) == folder.name), folder)
 
 
 def _release(place: Path | str) -> Release:
@@ -132,6 +150,10 @@ def _release(place: Path | str) -> Release:
     if found is None:
         raise SpecError(given, [unknown_name("published results", given, map(str, published_places()))])
     return found
+
+
+def _cached() -> Path:
+    return cache_dir() / "published"
 
 
 def _write(release: Release, folder: Path) -> None:
@@ -157,7 +179,7 @@ def _metrics() -> tuple[str, ...]:
 @cache
 def _temporary() -> Path:
     try:
-        folder = Path(tempfile.mkdtemp(prefix="peftscope-published-"))
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY))
     except OSError as error:
         raise StoreError(f"no temporary folder can be made ({error.strerror or error})") from error
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

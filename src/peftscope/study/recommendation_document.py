@@ -14,6 +14,7 @@ from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.verdict import Candidate, Pair
 from peftscope.analysis.within_limits import quantities_of
 from peftscope.study.metrics import known_metrics
+from peftscope.study.published import place_of
 from peftscope.views.eliminated import eliminations_document
 from peftscope.views.report.content import Topic
 
@@ -30,7 +31,7 @@ def document_of(
     verdict = found.verdict
     return {
         "study": found.name,
-        "folder": str(found.folder),
+        "folder": str(place_of(found.folder)),
         "metric": found.metric.model_dump(mode="json"),
         "margin": verdict.margin,
         "level": verdict.level,

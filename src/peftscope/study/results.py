@@ -26,6 +26,7 @@ from peftscope.store.race import race_looks
 from peftscope.store.study import read_stored_study
 from peftscope.study.folder import study_folder
 from peftscope.study.metrics import example_count, known_metrics, measured_specs, score_spec
+from peftscope.study.published import place_of
 from peftscope.views.eliminated import eliminations_document
 from peftscope.views.fitted_table import FittedTable
 from peftscope.views.shown import Shown
@@ -99,7 +100,7 @@ class StudyResults(Shown):
     def _content(self) -> Mapping[str, Any]:
         return {
             "study": self.name,
-            "folder": str(self.folder),
+            "folder": str(place_of(self.folder)),
             "metric": self.metric.model_dump(mode="json"),
             "candidates": [_candidate_row(candidate) for candidate in self.verdict.candidates],
             "pairs": [_pair_row(pair) for pair in self.verdict.pairs],

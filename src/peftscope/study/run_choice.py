@@ -14,7 +14,9 @@ from peftscope.study.results import StudyResults
 if TYPE_CHECKING:
     from peftscope.study.study import Study
 
-__all__ = ["adapter_folder", "best_run", "choice_text"]
+__all__ = ["OF_OTHERS", "adapter_folder", "best_run", "choice_text"]
+
+OF_OTHERS = "others ran it, and its checkpoint is not here; run a study of your own"
 
 
 def adapter_folder(folder: Path, record: RunRecord, *, must_exist: bool = True) -> Path:
@@ -25,7 +27,7 @@ def adapter_folder(folder: Path, record: RunRecord, *, must_exist: bool = True) 
     """
     adapter = folder / "adapters" / record.run_id
     if must_exist and record.origin == "foreign":
-        raise SpecError(record.run_id, ["others ran it, and its checkpoint is not here; run a study of your own"])
+        raise SpecError(record.run_id, [OF_OTHERS])
     if must_exist and not adapter.is_dir():
         raise SpecError(
             record.run_id, [f"its checkpoint is not there ({adapter}); {record.status}: a final run has one"]

@@ -15,6 +15,7 @@ from peftscope.analysis.rate_source import with_rate_source
 from peftscope.execution.status import read_status
 from peftscope.schema.record import NOT_FAILED, RunRecord
 from peftscope.store.files import record_path
+from peftscope.study.published import is_published, place_of
 from peftscope.views.line import one_line
 from peftscope.views.run_sections import Section, run_sections
 from peftscope.views.shown import Shown, labelled, unbroken
@@ -33,9 +34,16 @@ class RunDetails(Shown):
     schema: ClassVar[str] = "show"
 
     @property
+    def place(self) -> Path:
+        """Of the study: its folder, or the name of published results."""
+        return place_of(self.folder)
+
+    @property
     def places(self) -> dict[str, str | None]:
-        """Where its record, its adapter and its log lie; None for what there is not."""
+        """Where its record, its adapter and its log lie; None for what there is not, and of published results."""
         run_id = self.record.run_id
+        if is_published(self.place):  # files of the cache are no one's to open
+            return dict.fromkeys(("record", "adapter", "log"))
         adapter, log = self.folder / "adapters" / run_id, self.folder / "logs" / f"{run_id}.log"
         return {
             "record": str(record_path(self.folder, run_id)),
@@ -46,7 +54,7 @@ class RunDetails(Shown):
     def _content(self) -> Mapping[str, Any]:
         plain = self.record.model_dump(mode="json", by_alias=True)
         command = repeat_command(self.record, self.folder)
-        return {"run": plain, "folder": str(self.folder), **self.places, "repeat": command}
+        return {"run": plain, "folder": str(self.place), **self.places, "repeat": command}
 
     def _parts(self) -> Iterator[RenderableType]:
         record = self.record
@@ -54,9 +62,13 @@ class RunDetails(Shown):
         yield Text.assemble((one_line(record.spec.title), "bold"), f"  {record.run_id}  ", (record.status, style))
         for section in run_sections(record):
             yield from _section(section)
-        yield Text("\nfiles", style="bold")
-        for name, place in self.places.items():
-            yield unbroken(f"  {name + ':':9}{place or 'none'}")
+        if is_published(self.place):
+            yield Text("\nfrom", style="bold")
+            yield unbroken(f"  {self.place}")
+        else:
+            yield Text("\nfiles", style="bold")
+            for name, place in self.places.items():
+                yield unbroken(f"  {name + ':':9}{place or 'none'}")
         command = repeat_command(record, self.folder)
         if command is not None:
             yield Text("\nto repeat it", style="bold")

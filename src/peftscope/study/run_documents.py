@@ -9,7 +9,6 @@ from peftscope.methods.catalog import BASE
 from peftscope.schema.record import RunRecord
 from peftscope.store.rows import RowReader, folder_state
 from peftscope.study.metrics import benchmark_score, specs_for
-from peftscope.study.published import is_published
 from peftscope.study.run_details import details_of, repeat_command
 from peftscope.views.report.details import details_data
 from peftscope.views.report.runs import runs_data
@@ -53,6 +52,6 @@ def run_document(
         details.record,
         name=name or record.spec.method.title,
         command=repeat_command(record, place),
-        places={} if is_published(place) else details.places,  # files of the cache are no one's to open
+        places=details.places,
         folder=folder if with_pictures else None,
     )

@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from peftscope.execution.eta import wall_time
 from peftscope.execution.status import LOST, RUNNING, WAITING, FolderStatus, RunStatus, read_status
 from peftscope.schema.record import NOT_FAILED
+from peftscope.study.published import place_of
 from peftscope.views.eliminated import eliminations_document
 from peftscope.views.shown import Shown
 from peftscope.views.status import status_lines
@@ -46,7 +47,7 @@ class StudyStatus(Shown):
         found = self.read_status
         return {
             "study": found.name,
-            "folder": str(found.folder),
+            "folder": str(place_of(found.folder)),
             "is_running": found.is_running,
             "eta_s": None if found.eta is None else round(found.eta.seconds, 1),
             "eta_at_least": None if found.eta is None else found.eta.at_least,

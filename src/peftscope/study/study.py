@@ -13,6 +13,7 @@ from peftscope.schema.study import StudySpec
 from peftscope.store.base_folder import base_folder
 from peftscope.store.study import read_stored_study
 from peftscope.study.folder import RESULTS, find_record, study_folder
+from peftscope.study.published import is_published, place_of
 from peftscope.study.vocabulary import vocabulary
 
 if TYPE_CHECKING:
@@ -72,14 +73,14 @@ class Study:
         """Read a study.yaml, or open a folder of results.
 
         Args:
-            path: The file or the folder; a folder of imported results has no ``spec``.
+            path: The file, the folder, or the name of published results; no ``spec`` where it was imported.
             out: Folder of a file's results; ``results/NAME`` where None.
 
         Raises:
-            SpecError: It is neither, or has problems.
+            SpecError: It is none of these, or has problems.
         """
         path = Path(path)
-        if path.is_dir():
+        if path.is_dir() or is_published(path):
             return cls.find(path, needs_records=False)
         study = cls(read_study(path, vocabulary()), out=out)
         study.place, study.base = path if out is None else study.folder, path.parent
@@ -90,7 +91,7 @@ class Study:
         """Open a study by its file or folder for what lies in its folder, whatever its file says by now.
 
         Args:
-            path: The file or the folder.
+            path: The file, the folder, or the name of published results.
             needs_records: Whether a study that has been started and has no records yet will not do.
 
         Raises:
@@ -136,7 +137,7 @@ class Study:
         return self._spec.name if self._spec is not None else self.folder.resolve().name
 
     def __repr__(self) -> str:
-        return f"Study({self.name!r}, folder={str(self.folder)!r})"
+        return f"Study({self.name!r}, folder={str(place_of(self.folder))!r})"
 
     def check(self, *, workers: int | None = None, threads: int | None = None, try_all: bool = False) -> StudyCheck:
         """Validate the shared model and data, cache the prepared data, predict every method's memory; train nothing.
@@ -387,8 +388,7 @@ class Study:
         """Write the records as result files of the PEFT benchmark, as CSV or as Markdown.
 
         Args:
-            to: Folder for one file per run.
-            csv: File with a row per run.
+            to: Folder for one file per run; ``csv``: file with a row per run.
             markdown: File with the runs' tables.
 
         Raises:
