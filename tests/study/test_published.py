@@ -14,6 +14,8 @@ import pytest
 import peftscope
 from peftscope.errors import SpecError
 from peftscope.methods.adapter_config import method_name
+from peftscope.methods.capabilities import SERVERS
+from peftscope.models.kinds.registry import KINDS
 from peftscope.schema.request import Request
 from peftscope.store.files import read_records
 from peftscope.study import published as module
@@ -203,6 +205,16 @@ def test_documents_name_the_place_and_tell_release_source_and_date(cache: Path) 
     run = study.run(study.runs()["rows"][0]["id"])
     for made in (document, study.runs(), run, study.choose({"memory": "10e9"})):
         assert str(cache) not in json.dumps(made)
+
+
+@pytest.mark.parametrize(("place", "servers"), [(TEXT, {"vllm", "llama.cpp"}), (IMAGES, {"diffusers"})])
+def test_only_servers_of_such_models_are_offered(place: str, servers: set[str]) -> None:
+    needs = StudyDocuments(Path(place)).study()["choices"]["needs"]
+    assert {need["name"] for need in needs} & set(SERVERS) == servers
+
+
+def test_every_server_loads_models_of_some_kind() -> None:
+    assert {server for name in KINDS.names() for server in KINDS.get(name).servers} == set(SERVERS)
 
 
 def test_a_report_is_written_below_the_working_folder(

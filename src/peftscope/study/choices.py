@@ -12,18 +12,23 @@ from typing import Any
 from peftscope.analysis.front import Front, front_of
 from peftscope.analysis.recommendation import Recommendation
 from peftscope.analysis.within_limits import SCORE, Limits, excluded_by, metric_for, quantities_of
+from peftscope.methods.capabilities import SERVERS
 from peftscope.methods.needs import MERGEABLE, NEEDS
 from peftscope.schema.metric import MetricSpec
 from peftscope.study.metrics import known_metrics
 from peftscope.study.recommendation import memory_front, recommendation_for, topics_of
 from peftscope.study.requirements import commonest_method
 from peftscope.study.results import StudyResults, traits_by_name
+from peftscope.tasks.registry import servers_of
+from peftscope.upstream.contribution import BENCHMARKS
 from peftscope.views.excluded import excluded_topic
 from peftscope.views.phrasing import Phrasing
 from peftscope.views.units import metric_text
 
 __all__ = ["answer_under", "choices_of", "needing"]
 
+OF_BENCHMARK: dict[str, str] = {benchmark: task for task, benchmark in BENCHMARKS.items()}
+"""Our task that is the public benchmark's."""
 AT_ONCE = 2
 """Limits together under which every answer is made beforehand."""
 MOST_STOPS = 12
@@ -54,7 +59,7 @@ def choices_of(found: StudyResults, folder: Path) -> dict[str, Any]:
     scored = found.verdict.in_question
     methods = [c.method for c in scored]
     limits = {name: stops for name in quantities_of(known_metrics()) if (stops := _stops(found, name))}
-    needs = {name: _admitted(found, needing({name: True})) for name in NEEDS}
+    needs = {name: _admitted(found, needing({name: True})) for name in _asked_of(found)}
     needs = {name: admits for name, admits in needs.items() if len(admits) < len(methods)}
     apart = {(name, need) for name in limits for need in needs if _differs(found, name, need)}
     answers: dict[str, Any] = {}
@@ -98,6 +103,13 @@ def choices_of(found: StudyResults, folder: Path) -> dict[str, Any]:
         "answers": answers,
         "axes": None if front is None else [front.metrics[1].name, front.metrics[0].name],
     }
+
+
+def _asked_of(found: StudyResults) -> list[str]:
+    """Names of what can be asked of methods on the study's models: of servers only those that load a LoRA of such."""
+    task = found.records[0].spec.task.name
+    servers = servers_of(OF_BENCHMARK.get(task, task))
+    return [name for name in NEEDS if servers is None or name not in SERVERS or name in servers]
 
 
 def needing(asked: Mapping[str, bool]) -> Limits:

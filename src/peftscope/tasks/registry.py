@@ -43,6 +43,7 @@ __all__ = [
     "kind_of",
     "options_model",
     "options_of",
+    "servers_of",
     "task_names",
     "unit_of",
 ]
@@ -108,6 +109,17 @@ def task_names() -> tuple[str, ...]:
 def unit_of(name: str) -> str:
     """What a task's batches are counted in; ``units`` where nobody here knows the task."""
     return TASKS.get(name).unit if name in TASKS.names() else "units"
+
+
+def servers_of(name: str) -> frozenset[str] | None:
+    """What loads a LoRA of a model that a task is learned on; None where nobody here knows the task.
+
+    >>> sorted(servers_of("math"))
+    ['llama.cpp', 'vllm']
+    """
+    if name not in TASKS.names():
+        return None
+    return frozenset(server for kind in TASKS.get(name).kinds for server in kinds.KINDS.get(kind).servers)
 
 
 def import_built_in() -> None:

@@ -29,7 +29,7 @@ from peftscope.upstream.training_params import (
     TextParams,
 )
 
-__all__ = ["Contribution", "contribution_of"]
+__all__ = ["BENCHMARKS", "Contribution", "contribution_of"]
 
 BENCHMARKS: dict[str, Benchmark] = {"math": "MetaMathQA", "concept": "image-gen"}
 """Task -> benchmark whose task it is."""

@@ -38,6 +38,8 @@ class KindEntry:
     """``module:class``."""
     metrics: tuple[MetricSpec, ...] = ()
     """What inference with such a model costs, as its class measures it."""
+    servers: tuple[str, ...] = ()
+    """What loads a LoRA of such a model, by the names that capabilities of methods have."""
 
 
 KINDS = Registry(
@@ -45,8 +47,12 @@ KINDS = Registry(
     "peftscope.kinds",
     KindEntry,
     {
-        "causal-lm": KindEntry(kind="peftscope.models.kinds.causal_lm.kind:CausalLM", metrics=DECODING),
-        "text-to-image": KindEntry(kind="peftscope.models.kinds.text_to_image.kind:TextToImage"),
+        "causal-lm": KindEntry(
+            kind="peftscope.models.kinds.causal_lm.kind:CausalLM", metrics=DECODING, servers=("vllm", "llama.cpp")
+        ),
+        "text-to-image": KindEntry(
+            kind="peftscope.models.kinds.text_to_image.kind:TextToImage", servers=("diffusers",)
+        ),
     },
 )
 Answer = TypeVar("Answer")
