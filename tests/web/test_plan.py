@@ -254,14 +254,27 @@ def test_configs_that_would_take_all_memory_or_for_ever_are_refused_in_a_sentenc
     config: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    asked = PlanRequest(config=config, methods=("lora",), seq_len=64)
     started_at, before = time.monotonic(), psutil.Process().memory_info().rss
     with pytest.raises(PeftscopeError) as raised:
-        list(plan_lines(PlanRequest(config=config, methods=("lora",), seq_len=64), tmp_path))
-    told = sentence(raised.value)
+        list(plan_lines(asked, tmp_path))
+    told = sentence(raised.value, asked)
     assert message in told
     assert str(tmp_path) not in told
     assert time.monotonic() - started_at < 5
     assert psutil.Process().memory_info().rss - before < 100 * 2**20
+
+
+def test_an_uploaded_config_is_called_what_its_file_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine (1).json", "../../evil.json"):
+        asked = read_plan_request({"config": LLAMA, "config_name": name, "methods": ["ia3"], "seq_len": 16})
+        assert next(plan_lines(asked, tmp_path))["about"]["source"] == f"an uploaded {name}"
+        wrong = PlanRequest(**{**asked.document(), "config": {**LLAMA, "vocab_size": -3}})
+        with pytest.raises(PeftscopeError) as raised:
+            next(plan_lines(wrong, tmp_path))
+        assert sentence(raised.value, wrong) == f"{name!r}: vocab_size is -3; models have from 0 to 100,000,000"
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
 @pytest.mark.slow
@@ -322,6 +335,7 @@ def test_a_folder_of_the_servers_is_not_looked_for(served: Served) -> None:
         ({"model": "a", "memory": "much"}, "no card that is known"),
         ({"model": "a", "methods": ["lora", "lorra"]}, "did you mean 'lora'"),
         ({"model": "a", "methods": "lora"}, "a list of names"),
+        ({"config": {}, "config_name": "x" * 300}, "a text of 1 to"),
         ({"model": "a", "modle": 1}, "did you mean 'model'"),
     ],
 )

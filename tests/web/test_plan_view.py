@@ -220,7 +220,7 @@ def refused_by_the_server(folder: Path) -> dict[Path, str]:
     files = {}
     for name, changed, words in (
         ("code.json", {"model_type": "own", "auto_map": {"AutoModelForCausalLM": "own.Model"}}, "is not run"),
-        ("huge.json", {"hidden_size": 10**9}, "hidden_size"),
+        ("huge.json", {"hidden_size": 10**9}, "'huge.json': hidden_size"),
     ):
         (folder / name).write_text(json.dumps({**config, **changed}), "utf-8")
         files[folder / name] = words
@@ -242,6 +242,7 @@ def test_a_file_that_cannot_be_counted_is_refused_with_a_sentence(open_: Open, t
     for file, words in refused_by_the_server(tmp_path).items():
         field.set_input_files(file)
         expect(page.get_by_role("alert")).to_contain_text(words, timeout=30_000)
+        expect(page.get_by_role("alert")).not_to_contain_text("'config.json'")
         expect(page.locator(".bars .bar")).to_have_count(0)
     field.set_input_files(CONFIG)
     expect(page.locator("progress[max]")).to_be_visible(timeout=COUNTED_MS)

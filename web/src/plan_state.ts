@@ -11,6 +11,8 @@ const SHORT: Record<string, string> = { bfloat16: "bf16", float16: "fp16", float
 export const DTYPES = Object.values(SHORT);
 export const QUANTIZATIONS = ["nf4", "int8"];
 export const MOST_CONFIG_BYTES = 1_000_000;
+/** Characters of a file's name that are sent. */
+const MOST_NAME = 100;
 const FIRST_CARD = "rtx-4090";
 
 /** A config of the reader's own; it stays in the page and is in no address. */
@@ -81,13 +83,13 @@ export function wantedIn(state: State, models: PlanModels): Wanted {
   };
 }
 
-export type Asked = { model?: string; config?: Record<string, unknown>; memory: string; methods: "all" | null } & Circumstances;
+export type Asked = { model?: string; config?: Record<string, unknown>; config_name?: string; memory: string; methods: "all" | null } & Circumstances;
 
 /** What the server is asked; nothing while the model is not known or a table is there already. */
 export function requestOf(wanted: Wanted, config: Config | null): Asked | null {
   if (wanted.ready) return null;
   const model = wanted.from === "known" ? wanted.model && { model: wanted.model.source }
-    : wanted.from === "hub" ? wanted.hub && { model: wanted.hub } : config && { config: config.content };
+    : wanted.from === "hub" ? wanted.hub && { model: wanted.hub } : config && { config: config.content, config_name: [...config.name].slice(0, MOST_NAME).join("") };
   if (!model) return null;
   return { ...model, ...wanted.circumstances, memory: wanted.memory.name, methods: wanted.all ? "all" : null };
 }

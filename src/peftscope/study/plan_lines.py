@@ -22,8 +22,7 @@ from peftscope.study.planned import planned_config
 __all__ = ["plan_lines", "sentence"]
 
 CONFIG = "config.json"
-UPLOADED = "an uploaded config.json"
-LONGEST_SENTENCE = 1_000
+LONGEST_SENTENCE, LONGEST_NAME = 1_000, 80
 
 
 def plan_lines(asked: PlanRequest, folder: Path, *, workers: int = 1) -> Iterator[dict[str, Any]]:
@@ -61,17 +60,21 @@ def plan_lines(asked: PlanRequest, folder: Path, *, workers: int = 1) -> Iterato
     yield {"done": True}
 
 
-def sentence(error: PeftscopeError) -> str:
-    """What a page shows of an error."""
+def sentence(error: PeftscopeError, asked: PlanRequest) -> str:
+    """What a page shows of an error: a config that was sent is called what its file is called there."""
     text = "; ".join(error.problems) if isinstance(error, SpecError) else str(error).removeprefix("model.source: ")
-    return brief(text, LONGEST_SENTENCE)
+    return brief(text.replace(repr(CONFIG), repr(_called(asked))), LONGEST_SENTENCE)
+
+
+def _called(asked: PlanRequest) -> str:
+    return brief(asked.config_name or CONFIG, LONGEST_NAME)
 
 
 def _named(asked: PlanRequest) -> tuple[str, str]:
     """Title and source."""
     if asked.config is not None:
         kind = asked.config.get("model_type") or asked.config.get("_class_name")
-        return (kind[:60] if isinstance(kind, str) and kind else "a model"), UPLOADED
+        return (kind[:60] if isinstance(kind, str) and kind else "a model"), f"an uploaded {_called(asked)}"
     model = asked.model or ""
     if model.startswith(PREFIX):
         return find_builtin(model).about.partition(":")[0], model

@@ -14,7 +14,8 @@ from peftscope.schema.request import Request
 __all__ = ["PlanRequest", "read_plan_request"]
 
 NAMES = (
-    "model", "config", "batch_size", "seq_len", "dtype", "quantization", "checkpointing", "memory", "methods",
+    "model", "config", "config_name", "batch_size", "seq_len", "dtype", "quantization", "checkpointing", "memory",
+    "methods",
 )  # fmt: skip
 HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/)?[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 FILES = (".json", ".gguf", ".safetensors", ".bin", ".pt", ".py")
@@ -30,6 +31,8 @@ class PlanRequest:
     """A hub id, or ``builtin:NAME``."""
     config: Mapping[str, Any] | None = None
     """What stands in a ``config.json``; in place of ``model``."""
+    config_name: str | None = None
+    """What its file is called where it comes from; told, and never the name of a file here."""
     batch_size: int | None = None
     seq_len: int | None = None
     dtype: str | None = None
@@ -63,6 +66,7 @@ def read_plan_request(given: Any) -> PlanRequest:
     asked = PlanRequest(
         model=_text(request, given, "model"),
         config=_config(request, given.get("config")),
+        config_name=_text(request, given, "config_name"),
         batch_size=_whole(request, given, "batch_size", 1, MOST_BATCH),
         seq_len=_whole(request, given, "seq_len", 2, MOST_LENGTH),
         dtype=_text(request, given, "dtype"),

@@ -46,11 +46,12 @@ def main(workers: int) -> None:
     from peftscope.study.plan_request import PlanRequest
 
     def tell() -> None:
+        asked = PlanRequest(**json.loads(given))
         try:
-            for line in plan_lines(PlanRequest(**json.loads(given)), folder, workers=workers):
+            for line in plan_lines(asked, folder, workers=workers):
                 _tell(lines, line)
         except PeftscopeError as error:
-            _tell(lines, {"error": {"message": sentence(error)}})
+            _tell(lines, {"error": {"message": sentence(error, asked)}})
 
     failure = capture(tell)
     if failure is not None:
