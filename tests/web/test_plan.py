@@ -399,7 +399,7 @@ def test_a_kernel_from_the_hub_is_refused_however_it_is_asked_for(kernel: Any) -
         refuse_absurd("x", {"text_config": {"_attn_implementation": kernel}})
 
 
-def test_several_who_ask_at_once_have_one_process_started_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_process_is_started_ahead_and_only_for_who_may_count(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[int] = []
 
     class Slow:
@@ -423,7 +423,9 @@ def test_several_who_ask_at_once_have_one_process_started_ahead(monkeypatch: pyt
         planner = Planner()
         async with planner.lifespan(None):
             request = StarletteRequest({"type": "http", "headers": []})
-            await asyncio.gather(*(planner.models(request) for _ in range(5)))
+            await planner.models(request)  # which the shop asks for, too
+            assert not started
+            await asyncio.gather(*(planner.start_ahead(request) for _ in range(5)))
 
     asyncio.run(ask())
     assert len(started) == 1
@@ -505,7 +507,7 @@ def test_the_end_of_the_server_ends_what_counts_and_what_was_started_ahead(study
     connection, answer = server.opened({"config": DEEP, "methods": "all"})
     try:
         assert b"about" in answer.readline()
-        assert urllib.request.urlopen(server.address + "api/plan/models").status == 200
+        assert urllib.request.urlopen(server.address + "api/plan/ahead").status == 204
         folders: set[str] = set()
         began = time.monotonic()
         while len(folders) < 2 and time.monotonic() - began < 20:  # a process has its parent's name until it begins

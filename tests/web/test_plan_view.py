@@ -200,6 +200,38 @@ def test_a_config_of_ones_own_is_counted_and_drawn_as_rows_come(open_: Open) -> 
     expect(page.locator(".bars .over")).to_have_count(drawn)  # another card is not counted for anew
 
 
+def test_counting_goes_on_while_other_views_are_open(open_: Open) -> None:
+    watched = open_("from=file&batch=1&length=64")
+    page = watched.page
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.locator("input[type=file]").set_input_files(CONFIG)
+    expect(page.locator(".bars .bar").first).to_be_visible(timeout=COUNTED_MS)
+    views = page.get_by_role("navigation", name="Views")
+    views.get_by_role("link", name="Shop").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Shop")
+    views.get_by_role("link", name="Plan").click()
+    assert "from=file&batch=1&length=64" in page.url
+    expect(page.locator(".bars .bar").first).to_be_visible(timeout=2_000)
+    expect(page.locator(".bars .bar").nth(1)).to_be_visible(timeout=COUNTED_MS)
+    assert len(sent) == 1
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Count again")).to_be_visible()
+
+
+def test_only_the_plan_has_a_process_started_ahead(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(address)))
+    page.goto(f"{address}#/shop")
+    expect(page.get_by_label("memory on")).to_be_visible()
+    assert "api/plan/models" in asked
+    assert "api/plan/ahead" not in asked
+    with page.expect_request("**/api/plan/ahead"):
+        page.get_by_role("navigation", name="Views").get_by_role("link", name="Plan").click()
+    page.close()
+
+
 def refused_in_the_page(folder: Path) -> dict[Path, str]:
     large = folder / "large.json"
     with large.open("wb") as file:

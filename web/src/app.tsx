@@ -5,7 +5,7 @@ import { Compare } from "./compare";
 import { documentName, forget, isLive } from "./documents";
 import type { Index, Listed, Runs, Study } from "./documents";
 import { Explore } from "./explore";
-import { PlanView } from "./plan";
+import { leftPlan, PlanView } from "./plan";
 import { Problem, Waiting } from "./parts";
 import { ReleasesView } from "./releases";
 import { Report } from "./report";
@@ -76,7 +76,7 @@ export function App() {
         <span class="brand">peftscope</span>
         {ofStudy && shown && <StudySelect studies={studies} shown={shown} href={(study) => href(view, { study })} />}
         <nav aria-label="Views">
-          <ul>{views.map(([v, title]) => <li><a href={href(v)} aria-current={v === view ? "page" : undefined}>{title}</a></li>)}</ul>
+          <ul>{views.map(([v, title]) => <li><a href={href(v, v === "plan" && v !== view ? leftPlan() : {})} aria-current={v === view ? "page" : undefined}>{title}</a></li>)}</ul>
         </nav>
       </header>
       <main id="content" ref={main} tabIndex={-1}>

@@ -1,25 +1,33 @@
 // What each method takes on a model, and whether it fits the card.
-import { useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { isLive } from "./documents";
 import type { PlanModels, PlanRow, Shop } from "./documents";
 import { Code, count, Note, Problem, Waiting } from "./parts";
 import { isCut, PlanBars } from "./plan_bars";
 import { PlanForm } from "./plan_form";
-import { requestOf, wantedIn, wordsOf } from "./plan_state";
+import { OWN, requestOf, wantedIn, wordsOf } from "./plan_state";
 import type { Config, Wanted } from "./plan_state";
 import { PlanNumbers } from "./plan_table";
 import { command, fits, summary } from "./plan_text";
-import type { Place } from "./state";
+import type { Change, Place } from "./state";
 import { useDocument } from "./use_document";
-import { usePlan } from "./use_plan";
+import { sameOnEachCard, usePlan } from "./use_plan";
 import type { Planned } from "./use_plan";
 
 /** The config that was given last, for whoever goes elsewhere and comes back. */
 let last: Config | null = null;
+/** What was asked then, beside what every view shares. */
+let left: Change = {};
+
+/** What an address needs to come back to what was asked last. */
+export const leftPlan = (): Change => left;
 
 export function PlanView(props: Place) {
   const [turn, next] = useState(0);
   const models = useDocument<PlanModels>("plan/models", turn);
+  useEffect(() => {
+    if (isLive()) fetch("api/plan/ahead").catch(() => undefined);  // what counts takes seconds to start
+  }, []);
   if (models.problem) return <><h1>Plan</h1><Problem text={models.problem} again={() => next((n) => n + 1)} /></>;
   if (!models.value) return <><h1>Plan</h1><Waiting text="Loading…" /></>;
   return <Plan {...props} models={models.value} />;
@@ -28,13 +36,13 @@ export function PlanView(props: Place) {
 function Plan({ state, change, models }: Place & { models: PlanModels }) {
   const [turn, next] = useState(0);
   const [config, setConfig] = useState<Config | null>(last);
+  left = Object.fromEntries(OWN.map((key) => [key, state.get(key)]));
   const again = () => next((n) => n + 1);
   const wanted = useMemo(() => wantedIn(state, models), [state, models]);
-  // Another card asks for nothing anew: peaks are the same on each, with checkpointing and on a packed base, too.
-  const asked = JSON.stringify({ ...requestOf(wanted, config && { name: config.name, content: {} }), memory: undefined });
+  const asked = sameOnEachCard(requestOf(wanted, config && { name: config.name, content: {} }));
   const request = useMemo(() => requestOf(wanted, config), [asked, config, turn]);
   const planned = usePlan(wanted.ready ? wanted.model?.key ?? null : null, request, turn);
-  const sizesFor = request && request.memory !== wanted.memory.name ? request.memory : null;
+  const sizesFor = planned.memory !== wanted.memory.name ? planned.memory : null;
   const shop = useDocument<Shop>(planned.rows.length ? "shop" : null).value;
   return (
     <>

@@ -13,6 +13,8 @@ export const QUANTIZATIONS = ["nf4", "int8"];
 export const MOST_CONFIG_BYTES = 1_000_000;
 /** Characters of a file's name that are sent. */
 const MOST_NAME = 100;
+/** What the address has for this view alone. */
+export const OWN = ["from", "hub", "batch", "length", "dtype", "quant", "ckpt", "methods"];
 const FIRST_CARD = "rtx-4090";
 
 /** A config of the reader's own; it stays in the page and is in no address. */

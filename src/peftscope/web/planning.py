@@ -66,17 +66,22 @@ class Planner:
         return [
             Route("/api/plan", self, methods=["POST"]),
             Route("/api/plan/models", self.models),
+            Route("/api/plan/ahead", self.start_ahead),
             Route("/api/plan/{key}", self.known),
         ]
 
     async def models(self, request: Request) -> Response:
-        """The models there are tables of; who asks will want to count, so a process for it is started."""
+        """The models there are tables of."""
+        return _json(plan_models_document())
+
+    async def start_ahead(self, request: Request) -> Response:
+        """Start a process that counts, since whoever has opened the plan may want it, and it takes seconds to come."""
         async with self._starting:  # one at a time, else a second would be started while the first is
             if self._starts_ahead and self._ahead is None:
                 with suppress(OSError):
                     self._ahead = await CountingProcess.start(self.workers)
                     asyncio.get_running_loop().call_later(IDLE_S, self._forget, self._ahead)
-        return _json(plan_models_document())
+        return Response(status_code=204)
 
     async def known(self, request: Request) -> Response:
         """The plan of one of them."""
