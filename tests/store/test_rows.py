@@ -51,6 +51,26 @@ def test_what_is_no_record_is_left_out_with_the_reason(tmp_path: Path) -> None:
     assert [note.split(":")[1].split()[0] for note in reader.notes] == [f"{name}.json" for name in "abcdefghi"]
 
 
+def test_what_is_left_out_names_the_field_that_is_wrong(tmp_path: Path) -> None:
+    make_study(tmp_path / "s", SHARES)
+    path = next((tmp_path / "s/records").iterdir())
+    path.write_text(json.dumps({**json.loads(path.read_text()), "spec": 7}))
+    reader = RowReader(tmp_path / "s")
+    reader.rows()
+    assert reader.notes == [f"left out: {path.name} is no record (spec: input should be a mapping; given 7)"]
+
+
+def test_settings_are_told_as_they_are_elsewhere_on_the_page(tmp_path: Path) -> None:
+    make_study(tmp_path / "s", SHARES)
+    path = next((tmp_path / "s/records").iterdir())
+    record = json.loads(path.read_text())
+    record["spec"]["method"]["knobs"] = {"bias": "", "target": ["köpfe"], "none": {}, "r": 8}
+    path.write_text(json.dumps(record))
+    row = next(row for row in RowReader(tmp_path / "s").rows() if row.run_id == record["run_id"])
+    knobs = {name: text for name, text in row.settings.items() if name.startswith("method.knobs")}
+    assert knobs == {"method.knobs.bias": '""', "method.knobs.target": '["köpfe"]', "method.knobs.r": "8"}
+
+
 def test_figures_that_are_none_are_left_out(tmp_path: Path) -> None:
     make_study(tmp_path / "s", SHARES)
     path = next((tmp_path / "s/records").iterdir())

@@ -18,6 +18,9 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from peftscope.schema.flat_settings import flat
+from peftscope.schema.reader import why_unreadable
+from peftscope.schema.record import RunRecord
 from peftscope.schema.study import CONTROL
 from peftscope.store.files import without_collector
 
@@ -83,7 +86,7 @@ class RowReader:
         try:
             return self._row(from_json(_without_examples(path.read_bytes()), cache_strings="keys"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            return f"left out: {path.name} is no record ({type(error).__name__}: {str(error)[:100]})"
+            return f"left out: {path.name} is no record ({_why(path, error)})"
 
     def _row(self, record: dict[str, Any]) -> Row:
         spec = record["spec"]
@@ -121,8 +124,8 @@ class RowReader:
             value = spec.get(part)
             text = part + json.dumps(value, sort_keys=True)
             if text not in self._flat:
-                flat = _flattened(value, part) if isinstance(value, dict) else {}
-                self._flat[text] = {name: known for name, known in flat.items() if name not in NO_SETTINGS}
+                lines = flat(value, f"{part}.") if isinstance(value, dict) else []
+                self._flat[text] = {name: known for name, known in lines if name not in NO_SETTINGS}
             found.update(self._flat[text])
         return found
 
@@ -137,21 +140,20 @@ def _without_examples(text: bytes) -> bytes:
     return text if start < 0 or end < 0 else text[:start] + text[end + len(END) :]
 
 
+def _why(path: Path, error: Exception) -> str:
+    """What is wrong with a record, found by reading it whole; where that can be read, what stopped us."""
+    try:
+        RunRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as told:
+        return why_unreadable(told, RunRecord)
+    return f"{type(error).__name__}: {str(error)[:100]}"
+
+
 def _finite(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{number} is no learning rate")
     return number
-
-
-def _flattened(values: Mapping[str, Any], prefix: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found.update(_flattened(value, f"{prefix}.{key}"))
-        elif value is not None:
-            found[f"{prefix}.{key}"] = value if isinstance(value, str) else json.dumps(value)
-    return found
 
 
 def _record_files(folder: Path) -> list[tuple[str, tuple[int, int]]]:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from peftscope.schema.flat_settings import flat
 from peftscope.schema.record import RunRecord
-from peftscope.views.report.tables import flat
 
 __all__ = ["environments", "failures", "protocols", "stopped_text"]
 

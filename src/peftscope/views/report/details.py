@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from peftscope.schema.flat_settings import flat
 from peftscope.schema.record import RunRecord
 from peftscope.views.report.answers import cut, example_score, shown_texts
 from peftscope.views.report.curves import course_of
-from peftscope.views.report.tables import flat
 from peftscope.views.run_sections import run_sections, worst_first
 
 __all__ = ["details_data"]

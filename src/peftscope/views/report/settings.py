@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from peftscope.analysis.traits import Traits
+from peftscope.schema.flat_settings import flat
 from peftscope.schema.record import RunRecord
-from peftscope.views.report.tables import flat
 from peftscope.views.run_sections import module_patterns
 
 __all__ = ["code_data", "settings_data"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from peftscope.views.report.fronts import is_single
 from peftscope.views.report.quantities import Axis, difference_text, more_seeds_text, range_text, reading
 from peftscope.views.units import DASH, metric_text, rate_text
 
-__all__ = ["VERDICTS", "cell", "figure_table", "flat", "pair_matrix", "pair_sentence", "pair_table", "score_table"]
+__all__ = ["VERDICTS", "cell", "figure_table", "pair_matrix", "pair_sentence", "pair_table", "score_table"]
 
 VERDICTS: Mapping[PairVerdict, str] = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"}
 """Verdict -> its sign; colour alone would say nothing to some readers."""
@@ -161,23 +160,6 @@ def pair_table(verdict: Verdict) -> Table:
         cell("more seeds", window="of each, about, would likely decide it, and how"),
     ]  # fmt: skip
     return {"headings": headings, "rows": rows}
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as lines of name and text; what is None is left out.
-
-    >>> flat({"task": {"name": "math", "seed": None}, "dtype": "float32"})
-    [('task.name', 'math'), ('dtype', 'float32')]
-    """
-    lines: list[tuple[str, str]] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            lines += flat(value, f"{prefix}{key}.")
-        elif value is not None:
-            shown = isinstance(value, str) and value == value.strip() != ""
-            text = value if shown else json.dumps(value, ensure_ascii=False, default=str)
-            lines.append((f"{prefix}{key}", text))
-    return lines
 
 
 def _p_text(value: float | None) -> str:
