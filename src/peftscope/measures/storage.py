@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
+
+from peftscope.training.eager_mode import EagerMode
 
 __all__ = ["LiveStorage", "tensors_of"]
 
@@ -23,7 +24,7 @@ _OF_8BIT = ("CB", "SCB")
 """Where bitsandbytes keeps 8-bit weights and their scales: on the parameter before the first use, then on the layer."""
 
 
-class LiveStorage(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class LiveStorage(EagerMode):  # type: ignore[no-untyped-call]
     """Context that counts the bytes of live tensor storage and keeps their peak.
 
     Args:
@@ -35,7 +36,7 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """
 
     def __init__(self, held: Iterable[Tensor] = ()) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.live_bytes = 0
         self.peak_bytes = 0
         self._seen: dict[int, weakref.ref[torch.UntypedStorage | Tensor]] = {}
@@ -50,11 +51,6 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(leaf, Tensor):
                 self._count(leaf)
         return result
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No compiled model is metered, and what keeps the compiler away takes as long as the counting."""
-        return False
 
     def _count(self, tensor: Tensor) -> None:
         storage: torch.UntypedStorage | Tensor

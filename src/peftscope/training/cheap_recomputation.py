@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from peftscope.training.eager_mode import EagerMode
 
 __all__ = ["recompute_contexts"]
 
@@ -39,28 +40,16 @@ def recompute_contexts() -> tuple[Any, Any]:
     return _Keeping(kept), _Recalling(kept)
 
 
-class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operation, in as little of Python's time as can be.
+class _Keeping(EagerMode):  # type: ignore[no-untyped-call]
+    """Keeps what dear operations give.
 
     Args:
-        kept: Operations and what they gave, in order.
+        kept: Takes operations and what they gave, in order.
     """
 
     def __init__(self, kept: list[tuple[Any, Any]]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.kept = kept
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled here; what keeps the compiler away takes as long as the rest."""
-        return False
-
-
-class _Keeping(_Mode):
-    """Keeps what dear operations give."""
-
-    def __init__(self, kept: list[tuple[Any, Any]]) -> None:
-        super().__init__(kept)
         self._places: dict[int, int] = {}
         """By their storages."""
         self._last: tuple[Any, Any] | None = None
@@ -86,7 +75,7 @@ class _Keeping(_Mode):
 
     def __exit__(self, *failure: Any) -> None:
         self._last = None
-        super().__exit__(*failure)  # type: ignore[no-untyped-call]
+        super().__exit__(*failure)
 
     def _save_from(self, func: Any, args: tuple[Any, ...]) -> None:
         """Copy what is kept and about to be changed."""
@@ -102,11 +91,12 @@ class _Keeping(_Mode):
                 self.kept[place] = _copied(self.kept[place])
 
 
-class _Recalling(_Mode):  # type: ignore[no-untyped-call]
+class _Recalling(EagerMode):  # type: ignore[no-untyped-call]
     """Gives what was kept in place of doing it again, and forgets it."""
 
     def __init__(self, kept: list[tuple[Any, Any]]) -> None:
-        super().__init__(kept)
+        super().__init__()
+        self.kept = kept
         self._next = 0
 
     def __torch_dispatch__(
