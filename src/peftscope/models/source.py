@@ -34,6 +34,7 @@ __all__ = [
     "fetch_adapter",
     "fetch_configs",
     "fetch_pipeline",
+    "find_configs",
     "find_local",
     "find_or_fetch",
     "gguf_file",
@@ -179,6 +180,20 @@ def fetch_configs(source: str, revision: str | None, *, others: bool = True) -> 
     with _hub_errors(source, revision, also=also):
         folder = snapshot_download(source, revision=revision, allow_patterns=CONFIG_FILES, etag_timeout=CONFIG_TIMEOUT)
     return Path(folder)
+
+
+def find_configs(source: str, revision: str | None) -> Path:
+    """Where the configs of a model lie that is not built in: the file or folder that is named, or the hub's cache.
+
+    Raises:
+        ModelError: There is nothing, the hub cannot be reached, or a revision is given of what is not on the hub.
+        StoreError: The cache cannot be written.
+    """
+    local = find_local(source)
+    if local is None:
+        return fetch_configs(source, revision)
+    refuse_revision(source, revision)
+    return local
 
 
 def fetch_pipeline(spec: ModelSpec) -> Path:

@@ -31,7 +31,7 @@ from peftscope.models.kinds.causal_lm.empty import CONFIG_ERRORS, read_config
 from peftscope.models.miniatures.base import Miniature
 from peftscope.models.miniatures.images import diffusers_class, of_image_model
 from peftscope.models.miniatures.text import WORDS, of_text
-from peftscope.models.source import fetch_configs, find_local, read_settings, refuse_revision
+from peftscope.models.source import find_configs, read_settings
 
 __all__ = ["twin_of"]
 
@@ -76,13 +76,7 @@ def twin_of(source: str, revision: str | None = None) -> Miniature:
 
 def _place(source: str, revision: str | None) -> Path:
     """The config's file, or a GGUF file."""
-    if source.startswith(PREFIX):
-        found = fetch_builtin(source)
-    else:
-        local = find_local(source)
-        found = fetch_configs(source, revision) if local is None else local
-        if local is not None:
-            refuse_revision(source, revision)
+    found = fetch_builtin(source) if source.startswith(PREFIX) else find_configs(source, revision)
     if found.is_dir():
         return next((file for name in INSIDE if (file := found / name).is_file()), found)
     return found

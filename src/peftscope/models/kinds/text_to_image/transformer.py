@@ -12,7 +12,7 @@ from torch import nn
 from peftscope.errors import MissingExtra, ModelError, unknown_name
 from peftscope.models.builtin import PREFIX, find_builtin
 from peftscope.models.config_sizes import refuse_absurd
-from peftscope.models.source import fetch_configs, find_local, read_settings, refuse_revision
+from peftscope.models.source import find_configs, read_settings
 
 __all__ = ["TransformerConfig", "empty_transformer", "is_image_model", "read_transformer_config"]
 
@@ -111,11 +111,7 @@ def _place(source: str, revision: str | None) -> Path | None:
     if source.startswith(PREFIX):
         builtin = find_builtin(source)
         return builtin.fetch() if builtin.draws else None
-    place = find_local(source)
-    if place is None:
-        return fetch_configs(source, revision)
-    refuse_revision(source, revision)
-    return place
+    return find_configs(source, revision)
 
 
 def _settings(place: Path) -> dict[str, Any]:
