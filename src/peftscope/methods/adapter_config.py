@@ -14,6 +14,7 @@ from typing import Any
 from peftscope.errors import MethodRefused, unknown_name
 from peftscope.methods.card import Card
 from peftscope.methods.catalog import cards
+from peftscope.methods.config_class import config_class, config_fields
 
 __all__ = ["benchmark_optimizer", "config_from_published", "method_name"]
 
@@ -92,8 +93,7 @@ def config_from_published(raw: Mapping[str, Any], base_config: Any, warn: Warn) 
         ValueError: ``peft`` refuses the values (and other errors of ``peft``'s).
     """
     peft_type = _known_type(raw)
-    config_class = _config_class(peft_type)
-    known = {field.name for field in fields(config_class) if field.init}
+    known = config_fields(peft_type)
     values = {key: value for key, value in raw.items() if key in known and key not in _PROVENANCE}
     values.pop("peft_type", None)
     for key in sorted(set(raw) - known):
@@ -102,7 +102,7 @@ def config_from_published(raw: Mapping[str, Any], base_config: Any, warn: Warn) 
     if base_config is not None:
         text_config = base_config.get_text_config() if hasattr(base_config, "get_text_config") else base_config
         _fit_to_model(peft_type, values, text_config, warn)
-    return config_class(**values)
+    return config_class(peft_type)(**values)
 
 
 def _known_type(raw: Mapping[str, Any]) -> str:
@@ -114,16 +114,9 @@ def _known_type(raw: Mapping[str, Any]) -> str:
     return peft_type
 
 
-def _config_class(peft_type: str) -> Any:
-    from peft import PeftType
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-
-    return PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(peft_type)]
-
-
 @lru_cache
 def _field_defaults(peft_type: str) -> dict[str, Any]:
-    return {field.name: field.default for field in fields(_config_class(peft_type))}
+    return {field.name: field.default for field in fields(config_class(peft_type))}
 
 
 def _fits(card: Card, raw: Mapping[str, Any]) -> bool:
@@ -150,7 +143,7 @@ def _specificity(card: Card) -> tuple[bool, int, bool]:
 def _fit_to_model(peft_type: str, values: dict[str, Any], base_config: Any, warn: Warn) -> None:
     from peft import PromptLearningConfig
 
-    if issubclass(_config_class(peft_type), PromptLearningConfig):
+    if issubclass(config_class(peft_type), PromptLearningConfig):
         _fit_prompt(peft_type, values, base_config, warn)
     elif peft_type == "ADAPTION_PROMPT":
         _fit_depth(values, base_config, warn)

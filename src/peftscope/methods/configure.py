@@ -15,6 +15,7 @@ from peftscope.errors import MethodRefused, SpecError, unknown_name
 from peftscope.methods import targets as find
 from peftscope.methods.card import Card
 from peftscope.methods.catalog import knob_names
+from peftscope.methods.config_class import config_class, config_fields
 from peftscope.methods.context import BuildContext
 from peftscope.methods.coverage import Coverage
 from peftscope.methods.hooks import adalora_schedule
@@ -65,12 +66,8 @@ def configure(
 
     if card.virtual_tokens and context.task_type is None:
         raise MethodRefused(f"{card.name}: virtual tokens need a language model, and this model is none")
-    from peft import PeftType
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-
     assert card.peft_type is not None
-    config_class = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(card.peft_type)]
-    known = {field.name for field in fields(config_class) if field.init}
+    known = config_fields(card.peft_type)
     _check_knobs(method, card)
     values = {k: v for k, v in _merged(card.knobs, method.knobs).items() if k not in INIT_KNOBS}
     values = _merged(card.config, values)
@@ -78,7 +75,7 @@ def configure(
     values.update(_seeds(known, method, context))
     values.update(_target_fields(base, method, card, known, covered))
     values.update(_layout_fields(base, method, card, values, context))
-    return config_class(**deepcopy(values))
+    return config_class(card.peft_type)(**deepcopy(values))
 
 
 def target_problems(base: nn.Module, method: MethodSpec) -> list[str]:
@@ -143,12 +140,12 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _seeds(known: set[str], method: MethodSpec, context: BuildContext) -> dict[str, int]:
+def _seeds(known: frozenset[str], method: MethodSpec, context: BuildContext) -> dict[str, int]:
     return {name: context.seed for name in sorted(known & _SEED_FIELDS) if name not in method.knobs}
 
 
 def _target_fields(
-    base: nn.Module, method: MethodSpec, card: Card, known: set[str], covered: Coverage | None
+    base: nn.Module, method: MethodSpec, card: Card, known: frozenset[str], covered: Coverage | None
 ) -> dict[str, Any]:
     """Fields that say which weights are adapted."""
     if method.targets is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from peftscope.methods import checkpoint
 from peftscope.methods.build import Built
 from peftscope.methods.capabilities import Finding
+from peftscope.methods.config_class import config_fields
 from peftscope.probe.found import no, same, unknown, yes
 from peftscope.probe.specimen import EXACT, Specimen, trained_weights
 from peftscope.schema.study import TrainSpec
@@ -48,14 +48,9 @@ def _unmoved(before: Tensor, after: Tensor) -> Finding | None:
     return no("trained, it changes nothing of the outputs") if torch.equal(before, after) else None
 
 
-def _config_fields(of: Specimen) -> set[str]:
+def _config_fields(of: Specimen) -> frozenset[str]:
     """Fields of the method's config; of full fine-tuning those of any layer that holds weights."""
-    if of.card.peft_type is None:
-        return {"target_modules"}
-    from peft import PeftType
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-
-    return {entry.name for entry in fields(PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(of.card.peft_type)]) if entry.init}
+    return frozenset({"target_modules"}) if of.card.peft_type is None else config_fields(of.card.peft_type)
 
 
 def quantized(of: Specimen, how: str) -> Finding:

@@ -23,6 +23,7 @@ from peftscope.methods.catalog import (
     sparse,
 )
 from peftscope.methods.catalog.narrow_rates import NARROW
+from peftscope.methods.config_class import config_fields
 
 __all__ = ["BASE", "FIRST_TO_TRY", "WHOLE", "card", "cards", "knob_names"]
 
@@ -106,13 +107,6 @@ def knob_names(name: str) -> tuple[str, ...]:
     entry = card(name)
     if entry.peft_type is None:
         return ()
-    from dataclasses import fields
-
-    from peft import PeftType
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-
-    config_class = PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(entry.peft_type)]
     # A sub-config both switches a variant on and has settings: it is on the card twice and stays a knob.
     fixed = {key for key in entry.config if key not in entry.knobs}
-    names = {f.name for f in fields(config_class) if f.init}
-    return tuple(sorted(names - _NOT_KNOBS - fixed))
+    return tuple(sorted(config_fields(entry.peft_type) - _NOT_KNOBS - fixed))
