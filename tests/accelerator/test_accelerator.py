@@ -19,6 +19,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 LACKING = {"frod", "shira", "p-tuning-lstm"}
 """Methods with operations that PyTorch demands of the device itself: sparse tensors, an LSTM's cell."""
+DRAWN_THERE = {"kasa", "bd-lora", "monteclora", "pvera"}
+"""Methods that draw numbers on the device, which has its own; others are drawn before they are moved there."""
 STORIES = {"name": "math", "source": "stories", "query_template": "Question: {query}\nAnswer:"}
 SCENES = {"name": "concept", "source": "drawn", "train_size": 8, "valid_size": 4, "test_size": 4}
 
@@ -121,13 +123,30 @@ def test_by_itself_a_study_takes_the_accelerator_in_bfloat16(environment: dict[s
 
 
 @pytest.mark.slow
+def test_a_device_without_float64_trains_and_converts(environment: dict[str, str], tmp_path: Path) -> None:
+    environment = {**environment, "SIMULATED_WITHOUT_FLOAT64": "1"}
+    study = {**_text_study("auto", dtype="float32"), "methods": ["oft"], "include_base": False}
+    record = _compare(environment, tmp_path, study)["oft"]
+    place = tmp_path / study["name"]
+    told = json.loads(
+        _python(
+            environment, "-m", "peftscope", "convert", record.run_id, "--study", place, "-o", tmp_path / "lora",
+            "--refine", 2, "--json", "--quiet",
+        )
+    )  # fmt: skip
+    assert told["verdict"] == "equivalent"
+    assert (tmp_path / "lora" / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.slow
 def test_every_method_trains_on_an_accelerator_as_on_the_cpu(environment: dict[str, str]) -> None:
     found = json.loads(_python(environment, HERE / "train_methods.py", "fast").splitlines()[-1])
     assert len(found) > 70
     failed = {name: each["simulated"] for name, each in found.items() if isinstance(each["simulated"], str)}
     assert set(failed) == LACKING, failed
     for name in set(found) - LACKING:
-        assert found[name]["simulated"] == pytest.approx(found[name]["cpu"], rel=1e-4), name
+        tolerance = 1e-2 if name in DRAWN_THERE else 1e-4
+        assert found[name]["simulated"] == pytest.approx(found[name]["cpu"], rel=tolerance), name
 
 
 @pytest.mark.slow
@@ -137,26 +156,24 @@ def test_pictures_are_learned_and_drawn_on_an_accelerator(environment: dict[str,
             "name": f"pictures-{device}",
             "model": {"source": "builtin:nano-t2i", "device": device, "dtype": "float32"},
             "task": {**SCENES, "num_inference_steps": 2},
-            "methods": ["lora", "oft"],
+            "methods": ["lora"],
             "seeds": [0],
             "train": {"max_steps": 3, "batch_size": 2},
             "measure": {"latency": False, "metered_steps": 2},
         }
 
     here, there = (_compare(environment, tmp_path, study(device)) for device in ("simulated", "cpu"))
-    assert set(here) == {"base", "lora", "oft"}
+    assert set(here) == {"base", "lora"}
     for title, record in here.items():
         found, expected = record.metrics, there[title].metrics
-        names = [name for name in ("train_loss", "valid_loss", "test_loss", "drift") if name in expected]
-        assert names
-        for name in names:
+        for name in ("valid_loss", "test_loss", "test_score", "image_drift"):
             assert found[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-4), (title, name)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_check_of_accelerators_is_ok_on_a_simulated_one(environment: dict[str, str], tmp_path: Path) -> None:
-    parts = "demo,memory,scoring,recovery,repeat,cpu"
+    parts = "memory,recovery,cpu"
     script = ROOT / "benchmarks" / "accelerator.py"
     _python(environment, script, "--small", "--output", tmp_path, "--parts", parts)
     (found,) = (tmp_path / "accelerator").glob("*.json")

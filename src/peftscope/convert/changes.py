@@ -27,6 +27,7 @@ from peftscope.errors import MethodRefused
 from peftscope.methods.build import merging
 from peftscope.methods.card import Card
 from peftscope.methods.context import ADAPTER, base_inside
+from peftscope.models.device import device_for_float64
 
 __all__ = ["Change", "Originals", "Whole", "changes", "kept_originals", "precision"]
 
@@ -198,8 +199,7 @@ def _merged(path: str, layer: BaseTunerLayer) -> nn.Module:
     """
     assert isinstance(layer, nn.Module)
     copied: Any = copy.deepcopy(layer)
-    if next(layer.parameters()).device.type == "mps":  # which has no double precision
-        copied = copied.cpu()
+    copied = copied.to(device_for_float64(next(layer.parameters()).device))
     copied = copied.to(precision(max(weight.numel() for weight in layer.parameters())))
     with merging(path):
         if hasattr(copied, "unload_and_optionally_merge_module"):
@@ -216,7 +216,7 @@ def _compared(
 ) -> Iterator[Change | Whole]:
     """The change of each weight of a module."""
     for name, value in after.items():
-        value = value if value.device.type != "mps" else value.cpu()
+        value = value.to(device_for_float64(value.device))
         delta = value.to(precision(value.numel()))
         size = 0.0
         if name in before:

@@ -21,7 +21,7 @@ from peftscope.errors import ModelError, brief
 from peftscope.methods.capabilities import require_mergeable
 from peftscope.methods.context import base_inside
 from peftscope.methods.shapes import shapes_only
-from peftscope.models.device import choose_device, choose_dtype, synchronize
+from peftscope.models.device import choose_device, choose_dtype, device_for_float64, synchronize
 
 __all__ = ["Forecast", "Speed", "forecast"]
 
@@ -62,7 +62,7 @@ class Speed:
     def of(cls, device: torch.device, dtype: torch.dtype) -> Speed:
         """Measured, in about a second."""
         matrix = torch.randn(PROBE, PROBE, device=device)
-        double = (matrix.cpu() if device.type == "mps" else matrix).double()
+        double = matrix.to(device_for_float64(device)).double()
         gram = double @ double.T
         held = torch.zeros(2**26 // 4, device=device)
         return cls(

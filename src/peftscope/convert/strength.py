@@ -19,6 +19,7 @@ from peftscope.methods import checkpoint
 from peftscope.methods.card import Card
 from peftscope.methods.catalog import WHOLE
 from peftscope.methods.catalog import card as card_of
+from peftscope.models.device import device_for_float64
 from peftscope.models.kinds.base import LoadedModel
 
 __all__ = ["Adapted", "Interpolated", "adapted_base", "held_changes"]
@@ -101,8 +102,7 @@ class _Step:
     def at(self, strength: float) -> Tensor:
         """The parameter at a strength, computed as precisely as changes are."""
         weight = getattr(self.module, self.parameter).detach()
-        exact = weight.cpu() if weight.device.type == "mps" else weight  # which has no double precision
-        exact = exact.to(precision(weight.numel()))
+        exact = weight.to(device_for_float64(weight.device)).to(precision(weight.numel()))
         if self.delta is not None:
             delta = self.delta.to(exact)
         else:

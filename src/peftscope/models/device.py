@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import psutil
@@ -18,6 +19,7 @@ __all__ = [
     "available_devices",
     "choose_device",
     "choose_dtype",
+    "device_for_float64",
     "forked_rng",
     "give_back_cache",
     "has_bfloat16",
@@ -61,6 +63,20 @@ def has_bfloat16(device: torch.device) -> bool:
         return bool((one @ one).item() == 1.0)
     except (RuntimeError, TypeError):  # how older MPS builds say no
         return False
+
+
+@lru_cache
+def device_for_float64(device: torch.device) -> torch.device:
+    """Where double precision is computed for a device: there, or on the CPU where it has none, as Apple's have none.
+
+    >>> device_for_float64(torch.device("cpu"))
+    device(type='cpu')
+    """
+    try:
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except (RuntimeError, TypeError):
+        return torch.device("cpu")
+    return device
 
 
 def choose_dtype(asked: Literal["auto", "float32", "bfloat16", "float16"], device: torch.device) -> torch.dtype:

@@ -6,7 +6,8 @@ so that figures must agree with the CPU's.
 
 A process has it whose ``PYTHONPATH`` holds this folder's parent: the distribution beside this folder declares it
 (``torch.backends``), and PyTorch loads it when imported. It is compiled at first use. ``SIMULATED_MEMORY`` is how many
-bytes it has; processes with the same ``SIMULATED_MEMORY_FILE`` share them.
+bytes it has; processes with the same ``SIMULATED_MEMORY_FILE`` share them. With ``SIMULATED_WITHOUT_FLOAT64`` it has no
+double precision, as Apple's have none.
 """
 
 from __future__ import annotations

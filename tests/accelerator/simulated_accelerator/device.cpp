@@ -349,6 +349,14 @@ void release_storage(void* storage) {
   delete static_cast<c10::Storage*>(storage);
 }
 
+// Apple's devices have no double precision.
+void check_dtype(c10::ScalarType dtype) {
+  static const bool lacks_float64 = std::getenv("SIMULATED_WITHOUT_FLOAT64") != nullptr;
+  TORCH_CHECK_TYPE(
+      !(lacks_float64 && (dtype == c10::kDouble || dtype == c10::kComplexDouble)),
+      "the simulated accelerator has no float64");
+}
+
 // The same memory as a tensor of the CPU.
 at::Tensor as_cpu(const at::Tensor& tensor) {
   if (tensor.numel() == 0 && tensor.storage().nbytes() == 0) {
@@ -372,6 +380,7 @@ at::Tensor as_cpu(const at::Tensor& tensor) {
 }
 
 at::Tensor new_tensor(const at::Tensor& cpu) {
+  check_dtype(cpu.scalar_type());
   at::Tensor result = at::detail::empty_strided_generic(
       cpu.sizes(), cpu.strides(), &allocator(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), cpu.scalar_type());
   as_cpu(result).copy_(cpu);
@@ -517,6 +526,7 @@ void compute_on_cpu(const c10::OperatorHandle& operation, torch::jit::Stack* sta
 at::Tensor empty(
     c10::IntArrayRef size, std::optional<c10::ScalarType> dtype, std::optional<c10::Layout>, std::optional<c10::Device>,
     std::optional<bool>, std::optional<c10::MemoryFormat> format) {
+  check_dtype(c10::dtype_or_default(dtype));
   return at::detail::empty_generic(
       size, &allocator(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), c10::dtype_or_default(dtype), format);
 }
@@ -524,6 +534,7 @@ at::Tensor empty(
 at::Tensor empty_strided(
     c10::IntArrayRef size, c10::IntArrayRef stride, std::optional<c10::ScalarType> dtype, std::optional<c10::Layout>,
     std::optional<c10::Device>, std::optional<bool>) {
+  check_dtype(c10::dtype_or_default(dtype));
   return at::detail::empty_strided_generic(
       size, stride, &allocator(), c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), c10::dtype_or_default(dtype));
 }
