@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from peftscope.analysis.estimates import Estimate
@@ -168,12 +169,14 @@ class Verdict:
 
     def pair(self, first: str, second: str) -> Pair | None:
         """The pair of two methods in that order, turned round where it is kept the other way; None if there is none."""
-        for pair in self.pairs:
-            if (pair.first, pair.second) == (first, second):
-                return pair
-            if (pair.first, pair.second) == (second, first):
-                return _turned(pair)
-        return None
+        kept = self._pairs_by_methods.get((first, second))
+        if kept is None and (other := self._pairs_by_methods.get((second, first))) is not None:
+            return _turned(other)
+        return kept
+
+    @cached_property
+    def _pairs_by_methods(self) -> dict[tuple[str, str], Pair]:
+        return {(pair.first, pair.second): pair for pair in self.pairs}
 
     def candidate(self, method: str) -> Candidate:
         """The candidate of that title.
