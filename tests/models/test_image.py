@@ -9,7 +9,11 @@ import pytest
 import torch
 
 from peftscope.errors import ModelError
-from peftscope.models.kinds.text_to_image.transformer import empty_transformer, read_transformer_config
+from peftscope.models.kinds.text_to_image.transformer import (
+    empty_autoencoder,
+    empty_transformer,
+    read_transformer_config,
+)
 
 CONFIG = Path(__file__).parents[1] / "configs" / "flux2-klein-base-4b.json"
 
@@ -20,6 +24,19 @@ def test_flux2_klein_matches_its_published_parameter_count() -> None:
     model = empty_transformer(config, dtype=torch.bfloat16)
     assert sum(parameter.numel() for parameter in model.parameters()) == 3_875_544_576
     assert {(parameter.device.type, parameter.dtype) for parameter in model.parameters()} == {("meta", torch.bfloat16)}
+
+
+def test_flux2_klein_is_counted_with_its_own_autoencoder(tmp_path: Path) -> None:
+    config = read_transformer_config(str(CONFIG))
+    assert config is not None
+    assert config.autoencoder is not None
+    model = empty_autoencoder(config.autoencoder, dtype=torch.bfloat16)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 84_046_115
+    settings = {**json.loads(CONFIG.read_text()), "in_channels": 16}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    other = read_transformer_config(str(tmp_path))
+    assert other is not None
+    assert other.autoencoder is None
 
 
 @pytest.mark.parametrize("place", ["transformer/config.json", "config.json"])

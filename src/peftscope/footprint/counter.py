@@ -114,13 +114,13 @@ class MemoryCounter:
         finally:
             for handle in handles:
                 handle.remove()
-        peak = self.peak(kinds.recording(), inputs)
+        peak = self._peak(kinds.recording(), self.model, inputs=inputs)
         return peak, trace.flops * train.accumulation // len(micro)
 
     def scoring(self, batch_size: int, length: int) -> tuple[Recording, list[int]]:
         """What comes and goes in scoring, and how many events there were when each block began."""
         model = self.built.model
-        trace = StepTrace(tensors_of(model), self.workload.target)
+        trace = StepTrace([*tensors_of(model), *self._scoring_tensors()], self.workload.target)
         kinds = Kinds(trace, self.profile.output_width)
         begins: list[int] = []
         handles = [
@@ -135,13 +135,21 @@ class MemoryCounter:
                 handle.remove()
         return kinds.recording(), begins
 
-    def peak(self, recording: Recording, inputs: Sequence[Tensor] = (), model: ModelSizes | None = None) -> Peak:
-        """Peak of what was recorded, beside the model (or what is given in its place) and its inputs."""
-        model = model or self.model
+    def scoring_peak(self, recording: Recording, model: ModelSizes | None = None) -> Peak:
+        """Peak of what was recorded of scoring, beside the model (or what is given in its place)."""
+        return self._peak(recording, model or self.model, beside=storage_sizes(self._scoring_tensors()))
+
+    def _scoring_tensors(self) -> list[Tensor]:
+        """Of what is there in scoring alone."""
+        return [tensor for part in self.profile.scoring_parts() for tensor in tensors_of(part)]
+
+    def _peak(
+        self, recording: Recording, model: ModelSizes, *, inputs: Sequence[Tensor] = (), beside: Sequence[int] = ()
+    ) -> Peak:
         held = HeldTensor(
             base=model.base_sizes,
             adapter=[*model.adapter_sizes, *storage_sizes(inputs)],
-            beside=self.profile.beside_bytes,
+            beside=[*self.profile.beside_bytes, *beside],
         )
         return peak_of(recording, held, target=self.workload.target, alike=self.profile.alike)
 

@@ -135,8 +135,8 @@ class FootprintEstimator:
         if (shallow := self._shallow) is not None:
             recording = deepened(*shallow.less.scoring(*at), shallow.depths)
             if recording is not None:
-                return shallow.less.peak(recording, model=shallow.model)
-        return self._whole.peak(self._whole.scoring(*at)[0])
+                return shallow.less.scoring_peak(recording, shallow.model)
+        return self._whole.scoring_peak(self._whole.scoring(*at)[0])
 
     def peak_bytes(self, batch_size: int, length: int, *, scoring: bool = True) -> int:
         """The larger of both; of training alone where scoring is known to fit."""

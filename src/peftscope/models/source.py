@@ -47,7 +47,14 @@ __all__ = [
 SMALL_FILES = ["*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken"]
 """Everything but weights and code: config, tokenizer, index."""
 
-CONFIG_FILES = ["config.json", "adapter_config.json", "model_index.json", "transformer/config.json", "unet/config.json"]
+CONFIG_FILES = [
+    "config.json",
+    "adapter_config.json",
+    "model_index.json",
+    "transformer/config.json",
+    "unet/config.json",
+    "vae/config.json",
+]
 """The config of a language model or of what a pipeline draws with, and what shows that a repository is neither."""
 
 ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors"]

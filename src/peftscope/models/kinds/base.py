@@ -301,6 +301,14 @@ class ModelProfile(ABC):
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         """The loss of the task that would be trained, as ``Task.loss`` gives it."""
 
+    def scoring_parts(self) -> Sequence[nn.Module]:
+        """What lies on the device beside the model while it scores, such as an autoencoder; the same in every call.
+
+        Raises:
+            ModelError: It cannot be built.
+        """
+        return ()
+
     def score(self, model: nn.Module, batch_size: int, length: int) -> None:
         """What scoring does at the most, without gradients.
 

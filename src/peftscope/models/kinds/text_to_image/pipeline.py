@@ -25,7 +25,7 @@ from peftscope.models.kinds.base import Batch
 from peftscope.models.kinds.text_to_image.files import PipelineFiles
 from peftscope.models.quiet import no_progress_bars
 
-__all__ = ["Drawing", "ImagePipeline", "NoiseLevels", "Prompts", "as_bytes"]
+__all__ = ["Drawing", "ImagePipeline", "NoiseLevels", "Prompts", "as_bytes", "as_bytes_there"]
 
 Prompts = Mapping[str, Tensor]
 """What a text encoder says of N prompts: tensors with N rows, on the CPU."""
@@ -265,4 +265,9 @@ class ImagePipeline(ABC):
 
 def as_bytes(pictures: Tensor) -> Tensor:
     """Pictures (N, 3, H, W) from 0 to 1, as (N, H, W, 3) of 8 bits on the CPU."""
-    return (pictures.float().permute(0, 2, 3, 1) * 255.0).round().clamp(0, 255).to(torch.uint8).cpu()
+    return as_bytes_there(pictures).cpu()
+
+
+def as_bytes_there(pictures: Tensor) -> Tensor:
+    """The same on the device they are on."""
+    return (pictures.float().permute(0, 2, 3, 1) * 255.0).round().clamp(0, 255).to(torch.uint8)

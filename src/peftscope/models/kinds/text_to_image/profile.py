@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from peftscope.models.kinds.base import Batch, ModelProfile
-from peftscope.models.kinds.text_to_image.flow_matching import flow_matching_loss
-from peftscope.models.kinds.text_to_image.transformer import TransformerConfig, empty_transformer
+from peftscope.models.kinds.text_to_image.flow_matching import flow_matching_loss, predicted_velocity
+from peftscope.models.kinds.text_to_image.pipeline import as_bytes_there
+from peftscope.models.kinds.text_to_image.transformer import TransformerConfig, empty_autoencoder, empty_transformer
 
 __all__ = ["TextToImageProfile"]
 
@@ -65,6 +68,29 @@ class TextToImageProfile(ModelProfile):
         """The loss of learning a concept."""
         return flow_matching_loss(model, batch)
 
+    def notes(self) -> list[str]:
+        """Whether the autoencoder is counted."""
+        left_out = "scoring is counted without the autoencoder: its config does not lie beside the transformer's"
+        return [left_out] if self.config.autoencoder is None else []
+
+    @cached_property
+    def _autoencoder(self) -> nn.Module | None:
+        settings = self.config.autoencoder
+        return None if settings is None else empty_autoencoder(settings, dtype=self.dtype)
+
+    def scoring_parts(self) -> list[nn.Module]:
+        """The autoencoder."""
+        return [] if self._autoencoder is None else [self._autoencoder]
+
     def score(self, model: nn.Module, batch_size: int, length: int) -> None:
-        """A step of drawing."""
-        self.loss(model, self.batch(batch_size, length))
+        """A step of drawing with guidance, and pictures of what it gives, as a pipeline makes them."""
+        batch = self.batch(batch_size, length)
+        led_to = predicted_velocity(model, batch)
+        away = {**batch, "prompts": torch.empty_like(batch["prompts"])}
+        led_away = predicted_velocity(model, away)
+        latents = led_away + (led_to - led_away)
+        decoder: Any = self._autoencoder
+        if decoder is not None:
+            side = 2 * (length // self.config.pixels_per_token)
+            drawn = decoder.decode(latents.view(batch_size, self.config.latent_channels, side, side)).sample
+            as_bytes_there((drawn * 0.5 + 0.5).clamp(0, 1))

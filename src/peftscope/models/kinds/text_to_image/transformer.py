@@ -1,10 +1,12 @@
-"""Image models without weights: the config of a diffusion transformer, and the transformer on the ``meta`` device."""
+"""Image models without weights: the configs of a diffusion transformer and of the autoencoder that makes pictures of
+what it says, and both on the ``meta`` device.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -14,10 +16,14 @@ from peftscope.models.builtin import PREFIX, find_builtin
 from peftscope.models.config_sizes import refuse_absurd
 from peftscope.models.source import find_configs, read_settings
 
-__all__ = ["TransformerConfig", "empty_transformer", "is_image_model", "read_transformer_config"]
+__all__ = ["TransformerConfig", "empty_autoencoder", "empty_transformer", "is_image_model", "read_transformer_config"]
 
 KNOWN = ("Flux2Transformer2DModel",)
 """Classes of diffusers whose inputs we know."""
+AUTOENCODER = "AutoencoderKLFlux2"
+"""That of pipelines with these."""
+OWN_CHANNELS = 128
+"""Of a token that FLUX.2's own autoencoder makes pictures of; its settings are diffusers' defaults."""
 WITHOUT_SIZES = ("StableDiffusionPipeline", "StableDiffusionXLPipeline", "UNet2DConditionModel")
 """Models that are trained here, and whose sizes are not predicted."""
 
@@ -33,6 +39,13 @@ class TransformerConfig:
     """On a side: the autoencoder makes 8 × 8 pixels one, and patches of 2 × 2 of those become a token."""
     prompt_tokens: int = 512
     """Prompts are padded to it."""
+    autoencoder: dict[str, Any] | None = None
+    """Settings of the pipeline's autoencoder; None where they are not known."""
+
+    @property
+    def latent_channels(self) -> int:
+        """Of what the autoencoder makes pictures of: a token is 2 × 2 of them."""
+        return int(self.settings["in_channels"]) // 4
 
 
 def read_transformer_config(source: str, revision: str | None = None) -> TransformerConfig | None:
@@ -57,7 +70,10 @@ def read_transformer_config(source: str, revision: str | None = None) -> Transfo
     if name not in KNOWN:
         raise ModelError(f"model.source: {source!r}: {unknown_name('image transformer', name, KNOWN)}")
     own = {key: value for key, value in settings.items() if not key.startswith("_")}
-    return TransformerConfig(class_name=name, settings=own, **_of_other_parts(place))
+    found = TransformerConfig(class_name=name, settings=own, **_of_other_parts(place))
+    if found.autoencoder is None and own.get("in_channels") == OWN_CHANNELS:
+        return replace(found, autoencoder={})
+    return found
 
 
 def empty_transformer(config: TransformerConfig, *, dtype: torch.dtype) -> nn.Module:
@@ -67,26 +83,45 @@ def empty_transformer(config: TransformerConfig, *, dtype: torch.dtype) -> nn.Mo
         ModelError: diffusers cannot build it, or its sizes are those of no model.
         MissingExtra: diffusers is not installed.
     """
+    return _empty(config.class_name, config.settings, dtype)
+
+
+def empty_autoencoder(settings: dict[str, Any], *, dtype: torch.dtype) -> nn.Module:
+    """The autoencoder of a config, on the ``meta`` device, in ``eval`` mode; it decodes pictures one by one.
+
+    Raises:
+        ModelError: diffusers cannot build it, or its sizes are those of no model.
+        MissingExtra: diffusers is not installed.
+    """
+    model: Any = _empty(AUTOENCODER, settings, dtype)
+    model.enable_slicing()
+    return cast("nn.Module", model)
+
+
+def _empty(class_name: str, settings: dict[str, Any], dtype: torch.dtype) -> nn.Module:
     try:
         import diffusers
     except ImportError as error:
         raise MissingExtra("diffusers", "images", "an image model") from error
-    refuse_absurd(config.class_name, config.settings)
+    refuse_absurd(class_name, settings)
     try:
         with torch.device("meta"):
-            model = getattr(diffusers, config.class_name)(**config.settings)
+            model = getattr(diffusers, class_name)(**settings)
     except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, AttributeError) as error:
-        raise ModelError(f"no {config.class_name} can be built from this config: {error}") from error
+        raise ModelError(f"no {class_name} can be built from this config: {error}") from error
     assert isinstance(model, nn.Module)
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     return model.eval()
 
 
-def _of_other_parts(place: Path) -> dict[str, int]:
+def _of_other_parts(place: Path) -> dict[str, Any]:
     """What of a pipeline's other parts decides sizes, as far as their configs lie beside the transformer."""
-    found: dict[str, int] = {}
-    blocks = read_settings(place / "vae" / "config.json").get("block_out_channels")
+    found: dict[str, Any] = {}
+    autoencoder = read_settings(place / "vae" / "config.json")
+    if autoencoder.get("_class_name") == AUTOENCODER:
+        found["autoencoder"] = {key: value for key, value in autoencoder.items() if not key.startswith("_")}
+    blocks = autoencoder.get("block_out_channels")
     if isinstance(blocks, list) and blocks:
         found["pixels_per_token"] = 2 ** len(blocks)
     tokens = read_settings(place / "tokenizer" / "tokenizer_config.json").get("model_max_length")
