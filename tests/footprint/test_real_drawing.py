@@ -5,23 +5,33 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import tiny_pipelines
 from peftscope.footprint.counter import LEARNING_RATE, MAX_STEPS
 from peftscope.footprint.estimate import footprint
-from peftscope.footprint.query import FootprintQuery, Workload
+from peftscope.footprint.query import FootprintQuery, Workload, footprint_queries
+from peftscope.measures.score import score_split
 from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, build
 from peftscope.models.kinds.text_to_image.generator import ImageGenerator
 from peftscope.models.kinds.text_to_image.kind import TextToImage
 from peftscope.models.kinds.text_to_image.pipeline import Drawing
 from peftscope.models.kinds.text_to_image.profile import TextToImageProfile
-from peftscope.schema.study import MethodSpec, ModelSpec
+from peftscope.schema.run import RunSpec
+from peftscope.schema.study import MethodSpec, ModelSpec, StudySpec, TaskSpec, TrainSpec
+from peftscope.tasks.base import TaskContext
+from peftscope.tasks.registry import create
+from peftscope.tuning.preflight import check
 
 PICTURES = 4
 METHOD = MethodSpec(name="lora")
+BUILDING = BuildContext(
+    seed=0, max_steps=MAX_STEPS, learning_rate=LEARNING_RATE, warn=lambda line: None, task_type=None
+)
 
 
 def _profile(model: ModelSpec) -> TextToImageProfile:
@@ -33,8 +43,7 @@ def _profile(model: ModelSpec) -> TextToImageProfile:
 def _drawn(model: ModelSpec, num_pictures: int, side: int) -> int:
     """Live storage at its peak while pictures are drawn."""
     loaded = TextToImage().load(model)
-    context = BuildContext(seed=0, max_steps=MAX_STEPS, learning_rate=LEARNING_RATE, warn=lambda line: None)
-    built = build(loaded.model, METHOD, replace(context, task_type=None))
+    built = build(loaded.model, METHOD, BUILDING)
     prompts, nothing = (loaded.processor.encode_prompts([text] * n) for text, n in (("a cat", num_pictures), ("", 1)))
     how = Drawing(side=side, steps=2, guidance=3.5, batch_size=num_pictures)
     held = [*tensors_of(built.model), *tensors_of(loaded.processor.autoencoder)]
@@ -69,6 +78,45 @@ def test_drawing_with_the_built_in_model_is_counted_with_its_autoencoder() -> No
     live = found.eval_breakdown.total() - found.eval_breakdown.allocator
     assert live == pytest.approx(_drawn(model, PICTURES, 64), rel=0.02)
     assert found.notes == ()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_on_a_cpu_a_check_counts_what_compares_pictures(tmp_path: Path) -> None:
+    run = _concept_run(tmp_path)
+    [forecast] = (checked := check([run], tmp_path)).forecasts
+    eval_parts = forecast.footprint.eval_breakdown
+    assert eval_parts is not None, forecast.footprint.reason
+    loaded = TextToImage().load(run.model)
+    context = TaskContext(processor=loaded.processor, kind="text-to-image", batch_size=2)
+    task = create(run.task, context, cached=checked.cached)
+    scorer = task.scorer()
+    assert scorer is not None
+    built = build(loaded.model, METHOD, BUILDING)
+    held = [built.model, loaded.processor.autoencoder, *scorer.models]
+    with LiveStorage(tensor for model in held for tensor in tensors_of(model)) as storage:
+        score_split(task, built.model, ImageGenerator(loaded.processor), "test")
+    assert eval_parts.total() - eval_parts.allocator == pytest.approx(storage.peak_bytes, rel=0.02)
+
+
+def _concept_run(folder: Path) -> RunSpec:
+    """Learns a concept from pictures of noise."""
+    (photos := folder / "photos").mkdir()
+    for number in range(8):
+        noise = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(photos / f"{number}.png")
+        (photos / f"{number}.txt").write_text(f"dog {number}", "utf-8")
+    pictures = {"source": str(photos), "resolution": 32, "train_size": 2, "valid_size": 2, "test_size": 4}
+    fast = {"num_inference_steps": 1, "encoder_size": 96, "drift_prompts": [], "class_prompts": []}
+    model = ModelSpec(source=str(tiny_pipelines.flux2_folder(folder / "flux2")), dtype="float32", device="cpu")
+    task = TaskSpec(name="concept", options={**pictures, **fast})
+    return RunSpec(model=model, task=task, method=METHOD, learning_rate=1e-3, seed=0, train=TrainSpec(batch_size=2))
+
+
+def test_a_study_is_planned_with_as_many_pictures_as_it_draws_at_once() -> None:
+    study = {"name": "a", "model": "builtin:nano-t2i", "methods": ["lora"], "train": {"batch_size": 2}}
+    spec = StudySpec.model_validate({**study, "task": {"name": "concept", "eval_batch_size": 6}})
+    [query] = footprint_queries(spec, _profile(ModelSpec(source="builtin:nano-t2i")))
+    assert (query.workload.batch_size, query.workload.eval_batch_size) == (2, 6)
 
 
 def test_an_unknown_autoencoder_is_said_to_be_left_out() -> None:

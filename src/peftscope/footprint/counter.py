@@ -136,8 +136,12 @@ class MemoryCounter:
         return kinds.recording(), begins
 
     def scoring_peak(self, recording: Recording, model: ModelSizes | None = None) -> Peak:
-        """Peak of what was recorded of scoring, beside the model (or what is given in its place)."""
-        return self._peak(recording, model or self.model, beside=storage_sizes(self._scoring_tensors()))
+        """Peak of what was recorded of scoring, beside the model (or what is given in its place), or of what scores."""
+        load, model = self.workload, model or self.model
+        beside = [*storage_sizes(self._scoring_tensors()), load.scorer_bytes]
+        comparing = Recording(events=[(0, True), (0, False)], sizes=[load.scorer_work_bytes], kinds=["activations"])
+        peaks = [self._peak(each, model, beside=beside) for each in (recording, comparing)]
+        return max(peaks, key=lambda peak: peak.reserved_bytes)
 
     def _scoring_tensors(self) -> list[Tensor]:
         """Of what is there in scoring alone."""

@@ -30,6 +30,10 @@ class Workload:
     """None scores in batches of the training's size …"""
     eval_length: int | None = None
     """… up to its length, prompt and answer together."""
+    scorer_bytes: int = 0
+    """Of models that set what was made against what was wanted, where they lie on the device …"""
+    scorer_work_bytes: int = 0
+    """… and what they take while they do."""
     scoring: bool = True
     """Predict what scoring takes, too."""
     every_layer: bool = False
@@ -55,8 +59,12 @@ class FootprintQuery:
 
 
 def footprint_queries(study: StudySpec, profile: ModelProfile) -> list[FootprintQuery]:
-    """Every method of a study, in its training's batches at their longest."""
-    train = study.train
-    length = options_of(study.task).longest or DEFAULT_LENGTH
-    workload = Workload(batch_size=train.batch_size, length=length, train=train)
+    """Every method of a study, in batches of its training and scoring at their longest, as far as settings tell."""
+    train, options = study.train, options_of(study.task)
+    workload = Workload(
+        batch_size=train.batch_size,
+        length=options.longest or DEFAULT_LENGTH,
+        train=train,
+        eval_batch_size=options.scored_at_once,
+    )
     return [FootprintQuery(method=method, profile=profile, workload=workload) for method in study.methods]

@@ -7,7 +7,7 @@ Padding, labels, cross-entropy, decoding and answer parsing live behind this con
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -26,6 +26,7 @@ __all__ = [
     "Predictor",
     "Retention",
     "Sample",
+    "Scorer",
     "ShownExample",
     "Split",
     "Task",
@@ -85,6 +86,15 @@ class Sample:
     about: str
     """What is to be seen."""
     content: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """Models that set what was made against what was wanted. They work on the CPU, whatever the device of the base."""
+
+    models: tuple[nn.Module, ...]
+    work: Callable[[], object]
+    """Does once as much as is done at once at the most."""
 
 
 class Retention(ABC):
@@ -170,6 +180,10 @@ class Task(ABC):
 
     def largest_scoring(self) -> tuple[int, int] | None:
         """Samples at once and their largest length in scoring, outputs included; None where the task cannot tell."""
+        return None
+
+    def scorer(self) -> Scorer | None:
+        """What it scores with beside the base; None, the default, where no other model does."""
         return None
 
     @abstractmethod

@@ -19,3 +19,8 @@ class TaskOptions(Frozen):
     def longest(self) -> int | None:
         """Length of the longest training sample, in the unit of the kind of model; None where data alone can tell."""
         return None
+
+    @property
+    def scored_at_once(self) -> int | None:
+        """Examples of that length that are scored at once; None where data alone can tell."""
+        return None

@@ -14,6 +14,7 @@ from peftscope.footprint.footprint import Forecast
 from peftscope.footprint.forecast import forecasts
 from peftscope.footprint.query import FootprintQuery, Workload
 from peftscope.measures.registry import measurements
+from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.configure import target_problems
 from peftscope.methods.coverage import coverage
 from peftscope.models.device import choose_device, memory_bytes
@@ -127,6 +128,7 @@ def _forecasts(runs: Sequence[RunSpec], task: Task, profile: ModelProfile, machi
     if largest is None:
         return
     eval_batch_size, eval_length = task.largest_scoring() or (None, None)
+    scorer_bytes, scorer_work_bytes = _scorer_bytes(task) if machine.device == "cpu" else (0, 0)
     workload = Workload(
         batch_size=largest[0],
         length=largest[1],
@@ -134,9 +136,22 @@ def _forecasts(runs: Sequence[RunSpec], task: Task, profile: ModelProfile, machi
         target="cpu" if machine.device == "cpu" else "accelerator",
         eval_batch_size=eval_batch_size,
         eval_length=eval_length,
+        scorer_bytes=scorer_bytes,
+        scorer_work_bytes=scorer_work_bytes,
     )
     asked = [FootprintQuery(method=run.method, profile=profile, workload=workload) for run in runs]
     yield from forecasts(asked, limit=machine.memory_bytes)
+
+
+def _scorer_bytes(task: Task) -> tuple[int, int]:
+    """What other models that score take, and what they take beside that while they work: metered once."""
+    scorer = task.scorer()
+    if scorer is None:
+        return 0, 0
+    with LiveStorage(tensor for model in scorer.models for tensor in tensors_of(model)) as storage:
+        there = storage.live_bytes
+        scorer.work()
+    return there, storage.peak_bytes - there
 
 
 def _machine(device: torch.device) -> Machine:

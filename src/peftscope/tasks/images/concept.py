@@ -27,12 +27,13 @@ from peftscope.tasks.base import (
     ExampleScore,
     Retention,
     Sample,
+    Scorer,
     ShownExample,
     Split,
     Task,
     TaskContext,
 )
-from peftscope.tasks.images.encoders import encoder, encoder_sha256, fit_to_prompts
+from peftscope.tasks.images.encoders import AT_ONCE, encoder, encoder_sha256, fit_to_prompts, two_towers
 from peftscope.tasks.images.encoding import encoded, stacked, wanted_prompts
 from peftscope.tasks.images.options import DRAWN, ConceptOptions
 from peftscope.tasks.images.picture_facts import Looks, copied_share, diversity, prompt_fidelity
@@ -155,6 +156,16 @@ class ConceptTask(Task):
     def largest_scoring(self) -> tuple[int, int]:
         """Pictures drawn at once and their width."""
         return self.options.eval_batch_size, self.options.side
+
+    def scorer(self) -> Scorer:
+        """The encoder, and what tells how pictures fit their prompts."""
+        most = min(AT_ONCE, self.size("test") * self.options.draws)
+        pictures = torch.zeros(most, self.options.side, self.options.side, 3, dtype=torch.uint8)
+        look, name = encoder(self.options.encoder, self.options.encoder_size), self.options.prompt_encoder
+        if name is None:
+            return Scorer(models=(look.model,), work=lambda: look(pictures))
+        both = look.model, two_towers(name)[1]
+        return Scorer(models=both, work=lambda: (look(pictures), fit_to_prompts(name, pictures, ["a"] * most)))
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         """The pipeline's own loss."""

@@ -4,28 +4,51 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from peftscope.capture import is_out_of_memory
 from peftscope.errors import DataError, MissingExtra
 from peftscope.models.weights import hash_weights
 
-__all__ = ["Encoder", "encoder", "encoder_sha256", "fit_to_prompts", "require_two_towers"]
-
-Encoder = Callable[[Tensor], Tensor]
-"""Pictures (N, H, W, 3) of 8 bits -> features (N, D) of length 1, on the CPU."""
+__all__ = ["AT_ONCE", "Encoder", "encoder", "encoder_sha256", "fit_to_prompts", "two_towers"]
 
 LITE = "efficientnet-lite0"
 LITE_CENTRE, LITE_SPREAD = 127.0, 128.0
 """What the network was trained with, in steps of 8 bits."""
 AT_ONCE = 16
+"""Pictures."""
 ENCODER_FILES = ("model.safetensors", "model.safetensors.index.json", "config.json", "preprocessor_config.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """Gives features (N, D) of length 1 of pictures (N, H, W, 3) of 8 bits, on the CPU."""
+
+    model: nn.Module
+    features: Callable[[Tensor], Tensor]
+    """Of pixels (N, 3, size, size), by the model."""
+    centre: Tensor | float
+    spread: Tensor | float
+    """What pixels are brought to, in steps of 8 bits."""
+    size: int
+    """Width and height at which it sees pictures."""
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        rows = []
+        with torch.inference_mode():
+            for begin in range(0, len(pictures), AT_ONCE):
+                pixels = (pictures[begin : begin + AT_ONCE].permute(0, 3, 1, 2).float() - self.centre) / self.spread
+                side = self.size, self.size
+                pixels = F.interpolate(pixels, side, mode="bicubic", antialias=True, align_corners=False)
+                rows.append(F.normalize(self.features(pixels).float(), dim=-1))
+        return torch.cat(rows).clone()
 
 
 @lru_cache(maxsize=2)
@@ -41,18 +64,7 @@ def encoder(name: str, size: int) -> Encoder:
         DataError: There is no such model, or it gives no features of pictures.
         MissingExtra: The extra ``images`` is not installed.
     """
-    features, centre, spread = _lite() if name == LITE else _of_transformers(name)
-
-    def encode(pictures: Tensor) -> Tensor:
-        rows = []
-        with torch.inference_mode():
-            for begin in range(0, len(pictures), AT_ONCE):
-                pixels = (pictures[begin : begin + AT_ONCE].permute(0, 3, 1, 2).float() - centre) / spread
-                pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True, align_corners=False)
-                rows.append(F.normalize(features(pixels).float(), dim=-1))
-        return torch.cat(rows).clone()
-
-    return encode
+    return _lite(size) if name == LITE else _of_transformers(name, size)
 
 
 def encoder_sha256(name: str) -> str:
@@ -85,7 +97,7 @@ def _lite_file() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _lite() -> tuple[Callable[[Tensor], Tensor], Tensor | float, Tensor | float]:
+def _lite(size: int) -> Encoder:
     try:
         from efficientnet_lite_pytorch import EfficientNet  # type: ignore[import-untyped]
     except ImportError as error:
@@ -93,10 +105,16 @@ def _lite() -> tuple[Callable[[Tensor], Tensor], Tensor | float, Tensor | float]
     model = EfficientNet.from_name("efficientnet-lite0")
     model.load_state_dict(torch.load(_lite_file(), map_location="cpu", weights_only=True))
     model.eval().requires_grad_(False)
-    return lambda pixels: model.extract_features(pixels).mean((-2, -1)), LITE_CENTRE, LITE_SPREAD
+    return Encoder(
+        model=model,
+        features=lambda pixels: model.extract_features(pixels).mean((-2, -1)),
+        centre=LITE_CENTRE,
+        spread=LITE_SPREAD,
+        size=size,
+    )
 
 
-def _of_transformers(name: str) -> tuple[Callable[[Tensor], Tensor], Tensor | float, Tensor | float]:
+def _of_transformers(name: str, size: int) -> Encoder:
     from transformers import AutoImageProcessor
 
     processor, model = _loaded("encoder", name, AutoImageProcessor)
@@ -111,7 +129,7 @@ def _of_transformers(name: str) -> tuple[Callable[[Tensor], Tensor], Tensor | fl
         states: Tensor = found.last_hidden_state[:, 0] if pooled is None else pooled
         return states.flatten(1)
 
-    return features, centre, spread
+    return Encoder(model=model, features=features, centre=centre, spread=spread, size=size)
 
 
 def fit_to_prompts(name: str, pictures: Tensor, prompts: Sequence[str]) -> Tensor:
@@ -125,7 +143,7 @@ def fit_to_prompts(name: str, pictures: Tensor, prompts: Sequence[str]) -> Tenso
     Raises:
         DataError: There is no such model, or it has no two towers.
     """
-    processor, model = _two_towers(name)
+    processor, model = two_towers(name)
     rows = []
     with torch.inference_mode():
         for begin in range(0, len(pictures), AT_ONCE):
@@ -142,17 +160,13 @@ def fit_to_prompts(name: str, pictures: Tensor, prompts: Sequence[str]) -> Tenso
     return torch.cat(rows).clone()
 
 
-def require_two_towers(name: str) -> None:
-    """Load what tells how pictures fit their prompts, before anything is trained.
+@lru_cache(maxsize=1)
+def two_towers(name: str) -> tuple[Any, Any]:
+    """Processor and model of what tells how pictures fit their prompts, loaded once per process.
 
     Raises:
         DataError: There is no such model, or it has no two towers.
     """
-    _two_towers(name)
-
-
-@lru_cache(maxsize=1)
-def _two_towers(name: str) -> tuple[Any, Any]:
     from transformers import AutoProcessor
 
     processor, model = _loaded("prompt_encoder", name, AutoProcessor)
@@ -179,6 +193,6 @@ def _loaded(option: str, name: str, processor_class: Any) -> tuple[Any, Any]:
     return processor, model.eval().requires_grad_(False)
 
 
-def _stretches(model: torch.nn.Module) -> bool:
+def _stretches(model: nn.Module) -> bool:
     """Whether a model sees pictures of another size than its own only if it is told to."""
     return "interpolate_pos_encoding" in inspect.signature(model.forward).parameters

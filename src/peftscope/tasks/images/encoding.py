@@ -10,7 +10,7 @@ from torch import Tensor
 
 from peftscope.errors import DataError
 from peftscope.models.kinds.text_to_image.pipeline import ImagePipeline, Prompts
-from peftscope.tasks.images.encoders import encoder, require_two_towers
+from peftscope.tasks.images.encoders import encoder, two_towers
 from peftscope.tasks.images.options import ConceptOptions
 from peftscope.tasks.images.prepared import Encodings, Pictures
 from peftscope.tasks.images.sources import class_prompts, drift_prompts, read_pictures
@@ -49,7 +49,7 @@ def encoded(options: ConceptOptions, pipeline: ImagePipeline, pictures: Pictures
         ModelError: The pipeline cannot do it with these options.
     """
     if options.prompt_encoder is not None:
-        require_two_towers(options.prompt_encoder)
+        two_towers(options.prompt_encoder)  # one that cannot be loaded is named before anything is trained
     prompts = wanted_prompts(options, pictures)
     states = pipeline.attempt(
         "encoding the prompts",

@@ -120,3 +120,8 @@ class ConceptOptions(TaskOptions):
     def longest(self) -> int | None:
         """The width of the pictures."""
         return self.side
+
+    @property
+    def scored_at_once(self) -> int | None:
+        """Pictures drawn at once."""
+        return self.eval_batch_size
