@@ -80,6 +80,21 @@ def test_the_advice_names_the_fastest_memory_setting_that_fits(make_run: MakeRun
     assert "checkpointing" not in reason
 
 
+def test_where_reading_general_text_does_not_fit_it_may_be_left_out(make_run: MakeRun, tmp_path: Path) -> None:
+    checked = LocalExecutor(tmp_path).check([make_run("lora")])
+    [found] = checked.forecasts
+    assert found.footprint.peak_bytes is not None
+    largest = {
+        "peak_eval_bytes": 2 * found.footprint.peak_bytes,
+        "peak_retention_bytes": 2 * found.footprint.peak_bytes,
+    }
+    large = replace(found, fits=False, footprint=replace(found.footprint, **largest))
+    tight = replace(checked, forecasts=(large,), machine=replace(checked.machine, memory_bytes=2))
+    [reason] = memory_budget_for(tight, ALONE, try_all=False).reasons.values()
+    assert reason.startswith("measuring what is kept of the base is predicted to take")
+    assert "general_tokens: 0" in reason
+
+
 def test_runs_that_do_not_fit_in_memory_together_run_sequentially(make_run: MakeRun, tmp_path: Path) -> None:
     runs = [make_run("lora"), make_run("ia3")]
     two = Resources(num_workers=2, num_threads=1)

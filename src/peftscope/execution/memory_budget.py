@@ -79,6 +79,8 @@ def _reason(forecast: Forecast, memory: int | None) -> str:
             ways.append(f"train.memory: {forecast.fits_with}")
         elif forecast.checkpointed_bytes is not None and forecast.checkpointed_bytes <= memory:
             ways.append("train.checkpointing: true")
+    elif found.peak_bytes == found.peak_retention_bytes:
+        where, ways = "measuring what is kept of the base", ["the task's general_tokens: 0, which leaves it out,"]
     else:
         where, ways = "scoring", ["a smaller eval_batch_size of the task"]
     help_with = f"; {' or '.join(ways)} would fit" if ways else ""

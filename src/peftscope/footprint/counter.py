@@ -18,6 +18,7 @@ from peftscope.methods.build import BuildContext, build
 from peftscope.methods.optimizers import OptimizerSettings, make_optimizer
 from peftscope.methods.shapes import left_on_host, offloaded, steps_on_shapes
 from peftscope.models.evaluating import evaluating
+from peftscope.tasks.base import Retention
 from peftscope.training.loop import Hooks, train_step
 from peftscope.training.memory_settings import prepare, unmet_setting
 
@@ -119,6 +120,18 @@ class MemoryCounter:
 
     def scoring(self, batch_size: int, length: int) -> tuple[Recording, list[int]]:
         """What comes and goes in scoring, and how many events there were when each block began."""
+        return self._recorded(lambda model: self.profile.score(model, batch_size, length))
+
+    def retaining(self, retention: Retention) -> tuple[Recording, list[int]]:
+        """The same of measuring what a model lost of what its base could do."""
+
+        def measure(model: nn.Module) -> None:
+            with self.profile.as_scored(model):
+                retention.rehearse(model)
+
+        return self._recorded(measure)
+
+    def _recorded(self, action: Callable[[nn.Module], None]) -> tuple[Recording, list[int]]:
         model = self.built.model
         trace = StepTrace([*tensors_of(model), *self._scoring_tensors()], self.workload.target)
         kinds = Kinds(trace, self.profile.output_width)
@@ -128,7 +141,7 @@ class MemoryCounter:
         ]
         try:
             with steps_on_shapes(), evaluating(model), torch.no_grad(), trace:
-                self.profile.score(model, batch_size, length)
+                action(model)
                 kinds.ended()
         finally:
             for handle in handles:

@@ -19,6 +19,7 @@ from peftscope.footprint.footprint import Footprint
 from peftscope.footprint.layers import Depths, deepened, depths_of
 from peftscope.footprint.memory_peak import Peak
 from peftscope.footprint.query import FootprintQuery
+from peftscope.footprint.recording import Recording
 from peftscope.methods.checkpoint import saved_bytes, saved_entries
 from peftscope.methods.layers import picks_layers
 from peftscope.methods.sizes import Entry
@@ -77,9 +78,12 @@ def _predict(query: FootprintQuery, found: _Found, known: FootprintEstimator | N
         values["flops_per_step"] = flops
         values["layers_counted"] = estimate.layers_counted
     if workload.scoring:
-        scored = estimate.scoring(workload.batch_size, workload.length)
-        values["peak_eval_bytes"] = scored.reserved_bytes
-        values["eval_breakdown"] = scored.breakdown
+        peaks = [estimate.scoring(workload.batch_size, workload.length)]
+        if estimate.retaining is not None:
+            values["peak_retention_bytes"] = estimate.retaining.reserved_bytes
+            peaks.append(estimate.retaining)
+        largest = max(peaks, key=lambda peak: peak.reserved_bytes)
+        values["peak_eval_bytes"], values["eval_breakdown"] = largest.reserved_bytes, largest.breakdown
     return estimate
 
 
@@ -132,17 +136,27 @@ class FootprintEstimator:
     def scoring(self, batch_size: int, length: int) -> Peak:
         """Peak of scoring at its longest, in batches of the training's size and length where it has none of its own."""
         at = self.workload.eval_batch_size or batch_size, self.workload.eval_length or length
+        return self._recorded(lambda counter: counter.scoring(*at))
+
+    @cached_property
+    def retaining(self) -> Peak | None:
+        """Peak of measuring what a model lost of what its base could do; None where it is not measured."""
+        retention = self.workload.retention
+        return None if retention is None else self._recorded(lambda counter: counter.retaining(retention))
+
+    def _recorded(self, record: Callable[[MemoryCounter], tuple[Recording, list[int]]]) -> Peak:
         if (shallow := self._shallow) is not None:
-            recording = deepened(*shallow.less.scoring(*at), shallow.depths)
+            recording = deepened(*record(shallow.less), shallow.depths)
             if recording is not None:
                 return shallow.less.scoring_peak(recording, shallow.model)
-        return self._whole.scoring_peak(self._whole.scoring(*at)[0])
+        return self._whole.scoring_peak(record(self._whole)[0])
 
     def peak_bytes(self, batch_size: int, length: int, *, scoring: bool = True) -> int:
-        """The larger of both; of training alone where scoring is known to fit."""
-        trained = self.training(batch_size, length)[0].reserved_bytes if self.built.card.trains else 0
-        scores = scoring and self.workload.scoring
-        return max(trained, self.scoring(batch_size, length).reserved_bytes if scores else 0)
+        """The largest of all; of training alone where scoring is known to fit."""
+        peaks = [self.training(batch_size, length)[0]] if self.built.card.trains else []
+        if scoring and self.workload.scoring:
+            peaks += [self.scoring(batch_size, length), *([] if self.retaining is None else [self.retaining])]
+        return max((peak.reserved_bytes for peak in peaks), default=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,9 @@ class Footprint:
     live_train_bytes: int | None = None
     """Live storage at its peak, without the allocator's rounding and gaps."""
     peak_eval_bytes: int | None = None
+    """Of scoring, and of measuring what a trained model lost of what its base could do, whichever is larger."""
+    peak_retention_bytes: int | None = None
+    """Of the latter; None where it is not measured, or not known by what."""
     breakdown: Breakdown | None = None
     """Of ``peak_train_bytes``."""
     eval_breakdown: Breakdown | None = None

@@ -8,6 +8,7 @@ from peftscope.footprint.footprint import DEFAULT_LENGTH
 from peftscope.footprint.meta_kernels import Target
 from peftscope.models.kinds.base import ModelProfile
 from peftscope.schema.study import MethodSpec, StudySpec, TrainSpec
+from peftscope.tasks.base import Retention
 from peftscope.tasks.registry import options_of
 
 __all__ = ["FootprintQuery", "Workload", "footprint_queries"]
@@ -34,6 +35,8 @@ class Workload:
     """Of models that set what was made against what was wanted, where they lie on the device …"""
     scorer_work_bytes: int = 0
     """… and what they take while they do."""
+    retention: Retention | None = None
+    """What measures, after scoring, what the trained model lost of what its base could do."""
     scoring: bool = True
     """Predict what scoring takes, too."""
     every_layer: bool = False

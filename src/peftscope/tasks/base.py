@@ -115,6 +115,13 @@ class Retention(ABC):
     def compare(self, model: nn.Module, baseline: dict[str, Tensor]) -> dict[str, float]:
         """Metrics of a trained model against its base's values: ``forgetting``, ``drift``, ``general_loss``."""
 
+    def rehearse(self, model: nn.Module) -> None:
+        """Do on a model by its shapes alone what ``baseline`` and ``compare`` do at the most, to count its memory.
+
+        Nothing, the default, where scoring takes as much or more.
+        """
+        return
+
 
 class HasLoss(Protocol):
     """The part of a task that one training step needs."""

@@ -138,6 +138,7 @@ def _forecasts(runs: Sequence[RunSpec], task: Task, profile: ModelProfile, machi
         eval_length=eval_length,
         scorer_bytes=scorer_bytes,
         scorer_work_bytes=scorer_work_bytes,
+        retention=task.retention(),
     )
     asked = [FootprintQuery(method=run.method, profile=profile, workload=workload) for run in runs]
     yield from forecasts(asked, limit=machine.memory_bytes)

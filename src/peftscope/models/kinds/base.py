@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -308,6 +309,10 @@ class ModelProfile(ABC):
             ModelError: It cannot be built.
         """
         return ()
+
+    def as_scored(self, model: nn.Module) -> AbstractContextManager[None]:
+        """A model without values as it is while it is scored; by default as it is."""
+        return nullcontext()
 
     def score(self, model: nn.Module, batch_size: int, length: int) -> None:
         """What scoring does at the most, without gradients.

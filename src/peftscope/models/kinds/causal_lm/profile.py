@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -131,9 +132,13 @@ class CausalLMProfile(ModelProfile):
         """The loss of every language task."""
         return causal_lm_loss(model, batch)
 
+    def as_scored(self, model: nn.Module) -> AbstractContextManager[None]:
+        """On a CPU with packed weights."""
+        return counted_copies(model, num_times=self.num_times)
+
     def score(self, model: nn.Module, batch_size: int, length: int) -> None:
-        """The longest prompt, and the last token of an answer behind a full cache; on a CPU with packed weights."""
-        with counted_copies(model, num_times=self.num_times):
+        """The longest prompt, and the last token of an answer behind a full cache."""
+        with self.as_scored(model):
             self._read_and_answer(model, batch_size, length)
 
     def _read_and_answer(self, model: nn.Module, batch_size: int, length: int) -> None:
