@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 import tiny_pipelines
+from peftscope.execution.execute import execute
 from peftscope.footprint.counter import LEARNING_RATE, MAX_STEPS
 from peftscope.footprint.estimate import footprint
 from peftscope.footprint.query import FootprintQuery, Workload, footprint_queries
-from peftscope.measures.score import score_split
 from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, build
 from peftscope.models.kinds.text_to_image.generator import ImageGenerator
@@ -23,8 +23,6 @@ from peftscope.models.kinds.text_to_image.pipeline import Drawing
 from peftscope.models.kinds.text_to_image.profile import TextToImageProfile
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import MethodSpec, ModelSpec, StudySpec, TaskSpec, TrainSpec
-from peftscope.tasks.base import TaskContext
-from peftscope.tasks.registry import create
 from peftscope.tuning.preflight import check
 
 PICTURES = 4
@@ -81,35 +79,30 @@ def test_drawing_with_the_built_in_model_is_counted_with_its_autoencoder() -> No
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_on_a_cpu_a_check_counts_what_compares_pictures(tmp_path: Path) -> None:
+def test_a_run_on_a_cpu_scores_in_the_memory_its_check_predicted(tmp_path: Path) -> None:
     run = _concept_run(tmp_path)
     [forecast] = (checked := check([run], tmp_path)).forecasts
-    eval_parts = forecast.footprint.eval_breakdown
-    assert eval_parts is not None, forecast.footprint.reason
-    loaded = TextToImage().load(run.model)
-    context = TaskContext(processor=loaded.processor, kind="text-to-image", batch_size=2)
-    task = create(run.task, context, cached=checked.cached)
-    scorer = task.scorer()
-    assert scorer is not None
-    built = build(loaded.model, METHOD, BUILDING)
-    held = [built.model, loaded.processor.autoencoder, *scorer.models]
-    with LiveStorage(tensor for model in held for tensor in tensors_of(model)) as storage:
-        score_split(task, built.model, ImageGenerator(loaded.processor), "test")
-    assert eval_parts.total() - eval_parts.allocator == pytest.approx(storage.peak_bytes, rel=0.02)
+    parts = forecast.footprint.eval_breakdown
+    assert parts is not None, forecast.footprint.reason
+    record = execute(run, tmp_path, cached=checked.cached)
+    assert record.status == "ok", record.reason
+    assert parts.total() - parts.allocator == pytest.approx(record.metrics["peak_eval_memory_bytes"], rel=0.02)
+    assert parts.beside > 10e6, "the weights of what compares pictures"
 
 
 def _concept_run(folder: Path) -> RunSpec:
     """Learns a concept from pictures of noise."""
     (photos := folder / "photos").mkdir()
-    for number in range(8):
+    for number in range(10):
         noise = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
         Image.fromarray(noise).save(photos / f"{number}.png")
         (photos / f"{number}.txt").write_text(f"dog {number}", "utf-8")
-    pictures = {"source": str(photos), "resolution": 32, "train_size": 2, "valid_size": 2, "test_size": 4}
+    pictures = {"source": str(photos), "resolution": 32, "train_size": 2, "valid_size": 4, "test_size": 4}
     fast = {"num_inference_steps": 1, "encoder_size": 96, "drift_prompts": [], "class_prompts": []}
     model = ModelSpec(source=str(tiny_pipelines.flux2_folder(folder / "flux2")), dtype="float32", device="cpu")
     task = TaskSpec(name="concept", options={**pictures, **fast})
-    return RunSpec(model=model, task=task, method=METHOD, learning_rate=1e-3, seed=0, train=TrainSpec(batch_size=2))
+    train = TrainSpec(batch_size=2, max_steps=1)
+    return RunSpec(model=model, task=task, method=METHOD, learning_rate=1e-3, seed=0, train=train)
 
 
 def test_a_study_is_planned_with_as_many_pictures_as_it_draws_at_once() -> None:
