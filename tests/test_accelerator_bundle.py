@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import subprocess
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -102,16 +103,40 @@ def test_our_wheel_leaves_out_the_image_model(tmp_path: Path, monkeypatch: pytes
     assert not [name for name in packed if "nano_t2i" in name]
 
 
-def test_a_thinned_wheel_lists_exactly_its_remaining_libraries(tmp_path: Path) -> None:
-    wheel = tmp_path / "fast-1.0-py3-none-any.whl"
-    names = ["fast/code.py", "fast/libfast_cpu.so", "fast/libfast_cuda118.so", "fast/libfast_cuda130.so"]
+def packed_wheel(path: Path, names: Sequence[str]) -> str:
+    """Write a wheel of these files; gives the name of its list."""
     record = "fast-1.0.dist-info/RECORD"
-    with zipfile.ZipFile(wheel, "w") as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name in names:
             archive.writestr(name, name)
         archive.writestr(record, "".join(f"{name},,{len(name)}\n" for name in [*names, record]))
+    return record
+
+
+def held_and_listed(path: Path, record: str) -> tuple[list[str], list[str]]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist(), [row[0] for row in csv.reader(io.StringIO(archive.read(record).decode()))]
+
+
+def test_a_thinned_wheel_lists_exactly_its_remaining_libraries(tmp_path: Path) -> None:
+    wheel = tmp_path / "fast-1.0-py3-none-any.whl"
+    names = ["fast/code.py", "fast/libfast_cpu.so", "fast/libfast_cuda118.so", "fast/libfast_cuda130.so"]
+    record = packed_wheel(wheel, names)
     thin_wheel.keep_libraries(wheel, ("cpu", "cuda130"))
-    with zipfile.ZipFile(wheel) as archive:
-        kept = archive.namelist()
-        listed = [row[0] for row in csv.reader(io.StringIO(archive.read(record).decode()))]
-    assert kept == listed == [names[0], names[1], names[3], record]
+    assert held_and_listed(wheel, record) == ([names[0], names[1], names[3], record],) * 2
+
+
+def test_folders_left_out_of_a_wheel_are_not_listed(tmp_path: Path) -> None:
+    wheel = tmp_path / "fast-1.0-py3-none-any.whl"
+    names = ["fast/code.py", "fast/old/code.py", "fast/older.py", "fast/old/deep/code.py"]
+    record = packed_wheel(wheel, names)
+    thin_wheel.leave_out_folders(wheel, ("fast/old",))
+    assert held_and_listed(wheel, record) == ([names[0], names[2], record],) * 2
+
+
+def test_the_folders_left_out_of_diffusers_are_not_imported() -> None:
+    loaded = "import sys; from diffusers import Flux2KleinPipeline, AutoencoderKLFlux2; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    unwanted = [folder.replace("/", ".") for folder in bundle.LEFT_OUT_FOLDERS["diffusers"]]
+    assert "diffusers.pipelines.flux2" in done.stdout.split()
+    assert not [name for name in done.stdout.split() if name.startswith(tuple(unwanted))]

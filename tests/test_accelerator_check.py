@@ -9,18 +9,20 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from transformers import AutoTokenizer
 
+from peftscope.models.kinds.text_to_image.transformer import empty_transformer, read_transformer_config
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-import accelerator  # noqa: E402
 import plain_loop  # noqa: E402
-from accelerator_parts import random_model, ready_bench  # noqa: E402
+from accelerator_parts import images, random_model, random_pipeline, ready_bench  # noqa: E402
 from accelerator_parts.desk import Desk, Notes  # noqa: E402
 from accelerator_parts.page import page, verdict  # noqa: E402
 from accelerator_parts.parts import PARTS  # noqa: E402
@@ -30,6 +32,8 @@ from accelerator_parts.speed import Compared, compare_scoring, compare_training,
 from speed_parts.bench import Bench  # noqa: E402
 from speed_parts.peftscope_side import WORK  # noqa: E402
 from speed_parts.training import settings  # noqa: E402
+
+import accelerator  # noqa: E402
 
 sys.path.remove(str(BENCHMARKS))
 
@@ -156,6 +160,42 @@ def test_every_token_of_the_random_model_has_a_text_of_its_own(compared: Compare
     vocabulary = tokenizer.get_vocab()
     assert sorted(vocabulary.values()) == list(range(1400))
     assert len({tokenizer.decode([token]) for token in range(1280, 1400)}) == 120
+
+
+def test_the_image_model_for_a_card_has_about_a_billion_parameters(tmp_path: Path) -> None:
+    random_pipeline.write_configs(tmp_path / "pipeline", CARD.images.shapes, CARD.images.prompt_tokens)
+    config = read_transformer_config(str(tmp_path / "pipeline"))
+    assert config is not None
+    model = empty_transformer(config, dtype=torch.bfloat16)
+    assert 0.5e9 <= sum(parameter.numel() for parameter in model.parameters()) <= 1.05e9
+    assert config.autoencoder == {}
+    assert (config.prompt_tokens, config.pixels_per_token) == (512, 16)
+
+
+def test_the_image_part_names_the_packages_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "find_spec", lambda name: None if name == "diffusers" else object())
+    notes = Notes()
+    images.images(Desk(folder=tmp_path, device="cpu", sizes=CPU), notes)
+    assert notes.rows == [{"run": "images", "said": "diffusers not installed"}]
+    assert notes.problems == []
+
+
+@pytest.mark.parametrize(("measured", "problems"), [(100, 0), (110, 1)])
+def test_a_peak_of_drawing_that_was_predicted_wrong_is_a_problem(tmp_path: Path, measured: int, problems: int) -> None:
+    parts = {"weights": 90, "beside": 10, "allocator": 20}
+    planned = {
+        "live_train_bytes": 200, "peak_train_bytes": 220, "peak_eval_bytes": 120, "eval_breakdown": parts,
+        "reason": None,
+    }  # fmt: skip
+    metrics = {
+        "peak_train_memory_bytes": 200, "peak_train_reserved_bytes": 220, "peak_eval_memory_bytes": measured,
+        "peak_eval_reserved_bytes": None, "eval_time_s": 2.0, "total_time_s": 9.0,
+    }  # fmt: skip
+    record: Any = SimpleNamespace(metrics=metrics, curve=[], spec=SimpleNamespace(method=SimpleNamespace(title="lora")))
+    notes = Notes()
+    images.against_plan(Desk(folder=tmp_path, device="cpu", sizes=CPU), notes, record, planned)
+    assert len(notes.problems) == problems
+    assert notes.rows[1]["images/s"] == CPU.images.pictures / 2.0
 
 
 @pytest.mark.slow

@@ -116,10 +116,17 @@ class Desk:
     def start_plan(self, name: str, *options: str, methods: Sequence[str] | None = None) -> None:
         """Begin ``peftscope plan`` for the model with random weights, in a process of its own."""
         sizes = self.sizes
-        command = [sys.executable, "-m", "peftscope", "plan", "--model", str(self.model / "config.json"), "--json"]
-        command += ["--methods", ",".join(methods or sizes.methods), "--dtype", sizes.dtype, "--quiet"]
-        command += ["--batch-size", str(sizes.batch_size), "--seq-len", str(sizes.length)]
-        command += ["--device", "cpu" if self.device == "cpu" else "accelerator", *options]
+        asked = ["--model", str(self.model / "config.json"), "--methods", ",".join(methods or sizes.methods)]
+        asked += ["--dtype", sizes.dtype, "--batch-size", str(sizes.batch_size), "--seq-len", str(sizes.length)]
+        self._start_plan(name, *asked, *options)
+
+    def start_study_plan(self, name: str, study: Mapping[str, Any]) -> None:
+        """The same for a study's model and methods, in its own sizes."""
+        self._start_plan(name, str(self.file(study)))
+
+    def _start_plan(self, name: str, *asked: str) -> None:
+        device = "cpu" if self.device == "cpu" else "accelerator"
+        command = [sys.executable, "-m", "peftscope", "plan", *asked, "--device", device, "--json", "--quiet"]
         self.plans[name] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def plan(self, name: str) -> dict[str, dict[str, Any]]:

@@ -9,10 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from typing import Any
-
-import numpy as np
 
 from peftscope.errors import MissingExtra
 from peftscope.schema.record import RunRecord
@@ -20,18 +17,14 @@ from peftscope.store.run_states import read_states
 
 from . import random_model
 from .desk import Desk, Notes
+from .figures import error, note_errors, scaled, step_time
+from .images import images, start_images
 from .speed import speed
 
 __all__ = ["PARTS", "prepare"]
 
-TOLERANCE = 0.05
-"""Of predicted peaks."""
-SEGMENTS_BYTES = 2 * 2**21
-"""By which a reserved peak may be off besides: allocators reserve 2 MiB at a time, which small models feel."""
 AGREES = 0.02
 """Nats by which forgetting, drift and losses may differ from the CPU's after a few steps in float32."""
-WARM_STEPS = 3
-"""Steps left out of throughput: kernels are loaded and the cache is filled in them."""
 PATIENCE_S = 60.0
 CROWD = ("full", "lora")
 """Of a device that another process fills: the first does not fit into what is left, the second does."""
@@ -62,6 +55,8 @@ def prepare(desk: Desk, notes: Notes) -> None:
     if "memory" in desk.parts:
         desk.start_plan("plain")
         desk.start_plan("checkpointed", "--checkpointing", methods=sizes.checkpointed_methods)
+    if "images" in desk.parts:
+        start_images(desk)
     desk.folder.joinpath("long.jsonl").write_text(_rows(sizes.length, sizes.length), encoding="utf-8")
     desk.folder.joinpath("mixed.jsonl").write_text(_rows(sizes.length // 8, sizes.length), encoding="utf-8")
 
@@ -97,7 +92,7 @@ def demo(desk: Desk, notes: Notes) -> None:
                     "train s": found["train_time_s"],
                     "score s": found["eval_time_s"],
                     "in all s": found["total_time_s"],
-                    "train MB": _scaled(found["peak_train_memory_bytes"], 1e6),
+                    "train MB": scaled(found["peak_train_memory_bytes"], 1e6),
                 }
             )
 
@@ -146,10 +141,10 @@ def _against_plan(desk: Desk, notes: Notes, record: RunRecord, planned: Mapping[
     title = f"{record.spec.method.title}, {how}"
     notes.check(planned["live_train_bytes"] is not None, f"{title}: no prediction: {str(planned['reason'])[:200]}")
     errors = {
-        "allocated": _error(planned["live_train_bytes"], found["peak_train_memory_bytes"]),
-        "reserved": _error(planned["peak_train_bytes"], found["peak_train_reserved_bytes"]),
+        "allocated": error(planned["live_train_bytes"], found["peak_train_memory_bytes"]),
+        "reserved": error(planned["peak_train_bytes"], found["peak_train_reserved_bytes"]),
     }
-    step_s = _step_time(record)
+    step_s = step_time(record)
     tokens = desk.sizes.batch_size * desk.sizes.length
     flops = planned["flops_per_step"]
     same = how != "mixed lengths"  # the others' steps are all of one size
@@ -157,36 +152,16 @@ def _against_plan(desk: Desk, notes: Notes, record: RunRecord, planned: Mapping[
     notes.add(
         {
             "run": title,
-            "allocated MB": _scaled(found["peak_train_memory_bytes"], 1e6),
-            "predicted off %": _scaled(errors["allocated"], 0.01),
-            "reserved MB": _scaled(found["peak_train_reserved_bytes"], 1e6),
-            "predicted off by %": _scaled(errors["reserved"], 0.01),
+            "allocated MB": scaled(found["peak_train_memory_bytes"], 1e6),
+            "predicted off %": scaled(errors["allocated"], 0.01),
+            "reserved MB": scaled(found["peak_train_reserved_bytes"], 1e6),
+            "predicted off by %": scaled(errors["reserved"], 0.01),
             "tokens/s": tokens / step_s if same and step_s else None,
-            "share of the rate %": _scaled(share, 0.01),
+            "share of the rate %": scaled(share, 0.01),
             "in all s": found["total_time_s"],
         }
     )
-    reserved = found["peak_train_reserved_bytes"]
-    tolerances = {"allocated": TOLERANCE, "reserved": TOLERANCE + (SEGMENTS_BYTES / reserved if reserved else 0.0)}
-    for what, error in errors.items():
-        holds = error is None or abs(error) <= tolerances[what]
-        notes.check(holds, f"{title}: {what} is predicted {error or 0:+.1%} off")
-
-
-def _error(predicted: int | None, found: float | None) -> float | None:
-    return predicted / found - 1 if predicted and found else None
-
-
-def _scaled(value: float | None, unit: float) -> float | None:
-    return None if value is None else value / unit
-
-
-def _step_time(record: RunRecord) -> float | None:
-    """Median seconds of the steps that are not the first."""
-    times = [point.train_time_s for point in record.curve]
-    steps = [after - before for before, after in pairwise(times)]
-    steps = steps[WARM_STEPS - 1 :] or steps
-    return float(np.median(steps)) if steps else None
+    note_errors(notes, title, errors, found["peak_train_reserved_bytes"])
 
 
 def quantized(desk: Desk, notes: Notes) -> None:
@@ -224,8 +199,8 @@ def scoring(desk: Desk, notes: Notes) -> None:
                     "answers": count,
                     "s": seconds,
                     "new tokens/s": count * sizes.new_tokens / seconds if full and seconds else None,
-                    "allocated MB": _scaled(record.metrics["peak_eval_memory_bytes"], 1e6),
-                    "reserved MB": _scaled(record.metrics["peak_eval_reserved_bytes"], 1e6),
+                    "allocated MB": scaled(record.metrics["peak_eval_memory_bytes"], 1e6),
+                    "reserved MB": scaled(record.metrics["peak_eval_reserved_bytes"], 1e6),
                 }
             )
 
@@ -335,7 +310,7 @@ def cpu(desk: Desk, notes: Notes) -> None:
             notes.add({"run": method, "figure": name, "here": ours, "CPU": theirs, "difference": gap})
             notes.check(gap is not None and abs(gap) <= AGREES, f"{method}: {name} is {ours}, the CPU's {theirs}")
         for name in ("decode_latency_adapter_b1_s", "decode_latency_merged_b1_s", "decode_latency_adapter_b8_s"):
-            ours, theirs = (_scaled(each[method].metrics.get(name), 1e-3) for each in (here, there))
+            ours, theirs = (scaled(each[method].metrics.get(name), 1e-3) for each in (here, there))
             notes.add({"run": method, "figure": name.removesuffix("_s") + "_ms", "here": ours, "CPU": theirs})
 
 
@@ -349,5 +324,6 @@ PARTS: dict[str, tuple[str, Callable[[Desk, Notes], None]]] = {
     "recovery": ("Out of memory, killed, two workers", recovery),
     "repeat": ("The same run twice", repeat),
     "cpu": ("Against the CPU", cpu),
+    "images": ("An image model against `plan`", images),
 }
 """Name -> what it is, and what does it, in their order."""

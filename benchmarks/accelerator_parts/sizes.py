@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CARD", "CPU", "Sizes"]
+__all__ = ["CARD", "CPU", "ImageSizes", "Sizes"]
 
 LLAMA_1B: dict[str, Any] = {
     "hidden_size": 2048,
@@ -31,6 +31,60 @@ NANO: dict[str, Any] = {
     "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
 }
 """nano-lm's."""
+
+
+FLUX_1B: dict[str, dict[str, Any]] = {
+    "transformer": {
+        "num_layers": 5,
+        "num_single_layers": 20,
+        "num_attention_heads": 12,
+        "attention_head_dim": 128,
+        "joint_attention_dim": 3840,
+        "in_channels": 128,
+        "guidance_embeds": False,
+    },
+    "vae": {},
+}
+"""FLUX.2-klein-base-4B with half its width, and its autoencoder."""
+FLUX_SMALL: dict[str, dict[str, Any]] = {
+    "transformer": {
+        "num_layers": 1,
+        "num_single_layers": 2,
+        "num_attention_heads": 4,
+        "attention_head_dim": 32,
+        "joint_attention_dim": 96,
+        "in_channels": 16,
+        "axes_dims_rope": [8, 8, 8, 8],
+        "guidance_embeds": False,
+    },
+    "vae": {
+        "down_block_types": ["DownEncoderBlock2D"] * 3,
+        "up_block_types": ["UpDecoderBlock2D"] * 3,
+        "block_out_channels": [8, 8, 8],
+        "layers_per_block": 1,
+        "latent_channels": 4,
+        "norm_num_groups": 4,
+        "mid_block_add_attention": False,
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSizes:
+    """Settings of the part with an image model."""
+
+    shapes: dict[str, dict[str, Any]]
+    """Of its transformer and its autoencoder."""
+    prompt_tokens: int
+    side: int
+    """Of pictures, in pixels."""
+    methods: tuple[str, ...]
+    batch_size: int
+    steps: int
+    pictures: int
+    """That are drawn."""
+    draw_steps: int
+    eval_batch_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +118,7 @@ class Sizes:
     """Training steps of either side: first ones, whose time does not count, and those whose time does."""
     speed_prompts: tuple[int, int]
     """Prompts, and how many at once."""
+    images: ImageSizes
     limits_s: dict[str, int]
     """Most seconds of each part."""
 
@@ -88,9 +143,13 @@ CARD = Sizes(
     speed_methods=("lora", "dora", "oft"),
     speed_steps=(3, 8),
     speed_prompts=(100, 50),
+    images=ImageSizes(
+        shapes=FLUX_1B, prompt_tokens=512, side=512, methods=("lora", "oft"), batch_size=4, steps=8, pictures=8,
+        draw_steps=6, eval_batch_size=4,
+    ),
     limits_s={
         "model": 90, "demo": 75, "memory": 200, "quantized": 60, "scoring": 75, "speed": 120, "recovery": 90,
-        "repeat": 50, "cpu": 60,
+        "repeat": 50, "cpu": 60, "images": 75,
     },
 )  # fmt: skip
 CPU = Sizes(
@@ -113,7 +172,18 @@ CPU = Sizes(
     speed_methods=("lora",),
     speed_steps=(1, 3),
     speed_prompts=(12, 8),
+    images=ImageSizes(
+        shapes=FLUX_SMALL,
+        prompt_tokens=48,
+        side=64,
+        methods=("lora", "oft"),
+        batch_size=2,
+        steps=3,
+        pictures=4,
+        draw_steps=2,
+        eval_batch_size=2,
+    ),
     limits_s=dict.fromkeys(
-        ("model", "demo", "memory", "quantized", "scoring", "speed", "recovery", "repeat", "cpu"), 180
+        ("model", "demo", "memory", "quantized", "scoring", "speed", "recovery", "repeat", "cpu", "images"), 180
     ),
 )
