@@ -16,6 +16,7 @@ from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, build
 from peftscope.models.kinds.causal_lm.profile import CausalLMProfile
 from peftscope.schema.study import MethodSpec, TrainSpec
+from peftscope.tasks.base import Retention
 from peftscope.tasks.text.general_text import GeneralText
 
 SIZES = {
@@ -71,3 +72,14 @@ def test_reading_general_text_can_take_more_than_training_and_scoring() -> None:
     assert found.peak_retention_bytes > 1.5 * without.peak_bytes
     [forecast] = forecasts([_query("lora")], limit=without.peak_bytes)
     assert forecast.fits is False
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_measured_as_scoring_is_has_no_peak_of_its_own() -> None:
+    class Drawn(GeneralText):
+        rehearse = Retention.rehearse
+
+    text = Drawn(None, source="", num_tokens=9, documents=[torch.arange(10)])
+    found = footprint(replace(_query("lora"), workload=replace(SHORT, retention=text)))
+    assert found.reason is None
+    assert found.peak_retention_bytes is None

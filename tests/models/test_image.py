@@ -63,6 +63,11 @@ def test_an_unknown_image_model_is_rejected_with_the_supported_ones(tmp_path: Pa
     assert read_transformer_config(str(tmp_path)) is None  # it is trained, and its sizes are not predicted
 
 
+def test_an_autoencoder_of_endless_depth_is_refused() -> None:
+    with pytest.raises(ModelError, match="layers_per_block is 1,000,000,000"):
+        empty_autoencoder({"layers_per_block": 10**9}, dtype=torch.bfloat16)
+
+
 def test_settings_unknown_to_the_model_class_are_rejected(tmp_path: Path) -> None:
     settings = {**json.loads(CONFIG.read_text()), "num_layres": 3}
     (tmp_path / "config.json").write_text(json.dumps(settings))

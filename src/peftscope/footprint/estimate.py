@@ -23,6 +23,7 @@ from peftscope.footprint.recording import Recording
 from peftscope.methods.checkpoint import saved_bytes, saved_entries
 from peftscope.methods.layers import picks_layers
 from peftscope.methods.sizes import Entry
+from peftscope.tasks.base import Retention
 
 __all__ = ["FootprintEstimator", "estimated", "footprint"]
 
@@ -140,9 +141,11 @@ class FootprintEstimator:
 
     @cached_property
     def retaining(self) -> Peak | None:
-        """Peak of measuring what a model lost of what its base could do; None where it is not measured."""
+        """Peak of measuring what a model lost of what its base could do; None where it is not, or as scoring does."""
         retention = self.workload.retention
-        return None if retention is None else self._recorded(lambda counter: counter.retaining(retention))
+        if retention is None or type(retention).rehearse is Retention.rehearse:
+            return None
+        return self._recorded(lambda counter: counter.retaining(retention))
 
     def _recorded(self, record: Callable[[MemoryCounter], tuple[Recording, list[int]]]) -> Peak:
         if (shallow := self._shallow) is not None:

@@ -59,7 +59,7 @@ class Footprint:
     peak_eval_bytes: int | None = None
     """Of scoring, and of measuring what a trained model lost of what its base could do, whichever is larger."""
     peak_retention_bytes: int | None = None
-    """Of the latter; None where it is not measured, or not known by what."""
+    """Of the latter; None where it is not measured, not known by what, or done as scoring is."""
     breakdown: Breakdown | None = None
     """Of ``peak_train_bytes``."""
     eval_breakdown: Breakdown | None = None

@@ -15,7 +15,7 @@ __all__ = ["refuse_absurd"]
 
 MOST_DEPTH = 30
 MOST: tuple[tuple[str, int], ...] = (
-    (r"(\w+_)?(n|num)_(\w+_)?(layers?|blocks?)|(encoder_|decoder_)?layers|depth", 2_000),
+    (r"(\w+_)?(n|num)_(\w+_)?(layers?|blocks?)|(encoder_|decoder_)?layers|layers_per_block|depth", 2_000),
     (r"(\w+_)?(n|num)_(\w+_)?experts", 10_000),
     (r"(\w+_)?(n|num)_(\w+_)?(heads?|groups?)", 100_000),
     (r"num_labels", 1_000_000),

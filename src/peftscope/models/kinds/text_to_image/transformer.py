@@ -1,6 +1,4 @@
-"""Image models without weights: the configs of a diffusion transformer and of the autoencoder that makes pictures of
-what it says, and both on the ``meta`` device.
-"""
+"""Image models without weights: configs of transformer and autoencoder, and both on the ``meta`` device."""
 
 from __future__ import annotations
 
