@@ -87,6 +87,7 @@ def test_the_base_is_excluded_from_the_budget_shares() -> None:
         ("rates", [_record("turning")]),
         ("steps", _two_rates("turning", metrics={"num_steps": 5})),
         ("protocol", _two_rates("turning", data="other")),
+        ("initialisation", _two_rates("turning", metrics={"init_time_s": 20.0})),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -98,6 +99,11 @@ def test_any_difference_besides_the_method_causes_a_warning(what: str, other: li
     lines = fairness_lines(found)
     assert any(line.startswith("WARNING") for line in lines)
     assert any(difference.claim in line for line in lines)
+
+
+@pytest.mark.parametrize("times", [{"init_time_s": 4.0}, {"init_time_s": 20.0, "train_time_s": 500.0}])
+def test_a_short_initialisation_causes_no_warning(times: dict[str, float]) -> None:
+    assert _kinds(_found(*_two_rates("plain"), *_two_rates("turning", metrics=times))) == []
 
 
 def test_a_method_defined_by_its_modules_may_adapt_different_ones() -> None:

@@ -32,6 +32,7 @@ def test_a_run_records_every_metric_or_why_it_is_missing(make_run: MakeRun, tmp_
     missing = {name for name, value in record.metrics.items() if value is None}
     assert missing == {"peak_train_reserved_bytes", "peak_eval_reserved_bytes", "unreachable_share"}
     assert set(record.missing) == missing
+    assert 0.0 < record.metrics["init_time_s"] < record.metrics["total_time_s"]
     assert len(record.examples) == 6
     assert record.metrics["test_score"] == sum(e.score for e in record.examples) / 6
     assert record.method_facts is not None

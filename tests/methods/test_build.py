@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from peftscope.errors import MethodRefused, SpecError
-from peftscope.methods import catalog
+from peftscope.methods import catalog, initialisation
 from peftscope.methods.build import build
 from peftscope.methods.capabilities import CHECKPOINTING, refusal
 from peftscope.methods.card import Card
@@ -92,6 +92,15 @@ def test_a_data_driven_initialization_without_data_is_rejected(name: str, make_b
 def test_eva_with_too_few_tokens_is_refused_instead_of_hanging(make_base: Make, context: Make) -> None:
     with pytest.raises(MethodRefused, match="192 labelled tokens"):
         build(make_base(), MethodSpec(name="eva", knobs={"r": 96}), context())
+
+
+def test_eva_whose_directions_never_settle_is_refused(
+    make_base: Make, context: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(initialisation, "MOST_PASSES", 3)
+    knobs = {"r": 8, "eva_config": {"rho": 2.0, "tau": 1.0, "use_label_mask": True}}
+    with pytest.raises(MethodRefused, match="not settled after 3 batches; take larger batches"):
+        build(make_base(), MethodSpec(name="eva", knobs=knobs), context())
 
 
 @pytest.mark.parametrize("card", [c for c in catalog.cards().values() if c.refused], ids=lambda card: card.name)

@@ -18,6 +18,8 @@ __all__ = ["Difference", "Fairness", "MethodBudget", "fairness"]
 
 TIMES = ("train_time_s", "upstream_train_time_s")
 """Seconds of training, the first of these a record has."""
+LONG_S, LONG_SHARE = 5.0, 0.1
+"""Seconds from which an initialisation is told of, and its share of the training from which it is."""
 SHOWN = 3
 """Names said one by one; the others are counted."""
 
@@ -65,7 +67,7 @@ class Difference:
 
     what: str
     """One word for programs: ``modules``, ``optimizer``, ``config``, ``knobs``, ``seeds``, ``rates``, ``steps``,
-    ``protocol``."""
+    ``protocol``, ``initialisation``."""
     claim: str
     methods: tuple[str, ...]
     """Those that stand apart from most."""
@@ -126,6 +128,7 @@ def fairness(
         _seeds([share for share in shares if not _has_ended(groups[share.method], eliminated)], study),
         _steps(finals),
         _protocols(finals),
+        _initialisations(finals),
     )
     return Fairness(
         shares=tuple(shares),
@@ -297,6 +300,21 @@ def _steps(finals: Sequence[RunRecord]) -> Difference | None:
 def _protocols(finals: Sequence[RunRecord]) -> Difference | None:
     found = {r.spec.method.title: str(r.quality_protocol)[:8] for r in finals if r.quality_protocol is not None}
     return _apart("protocol", "not all were measured under the same conditions", found)
+
+
+def _initialisations(finals: Sequence[RunRecord]) -> Difference | None:
+    """Methods that take long before the first step, which their training time does not hold."""
+    found: dict[str, str] = {}
+    for record in finals:
+        first, train = (record.metrics.get(name) for name in ("init_time_s", "train_time_s"))
+        if first is not None and train is not None and first >= max(LONG_S, LONG_SHARE * train):
+            found.setdefault(record.spec.method.title, f"{first:.0f} s beside {train:.0f} s of training")
+    if not found:
+        return None
+    parts = [f"{title}: {text}" for title, text in list(found.items())[:SHOWN]]
+    parts += [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    claim = "training times do not hold what some do before the first step"
+    return Difference(what="initialisation", claim=claim, detail="; ".join(parts), methods=tuple(found))
 
 
 def _apart(what: str, claim: str, values: Mapping[str, str]) -> Difference | None:

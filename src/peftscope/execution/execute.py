@@ -25,6 +25,7 @@ from peftscope.measures.storage import LiveStorage, tensors_of
 from peftscope.methods.build import BuildContext, Built, build, refusing
 from peftscope.methods.coverage import lines_of
 from peftscope.methods.optimizers import settings_of
+from peftscope.models.device import synchronize
 from peftscope.models.kinds.base import LoadedModel, ModelKind
 from peftscope.schema.base import content_hash
 from peftscope.schema.protocol import Protocol
@@ -284,6 +285,7 @@ class _Run:
         spec = self.spec
         prepare(loaded.model, spec.train)
         seed_everything(spec.seed)
+        started = time.perf_counter()
         built = build(
             loaded.model,
             spec.method,
@@ -299,6 +301,9 @@ class _Run:
                 warn=self.warnings.append,
             ),
         )
+        if built.card.trains:
+            synchronize(loaded.device)
+            self.measured.put("init_time_s", time.perf_counter() - started)
         self.measured.put("num_trainable_params", built.num_trainable_params)
         self.measured.put("num_total_params", built.num_total_params)
         return built

@@ -79,6 +79,12 @@ TRAINING = (
         limit="time",
         needs_training=True,
     ),
+    _seconds(
+        name="init_time_s",
+        window="attaching the method, with what it takes from weights and data before the first step",
+        label="initialisation time",
+        needs_training=True,
+    ),
     _seconds(name="total_time_s", window="the run, from load to last measurement; without the baseline all runs share"),
     _of_machine(
         name="units_per_s",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ from peftscope.schema.study import MethodSpec
 __all__ = ["INITIALISATIONS", "attach"]
 
 Batch = dict[str, Tensor]
+
+MOST_PASSES = 3_000
+"""Batches after which EVA is given up: some take hundreds, and directions that are equally strong never settle."""
 
 
 def attach(base: nn.Module, config: Any, card: Card, method: MethodSpec, context: BuildContext) -> Any:
@@ -96,6 +100,7 @@ def _evaluating(base: nn.Module) -> Iterator[None]:
 def _eva(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildContext) -> Any:
     """Incremental SVD of the inputs of each layer (EVA, section 3)."""
     from peft import initialize_lora_eva_weights
+    from peft.tuners.lora.eva import forward_fn_dict
     from peft.tuners.tuners_utils import cast_adapter_dtype
 
     inputs, batches = _inputs("eva", context), _batches("eva", base, context)
@@ -108,9 +113,19 @@ def _eva(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildCont
             f"eva: a batch needs {needed} labelled tokens (r × rho) and the longest has {most}; "
             "lower r or rho, or take larger batches"
         )
+    passes = count(1)
+
+    def forward(model: nn.Module, batch: Batch) -> Any:
+        if next(passes) > MOST_PASSES:
+            raise MethodRefused(
+                f"eva: its directions have not settled after {MOST_PASSES} batches; "
+                "take larger batches, or lower r, rho or tau"
+            )
+        return forward_fn_dict(model, batch)
+
     model = _attached(base, config, context, empty=True)
     with _evaluating(base):
-        initialize_lora_eva_weights(model, enough, show_progress_bar=False)
+        initialize_lora_eva_weights(model, enough, forward_fn=forward, show_progress_bar=False)
     # peft makes the layers anew, in the base's type.
     cast_adapter_dtype(model, ADAPTER, context.autocast_adapter_dtype)
     return model
