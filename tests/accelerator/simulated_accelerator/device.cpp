@@ -7,7 +7,8 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
-#include <ATen/native/CPUFallback.h>
+#include <ATen/SDPBackend.h>
+#include <ATen/native/transformers/attention.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/resize_native.h>
@@ -570,6 +571,39 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(
   return {moved(of_input), moved(of_weight), moved(of_bias)};
 }
 
+// Attention without the scores kept, as cards have it: by the CPU's kernel for that where it takes what is asked.
+int64_t attention_kernel(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& bias,
+    double dropout, bool, std::optional<double>, bool) {
+  const bool is_taken = dropout == 0.0 && query.dim() == 4 && query.size(1) == key.size(1) &&
+      query.size(3) == value.size(3) && !(bias.has_value() && bias->requires_grad());
+  return static_cast<int64_t>(is_taken ? at::SDPBackend::overrideable : at::SDPBackend::math);
+}
+
+std::optional<at::Tensor> bias_on_cpu(const std::optional<at::Tensor>& bias) {
+  return bias.has_value() && bias->defined() ? std::optional<at::Tensor>(as_cpu(*bias)) : std::nullopt;
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, c10::SymInt, c10::SymInt, at::Tensor, at::Tensor, at::Tensor>
+attention(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& bias,
+    double dropout, bool is_causal, bool, std::optional<double> scale) {
+  auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(
+      as_cpu(query), as_cpu(key), as_cpu(value), dropout, is_causal, bias_on_cpu(bias), scale);
+  return {new_tensor(out), new_tensor(logsumexp), {}, {}, query.sym_size(2), key.sym_size(2), {}, {}, {}};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> attention_backward(
+    const at::Tensor& gradient, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+    const at::Tensor& bias, std::array<bool, 4>, const at::Tensor& out, const at::Tensor& logsumexp, const at::Tensor&,
+    const at::Tensor&, c10::SymInt, c10::SymInt, double dropout, bool is_causal, const at::Tensor&, const at::Tensor&,
+    std::optional<double> scale) {
+  auto [of_query, of_key, of_value] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+      as_cpu(gradient), as_cpu(query), as_cpu(key), as_cpu(value), as_cpu(out), as_cpu(logsumexp), dropout, is_causal,
+      bias_on_cpu(bias), scale);
+  return {new_tensor(of_query), new_tensor(of_key), new_tensor(of_value), {}};
+}
+
 // A parameter of the CPU may be given data of this device, as it may be given a GPU's.
 bool may_take_data_of(const at::Tensor&, const at::Tensor&) {
   return true;
@@ -587,6 +621,8 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("empty.memory_format", &empty);
   m.impl("empty_strided", &empty_strided);
   m.impl("copy_", &copy_);
+  m.impl("_scaled_dot_product_fused_attention_overrideable", &attention);
+  m.impl("_scaled_dot_product_fused_attention_overrideable_backward", &attention_backward);
   m.impl("_has_compatible_shallow_copy_type", &may_take_data_of);
   m.impl("convolution_overrideable", &convolution);
   m.impl("convolution_backward_overrideable", &convolution_backward);
@@ -600,6 +636,14 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("set_.source_Storage_storage_offset", &at::native::set_storage_cpu_);
   m.impl("set_.source_Tensor", &at::native::set_tensor_);
 }
+
+}  // namespace
+
+namespace at::native {
+REGISTER_PRIVATEUSE1_DISPATCH(_fused_sdp_choice_stub, &attention_kernel)
+}
+
+namespace {
 
 // ------------------------------------------------------------------------------------------------- mixed precision
 
