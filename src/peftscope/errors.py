@@ -125,6 +125,20 @@ def brief(text: str, most: int = 600) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+SAME = {
+    "lr": ("learning_rate", "learning_rates"),
+    "learning_rate": ("learning_rates",),
+    "rank": ("r",),
+    "alpha": ("lora_alpha",),
+    "speed": ("time",),
+    "steps": ("max_steps",),
+    "max_seq_length": ("max_length",),
+    "num_epochs": ("epochs",),
+    "num_train_epochs": ("epochs",),
+}
+"""What others call a setting -> its names here, in which it is looked for."""
+
+
 def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> str:
     """One line for a name that does not exist: what was given, the nearest match, what is allowed.
 
@@ -132,7 +146,8 @@ def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> str:
     "unknown task 'maths'; did you mean 'math'? Allowed: math, own-data"
     """
     names, given = sorted(allowed), brief(given, 60)
-    near = get_close_matches(given.lower(), names, n=1, cutoff=0.5)
+    near = [name for name in SAME.get(given.lower(), ()) if name in names]
+    near = near or get_close_matches(given.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     shown = ", ".join(names[:60]) + (f", … ({len(names)} in all)" if len(names) > 60 else "")
     return f"unknown {kind} {given!r}; {hint}Allowed: {shown}"

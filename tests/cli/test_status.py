@@ -16,6 +16,7 @@ import pytest
 from filelock import FileLock
 
 from peftscope.execution.status import is_locked, read_status
+from peftscope.schema.record import STOPPED_BY_USER
 from peftscope.schema.run import RunSpec
 from peftscope.schema.study import StudySpec
 from peftscope.tuning.expand import expand
@@ -105,6 +106,15 @@ def test_checking_status_neither_locks_nor_changes_the_folder(folder: Path) -> N
     (folder / ".lock").unlink()
     assert read_status(folder).is_running is False
     assert not (folder / ".lock").exists()
+
+
+def test_a_run_that_its_user_stopped_is_no_failure(call: Call, tmp_path: Path) -> None:
+    stopped = a_record(RUNS[1], "killed", reason=STOPPED_BY_USER)
+    folder = a_study_folder(tmp_path / "stopped", records=[a_record(RUNS[0]), stopped])
+    (folder / "study.json").write_text(STUDY.model_dump_json())
+    code, out, _ = call("status", str(folder))
+    assert code == 0
+    assert out.splitlines()[0].startswith("demo: 1 done · 6 to do")
 
 
 def test_the_lock_of_a_killed_process_is_ignored(folder: Path) -> None:

@@ -37,6 +37,7 @@ def test_a_runs_test_examples_are_scored_again(study: tuple[Path, str], tmp_path
     assert score.num_examples == 6
     assert score.before == pytest.approx(score.after)
     assert score.verdict == "undecided"  # six examples tell nothing
+    assert found.conversion.verdict == "undecided"  # however near its outputs are
     assert "before" in found.text()
     assert found.conversion.output_error is not None
     assert found.conversion.output_error < 0.01
@@ -44,7 +45,9 @@ def test_a_runs_test_examples_are_scored_again(study: tuple[Path, str], tmp_path
     matter = yaml.safe_load(text.split("---")[1])
     assert matter["library_name"] == "peft"
     assert matter["model-index"][0]["results"][0]["metrics"][0]["value"] == pytest.approx(score.after, abs=1e-6)
-    assert all(words in text for words in ("4 steps of", "test examples", "`lora_alpha` equals the rank"))
+    assert all(
+        words in text for words in ("**undecided**", "4 steps of", "test examples", "`lora_alpha` equals the rank")
+    )
     files = [path.read_text() for path in (tmp_path / "out").iterdir() if path.suffix != ".safetensors"]
     assert not any(str(Path(part)) in each for each in files for part in (tmp_path, folder, Path.home()))
     by_folder = ps.convert(folder / "adapters" / run, tmp_path / "again", score=False)

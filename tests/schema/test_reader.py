@@ -73,6 +73,8 @@ def test_one_error_reports_every_mistake_with_location_and_closest_match(tmp_pat
         (GOOD.replace("methods: [", "methods: [lora, lora, "), "lora is listed more than once"),
         (GOOD.replace("name: math", "name: maths"), "did you mean 'math'?"),
         (GOOD + "tuning: {}", "learning_rates and tuning"),
+        (GOOD.replace("learning_rates: [1e", "lr: [1e"), "unknown setting 'lr'; did you mean 'learning_rates'?"),
+        (GOOD + "seeds: 0", "seeds: input should be a list, such as [a, b]; given 0"),
         (
             "name: s\nmodel: m\ntask: math\nmethods: [{name: lora, search: {rank: [8]}}]\ntuning: {}",
             "setting of lora 'rank'",

@@ -22,3 +22,16 @@ def test_the_json_of_a_tuned_study_reports_rates_as_chosen(
         "final": {"none: not trained", "chosen by tuning on validation data"},
         "trial": {"tried by tuning"},
     }
+
+
+def test_a_warning_of_some_methods_alone_names_them(tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"base": 0.1, "lora": 0.4, "oft": 0.5}, study={"name": "s"})
+    warned = {
+        "base": ("of all", "of it alone"),
+        "lora": ("of all", "of two"),
+        "oft": ("of all", "of two", "oft: its own"),
+    }
+    ordered = sorted(read_records(tmp_path), key=lambda record: record.spec.method.title)
+    records = [record.model_copy(update={"warnings": warned[record.spec.method.title]}) for record in ordered]
+    found = comparison_of(records, ACCURACY, folder=tmp_path, title="s", study=study)
+    assert set(found.warnings) == {"of all", "base: of it alone", "lora, oft: of two", "oft: its own"}

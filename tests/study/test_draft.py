@@ -204,7 +204,11 @@ def test_a_draft_is_not_written_over_a_file(tmp_path: Path, monkeypatch: pytest.
     Path("My tickets.csv").write_text(_csv(ROWS, ","))
     written = Study.draft("My tickets.csv", model=NANO).write()
     assert written.path == Path("my-tickets.yaml")
-    assert written.path.read_text().startswith("# prompt from 'text', answer 'team'; 90 rows")
+    text = written.path.read_text()
+    assert text.startswith("# prompt from 'text', answer 'team'; 90 rows")
+    assert (
+        "# Run it with: peftscope compare my-tickets.yaml; what it takes, peftscope plan my-tickets.yaml says" in text
+    )
     with pytest.raises(SpecError, match="is there already"):
         Study.draft("My tickets.csv", model=NANO).write()
     Study.draft("My tickets.csv", model=NANO).write(force=True)

@@ -14,7 +14,7 @@ from peftscope.schema.record import RunRecord
 from peftscope.schema.seeds import SeedPlan
 from peftscope.schema.study import StudySpec
 
-__all__ = ["Difference", "Fairness", "MethodBudget", "fairness"]
+__all__ = ["Difference", "Fairness", "MethodBudget", "fairness", "listed"]
 
 TIMES = ("train_time_s", "upstream_train_time_s")
 """Seconds of training, the first of these a record has."""
@@ -234,7 +234,7 @@ def _configs(latest: Mapping[str, RunRecord]) -> Difference | None:
     if not whole or len(whole) == len(own):
         return None
     claim = "not all follow one policy: a config is taken as it is, modules and all"
-    return Difference(what="config", claim=claim, detail=_listed(whole), methods=whole)
+    return Difference(what="config", claim=claim, detail=listed(whole), methods=whole)
 
 
 def _knobs(latest: Mapping[str, RunRecord], traits: Mapping[str, Traits]) -> list[Difference | None]:
@@ -324,10 +324,10 @@ def _apart(what: str, claim: str, values: Mapping[str, str]) -> Difference | Non
         return None
     common = counts.most_common(1)[0][0]
     others = [value for value in counts if value != common]
-    parts = [f"{_listed([m for m, v in values.items() if v == value])}: {value}" for value in others[:SHOWN]]
+    parts = [f"{listed([m for m, v in values.items() if v == value])}: {value}" for value in others[:SHOWN]]
     if len(others) > SHOWN:
         parts.append(f"others: {len(others) - SHOWN} more")
-    rest = _listed([m for m, v in values.items() if v == common])
+    rest = listed([m for m, v in values.items() if v == common])
     return Difference(
         what=what,
         claim=claim,
@@ -336,7 +336,12 @@ def _apart(what: str, claim: str, values: Mapping[str, str]) -> Difference | Non
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names in a line, the first few of many.
+
+    >>> listed(["lora", "oft", "ia3", "dora"])
+    'lora, oft and 2 more'
+    """
     if len(names) <= SHOWN:
         return ", ".join(names)
     return f"{', '.join(names[: SHOWN - 1])} and {len(names) - SHOWN + 1} more"

@@ -31,7 +31,7 @@ MOST_RANK = 256
 SHARED_UP_TO = 4
 """A rank that is shared out gives a weight up to so many times as much."""
 
-Verdict = Literal["equivalent", "differs", "unchecked"]
+Verdict = Literal["equivalent", "undecided", "differs", "unchecked"]
 
 
 class Scorer(Protocol):
@@ -165,12 +165,18 @@ class Conversion:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether it stands for the adapter: by the score where that tells, else by its outputs."""
+        """Whether it stands for the adapter: by the score where that tells, else by its outputs.
+
+        Outputs that are near say that it differs in nothing that was seen; with a score that is undecided that is no
+        equivalence.
+        """
         if self.score is not None and self.score.verdict != "undecided":
             return "differs" if self.score.verdict == "worse" else "equivalent"
         if self.output_error is None:
             return "unchecked"
-        return "equivalent" if self.output_error <= self.tolerance else "differs"
+        if self.output_error > self.tolerance:
+            return "differs"
+        return "equivalent" if self.score is None else "undecided"
 
     def document(self) -> dict[str, Any]:
         """As ``--json`` prints it."""

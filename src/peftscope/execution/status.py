@@ -58,12 +58,24 @@ class RunStatus:
     @property
     def failed(self) -> bool:
         """Worth looking at."""
-        return self.status not in (RUNNING, WAITING, *NOT_FAILED)
+        return self.comes_to_nothing and not self.was_stopped
 
     @property
     def comes_again(self) -> bool:
         """Whether the next ``compare`` does it again although it was begun."""
-        return self.status == LOST or (self.failed and self.status not in FINISHED)
+        return self.status == LOST or (self.comes_to_nothing and self.status not in FINISHED)
+
+    @property
+    def comes_to_nothing(self) -> bool:
+        """Whether it has ended without a result."""
+        return self.status not in (RUNNING, WAITING, *NOT_FAILED)
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was ended because its study was: it is still to do."""
+        if not self.comes_to_nothing or self.record is None or not self.record.attempts:
+            return False
+        return self.record.attempts[-1].ended_with_study
 
 
 @dataclass(frozen=True, kw_only=True)

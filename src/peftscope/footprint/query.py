@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 from peftscope.footprint.footprint import DEFAULT_LENGTH
@@ -66,7 +67,7 @@ def footprint_queries(study: StudySpec, profile: ModelProfile) -> list[Footprint
     train, options = study.train, options_of(study.task)
     workload = Workload(
         batch_size=train.batch_size,
-        length=options.longest or DEFAULT_LENGTH,
+        length=min(options.longest or DEFAULT_LENGTH, profile.max_length or sys.maxsize),
         train=train,
         eval_batch_size=options.scored_at_once,
     )

@@ -23,8 +23,13 @@ MOST_CHARACTERS, MOST_VALUES, MOST_DEPTH = 2_000_000, 200_000, 50
 LARGEST = 10**15
 LONGEST_LABEL = 200
 EMPTY = "the file is empty"
-NO_MAPPING = {"model_type", "model_attributes_type", "dataclass_type", "dict_type"}
-"""Errors of pydantic where a mapping is wanted; its messages name classes of Python."""
+PLAIN_MESSAGES = {
+    **dict.fromkeys(
+        ("model_type", "model_attributes_type", "dataclass_type", "dict_type"), "input should be a mapping"
+    ),
+    **dict.fromkeys(("tuple_type", "list_type"), "input should be a list, such as [a, b]"),
+}
+"""Errors of pydantic whose messages name classes of Python -> what to say in their place."""
 TOO_DEEP = f"nested more than {MOST_DEPTH} deep"
 
 
@@ -210,7 +215,7 @@ def problems_of(
         elif item["type"] == "missing":
             lines.append(f"{where}: missing; it has no default")
         else:
-            message = "input should be a mapping" if item["type"] in NO_MAPPING else item["msg"]
+            message = PLAIN_MESSAGES.get(item["type"], item["msg"])
             text = brief(message[0].lower() + message[1:])
             hint = _literal_hint(item)
             given = "" if item["type"] == "value_error" else f"; given {_shown(item['input'])}"

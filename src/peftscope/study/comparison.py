@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from rich.console import RenderableType
 from rich.text import Text
 
-from peftscope.analysis.fairness import Fairness, fairness
+from peftscope.analysis.fairness import Fairness, fairness, listed
 from peftscope.analysis.protocols import protocol_differences
 from peftscope.analysis.rate_source import with_rate_source
 from peftscope.analysis.summary import summarise
@@ -74,8 +74,17 @@ class Comparison(Shown):
 
     @property
     def warnings(self) -> list[str]:
-        """What the runs warned of, each once."""
-        return list(dict.fromkeys(warning for record in self.records for warning in record.warnings))
+        """What the runs warned of, each once; with its methods where not all runs warned of it."""
+        titles = {record.spec.method.title for record in self.records}
+        by_warning: dict[str, dict[str, None]] = {}
+        for record in self.records:
+            for warning in record.warnings:
+                by_warning.setdefault(warning, {})[record.spec.method.title] = None
+        return [
+            warning if len(by) == len(titles) or any(warning.startswith(f"{name}:") for name in by)
+            else f"{listed(list(by))}: {warning}"
+            for warning, by in by_warning.items()
+        ]  # fmt: skip
 
     def document(self) -> dict[str, Any]:
         """Records without curves and examples, the summary, and how equally methods were treated."""

@@ -65,7 +65,8 @@ class Draft(Shown):
     @property
     def yaml(self) -> str:
         """The same as a commented file."""
-        return study_text(self.spec, self.comments, self.found)
+        file = Path(f"{self.spec['name']}.yaml") if self.path is None else self.path
+        return study_text(self.spec, self.comments, self.found, file.name)
 
     def write(self, path: str | Path | None = None, *, force: bool = False) -> Draft:
         """Write it as a study.yaml.
@@ -80,9 +81,9 @@ class Draft(Shown):
         """
         file = Path(path) if path is not None else Path(f"{self.spec['name']}.yaml")
         before = Path() if self.path is None else self.path.parent
-        moved = replace(self, spec=_seen_from(self.spec, before, file.parent))
+        moved = replace(self, spec=_seen_from(self.spec, before, file.parent), path=file)
         write_new(file, moved.yaml, force=force)
-        return replace(moved, path=file)
+        return moved
 
     def _content(self) -> Mapping[str, Any]:
         return {

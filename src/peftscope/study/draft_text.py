@@ -29,16 +29,18 @@ WIDTH = 34
 """Column in which comments begin."""
 
 
-def study_text(spec: Mapping[str, Any], comments: Mapping[str, str], found: Sequence[str]) -> str:
+def study_text(spec: Mapping[str, Any], comments: Mapping[str, str], found: Sequence[str], file: str) -> str:
     """A study as YAML.
 
     Args:
         spec: The study.
         comments: By key, what to say of it; ours where there is none.
         found: What was found in the data, for the head of the file.
+        file: What the file is called.
     """
     said = {**COMMENTS, **comments}
-    how = "# Run it with: peftscope compare; what it takes, peftscope plan says first."
+    file = f"'{file}'" if " " in file else file
+    how = f"# Run it with: peftscope compare {file}; what it takes, peftscope plan {file} says first."
     lines = [*(f"# {line}" for line in found), "#", how, ""]
     for key, value in spec.items():
         if isinstance(value, Mapping):

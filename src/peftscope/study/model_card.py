@@ -103,7 +103,8 @@ def _front_matter(found: Conversion, base: str | None, scored: tuple[TaskSpec, M
 
 
 def _nearness(found: Conversion, scored: tuple[TaskSpec, MetricSpec] | None) -> Iterator[str]:
-    yield f"Verdict: **{found.verdict}**.\n"
+    near = " (outputs are near, but the test examples do not tell what that does to the score)"
+    yield f"Verdict: **{found.verdict}**{near if found.verdict == 'undecided' else ''}.\n"
     yield "| | this | the base alone |"
     yield "| --- | ---: | ---: |"
     if found.output_error is not None:

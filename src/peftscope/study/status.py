@@ -101,7 +101,7 @@ def _summary(rows: Sequence[RunStatus]) -> list[dict[str, Any]]:
             "num_running": sum(row.status == RUNNING for row in group),
             "num_failed": sum(row.failed and row.status != LOST for row in group),
             "num_lost": sum(row.status == LOST for row in group),
-            "num_waiting": sum(row.status == WAITING for row in group),
+            "num_waiting": sum(row.status == WAITING or row.was_stopped for row in group),
             "scores": [row.record.metrics.get("test_score") for row in group if row.status == "ok" and row.record],
         }
         for (method, rate), group in groups.items()

@@ -63,7 +63,8 @@ def _head(found: FolderStatus) -> list[Text]:
     failed = sum(row.failed and row.status != LOST for row in found.of_study)
     counted = ((found.number(RUNNING), "running"), (failed, "failed"), (found.number(LOST), "lost"))
     parts += [f"{number} {word}" for number, word in counted if number]
-    if waiting := found.number(WAITING) + found.num_to_come:
+    stopped = sum(row.was_stopped for row in found.of_study)
+    if waiting := found.number(WAITING) + stopped + found.num_to_come:
         parts.append(f"{waiting} to do")
     if eta := eta_text(found.eta):
         parts.append(eta)

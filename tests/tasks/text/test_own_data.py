@@ -315,6 +315,8 @@ def test_a_metric_of_the_users_own_is_a_function_of_output_and_target(tiny_token
     (tmp_path / "house_metric.py").write_text(
         "def half(output, target):\n    return 0.5 * (output.strip() == target)\n"
         "def broken(output, target):\n    1 / 0\n"
+        "seen = set()\n"
+        "def late(output, target):\n    seen.add(target)\n    return 1 / (len(seen) < 2)\n"
     )
     task = own_data(tiny_tokenizer, train=train, metric="house_metric:half")
     assert score(task, " {target}") == 0.5
@@ -322,6 +324,8 @@ def test_a_metric_of_the_users_own_is_a_function_of_output_and_target(tiny_token
     assert task.fingerprint()["metric_source"]
     with pytest.raises(DataError, match=r"metric house_metric:broken: ZeroDivisionError"):
         own_data(tiny_tokenizer, train=train, metric="house_metric:broken")
+    with pytest.raises(DataError, match=r"metric house_metric:late: ZeroDivisionError"):
+        own_data(tiny_tokenizer, train=train, metric="house_metric:late")  # on another target than the first
     with pytest.raises(SpecError, match="'no_such:one' cannot be loaded: ModuleNotFoundError"):
         own_data(tiny_tokenizer, train=train, metric="no_such:one")
     with pytest.raises(SpecError, match="did you mean 'token_f1'"):
