@@ -134,7 +134,7 @@ def test_a_device_without_float64_trains_and_converts(environment: dict[str, str
             "--refine", 2, "--json", "--quiet",
         )
     )  # fmt: skip
-    assert told["verdict"] == "equivalent"
+    assert told["output_error"] <= told["tolerance"]
     assert (tmp_path / "lora" / "adapter_model.safetensors").is_file()
 
 
