@@ -279,6 +279,19 @@ def test_a_study_that_changes_is_read_again(tmp_path: Path) -> None:
     assert any(row["seed"] == 77 for row in get(client, "/api/s/runs")["rows"])
 
 
+def test_a_study_whose_folder_is_gone_leaves_the_page_standing(tmp_path: Path) -> None:
+    for name in ("stays", "goes"):
+        make_study(tmp_path / name, {"base": 0.1, "lora": 0.3})
+    client = client_of(tmp_path / "stays", tmp_path / "goes")
+    (tmp_path / "goes").rename(tmp_path / "elsewhere")
+    stays, goes = get(client, "/api/index")["studies"]
+    assert (goes["key"], goes["name"], goes["note"]) == ("goes", "goes", f"the folder {tmp_path / 'goes'} is gone")
+    assert "note" not in stays
+    assert client.get("/").headers["content-type"].startswith("text/html")
+    assert get(client, "/api/stays/runs")["rows"]
+    assert client.get("/api/goes/state").status_code == 404
+
+
 def test_broken_records_leave_the_page_with_the_others(tmp_path: Path) -> None:
     make_study(tmp_path / "s", SHARES)
     (tmp_path / "s/records/broken.json").write_text("{", "utf-8")

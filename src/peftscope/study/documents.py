@@ -40,6 +40,8 @@ class StudyDocuments:
 
     place: Path
     """The study's folder or file, for commands on the page."""
+    _name: str | None = field(default=None, repr=False)
+    """As it was read last."""
     _reader: RowReader | None = field(default=None, repr=False)
     _judged: tuple[str, StudyResults] | None = field(default=None, repr=False)
     _judging: Lock = field(default_factory=Lock, repr=False)
@@ -51,11 +53,18 @@ class StudyDocuments:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Its name; where its folder is gone, the one it had."""
         if is_published(self.place):
             return published_name(self.place)
-        study = read_stored_study(self.folder)
-        return study.name if study is not None else self.folder.resolve().name
+        try:
+            folder = self.folder
+        except SpecError:
+            if self._name is None:
+                raise
+            return self._name
+        study = read_stored_study(folder)
+        self._name = study.name if study is not None else folder.resolve().name
+        return self._name
 
     @property
     def key(self) -> str:
@@ -66,6 +75,16 @@ class StudyDocuments:
     def published(self) -> dict[str, Any] | None:
         """Task and release, where it is one of the public benchmark's."""
         return published_about(self.place) if is_published(self.place) else None
+
+    def problem(self) -> str | None:
+        """Why nothing of it can be read any more; None where it can, or is written once it is asked for."""
+        if is_published(self.place):
+            return None
+        try:
+            self.folder  # noqa: B018  raises where it is gone
+        except SpecError as error:
+            return str(error) if self.place.exists() else f"the folder {self.place} is gone"
+        return None
 
     def state(self) -> str:
         """A word that changes when records come, go or change."""
@@ -128,6 +147,8 @@ def index_document(studies: Mapping[str, StudyDocuments], *, live: bool, publish
     listed: list[dict[str, Any]] = []
     for key, study in studies.items():
         about = {} if study.published is None else {"published": study.published}
-        listed.append({"key": key, "name": study.name, "place": str(study.place), **about})
+        problem = study.problem()
+        noted = {} if problem is None else {"note": problem}
+        listed.append({"key": key, "name": study.name, "place": str(study.place), **about, **noted})
     about_page = {"version": peftscope.__version__, "live": live, "published": published, "shop": True}
     return {"studies": listed, **about_page}
