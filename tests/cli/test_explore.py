@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,24 @@ def test_it_takes_the_next_port_answers_and_ends_with_an_interrupt(tmp_path: Pat
                 assert answer.status == 200
             server.send_signal(signal.SIGINT)
             assert server.wait(timeout=20) == 0
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.3])
+def test_two_interrupts_end_it_without_a_traceback(after_s: float, tmp_path: Path) -> None:
+    make_study(tmp_path / "results/s", {"base": 0.1, "lora": 0.5})
+    with subprocess.Popen(
+        [sys.executable, "-m", "peftscope", "explore"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as server:  # fmt: skip
+        assert server.stdout is not None
+        server.stdout.readline()
+        time.sleep(after_s)  # at once it is still starting
+        for _ in range(2):
+            server.send_signal(signal.SIGINT)
+            time.sleep(0.02)  # two that come at once are one to the system
+        _, err = server.communicate(timeout=20)
+        assert "Traceback" not in err
+        assert server.returncode in (0, -signal.SIGINT)  # the second may come when all has ended
 
 
 def test_published_results_are_on_screen_without_a_study_and_end_with_an_interrupt(tmp_path: Path) -> None:

@@ -162,7 +162,15 @@ def serve(app: Starlette, *, host: str, port: int, ready: Callable[[], None]) ->
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             app.state.planner.stop()  # else it would wait until all is counted
-            super().handle_exit(sig, frame)
+            if self.should_exit:  # asked again: end without waiting for open connections
+                self.force_exit = True
+            else:
+                super().handle_exit(sig, frame)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().shutdown(sockets)
+            if self.force_exit:
+                await self.lifespan.shutdown()  # left out above, and the application's end would print a traceback
 
     Server(uvicorn.Config(app, host=host, port=port, log_level="warning")).run()
 
