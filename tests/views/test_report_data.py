@@ -58,6 +58,16 @@ def test_single_runs_have_no_probability_and_are_labelled_as_single_runs(content
     assert all(known["single"] for known in report_data(many_singles())["methods"].values())
 
 
+def test_a_method_without_a_figure_does_not_give_single_runs_intervals() -> None:
+    content = many_singles()
+    method = content.records[0].spec.method.model_copy(update={"label": "came to nothing"})
+    spec = content.records[0].spec.model_copy(update={"method": method})
+    lost = content.records[0].model_copy(update={"run_id": "lost", "status": "failed", "spec": spec})
+    methods = report_data(replace(content, records=(*content.records, lost)))["methods"]
+    assert "came to nothing" in methods
+    assert all(known["single"] for known in methods.values())
+
+
 def test_zero_is_shown_as_zero_on_a_logarithmic_axis(content: ReportContent) -> None:
     front = report_data(content)["front"]
     axis, base = front["axes"]["num_trainable_params"], front["points"]["num_trainable_params"]["base"]

@@ -159,6 +159,8 @@ def _methods(content: ReportContent) -> dict[str, dict[str, Any]]:
     candidates = content.verdict.candidates
     marks = marks_of([c.method for c in candidates if c.is_base], _titles(content))
     known = {c.method: c for c in candidates}
+    # what has no figure in the verdict has no interval either, and contradicts nothing that is said of all the others
+    all_single = bool(candidates) and all(map(is_single, candidates))
     found = {}
     for method, mark in marks.items():
         c = known.get(method)
@@ -166,7 +168,7 @@ def _methods(content: ReportContent) -> dict[str, dict[str, Any]]:
             "color": mark.color,
             "symbol": mark.symbol,
             "is_base": c is not None and c.is_base,
-            "single": c is not None and is_single(c),
+            "single": all_single if c is None else is_single(c),
             "tier": None if c is None else c.tier,
         }
     return found
