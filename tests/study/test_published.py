@@ -207,6 +207,14 @@ def test_documents_name_the_place_and_tell_release_source_and_date(cache: Path) 
         assert str(cache) not in json.dumps(made)
 
 
+def test_published_methods_are_told_apart_by_their_settings() -> None:
+    document = StudyDocuments(Path(TEXT)).study()
+    less, more = (dict(document["settings"][f"lora/llama-3.2-3B-rank{rank}"]) for rank in (32, 64))
+    assert {name for name in less if less[name] != more[name]} == {"r", "lora_alpha"}
+    assert (less["r"], more["r"]) == ("32", "64")
+    assert not document["code"]
+
+
 @pytest.mark.parametrize(("place", "servers"), [(TEXT, {"vllm", "llama.cpp"}), (IMAGES, {"diffusers"})])
 def test_only_servers_of_such_models_are_offered(place: str, servers: set[str]) -> None:
     needs = StudyDocuments(Path(place)).study()["choices"]["needs"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from peftscope.analysis.traits import Traits
@@ -19,29 +19,48 @@ OF_ITS_PLACE = ("base_model_name_or_path", "peft_version", "auto_mapping", "infe
 
 
 def settings_data(records: Iterable[RunRecord], names: Mapping[str, str]) -> dict[str, list[tuple[str, str]]]:
-    """Method -> its settings as lines of name and text, from the first seed's run that was built."""
-    return {method: _settings(record) for method, record in _built(records, names).items()}
+    """Method -> its settings as lines of name and text, from the first seed's run that was built.
+
+    Results of others say what a method was to be, and not what it was built as.
+    """
+    return {method: _settings(record) for method, record in _first(records, names, _is_told).items()}
 
 
-def _built(records: Iterable[RunRecord], names: Mapping[str, str]) -> dict[str, RunRecord]:
+def _first(
+    records: Iterable[RunRecord], names: Mapping[str, str], taken: Callable[[RunRecord], bool]
+) -> dict[str, RunRecord]:
     found: dict[str, RunRecord] = {}
     for record in sorted(records, key=lambda record: (record.status != "ok", record.spec.seed)):
-        if record.spec.purpose == "final" and record.method_facts is not None:
+        if record.spec.purpose == "final" and taken(record):
             found.setdefault(names.get(record.run_id, record.spec.method.title), record)
     return found
 
 
+def _is_built(record: RunRecord) -> bool:
+    return record.method_facts is not None
+
+
+def _is_told(record: RunRecord) -> bool:
+    return _is_built(record) or record.origin == "foreign"
+
+
 def _settings(record: RunRecord) -> list[tuple[str, str]]:
-    facts, spec = record.method_facts, record.spec
-    assert facts is not None
+    facts, method = record.method_facts, record.spec.method
     known = {
-        "method": spec.method.name,
-        "learning_rate": spec.learning_rate,
-        "optimizer": spec.method.optimizer or None,
-        "adapted modules": ", ".join(module_patterns(facts.adapted_modules)) or None,
-        **_config(facts.peft_config or {}),
+        "method": method.name,
+        "learning_rate": record.spec.learning_rate,
+        "optimizer": method.optimizer or None,
+        "adapted modules": (facts and ", ".join(module_patterns(facts.adapted_modules))) or None,
+        **({} if facts else method.knobs),
+        **_in_order(_config((facts.peft_config if facts else method.peft_config) or {})),
     }
     return flat(known)
+
+
+def _in_order(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Names of modules sorted: ``peft`` holds them as a set, and each run writes them in an order of its own."""
+    modules = {k: sorted(v) for k, v in config.items() if k.endswith("_modules") and isinstance(v, list)}
+    return {**config, **modules}
 
 
 def _config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +79,7 @@ def code_data(
         adapters: Method -> folder of its trained weights, of those that have one.
     """
     found: dict[str, dict[str, str | None]] = {}
-    for method, record in _built(records, names).items():
+    for method, record in _first(records, names, _is_built).items():
         assert record.method_facts is not None
         config = record.method_facts.peft_config
         if config is not None:
