@@ -13,6 +13,7 @@ import pytest
 
 import peftscope
 from peftscope.errors import SpecError
+from peftscope.measures.registry import metric_specs
 from peftscope.methods.adapter_config import method_name
 from peftscope.methods.capabilities import SERVERS
 from peftscope.models.kinds.registry import KINDS
@@ -25,6 +26,7 @@ from peftscope.study.import_export import import_results
 from peftscope.study.published import place_of, published_folder, published_places
 from peftscope.study.report import report_of
 from peftscope.study.study import Study
+from peftscope.upstream.metrics import UPSTREAM_METRICS
 from peftscope.upstream.published import TABLE_FILE, published
 
 PLACES = [str(place) for place in published_places()]
@@ -205,6 +207,15 @@ def test_documents_name_the_place_and_tell_release_source_and_date(cache: Path) 
     run = study.run(study.runs()["rows"][0]["id"])
     for made in (document, study.runs(), run, study.choose({"memory": "10e9"})):
         assert str(cache) not in json.dumps(made)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_two_quantities_of_a_release_share_a_label(place: str) -> None:
+    figures = [figure for record in read_records(published_folder(place)) for figure in record.metrics.items()]
+    measured = {name for name, value in figures if value is not None}
+    titles = [spec.title for name, spec in {**metric_specs(), **UPSTREAM_METRICS}.items() if name in measured]
+    assert len(titles) == len(set(titles)) > 8
+    assert not [title for title in titles if title.startswith("upstream")]
 
 
 def test_published_methods_are_told_apart_by_their_settings() -> None:

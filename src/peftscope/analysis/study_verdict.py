@@ -285,7 +285,7 @@ def _open_notes(candidates: Sequence[Candidate]) -> list[str]:
     sides = {"lowest": "a lower", "highest": "a higher", "both": "another"}
     return [
         f"{c.method}: its learning rate is not bracketed, {sides[c.edge]} one may be better: its score is understated, "
-        "so it is called worse than none, and its wins stand"
+        "so it is never called worse than another, while its wins stand"
         for c in candidates
         if c.edge is not None
     ]

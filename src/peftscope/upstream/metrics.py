@@ -43,7 +43,7 @@ UPSTREAM_METRICS: dict[str, MetricSpec] = {
             direction="lower",
             group="cost",
             protocol="cost",
-            label="training time",
+            label="training time with scoring",
             limit="time",
             window="data preparation, training steps and scoring the test split; without validation",
         ),
@@ -53,6 +53,7 @@ UPSTREAM_METRICS: dict[str, MetricSpec] = {
             direction="lower",
             group="cost",
             protocol="cost",
+            label="time of the process",
             window="the process, the baseline of forgetting or drift included",
         ),
         MetricSpec(
@@ -61,6 +62,7 @@ UPSTREAM_METRICS: dict[str, MetricSpec] = {
             direction="lower",
             group="cost",
             protocol="cost",
+            label="mean time of a step",
             heading="step",
             window="mean training step, over the steps up to the last validation",
         ),
@@ -70,6 +72,7 @@ UPSTREAM_METRICS: dict[str, MetricSpec] = {
             direction="lower",
             group="cost",
             protocol="cost",
+            label="validation time",
             window="all validations during training",
         ),
         MetricSpec(
@@ -89,6 +92,7 @@ UPSTREAM_METRICS: dict[str, MetricSpec] = {
             direction="lower",
             group="cost",
             protocol="cost",
+            label="99th percentile of memory after a step",
             window="accelerator: reserved after a training step, 99th percentile of the steps",
         ),
         MetricSpec(
@@ -97,6 +101,7 @@ UPSTREAM_METRICS: dict[str, MetricSpec] = {
             direction="lower",
             group="cost",
             protocol="cost",
+            label="mean memory after a step",
             window="accelerator: reserved after a training step, mean of the steps",
         ),
         MetricSpec(
@@ -105,6 +110,7 @@ UPSTREAM_METRICS: dict[str, MetricSpec] = {
             direction="lower",
             group="cost",
             protocol="cost",
+            label="mean allocated memory after a step",
             window="accelerator: allocated after a training step, mean of the steps up to the last validation",
         ),
         MetricSpec(
@@ -120,6 +126,7 @@ UPSTREAM_METRICS: dict[str, MetricSpec] = {
             name="upstream_drift",
             unit="cosine distance",
             direction="lower",
+            label="drift",
             window="images of unrelated prompts against the base's, by their DINOv2 embeddings",
         ),
     )
