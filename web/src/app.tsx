@@ -20,23 +20,37 @@ const PUBLISHED: [string, string][] = [["releases", "Releases"]];
 const GENERAL: [string, string][] = [["shop", "Shop"], ["plan", "Plan"]];
 const LOOK_MS = 5000;
 
-/** Whether the folder has changed since it was read. */
-function useChanges(name: string | null, state: string | undefined, turn: number): boolean {
-  const [changed, set] = useState(false);
+type FolderChange = "changed" | "gone" | "silent" | null;
+
+/** What has become of the folder since it was read. */
+function useChanges(name: string | null, state: string | undefined, turn: number): FolderChange {
+  const [change, set] = useState<FolderChange>(null);
   useEffect(() => {
-    set(false);
+    set(null);
     if (!name || !state || !isLive()) return;
-    let asking = false;
+    let [asking, current] = [false, true];
     const timer = setInterval(async () => {
       if (document.hidden || asking) return;
       asking = true;
-      const now = await fetch(`api/${documentName(name, "state")}`).then((r) => (r.ok ? r.json() : null)).catch(() => null);
+      const now = await fetch(`api/${documentName(name, "state")}`)
+        .then(async (r): Promise<FolderChange> => (r.ok ? ((await r.json()).state === state ? null : "changed") : r.status === 404 ? "gone" : null))
+        .catch((): FolderChange => "silent");
       asking = false;
-      if (now && now.state !== state) set(true);
+      if (current) set(now);
     }, LOOK_MS);
-    return () => clearInterval(timer);
+    return () => {
+      current = false;
+      clearInterval(timer);
+    };
   }, [name, state, turn]);
-  return changed;
+  return change;
+}
+
+/** Above old figures, that they are old. */
+function Changed({ change, again }: { change: FolderChange; again: () => void }) {
+  if (change === "gone") return <p class="note" role="alert">The folder is gone: what is shown was read before. <button type="button" onClick={again}>Look again</button></p>;
+  if (change === "silent") return <p class="note" role="alert">peftscope does not answer: is 'peftscope explore' still running? What is shown was read before.</p>;
+  return change && <p class="note" role="status">The folder has changed since it was read. <button type="button" onClick={again}>Read it again</button></p>;
 }
 
 export function App() {
@@ -80,7 +94,7 @@ export function App() {
         </nav>
       </header>
       <main id="content" ref={main} tabIndex={-1}>
-        {changed && <p class="note" role="status">The folder has changed since it was read. <button type="button" onClick={again}>Read it again</button></p>}
+        <Changed change={changed} again={again} />
         {key && state.get("study") && state.get("study") !== key && <p class="note" role="alert">There is no study “{state.get("study")}” here; this is {name}.</p>}
         {index.problem && <Problem text={index.problem} again={again} />}
         {index.value && !studies.length && ofStudy && <Problem text="There is no study here yet." again={again} />}

@@ -4,7 +4,7 @@ import { documentName, isLive, load } from "./documents";
 import type { Answer, Limit, Study } from "./documents";
 import { axisOf, frontPath, frontPoints } from "./front";
 import { Code, Note, Topics } from "./parts";
-import { NONE_PICKED, Scatter } from "./scatter";
+import { beyondText, NONE_PICKED, Scatter } from "./scatter";
 import type { Change, State } from "./state";
 
 type Set = { place: number; value: number; label: string; given: string; admits: string[] };
@@ -136,7 +136,7 @@ function ChoiceFront({ study, answer, admitted }: { study: Study; answer: Answer
   return (
     <figure>
       <Scatter points={points} x={a} y={b} path={path} picked={NONE_PICKED} height={380} label={`${axes[y]!.label} against ${axes[x]!.label}, what the limits leave out is faint`} />
-      <figcaption>{answer.choice ? `The front of what keeps the limits. Taken: ${answer.choice}.` : "Nothing keeps the limits."}</figcaption>
+      <figcaption>{answer.choice ? `The front of what keeps the limits. Taken: ${answer.choice}.` : "Nothing keeps the limits."} {beyondText(points, a, b)}</figcaption>
     </figure>
   );
 }

@@ -162,6 +162,7 @@ function Settings({ study, chosen }: Part) {
 }
 
 function CodeOf({ study, chosen }: Part) {
+  if (!chosen.some((n) => study.code[n])) return null;
   return (
     <section id="code">
       <h2>Code</h2>

@@ -327,6 +327,9 @@ const own = (): Index | undefined => embedded["index"] as Index | undefined;
 
 export const isLive = (): boolean => own()?.live ?? false;
 
+/** Whether all there is lies in the page, as in a report. */
+export const isFile = (): boolean => !isLive() && !own()?.folder;
+
 /** Where documents are fetched from: the server, or files beside the page. */
 const place = (name: string): string => (isLive() ? `api/${name}` : `${own()!.folder}/${name}.json`);
 
@@ -349,7 +352,7 @@ export const documentName = (...parts: string[]): string => parts.map(encodeURIC
 /** A document by its name: one that lies in the page, or else one that the server makes. */
 export function load<T>(name: string): Promise<T> {
   if (name in embedded) return Promise.resolve(embedded[name] as T);
-  if (!isLive() && !own()?.folder) return Promise.reject(new Error("This is not in the file; 'peftscope explore' shows it."));
+  if (isFile()) return Promise.reject(new Error("This is not in the file; 'peftscope explore' shows it."));
   let found = kept.get(name);
   if (!found) {
     found = fetched(name);

@@ -8,7 +8,7 @@ import { Mark } from "./marks";
 import { count, keyOf, LinesOf, Table } from "./parts";
 import { axesChanged, axesIn, AxisSelect } from "./axes";
 import { csv, savePng, saveSvg, saveText } from "./save";
-import { NO_PATH, Scatter } from "./scatter";
+import { beyondText, NO_PATH, Scatter } from "./scatter";
 import type { Point } from "./scatter";
 import { address } from "./state";
 import type { Change, State } from "./state";
@@ -161,6 +161,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
           <figcaption>
             {caption(drawn, by, single)}{" "}
             {drawn === "runs" && points.length < kept.length && `${kept.length - points.length} of ${kept.length} have no such figure and are not drawn. `}
+            {beyondText(points, a, b)}{" "}
             <span class="fine">Drag a box to pick some, click one to pick it, Shift adds.</span>
           </figcaption>
           {drawn !== "groups" && keys.length <= MOST_KEYS && (

@@ -5,7 +5,7 @@ import type { Study } from "./documents";
 import { axisOf, frontFor, frontPath, frontPoints, placeText } from "./front";
 import { Mark } from "./marks";
 import { Scroll } from "./parts";
-import { NONE_PICKED, Scatter } from "./scatter";
+import { beyondText, NONE_PICKED, Scatter } from "./scatter";
 import type { Change, State } from "./state";
 
 export function FrontSection({ study, state, change }: { study: Study; state: State; change: (values: Change) => void }) {
@@ -32,6 +32,7 @@ export function FrontSection({ study, state, change }: { study: Study; state: St
   const caption = [
     ...[x, y].map((n) => `${axes[n]!.label}: ${axes[n]!.better}; ${axes[n]!.window}`.replace(/\.?$/, ".")),
     zero.length ? `Zero has no place on a logarithmic axis and is drawn on its edge (${zero.map((n) => axes[n]!.label).join(", ")}).` : "",
+    beyondText(points, a, b),
     hidden ? `${hidden} without both values ${hidden === 1 ? "is" : "are"} not drawn.` : "",
   ];
   return (

@@ -6,6 +6,8 @@ import type { Cell, Lines, Method, Mark as MarkOf, Table as TableOf, Topic as To
 import { Mark } from "./marks";
 
 const LONG = 600;
+/** What is longer is a text that may wrap, no figure. */
+const FIGURE_CHARS = 32;
 const FIRST_ROWS = 200;
 type Marks = Record<string, Method | MarkOf>;
 
@@ -17,6 +19,7 @@ export function Folded({ text }: { text: string }) {
 
 export function Topic({ topic }: { topic: TopicOf }) {
   const [head, ...rows] = topic.rows;
+  const wide = head?.map((_, i) => rows.some((row) => (row[i]?.length ?? 0) > FIGURE_CHARS)) ?? [];
   return (
     <div class="topic">
       <h3>{topic.title}</h3>
@@ -26,7 +29,7 @@ export function Topic({ topic }: { topic: TopicOf }) {
         <Scroll label={topic.title}>
           <table>
             <thead><tr>{head.map((text) => <th scope="col">{text}</th>)}</tr></thead>
-            <tbody>{rows.map((row) => <tr>{row.map((text, i) => (i ? <td class="wrap">{text}</td> : <th scope="row">{text}</th>))}</tr>)}</tbody>
+            <tbody>{rows.map((row) => <tr>{row.map((text, i) => (i ? <td class={wide[i] ? "wrap" : ""}>{text}</td> : <th scope="row">{text}</th>))}</tr>)}</tbody>
           </table>
         </Scroll>
       )}

@@ -5,7 +5,7 @@ import { extent, number } from "./chart";
 import type { Cell, ReleasedTask, Releases, RepeatedMetric, Table as TableOf } from "./documents";
 import { axisOf } from "./front";
 import { Note, Problem, Scroll, shortNames, Table, Waiting } from "./parts";
-import { NONE_PICKED, NO_PATH, Scatter } from "./scatter";
+import { beyondText, NONE_PICKED, NO_PATH, Scatter } from "./scatter";
 import type { Point } from "./scatter";
 import type { Place } from "./state";
 import { useDocument } from "./use_document";
@@ -63,7 +63,8 @@ function Fronts({ task }: { task: ReleasedTask }) {
       <figure>
         <Scatter {...figure} picked={NONE_PICKED} label={`${fronts.y} against ${fronts.x}, in both releases`} />
         <figcaption>
-          Hollow, dashed: {then.title}. Filled: {now.title}. A thin line joins two runs of one experiment; named are those on a front.
+          Hollow, dashed: {then.title}. Filled: {now.title}. A thin line joins two runs of one experiment; named are those on a front.{" "}
+          {beyondText(figure.points, figure.x, figure.y)}
         </figcaption>
       </figure>
       <Scroll label="On the front of a release">

@@ -2,6 +2,7 @@
 import { useEffect } from "preact/hooks";
 import { AnswersSection } from "./answers";
 import { Tiers } from "./curves";
+import { isFile } from "./documents";
 import type { Study } from "./documents";
 import { FrontSection } from "./front_section";
 import { PairsSection } from "./pairs_section";
@@ -103,7 +104,7 @@ function TiersSection({ study }: { study: Study }) {
         ? `The top tier is every method not detectably worse than the best; then the same on the rest. Each is compared with the best alone, an easier question than all pairs at once, so that tiers can part two whose pair is undecided. Bars are ${study.study.level} % intervals.`
         : "Best score first."}</p>
       {study.tiers.notes.map((note) => <div class="note"><Folded text={note} /></div>)}
-      {study.tiers.points.length > 0 && <figure><Tiers study={study} /><figcaption>Hollow: trained once. Dotted line: the untouched base.</figcaption></figure>}
+      {study.tiers.points.length > 0 && <figure><Tiers study={study} /><figcaption>Hollow: trained once.{study.tiers.points.some((p) => p.is_base) && " Dotted line: the untouched base."}</figcaption></figure>}
       <Table table={study.tiers.table} caption="Scores" marks={study.methods} id="score-table" />
     </section>
   );
@@ -204,7 +205,8 @@ function Repeat({ study, href }: { study: Study; href: Props["href"] }) {
     <section id="repeat">
       <h2 tabIndex={-1}>How to repeat this</h2>
       <pre class="commands" tabIndex={0} role="region" aria-label="Commands">{commands.join("\n")}</pre>
-      <p>RUN is an id of the list below, or its first letters. The report's figures lie beside it as <code>runs.csv</code>, <code>verdicts.csv</code> and <code>summary.md</code>.</p>
+      {commands.some((c) => /\bRUN\b/.test(c)) && <p>RUN is an id, or its first letters: Explore lists them as single runs.</p>}
+      {isFile() && <p>The report's figures lie beside it as <code>runs.csv</code>, <code>verdicts.csv</code> and <code>summary.md</code>.</p>}
       <p class="screen"><a href={href("explore", { show: "runs" })}>All {study.study.num_finals + study.study.num_trials} runs</a>, each with its settings, curves and answers.</p>
       <h3>How to read the numbers</h3>
       <ul>

@@ -7,7 +7,7 @@ import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { decades, extent, number, plot, roomy, unstretched, useWidth } from "./chart";
 import type { Drawn } from "./chart";
 import { SYMBOLS } from "./marks";
-import { shorten, shortNames } from "./parts";
+import { count, shorten, shortNames } from "./parts";
 
 export type Point = {
   key: string;
@@ -43,6 +43,7 @@ type Props = {
 type Placed = Point & { px: number; py: number; off: boolean };
 
 const NEAR_PX = 28;
+const ARROW_PX = 11;
 /** Of a plot in which nothing is picked, and of one without a front. */
 export const NONE_PICKED: ReadonlySet<string> = new Set();
 export const NO_PATH: [number, number][] = [];
@@ -56,6 +57,23 @@ function range(points: Point[], along: "x" | "y", axis: ScatterAxis): [number, n
   const inner = extent(values(own.length ? own : points)) ?? [0, 1];
   const outer = extent(values(points)) ?? inner;
   return roomy(unstretched(inner, outer, log), 0.08, log);
+}
+
+/** How many points lie beyond the edges of a figure, as a sentence of its caption. */
+export function beyondText(points: Point[], x: ScatterAxis, y: ScatterAxis): string {
+  const [rangeX, rangeY] = [range(points, "x", x), range(points, "y", y)];
+  const beyond = points.filter((p) => p.x !== within(p.x, rangeX) || p.y !== within(p.y, rangeY)).length;
+  return beyond ? `${count(beyond, "point lies", "points lie")} beyond the edge, where an arrow is; point at one for its figures.` : "";
+}
+
+/** An arrow outwards beside each point that is drawn on an edge and lies beyond it. */
+function arrows(points: Point[], rangeX: [number, number], rangeY: [number, number]): Plot.Markish[] {
+  const at = { x: (p: Point) => within(p.x, rangeX), y: (p: Point) => within(p.y, rangeY), fill: "color", fontSize: 10, className: "beyond" };
+  const sides: [string, number, number, (p: Point) => boolean][] = [
+    ["▶", ARROW_PX, 0, (p) => p.x > rangeX[1]], ["◀", -ARROW_PX, 0, (p) => p.x < rangeX[0]],
+    ["▲", 0, -ARROW_PX, (p) => p.y > rangeY[1]], ["▼", 0, ARROW_PX, (p) => p.y < rangeY[0]],
+  ];
+  return sides.map(([sign, dx, dy, beyond]) => Plot.text(points.filter(beyond), { ...at, text: () => sign, dx, dy }));
 }
 
 const within = (value: number, [low, high]: [number, number]) => Math.min(Math.max(value, low), high);
@@ -111,6 +129,7 @@ function draw(props: Props, width: number): Drawn {
         Plot.dot(placed.filter((p) => p.hollow), { ...common, stroke: "color", fill: "var(--panel)", strokeWidth: many ? 1 : 2 }),
         Plot.dot(placed.filter((p) => !p.hollow), { ...common, fill: "color" }),
         ]),
+        ...arrows(points, rangeX, rangeY),
         Plot.dot(placed.filter((p) => picked.has(p.key)), {
           x: "x", y: "y", r: (p: Point) => size(p) + 5, stroke: "currentColor", strokeWidth: 1.5,
         }),
@@ -158,13 +177,18 @@ const FARTHER: [string, number, number][] = [24, 48, 80, 120].flatMap((dx) =>
     [["start", dx, dy], ["end", -dx, dy]] as [string, number, number][]));
 
 /** A name beside each point where it covers nothing; those that matter come first and have one in any case. */
-function label(figure: Drawn, placed: Placed[], picked: ReadonlySet<string>, width: number, height: number) {
+function label(figure: Drawn, placed: Placed[], picked: ReadonlySet<string>, width: number, height: number, corner: Corner | null) {
   const pen = document.createElement("canvas").getContext("2d");
   if (!pen) return;
   pen.font = "12px system-ui, sans-serif";
   const svg = select(figure as SVGSVGElement);
   const group = svg.append("g").attr("class", "names").attr("font-size", 12).attr("fill", "currentColor");
   const taken = placed.map((p) => [p.px - 7, p.py - 7, p.px + 7, p.py + 7] as number[]);
+  if (corner) {
+    const wide = pen.measureText(corner.text).width;
+    const left = corner.anchor === "start" ? corner.x : corner.x - wide;
+    taken.push([left - 4, corner.y - 13, left + wide + 4, corner.y + 5]);
+  }
   const overlaps = (a: number[], b: number[]) => a[0]! < b[2]! && b[0]! < a[2]! && a[1]! < b[3]! && b[1]! < a[3]!;
   const short = shortNames(placed.map((p) => p.name));
   const named = placed.filter((p) => p.labelled > 0).sort((a, b) => b.labelled - a.labelled);
@@ -190,14 +214,19 @@ function label(figure: Drawn, placed: Placed[], picked: ReadonlySet<string>, wid
   }
 }
 
-function corner(figure: Drawn, x: ScatterAxis, y: ScatterAxis, width: number, height: number) {
-  if (x.direction === "neutral" || y.direction === "neutral") return;
+type Corner = { x: number; y: number; anchor: "start" | "end"; text: string };
+
+/** Which corner is better, if one is. */
+function cornerOf(x: ScatterAxis, y: ScatterAxis, width: number, height: number): Corner | null {
+  if (x.direction === "neutral" || y.direction === "neutral") return null;
   const [left, top] = [x.direction === "lower", y.direction === "higher"];
   const arrow = left ? (top ? "↖" : "↙") : top ? "↗" : "↘";
-  select(figure as SVGSVGElement).append("text").attr("class", "corner").attr("font-size", 12).attr("fill", "var(--muted)")
-    .attr("x", left ? 64 : width - 20).attr("y", top ? 42 : height - 56)
-    .attr("text-anchor", left ? "start" : "end").text(left ? `${arrow} better` : `better ${arrow}`);
+  return { x: left ? 64 : width - 20, y: top ? 42 : height - 56, anchor: left ? "start" : "end", text: left ? `${arrow} better` : `better ${arrow}` };
 }
+
+const drawCorner = (figure: Drawn, { x, y, anchor, text }: Corner) =>
+  select(figure as SVGSVGElement).append("text").attr("class", "corner").attr("font-size", 12).attr("fill", "var(--muted)")
+    .attr("x", x).attr("y", y).attr("text-anchor", anchor).text(text);
 
 export function Scatter(props: Props) {
   const place = useRef<HTMLDivElement>(null);
@@ -220,8 +249,9 @@ export function Scatter(props: Props) {
       py: scaleY.apply(inside(p.y, scaleY.domain)),
       off: p.x !== inside(p.x, scaleX.domain) || p.y !== inside(p.y, scaleY.domain),
     }));
-    label(figure, found.current, props.picked, width, height);
-    corner(figure, props.x, props.y, width, height);
+    const corner = cornerOf(props.x, props.y, width, height);
+    label(figure, found.current, props.picked, width, height, corner);
+    if (corner) drawCorner(figure, corner);
     if (props.onPick) brushed(figure, width, height);
     figure.setAttribute("aria-hidden", "true");
     place.current.replaceChildren(figure);
