@@ -13,7 +13,7 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 pytest.importorskip("starlette", reason="the extra web is not installed")
 
 from browser import Watched, served
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from pages import needs_browser
 from peftscope.study.study import Study
@@ -85,21 +85,36 @@ def test_points_beyond_the_edge_have_an_arrow_and_are_counted(watched: Watched) 
     watched.shot("beyond", full_page=True)
 
 
-def test_names_in_a_plot_leave_the_better_corner_free(watched: Watched) -> None:
-    for query in ("releases", "releases?task=images", "explore"):
-        page = opened(watched, query).page
-        corner = page.locator(".corner").first
-        expect(corner).to_be_visible(timeout=20_000)
-        box = corner.bounding_box()
-        assert box is not None
-        for name in page.locator(".scatter").first.locator(".names text").all():
-            own = name.bounding_box()
-            assert own is not None
-            apart = (
-                own["x"] >= box["x"] + box["width"] or box["x"] >= own["x"] + own["width"]
-                or own["y"] >= box["y"] + box["height"] - 2 or box["y"] >= own["y"] + own["height"] - 2
-            )  # fmt: skip
-            assert apart, name.inner_text()
+COVERING = """() => [...document.querySelectorAll(".scatter svg:has(.corner)")].flatMap((svg) => {
+    const corner = svg.querySelector(".corner").getBoundingClientRect();
+    return [...svg.querySelectorAll(".names text")].filter((name) => {
+        const own = name.getBoundingClientRect();
+        return own.left < corner.right && corner.left < own.right
+            && own.top < corner.bottom - 2 && corner.top + 2 < own.bottom;
+    }).map((name) => name.textContent);
+})"""
+
+
+def without_intervals(route: Route) -> None:
+    """So that the best point lies in the very corner."""
+    found = route.fetch().json()
+    for each in found["front"]["points"].values():
+        for point in each.values():
+            point.update(low=None, high=None)
+    route.fulfill(json=found)
+
+
+def test_names_in_a_plot_leave_the_better_corner_free(tmp_path: Path, browser: Browser) -> None:
+    make_study(tmp_path / "s", {"lora": 0.6, "oft": 0.3}, study={"include_base": False})
+    with served(tmp_path / "s") as address:
+        watched = Watched(browser, home=address, size="narrow")
+        watched.page.route("**/study", without_intervals)
+        opened(watched, "report")
+        expect(watched.page.locator("#front .names text")).to_have_count(2, timeout=20_000)
+        assert watched.page.evaluate(COVERING) == []
+        watched.page.locator("#front .scatter").scroll_into_view_if_needed()
+        watched.shot("corner")
+        watched.close()
 
 
 def test_the_base_is_named_in_the_tiers_only_where_it_was_measured(watched: Watched) -> None:
@@ -146,3 +161,110 @@ def test_no_heading_of_code_stands_above_nothing(watched: Watched) -> None:
     expect(page.locator("#code")).to_have_count(0)
     opened(watched, "compare?study=tickets")
     expect(page.locator("#code h3").first).to_be_visible(timeout=20_000)
+
+
+def test_back_leads_past_a_run_that_was_closed(watched: Watched) -> None:
+    page = opened(watched, "explore?show=runs&f.purpose=final").page
+    page.get_by_role("navigation", name="Views").get_by_role("link", name="Explore").wait_for()
+    page.locator("#explore-table tbody tr").first.get_by_role("link").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.go_back()
+    page.wait_for_timeout(300)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert "run=" not in page.url
+
+
+def test_what_is_closed_is_open_on_paper_and_closed_again_after(watched: Watched) -> None:
+    page = opened(watched, "report").page
+    closed, still = page.locator("main details:not([open])"), page.locator("main details[open]")
+    expect(closed.first).to_be_visible(timeout=20_000)
+    closed.first.evaluate("each => { each.open = true; }")
+    before = closed.count()
+    assert before
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert closed.count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert (closed.count(), still.count()) == (before, 1)
+
+
+def test_a_long_name_in_a_legend_wraps_on_paper(tmp_path: Path, browser: Browser) -> None:
+    label = "a label that says at length what was tried in the afternoon, and then all over again for whoever reads it"
+    methods = [{"name": "lora", "label": label}]
+    tuned: dict[str, Any] = {"methods": methods, "tuning": {"effort": "quick"}, "train": {"max_steps": 120}}
+    make_study(tmp_path / "s", {"base": 0.1, label: 0.5}, study=tuned)
+    with served(tmp_path / "s") as address:
+        watched = opened(Watched(browser, home=address, size="narrow"), "report")
+        expect(watched.page.locator(".legend button").first).to_be_attached(timeout=20_000)
+        watched.page.emulate_media(media="print")
+        button = watched.page.locator(".legend button").first
+        assert button.evaluate("each => each.scrollWidth <= each.clientWidth")
+        watched.shot("paper", full_page=True)
+        watched.close()
+
+
+def test_the_best_so_far_is_drawn_in_whole_trials_and_percent(watched: Watched) -> None:
+    page = opened(watched, "report").page
+    figure = page.locator("#tuning > figure")
+    figure.scroll_into_view_if_needed(timeout=20_000)
+    expect(figure.locator("svg").first).to_be_visible()
+    assert "(%)" in figure.locator("[aria-label='y-axis label']").text_content()
+    ticks = figure.locator("[aria-label='x-axis tick label'] text").all_text_contents()
+    assert ticks
+    assert all(tick.isdigit() for tick in ticks), ticks
+    watched.shot("best")
+
+
+def test_two_trials_are_no_course(browser: Browser, tmp_path: Path) -> None:
+    tuned: dict[str, Any] = {"tuning": {"effort": "quick"}, "train": {"max_steps": 120}}
+    make_study(tmp_path / "s", {"base": 0.1, "lora": 0.5}, study=tuned)
+    with served(tmp_path / "s") as address:
+        watched = Watched(browser, home=address)
+
+        def cut(route: Route) -> None:
+            found = route.fetch().json()
+            for each in found["best"]:
+                each["values"] = each["values"][:2]
+            route.fulfill(json=found)
+
+        watched.page.route("**/study", cut)
+        opened(watched, "report")
+        expect(watched.page.locator("#tuning .panel").first).to_be_visible(timeout=20_000)
+        expect(watched.page.locator("#tuning > figure")).to_have_count(0)
+        watched.close()
+
+
+def test_an_unfinished_study_has_no_empty_choices_and_no_share_below_zero(tmp_path: Path, browser: Browser) -> None:
+    study = {"seeds": [0], "include_base": False}
+    make_study(tmp_path / "none", {"lora": 0.4}, study=study, broken={"lora": "oom"})
+    make_study(tmp_path / "one", {"lora": 0.0}, study=study)
+    axes = "x=peak_train_memory_bytes&y=test_score"
+    with served(tmp_path / "none", tmp_path / "one") as address:
+        watched = opened(Watched(browser, home=address), f"explore?study=one&show=runs&{axes}")
+        expect(watched.page.locator(".scatter svg")).to_be_visible()
+        ticks = watched.page.locator("[aria-label='y-axis tick label'] text").all_text_contents()
+        assert ticks
+        assert not [tick for tick in ticks if tick.startswith(("-", "−"))]
+        watched.page.goto(f"{address}#/explore?study=none")
+        expect(watched.page.locator("main")).to_contain_text("No verdict: ", timeout=20_000)
+        watched.shot("unfinished", full_page=True)
+        expect(watched.page.locator(".note", has_text="No run has a figure yet.")).to_be_visible()
+        expect(watched.page.get_by_label("across")).to_have_count(0)
+        watched.said = [text for text in watched.said if "404" not in text]
+        watched.close()
+
+
+def test_the_file_that_was_chosen_is_not_denied(watched: Watched, tmp_path: Path) -> None:
+    page = opened(watched, "plan?from=file").page
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    button = page.get_by_text("Choose a config.json", exact=True)
+    with page.expect_file_chooser() as chooser:
+        button.click(timeout=20_000)
+    chooser.value.set_files(tmp_path / "config.json")
+    expect(page.locator(".drop")).to_contain_text("now: config.json")
+    box = page.locator("input[type=file]").bounding_box()
+    assert box is not None
+    assert box["width"] <= 1
+    watched.shot("upload")
+    watched.said = [text for text in watched.said if "422" not in text and "400" not in text]

@@ -53,6 +53,24 @@ function Changed({ change, again }: { change: FolderChange; again: () => void })
   return change && <p class="note" role="status">The folder has changed since it was read. <button type="button" onClick={again}>Read it again</button></p>;
 }
 
+/** On paper nothing can be opened: all is open while the page is printed, and then as it was. */
+function openedInPrint(): () => void {
+  let closed: HTMLDetailsElement[] = [];
+  const open = () => {
+    closed = [...document.querySelectorAll<HTMLDetailsElement>("main details:not([open])")];
+    for (const each of closed) each.open = true;
+  };
+  const close = () => {
+    for (const each of closed) each.open = false;
+  };
+  addEventListener("beforeprint", open);
+  addEventListener("afterprint", close);
+  return () => {
+    removeEventListener("beforeprint", open);
+    removeEventListener("afterprint", close);
+  };
+}
+
 export function App() {
   const { state, change, href } = usePlace();
   const [turn, next] = useState(0);
@@ -79,6 +97,7 @@ export function App() {
     if (opened.current) opened.current = false;
     else if (!state.get("s")) scrollTo(0, 0);
   }, [view]);
+  useEffect(openedInPrint, []);
   const again = () => {
     forget();
     next((n) => n + 1);

@@ -102,6 +102,7 @@ export function roomy([low, high]: [number, number], share: number, log: boolean
     const room = (b - a) * share || 0.3;
     return [10 ** (a - room), 10 ** (b + room)];
   }
-  const room = (high - low) * share || Math.abs(high) * 0.1 || 1;
+  if (low === 0 && high === 0) return [0, 1];
+  const room = (high - low) * share || Math.abs(high) * 0.1;
   return [low - room, high + room];
 }

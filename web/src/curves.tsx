@@ -2,14 +2,15 @@
 import * as Plot from "@observablehq/plot";
 import { useMemo, useState } from "preact/hooks";
 import { Chart, decades, extent, number, rateText, roomy, unstretched } from "./chart";
-import type { Course, Line, Method, Rates, Study } from "./documents";
+import type { Line, Method, Rates, Study } from "./documents";
 import { Mark, SYMBOLS } from "./marks";
 import { shorten, shortNames } from "./parts";
 
 const ROW_PX = 26;
 const AT_FIRST = 8;
+const MOST_TICKS = 20;
 const identity = { color: { type: "identity" }, symbol: { type: "identity" }, r: { type: "identity" } } as const;
-const grids = () => [Plot.gridX({ stroke: "var(--grid)", strokeOpacity: 1 }), Plot.gridY({ stroke: "var(--grid)", strokeOpacity: 1 })];
+const grids = (across: Plot.GridXOptions = {}) => [Plot.gridX({ ...across, stroke: "var(--grid)", strokeOpacity: 1 }), Plot.gridY({ stroke: "var(--grid)", strokeOpacity: 1 })];
 
 /** Score with its interval by method, best first; a line between tiers. */
 export function Tiers({ study }: { study: Study }) {
@@ -65,7 +66,8 @@ export function Tiers({ study }: { study: Study }) {
 }
 
 /** One method's trials by learning rate. A trial that was stopped has the loss it had reached, and no score. */
-export function RatePanel({ entry, kind, span, mark }: { entry: Rates; kind: "score" | "loss"; span: [number, number]; mark: Method | undefined }) {
+export function RatePanel({ entry, kind, span, study }: { entry: Rates; kind: "score" | "loss"; span: [number, number]; study: Study }) {
+  const mark = study.methods[entry.method];
   const color = mark?.color ?? "currentColor";
   const spec = useMemo(
     () => () => {
@@ -75,10 +77,12 @@ export function RatePanel({ entry, kind, span, mark }: { entry: Rates; kind: "sc
       const rates = entry.trials.map((t) => t.rate);
       const domain: [number, number] = rates.length ? [Math.min(...rates) / 1.8, Math.max(...rates) * 1.8] : [1e-5, 1e-2];
       const [lower, higher] = entry.bracket;
+      const { factor, short } = kind === "score" ? scoreUnit(study) : PLAIN;
+      const inUnit = (v: number) => `${number(v * factor)}${short && ` ${short}`}`;
       const y = { domain: span, label: null, type: kind === "loss" && span[0] > 0 ? "log" : "linear" };
       return {
         height: 200,
-        marginLeft: 44,
+        marginLeft: 50,
         marginRight: 14,
         marginTop: 10,
         marginBottom: 40,
@@ -91,7 +95,7 @@ export function RatePanel({ entry, kind, span, mark }: { entry: Rates; kind: "sc
           Plot.gridX({ ticks: decades(...domain), stroke: "var(--grid)", strokeOpacity: 1 }),
           Plot.gridY({ ticks: y.type === "log" ? scaled(span) : 5, stroke: "var(--grid)", strokeOpacity: 1 }),
           Plot.axisX({ ticks: decades(...domain), tickFormat: rateText, label: "learning rate", labelAnchor: "center", labelArrow: "none", labelOffset: 36 }),
-          Plot.axisY({ ticks: y.type === "log" ? scaled(span) : 5, tickFormat: number, label: null }),
+          Plot.axisY({ ticks: y.type === "log" ? scaled(span) : 5, tickFormat: inUnit, label: null }),
           entry.rate !== null ? Plot.ruleX([entry.rate], { stroke: color, strokeDasharray: "5,4" }) : null,
           Plot.line(entry.means.filter((m) => m[kind] !== null), { x: "rate", y: kind, stroke: color, strokeWidth: 1.8 }),
           kind === "loss" ? Plot.line(entry.short, { x: "rate", y: "loss", stroke: color, strokeWidth: 1.2, strokeDasharray: "2,3" }) : null,
@@ -101,7 +105,7 @@ export function RatePanel({ entry, kind, span, mark }: { entry: Rates; kind: "sc
         ],
       } as Plot.PlotOptions;
     },
-    [entry, kind, span, mark],
+    [entry, kind, span, study],
   );
   return <Chart spec={spec} height={200} label={`Validation ${kind} of the trials of ${entry.method} by learning rate`} />;
 }
@@ -117,35 +121,44 @@ function scaled([low, high]: [number, number]): number[] {
   return found.length > 1 ? found : [low * 1.05, Math.sqrt(low * high), high / 1.05].map((v) => Number(v.toPrecision(2)));
 }
 
+type Unit = { factor: number; short: string };
+const PLAIN: Unit = { factor: 1, short: "" };
+
+/** What a validation score is told in: the unit of the score that is ranked. */
+const scoreUnit = (study: Study): Unit => Object.values(study.front.axes).find((axis) => axis.title === study.tiers.axis) ?? PLAIN;
+
 type Drawing = { name: string; method: string; line: Line; ended: boolean };
 
 /** Lines over steps, a method switched on or off by its button. */
-function Courses({ lines, x, y, methods, label, step }: {
-  lines: Drawing[]; x: string; y: string; methods: Record<string, Method>; label: string; step?: boolean;
+function Courses({ lines, x, y, methods, label, step, unit = PLAIN }: {
+  lines: Drawing[]; x: string; y: string; methods: Record<string, Method>; label: string; step?: boolean; unit?: Unit;
 }) {
   const names = useMemo(() => [...new Set(lines.map((l) => l.method))], [lines]);
   const [shown, show] = useState<ReadonlySet<string>>(() => new Set(names.slice(0, AT_FIRST)));
   const spec = useMemo(
     () => () => {
       const drawn = lines.filter((l) => shown.has(l.method));
+      const valueOf = (l: Drawing, i: number) => (l.line.values[i] ?? NaN) * unit.factor;
+      const last = Math.max(1, ...drawn.flatMap((l) => l.line.steps));
+      const whole = step && last <= MOST_TICKS ? { ticks: Array.from({ length: last }, (_, i) => i + 1) } : {};
       const rows = drawn.flatMap((l, z) =>
-        l.line.steps.map((at, i) => ({ z, at, value: l.line.values[i] ?? NaN, color: methods[l.method]?.color, symbol: SYMBOLS[methods[l.method]?.symbol ?? "circle"],
-          title: `${l.name}\n${at}: ${number(l.line.values[i] ?? NaN)}`, few: l.line.steps.length <= 40, ended: l.ended })));
+        l.line.steps.map((at, i) => ({ z, at, value: valueOf(l, i), color: methods[l.method]?.color, symbol: SYMBOLS[methods[l.method]?.symbol ?? "circle"],
+          title: `${l.name}\n${at}: ${number(valueOf(l, i))}${unit.short && ` ${unit.short}`}`, few: l.line.steps.length <= 40, ended: l.ended })));
       const options = { x: "at", y: "value", z: "z", stroke: "color", strokeWidth: 1.6, curve: step ? "step-after" : "linear" } as const;
       return {
         height: 360, marginLeft: 54, marginBottom: 46, marginTop: 26, ...identity,
         x: { label: null }, y: { label: null },
         marks: [
-          ...grids(),
-          Plot.axisX({ label: x, labelAnchor: "center", labelArrow: "none", labelOffset: 40, tickFormat: number }),
-          Plot.axisY({ label: y, labelAnchor: "top", labelArrow: "none", tickFormat: number }),
+          ...grids(whole),
+          Plot.axisX({ label: x, labelAnchor: "center", labelArrow: "none", labelOffset: 40, tickFormat: number, ...whole }),
+          Plot.axisY({ label: unit.short ? `${y} (${unit.short})` : y, labelAnchor: "top", labelArrow: "none", tickFormat: number }),
           Plot.line(rows.filter((r) => r.ended), options),
           Plot.line(rows.filter((r) => !r.ended), { ...options, strokeDasharray: "3,3" }),
           Plot.dot(rows.filter((r) => r.few), { x: "at", y: "value", symbol: "symbol", fill: "color", r: 2.8, title: "title" }),
         ],
       } as Plot.PlotOptions;
     },
-    [lines, shown, methods],
+    [lines, shown, methods, unit],
   );
   return (
     <>
@@ -162,7 +175,8 @@ function Courses({ lines, x, y, methods, label, step }: {
   );
 }
 
-export function Training({ courses, kind, methods }: { courses: Course[]; kind: "loss" | "score"; methods: Record<string, Method> }) {
+export function Training({ study, kind }: { study: Study; kind: "loss" | "score" }) {
+  const { training: courses, methods } = study;
   const lines = useMemo(
     () => courses.filter((c) => c[kind].steps.length).map((c) => ({
       name: `${c.method}, seed ${c.seed}${c.status === "ok" ? "" : `, ${c.status}`}`, method: c.method, line: c[kind], ended: c.status === "ok",
@@ -170,7 +184,7 @@ export function Training({ courses, kind, methods }: { courses: Course[]; kind: 
     [courses, kind],
   );
   const y = kind === "loss" ? "training loss" : "validation score";
-  return <Courses key={kind} lines={lines} x="optimizer step" y={y} methods={methods} label={`${y} by step, a line per run`} />;
+  return <Courses key={kind} lines={lines} x="optimizer step" y={y} methods={methods} unit={kind === "score" ? scoreUnit(study) : PLAIN} label={`${y} by step, a line per run`} />;
 }
 
 export function BestSoFar({ study }: { study: Study }) {
@@ -179,7 +193,7 @@ export function BestSoFar({ study }: { study: Study }) {
       line: { steps: b.values.map((_, i) => i + 1), values: b.values } })),
     [study],
   );
-  return <Courses lines={lines} x="trials" y="best validation score so far" methods={study.methods} step
+  return <Courses lines={lines} x="trials" y="best validation score so far" methods={study.methods} step unit={scoreUnit(study)}
     label="Best validation score so far against number of trials" />;
 }
 

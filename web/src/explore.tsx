@@ -106,6 +106,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
     () => (picked.size && only ? { ...table, rows: table.rows.filter((row) => picked.has(keyOf(row))) } : table),
     [table, picked, only],
   );
+  const none = runs.rows.every((r) => !Object.keys(r.metrics).length);
   const [a, b] = [useMemo(() => axes[x] && axisOf(axes[x]), [axes, x]), useMemo(() => axes[y] && axisOf(axes[y]), [axes, y])];
   const keys = useMemo(() => [...new Set(kept.map((r) => r.method))].sort(), [kept]);
   const pick = (keys: string[], more: boolean) => {
@@ -143,8 +144,8 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
             </select>
           </label>
         )}
-        <AxisSelect label="across" value={x} axes={axes} onChange={(value) => change(axesChanged([x, y], 0, value))} />
-        <AxisSelect label="up" value={y} axes={axes} onChange={(value) => change(axesChanged([x, y], 1, value))} />
+        {!none && <AxisSelect label="across" value={x} axes={axes} onChange={(value) => change(axesChanged([x, y], 0, value))} />}
+        {!none && <AxisSelect label="up" value={y} axes={axes} onChange={(value) => change(axesChanged([x, y], 1, value))} />}
         {filters.map((f) => (
           <label>{f.label}{" "}
             <select value={f.value} disabled={f.idle} title={f.idle ? "Methods are judged by their final runs." : undefined} onChange={(event) => change({ [`f.${f.name}`]: event.currentTarget.value || (f.name === "purpose" ? ALL : undefined), pick: undefined, only: undefined })}>
@@ -168,7 +169,7 @@ export function Explore({ runs, study, waiting, state, change }: Props) {
             <p class="keys">{keys.map((method) => <span><Mark mark={markOf(runs, method)} />{method}</span>)}</p>
           )}
         </figure>
-      ) : <p class="note">{kept.length ? `None of these ${kept.length} runs has both figures: choose other axes.` : "No run passes these filters."}</p>}
+      ) : <p class="note">{none ? "No run has a figure yet." : kept.length ? `${kept.length === 1 ? "This run has not" : `None of these ${kept.length} runs has`} both figures: choose other axes.` : "No run passes these filters."}</p>}
       {drawn === "methods" && study?.notes.map((note) => <p class="note">{note}</p>)}
       <div class="controls" role="group" aria-label="Selection and files">
         <span role="status">{picked.size ? `${picked.size} of ${count(table.rows.length, words)} picked` : count(table.rows.length, words)}</span>
@@ -294,13 +295,14 @@ function groupPoints(groups: Group[], runs: Runs, x: string, y: string, by: stri
 }
 
 function runTable(rows: Run[], runs: Runs, x: string, y: string): TableOf {
-  const heads = ["run", "method", "purpose", "lr", "seed", "status", runs.axes[x]?.title ?? x, runs.axes[y]?.title ?? y];
+  const figures = [x, y].filter((name) => runs.axes[name]);
+  const heads = ["run", "method", "purpose", "lr", "seed", "status", ...figures.map((name) => runs.axes[name]!.title)];
   return {
     headings: heads.map((text) => ({ text, sort: null })),
     rows: rows.map((r): Cell[] => [
       { text: r.id.slice(0, 8), sort: r.id, title: r.id, run: r.id, key: r.id }, { text: r.method, sort: r.method, method: r.method }, { text: r.purpose, sort: r.purpose },
       { text: r.learning_rate === null ? "–" : String(r.learning_rate), sort: r.learning_rate }, { text: String(r.seed), sort: r.seed }, { text: r.status, sort: r.status },
-      ...[x, y].map((name): Cell => ({ text: textOf(runs, name, r.metrics[name]), sort: r.metrics[name] === undefined ? null : scaled(r.metrics[name]!, runs.axes[name]!.factor) })),
+      ...figures.map((name): Cell => ({ text: textOf(runs, name, r.metrics[name]), sort: r.metrics[name] === undefined ? null : scaled(r.metrics[name]!, runs.axes[name]!.factor) })),
     ]),
   };
 }

@@ -40,9 +40,10 @@ export function PlanUpload({ config, onConfig }: { config: Config | null; onConf
       <div class={over ? "drop over" : "drop"} onDragLeave={() => setOver(false)}
         onDragOver={(event) => { event.preventDefault(); setOver(true); }}
         onDrop={(event) => { event.preventDefault(); setOver(false); take(event.dataTransfer?.files[0]); }}>
-        <label>config.json{" "}
-          <input type="file" accept=".json,application/json"
+        <label>
+          <input type="file" class="unseen" accept=".json,application/json"
             onChange={(event) => { const field = event.currentTarget; take(field.files?.[0]).then(() => { field.value = ""; }); }} />
+          <span class="button">Choose a config.json</span>
         </label>
         <span class="quiet">or drop it here{config && <>; now: <strong>{config.name}</strong></>}</span>
       </div>

@@ -36,7 +36,9 @@ export function usePlace(): Place {
     const now = read();
     const next = address(now.view, { ...now.all, ...values });
     const quick = Object.keys(values).every((key) => key.startsWith("max.") || key.startsWith("set.") || QUICK.includes(key));
-    if (quick) history.replaceState(null, "", next);  // a slider that is dragged and a word that is typed leave no trail
+    const closed = Object.keys(values).every((key) => key === "run" && values[key] === undefined);
+    // a slider that is dragged, a word that is typed and a run that is closed leave no trail
+    if (quick || closed) history.replaceState(null, "", next);
     else history.pushState(null, "", next);
     set(read());
   }, []);

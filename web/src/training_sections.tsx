@@ -4,6 +4,8 @@ import { BestSoFar, RatePanel, spanOf, Training } from "./curves";
 import type { Rates, Study } from "./documents";
 import { Mark } from "./marks";
 
+const FEWEST_TRIALS = 3;
+
 export function LearningRatesSection({ study }: { study: Study }) {
   const entries = study.learning_rates;
   const [spanLoss, spanScore] = useMemo(() => [spanOf(entries, "loss"), spanOf(entries, "score")], [study]);
@@ -26,7 +28,7 @@ export function LearningRatesSection({ study }: { study: Study }) {
               </select></label></div>
           )}
           <div class="panels">{entries.map((entry) => <Panel study={study} entry={entry} kind={kind} span={span} />)}</div>
-          {study.best.length > 0 && (
+          {study.best.some((b) => b.values.length >= FEWEST_TRIALS) && (
             <>
               <h3>Best so far against number of trials</h3>
               <figure><BestSoFar study={study} /><figcaption>In the order of the offers. A line that still gets better at its end says that more trials might have found more.</figcaption></figure>
@@ -46,7 +48,7 @@ export function Panel({ study, entry, kind, span }: {
       <h3><Mark mark={study.methods[entry.method]} />{entry.method}</h3>
       <p class="quiet">{entry.chosen ? `lr ${entry.chosen} chosen · ` : "none chosen · "}{entry.trials.length} of at most {entry.offered} trials, {entry.steps} steps</p>
       {entry.edge && <p class="flag">⚠ {entry.edge}</p>}
-      {span && <RatePanel entry={entry} kind={kind} span={span} mark={study.methods[entry.method]} />}
+      {span && <RatePanel entry={entry} kind={kind} span={span} study={study} />}
     </figure>
   );
 }
@@ -65,7 +67,7 @@ export function TrainingSection({ study }: { study: Study }) {
                 <option value="loss">training loss</option><option value="score">validation score</option>
               </select></label></div>
           )}
-          <figure><Training courses={study.training} kind={kind} methods={study.methods} />
+          <figure><Training study={study} kind={kind} />
             <figcaption>A line per run; the seeds of a method share a colour. Dotted: a run that did not end well. A button hides a method or brings it back.</figcaption></figure>
         </>
       ) : <p class="quiet">No final run has a curve yet.</p>}
