@@ -105,7 +105,7 @@ def without_intervals(route: Route) -> None:
 
 
 def test_names_in_a_plot_leave_the_better_corner_free(tmp_path: Path, browser: Browser) -> None:
-    make_study(tmp_path / "s", {"lora": 0.6, "oft": 0.3}, study={"include_base": False})
+    make_study(tmp_path / "s", {"lora": 0.3, "oft": 0.6}, study={"include_base": False})
     with served(tmp_path / "s") as address:
         watched = Watched(browser, home=address, size="narrow")
         watched.page.route("**/study", without_intervals)
