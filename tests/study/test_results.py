@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from peftscope.errors import StoreError
+from peftscope.errors import SpecError, StoreError
 from peftscope.schema.protocol import Protocol
 from peftscope.schema.record import RunRecord
 from peftscope.store.files import read_records, record_path, write_record
+from peftscope.store.run_states import file_lock
 from peftscope.study.results import distinct_names, results_of, traits_by_name
 from pretend import a_record, a_run, a_study_folder
 from pretend_study import ACCURACY, make_study
@@ -79,6 +80,22 @@ def test_runs_still_to_do_are_counted(tmp_path: Path) -> None:
     done = [r for r in read_records(tmp_path / "demo") if r.spec.method.name == "ia3"]
     record_path(tmp_path / "demo", done[0].run_id).unlink()
     assert results_of(tmp_path / "demo").notes == ("1 run of the study still to do: 'peftscope compare' does them",)
+
+
+def test_a_study_under_way_is_not_told_to_resume(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    make_study(folder, SHARES)
+    records = read_records(folder)
+    lost, *others = [r for r in records if r.spec.method.name != "base"]
+    record_path(folder, lost.run_id).unlink()
+    with file_lock(folder / ".lock"):
+        assert results_of(folder).notes == (f"under way: {len(records) - 1} of {len(records)} runs done",)
+        for record in others:
+            record_path(folder, record.run_id).unlink()
+        with pytest.raises(SpecError, match=rf"no run has ended yet; under way: \d+ of {len(records)} runs done"):
+            results_of(folder)
+    with pytest.raises(SpecError, match="no run has ended yet; 'peftscope compare' resumes it"):
+        results_of(folder)
 
 
 def test_a_study_is_found_by_file_and_file_changes_are_reported(

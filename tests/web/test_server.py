@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +17,8 @@ from starlette.testclient import TestClient
 
 from peftscope.errors import SpecError
 from peftscope.methods.catalog import cards
+from peftscope.store.files import read_records, record_path
+from peftscope.store.run_states import file_lock
 from peftscope.study.documents import StudyDocuments
 from peftscope.study.study import Study
 from peftscope.web.server import app_of
@@ -277,6 +280,20 @@ def test_a_study_that_changes_is_read_again(tmp_path: Path) -> None:
     path.write_text(json.dumps(record))
     assert get(client, "/api/s/state")["state"] != state
     assert any(row["seed"] == 77 for row in get(client, "/api/s/runs")["rows"])
+
+
+def test_a_page_learns_that_a_study_is_under_way_and_ends(tmp_path: Path) -> None:
+    make_study(tmp_path / "demo", {"base": 0.1, "lora": 0.3})
+    record_path(tmp_path / "demo", read_records(tmp_path / "demo")[-1].run_id).unlink()
+    client = client_of(tmp_path / "demo")
+    told = []
+    for is_running in (False, True, False):
+        with file_lock(tmp_path / "demo/.lock") if is_running else nullcontext():
+            state = get(client, "/api/demo/state")["state"]
+            assert get(client, "/api/demo/runs")["state"] == state
+            told.append((state, any("under way" in note for note in get(client, "/api/demo/study")["notes"])))
+    assert [under_way for _, under_way in told] == [False, True, False]
+    assert told[0][0] == told[2][0] != told[1][0]
 
 
 def test_a_study_whose_folder_is_gone_leaves_the_page_standing(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from peftscope.methods.needs import NEEDS
 from peftscope.schema.amounts import signed_number_of
 from peftscope.schema.request import Request
 from peftscope.store.files import read_record, record_path
-from peftscope.store.rows import RowReader, folder_state
+from peftscope.store.rows import RowReader
 from peftscope.store.study import read_stored_study
 from peftscope.study.choices import answer_under, needing
 from peftscope.study.folder import study_folder
@@ -23,7 +23,7 @@ from peftscope.study.published import is_published, published_about, published_k
 from peftscope.study.report import material
 from peftscope.study.requirements import Amount, Requirements
 from peftscope.study.results import StudyResults, results_of
-from peftscope.study.run_documents import run_document, runs_document
+from peftscope.study.run_documents import run_document, runs_document, state_of
 from peftscope.views.report.data import report_data
 
 __all__ = ["StudyDocuments", "index_document"]
@@ -83,12 +83,12 @@ class StudyDocuments:
         try:
             self.folder  # noqa: B018  raises where it is gone
         except SpecError as error:
-            return str(error) if self.place.exists() else f"the folder {self.place} is gone"
+            return error.problems[0] if self.place.exists() else f"the folder {self.place} is gone"
         return None
 
     def state(self) -> str:
-        """A word that changes when records come, go or change."""
-        return folder_state(self.folder)
+        """A word that changes when records come, go or change, and when a process begins or ends to run it."""
+        return state_of(self.folder)
 
     def runs(self) -> dict[str, Any]:
         """Every run with its figures and settings, read without judging them."""

@@ -16,6 +16,7 @@ from peftscope.analysis.traits import Traits
 from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Candidate, Pair, Verdict
 from peftscope.errors import SpecError, StoreError
+from peftscope.execution.status import is_locked
 from peftscope.schema.elimination import Elimination, renamed, runs_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
@@ -181,11 +182,11 @@ def results_of(place: Path, *, margin: float | None = None, across: bool = False
     study = read_stored_study(folder, notes, then="every record in the folder is taken")
     if study is not None and place.is_file():
         notes += _changed_since(place, study)
-    records, tunings, eliminations = _of_study(folder, study, found, notes)
+    records, tunings, eliminations, to_come = _of_study(folder, study, found, notes)
     records = _of_one_task(records, notes)
     finals = [r for r in records if r.spec.purpose == "final"]
     if not any(r.status == "ok" and r.spec.learning_rate is not None for r in finals):
-        raise SpecError(str(place), [_nothing(folder, records, finals)])
+        raise SpecError(str(place), [_nothing(folder, records, finals, to_come)])
     judged = finals if across else _of_one_protocol(finals, notes)
     metric = score_spec(judged)
     names = distinct_names(judged)
@@ -306,25 +307,30 @@ def _changed_since(file: Path, study: StudySpec) -> list[str]:
 
 def _of_study(
     folder: Path, study: StudySpec | None, found: Sequence[RunRecord], notes: list[str]
-) -> tuple[list[RunRecord], list[Tuning], tuple[Elimination, ...]]:
-    """Records the study asks for, what its tuning came to, and what its race did."""
+) -> tuple[list[RunRecord], list[Tuning], tuple[Elimination, ...], str]:
+    """Records the study asks for, what its tuning came to, what its race did, and what becomes of the rest."""
+    is_running = is_locked(folder / ".lock")
+    to_come = "it is under way" if is_running else "'peftscope compare' resumes it"
     if study is None:
-        return list(found), [], ()
+        return list(found), [], (), to_come
     from peftscope.tuning.progress import study_progress
 
     try:
         standing = study_progress(study, {record.run_id: record for record in found}, race_looks(folder, notes))
     except SpecError as error:  # a method of another version
         notes.append(f"the study cannot be read by this version, so every record is taken: {error.problems[0]}")
-        return list(found), [], ()
+        return list(found), [], (), to_come
     wanted = {run.run_id for run in standing.runs}
     records = [record for record in found if record.run_id in wanted]
     if len(records) < len(found):
         notes.append(f"{_runs(len(found) - len(records))} of a former form of the study left out")
-    missing = standing.scheduler.num_runs - len(records)
-    if missing > 0:
-        notes.append(f"{_runs(missing)} of the study still to do: 'peftscope compare' does them")
-    return records, standing.tunings, standing.eliminations
+    number = standing.scheduler.num_runs
+    if is_running:
+        to_come = f"under way: {len(records)} of {_runs(number)} done"
+    if number > len(records):
+        to_do = f"{_runs(number - len(records))} of the study still to do: 'peftscope compare' does them"
+        notes.append(to_come if is_running else to_do)
+    return records, standing.tunings, standing.eliminations, to_come
 
 
 def _of_one_task(records: Sequence[RunRecord], notes: list[str]) -> list[RunRecord]:
@@ -375,13 +381,14 @@ def _blank_other_machines(runs: pd.DataFrame, metrics: Sequence[MetricSpec], not
     notes.append(f"times and memory of {_runs(int(other.sum()))} left out: taken under other conditions of cost")
 
 
-def _nothing(folder: Path, records: Sequence[RunRecord], finals: Sequence[RunRecord]) -> str:
-    if not records:
+def _nothing(folder: Path, records: Sequence[RunRecord], finals: Sequence[RunRecord], to_come: str) -> str:
+    if not records and not is_locked(folder / ".lock"):
         return f"no records in {folder / 'records'}; 'peftscope compare' makes them"
     finals = [r for r in finals if r.spec.learning_rate is not None]
     if not finals:
         trials = sum(r.spec.purpose == "trial" for r in records)
-        return f"no method's final run has ended yet, only trials ({trials}); 'peftscope compare' resumes it"
+        ended = f"no method's final run has ended yet, only trials ({trials})" if trials else "no run has ended yet"
+        return f"{ended}; {to_come}"
     reasons = Counter(f"{r.status}: {r.reason}" for r in finals)
     listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
     return f"none of its {len(finals)} final runs has a result: {listed}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from peftscope.execution.status import is_locked
 from peftscope.methods.catalog import BASE
 from peftscope.schema.record import RunRecord
 from peftscope.store.rows import RowReader, folder_state
@@ -13,7 +14,12 @@ from peftscope.study.run_details import details_of, repeat_command
 from peftscope.views.report.details import details_data
 from peftscope.views.report.runs import runs_data
 
-__all__ = ["run_document", "runs_document"]
+__all__ = ["run_document", "runs_document", "state_of"]
+
+
+def state_of(folder: Path) -> str:
+    """A word that changes when records come, go or change, and when a process begins or ends to run the study."""
+    return folder_state(folder) + (" under way" if is_locked(folder / ".lock") else "")
 
 
 def runs_document(folder: Path, *, name: str, place: str, reader: RowReader | None = None) -> dict[str, Any]:
@@ -26,7 +32,7 @@ def runs_document(folder: Path, *, name: str, place: str, reader: RowReader | No
         reader: One that has read the folder before reads what has changed.
     """
     reader = reader or RowReader(folder)
-    state = folder_state(folder)
+    state = state_of(folder)
     rows = reader.rows()
     specs = {spec.name: spec for spec in specs_for(row.task for row in rows)}
     benchmarks = {row.benchmark for row in rows}

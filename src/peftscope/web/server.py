@@ -149,7 +149,8 @@ def _judge(kept: Kept) -> None:
 
 def _problem(request: Request, error: Exception) -> Response:
     """What is wrong, in a sentence."""
-    return Response(json.dumps({"error": {"message": str(error)}}), status_code=404, media_type=JSON)
+    said = f"{error.source}: {'; '.join(error.problems)}" if isinstance(error, SpecError) else str(error)
+    return Response(json.dumps({"error": {"message": said}}), status_code=404, media_type=JSON)
 
 
 def serve(app: Starlette, *, host: str, port: int, ready: Callable[[], None]) -> None:
