@@ -543,7 +543,8 @@ def test_a_process_that_counts_may_take_no_more_memory_than_it_is_given() -> Non
 def test_the_page_lists_models_that_are_known_and_cards_to_hold_them_against(client: TestClient) -> None:
     document = client.get("/api/plan/models").json()
     assert [gpu["bytes"] for gpu in document["gpus"]] == sorted(gpu["bytes"] for gpu in document["gpus"])
-    assert {"RTX 4090, 24 GB", "T4, 16 GB", "H200, 141 GB"} <= {gpu["label"] for gpu in document["gpus"]}
+    labels = {gpu["label"] for gpu in document["gpus"]}
+    assert {"RTX 4090, 24 GiB (25.8 GB)", "T4, 16 GiB (17.2 GB)", "H200, 141 GiB (151.4 GB)"} <= labels
     assert document["models"]
     for model in document["models"]:
         plan = client.get(f"/api/plan/{model['key']}").json()

@@ -14,7 +14,7 @@ from peftscope.schema.amounts import bytes_of
 
 __all__ = ["GPUS", "card_label", "memory_note", "memory_of"]
 
-MIB = 2**20
+MIB, GIB = 2**20, 2**30
 CONTEXT_MIB = 500
 """What CUDA's context takes before a first tensor, about."""
 GPUS = {
@@ -69,18 +69,19 @@ def memory_of(text: str) -> float:
 
 
 def card_label(name: str) -> str:
-    """A card as it is sold.
+    """A card as it is sold, and what that is in the gigabytes that are counted with here.
 
     Raises:
         KeyError: No such card is known.
 
     >>> card_label("rtx-4060-ti-16gb"), card_label("l40s")
-    ('RTX 4060 Ti, 16 GB', 'L40S, 48 GB')
+    ('RTX 4060 Ti, 16 GiB (17.2 GB)', 'L40S, 48 GiB (51.5 GB)')
     """
     has = math.ceil(GPUS[name] / 1024)
     sold = next((size for size in SOLD if size >= has), has)
     words = [word for word in name.split("-") if not re.fullmatch(r"\d+gb", word)]
-    return f"{' '.join(word.title() if word == 'ti' else word.upper() for word in words)}, {sold} GB"
+    title = " ".join(word.title() if word == "ti" else word.upper() for word in words)
+    return f"{title}, {sold} GiB ({sold * GIB / 1e9:.1f} GB)"
 
 
 def memory_note(text: str) -> str | None:
@@ -93,7 +94,7 @@ def memory_note(text: str) -> str | None:
     if found is None or int(found[1]) not in SOLD:
         return None
     size = int(found[1])
-    has, free = size * 2**30 / 1e9, (size * 1024 - CONTEXT_MIB) * MIB / 1e9
+    has, free = size * GIB / 1e9, (size * 1024 - CONTEXT_MIB) * MIB / 1e9
     return (
         f"{size} GB are {size}·10⁹ bytes; a card sold with {size} GB has {size} GiB, {has:.1f} GB, of which about "
         f"{free:.1f} GB are free: give '{size}GiB', or its name"

@@ -202,7 +202,7 @@ def _unknown_type(name: str) -> str:
 
     names = [known for known in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if known in CONFIG_MAPPING]
     said, _, _ = unknown_name("model_type", name, names).partition(" Allowed:")
-    return f"{said.rstrip('; ')}; transformers {__version__} does not know it. A newer one may"
+    return f"{said.rstrip('; ')}; transformers {__version__} does not know it; a newer version may"
 
 
 def _is_causal(config: PreTrainedConfig) -> bool:
