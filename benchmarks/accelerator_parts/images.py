@@ -49,7 +49,7 @@ def _study(desk: Desk) -> dict[str, Any]:
     sizes = desk.sizes.images
     drawing = {"num_inference_steps": sizes.draw_steps, "draws": 1, "eval_batch_size": sizes.eval_batch_size}
     comparing = {"encoder": str(desk.folder / "encoder"), "encoder_size": 28}
-    nothing_else = {"drift_prompts": [], "class_prompts": [], "sample_prompts": []}
+    nothing_else: dict[str, list[str]] = {"drift_prompts": [], "class_prompts": [], "sample_prompts": []}
     data = {"source": str(desk.folder / "pictures"), "resolution": sizes.side, "test_size": sizes.pictures, **PICTURES}
     study = desk.study(
         "images",

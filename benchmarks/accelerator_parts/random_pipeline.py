@@ -91,9 +91,8 @@ def write_weights(folder: Path, device: str, dtype: Any) -> None:
     for part, model in parts.items():
         model.to(dtype).save_pretrained(folder / part)
     tokens.save_pretrained(folder / "tokenizer")
-    diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True).save_pretrained(
-        folder / "scheduler"
-    )
+    scheduler: Any = diffusers.FlowMatchEulerDiscreteScheduler
+    scheduler(shift=3.0, use_dynamic_shifting=True).save_pretrained(folder / "scheduler")
 
 
 def write_encoder(folder: Path) -> None:
