@@ -82,6 +82,12 @@ def test_runs_still_to_do_are_counted(tmp_path: Path) -> None:
     assert results_of(tmp_path / "demo").notes == ("1 run of the study still to do: 'peftscope compare' does them",)
 
 
+def test_what_other_conditions_left_out_names_a_whole_command(tmp_path: Path) -> None:
+    make_study(tmp_path / "demo", SHARES, protocols={"ia3": "other"})
+    (note,) = (note for note in results_of(tmp_path / "demo").notes if "under other conditions left out" in note)
+    assert "'peftscope report --across' takes them together" in note
+
+
 def test_a_study_under_way_is_not_told_to_resume(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     make_study(folder, SHARES)

@@ -357,7 +357,7 @@ def _of_one_protocol(finals: Sequence[RunRecord], notes: list[str]) -> list[RunR
     left = sum(count for _, count in others)
     notes.append(
         f"{_runs(left)} under other conditions left out, {number} judged (conditions {str(kept)[:8]}); "
-        "--across takes them together"
+        "'peftscope report --across' takes them together"
     )
     return [r for r in finals if r.quality_protocol in (kept, None)]
 
