@@ -21,7 +21,7 @@ RAW = {"name": "a", "model": "builtin:nano-lm", "task": "math", "methods": ["lor
         ({"first": 3, "mots": 5}, "seeds: unknown setting 'mots'; did you mean 'most'"),
         ({"first": 3, "most": 3}, "seeds: most: 3 is no more than first, 3"),
         ({"first": 1}, "seeds.first: input should be greater than or equal to 2; given 1"),
-        ("three", "seeds: input should be a valid tuple; given 'three'"),
+        ("three", "seeds: input should be a list, such as [a, b]; given 'three'"),
         ([0, 0], "seeds: a seed is listed more than once"),
     ],
 )

@@ -82,8 +82,8 @@ def test_an_unreadable_file_says_why_in_one_line(
 @pytest.mark.parametrize(
     ("name", "said_by", "changes", "why"),
     [
-        (RACE_FILE, _noted_race, {"run_ids": 3}, "[0].run_ids: input should be a valid array; given 3 (and "),
-        (RACE_FILE, _race, {"run_ids": 3}, "[0].run_ids: input should be a valid array; given 3 (and "),
+        (RACE_FILE, _noted_race, {"run_ids": 3}, "[0].run_ids: input should be a list, such as [a, b]; given 3 (and "),
+        (RACE_FILE, _race, {"run_ids": 3}, "[0].run_ids: input should be a list, such as [a, b]; given 3 (and "),
         (STUDY_FILE, _study, {"seedz": 3}, "seedz: unknown setting 'seedz'; did you mean 'seeds'?"),
         (RECORD, _record, {"status": "fine"}, "status: input should be 'ok'"),
         (RECORD, _status, {"status": "fine"}, "status: input should be 'ok'"),
