@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -18,6 +19,7 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from PIL import Image
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     BitImageProcessorPil,
@@ -238,4 +240,14 @@ def dino_folder(folder: Path, *, seed: int = 0) -> Path:
     )
     Dinov2Model(config).save_pretrained(folder)
     BitImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}).save_pretrained(folder)
+    return folder
+
+
+def noise_photos(folder: Path, count: int) -> Path:
+    """Pictures of noise, 40 pixels wide, each with a caption; the folder is made."""
+    folder.mkdir()
+    for number in range(count):
+        noise = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"dog {number}", "utf-8")
     return folder

@@ -12,7 +12,7 @@ from peftscope.schema.record import RunRecord
 
 from . import random_pipeline
 from .desk import Desk, Notes
-from .figures import error, note_errors, scaled, step_time
+from .figures import note_peaks, step_time
 
 __all__ = ["against_plan", "images", "start_images"]
 
@@ -77,17 +77,6 @@ def against_plan(desk: Desk, notes: Notes, record: RunRecord, planned: Mapping[s
     }
     for phase, (live, reserved, rate) in phases.items():
         measured = {"allocated": found[f"peak_{phase}_memory_bytes"], "reserved": found[f"peak_{phase}_reserved_bytes"]}
-        errors = {"allocated": error(live, measured["allocated"]), "reserved": error(reserved, measured["reserved"])}
         run = f"{title}, {'training' if phase == 'train' else 'drawing'}"
-        notes.add(
-            {
-                "run": run,
-                "allocated MB": scaled(measured["allocated"], 1e6),
-                "predicted off %": scaled(errors["allocated"], 0.01),
-                "reserved MB": scaled(measured["reserved"], 1e6),
-                "predicted off by %": scaled(errors["reserved"], 0.01),
-                "images/s": rate,
-                "in all s": found["total_time_s"] if phase == "train" else None,
-            }
-        )
-        note_errors(notes, run, errors, measured["reserved"])
+        others = {"images/s": rate, "in all s": found["total_time_s"] if phase == "train" else None}
+        note_peaks(notes, run, {"allocated": live, "reserved": reserved}, measured, others)

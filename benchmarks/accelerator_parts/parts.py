@@ -17,7 +17,7 @@ from peftscope.store.run_states import read_states
 
 from . import random_model
 from .desk import Desk, Notes
-from .figures import error, note_errors, scaled, step_time
+from .figures import note_peaks, scaled, step_time
 from .images import images, start_images
 from .speed import speed
 
@@ -140,28 +140,19 @@ def _against_plan(desk: Desk, notes: Notes, record: RunRecord, planned: Mapping[
     found = record.metrics
     title = f"{record.spec.method.title}, {how}"
     notes.check(planned["live_train_bytes"] is not None, f"{title}: no prediction: {str(planned['reason'])[:200]}")
-    errors = {
-        "allocated": error(planned["live_train_bytes"], found["peak_train_memory_bytes"]),
-        "reserved": error(planned["peak_train_bytes"], found["peak_train_reserved_bytes"]),
-    }
+    predicted = {"allocated": planned["live_train_bytes"], "reserved": planned["peak_train_bytes"]}
+    measured = {"allocated": found["peak_train_memory_bytes"], "reserved": found["peak_train_reserved_bytes"]}
     step_s = step_time(record)
     tokens = desk.sizes.batch_size * desk.sizes.length
     flops = planned["flops_per_step"]
     same = how != "mixed lengths"  # the others' steps are all of one size
     share = flops / step_s / desk.matrix_rate if same and flops and step_s and desk.matrix_rate else None
-    notes.add(
-        {
-            "run": title,
-            "allocated MB": scaled(found["peak_train_memory_bytes"], 1e6),
-            "predicted off %": scaled(errors["allocated"], 0.01),
-            "reserved MB": scaled(found["peak_train_reserved_bytes"], 1e6),
-            "predicted off by %": scaled(errors["reserved"], 0.01),
-            "tokens/s": tokens / step_s if same and step_s else None,
-            "share of the rate %": scaled(share, 0.01),
-            "in all s": found["total_time_s"],
-        }
-    )
-    note_errors(notes, title, errors, found["peak_train_reserved_bytes"])
+    others = {
+        "tokens/s": tokens / step_s if same and step_s else None,
+        "share of the rate %": scaled(share, 0.01),
+        "in all s": found["total_time_s"],
+    }
+    note_peaks(notes, title, predicted, measured, others)
 
 
 def quantized(desk: Desk, notes: Notes) -> None:

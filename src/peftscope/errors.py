@@ -125,7 +125,7 @@ def brief(text: str, most: int = 600) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-SAME = {
+SYNONYMS = {
     "lr": ("learning_rate", "learning_rates"),
     "learning_rate": ("learning_rates",),
     "rank": ("r",),
@@ -146,7 +146,7 @@ def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> str:
     "unknown task 'maths'; did you mean 'math'? Allowed: math, own-data"
     """
     names, given = sorted(allowed), brief(given, 60)
-    near = [name for name in SAME.get(given.lower(), ()) if name in names]
+    near = [name for name in SYNONYMS.get(given.lower(), ()) if name in names]
     near = near or get_close_matches(given.lower(), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     shown = ", ".join(names[:60]) + (f", … ({len(names)} in all)" if len(names) > 60 else "")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import tiny_pipelines
 from peftscope.execution.execute import execute
@@ -92,11 +90,7 @@ def test_a_run_on_a_cpu_scores_in_the_memory_its_check_predicted(tmp_path: Path)
 
 def _concept_run(folder: Path) -> RunSpec:
     """Learns a concept from pictures of noise."""
-    (photos := folder / "photos").mkdir()
-    for number in range(10):
-        noise = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(photos / f"{number}.png")
-        (photos / f"{number}.txt").write_text(f"dog {number}", "utf-8")
+    photos = tiny_pipelines.noise_photos(folder / "photos", 10)
     pictures = {"source": str(photos), "resolution": 32, "train_size": 2, "valid_size": 4, "test_size": 4}
     fast = {"num_inference_steps": 1, "encoder_size": 96, "drift_prompts": [], "class_prompts": []}
     model = ModelSpec(source=str(tiny_pipelines.flux2_folder(folder / "flux2")), dtype="float32", device="cpu")

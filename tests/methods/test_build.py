@@ -97,7 +97,7 @@ def test_eva_with_too_few_tokens_is_refused_instead_of_hanging(make_base: Make, 
 def test_eva_whose_directions_never_settle_is_refused(
     make_base: Make, context: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(initialisation, "MOST_PASSES", 3)
+    monkeypatch.setattr(initialisation, "MOST_BATCHES", 3)
     knobs = {"r": 8, "eva_config": {"rho": 2.0, "tau": 1.0, "use_label_mask": True}}
     with pytest.raises(MethodRefused, match="not settled after 3 batches; take larger batches"):
         build(make_base(), MethodSpec(name="eva", knobs=knobs), context())

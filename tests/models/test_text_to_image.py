@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from PIL import Image
 from torch import Tensor, nn
 
 import tiny_pipelines
@@ -274,12 +273,7 @@ def test_what_decides_pictures_is_in_the_hash_and_what_is_never_used_is_not(flux
 
 
 def test_a_study_of_any_family_is_checked_before_it_runs(folder: Path, tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for number in range(6):
-        noise = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(photos / f"{number}.png")
-        (photos / f"{number}.txt").write_text(f"dog {number}", "utf-8")
+    photos = tiny_pipelines.noise_photos(tmp_path / "photos", 6)
     options = {"source": str(photos), "resolution": 32, "train_size": 2, "valid_size": 2, "test_size": 2}
     fast = {"num_inference_steps": 1, "encoder_size": 32, "drift_prompts": [], "class_prompts": []}
     run = RunSpec(

@@ -19,7 +19,7 @@ __all__ = ["Difference", "Fairness", "MethodBudget", "fairness", "listed"]
 TIMES = ("train_time_s", "upstream_train_time_s")
 """Seconds of training, the first of these a record has."""
 LONG_S, LONG_SHARE = 5.0, 0.1
-"""Seconds from which an initialisation is told of, and its share of the training from which it is."""
+"""An initialisation is reported from so many seconds and from that share of the training."""
 SHOWN = 3
 """Names said one by one; the others are counted."""
 

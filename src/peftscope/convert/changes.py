@@ -29,7 +29,7 @@ from peftscope.methods.card import Card
 from peftscope.methods.context import ADAPTER, base_inside
 from peftscope.models.device import device_for_float64
 
-__all__ = ["Change", "Originals", "Whole", "changes", "kept_originals", "precision"]
+__all__ = ["Change", "Originals", "Whole", "changes", "exact", "kept_originals", "precision"]
 
 Form = Literal["linear", "embedding", "conv", "experts"]
 
@@ -79,6 +79,11 @@ class Whole:
 def precision(count: int) -> torch.dtype:
     """Type in which a weight of so many entries is computed with."""
     return torch.float64 if count <= DOUBLE_UP_TO else torch.float32
+
+
+def exact(weight: Tensor) -> Tensor:
+    """A weight in the type it is computed with, where that can be computed."""
+    return weight.to(device_for_float64(weight.device)).to(precision(weight.numel()))
 
 
 Originals = Mapping[str, Tensor]
@@ -216,11 +221,10 @@ def _compared(
 ) -> Iterator[Change | Whole]:
     """The change of each weight of a module."""
     for name, value in after.items():
-        value = value.to(device_for_float64(value.device))
-        delta = value.to(precision(value.numel()))
+        delta = exact(value)
         size = 0.0
         if name in before:
-            old = before[name].to(value.device).to(delta.dtype)
+            old = before[name].to(delta.device).to(delta.dtype)
             size = float(old.norm())
             delta = delta - old
             del old

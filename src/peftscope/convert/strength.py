@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from peftscope.convert.changes import Change, Originals, Whole, changes, kept_originals, precision
+from peftscope.convert.changes import Change, Originals, Whole, changes, exact, kept_originals
 from peftscope.convert.result import Adapter, load_base
 from peftscope.methods import checkpoint
 from peftscope.methods.card import Card
 from peftscope.methods.catalog import WHOLE
 from peftscope.methods.catalog import card as card_of
-from peftscope.models.device import device_for_float64
 from peftscope.models.kinds.base import LoadedModel
 
 __all__ = ["Adapted", "Interpolated", "adapted_base", "held_changes"]
@@ -102,13 +101,13 @@ class _Step:
     def at(self, strength: float) -> Tensor:
         """The parameter at a strength, computed as precisely as changes are."""
         weight = getattr(self.module, self.parameter).detach()
-        exact = weight.to(device_for_float64(weight.device)).to(precision(weight.numel()))
+        before = exact(weight)
         if self.delta is not None:
-            delta = self.delta.to(exact)
+            delta = self.delta.to(before)
         else:
             assert self.value is not None
-            delta = self.value.to(exact) - exact
-        moved: Tensor = (exact + strength * delta).to(weight)
+            delta = self.value.to(before) - before
+        moved: Tensor = (before + strength * delta).to(weight)
         return moved
 
 

@@ -29,7 +29,17 @@ from peftscope.store.run_states import read_states
 from peftscope.store.study import read_stored_study
 from peftscope.tuning.progress import StudyProgress
 
-__all__ = ["LOST", "RUNNING", "WAITING", "FolderStatus", "RunStatus", "age_s", "is_locked", "read_status"]
+__all__ = [
+    "LOST",
+    "RUNNING",
+    "WAITING",
+    "FolderStatus",
+    "RunStatus",
+    "age_s",
+    "is_locked",
+    "is_under_way",
+    "read_status",
+]
 
 RUNNING, LOST, WAITING = "running", "lost", "to do"
 
@@ -108,7 +118,7 @@ class FolderStatus:
 def read_status(folder: Path) -> FolderStatus:
     """Read a study's folder; nothing in it is changed."""
     notes: list[str] = []
-    is_running = is_locked(folder / ".lock")  # before the states: what ends in between is then seen as ended
+    is_running = is_under_way(folder)  # before the states: what ends in between is then seen as ended
     study = read_stored_study(folder, notes, then="runs still to do are not known")
     states = {state.run_id: state for state in read_states(folder)}
     grows = study is not None and isinstance(study.seeds, SeedPlan)  # scores tell where more seeds go
@@ -145,6 +155,11 @@ def is_locked(path: Path) -> bool:
         return False
     lock.release()
     return False
+
+
+def is_under_way(folder: Path) -> bool:
+    """Whether a process runs the study of a folder."""
+    return is_locked(folder / ".lock")
 
 
 def age_s(state: RunState) -> float:
@@ -184,7 +199,7 @@ def _records(folder: Path, notes: list[str], *, with_examples: bool) -> dict[str
 
 
 def _slim(raw: Any, *, with_examples: bool) -> Any:
-    """A record's content without what makes it large; what is none is told of when it is validated."""
+    """A record's content without what makes it large; other content as it is, for validation to refuse."""
     if not isinstance(raw, dict):
         return raw
     curve = raw.get("curve", ())

@@ -20,7 +20,7 @@ __all__ = ["INITIALISATIONS", "attach"]
 
 Batch = dict[str, Tensor]
 
-MOST_PASSES = 3_000
+MOST_BATCHES = 3_000
 """Batches after which EVA is given up: some take hundreds, and directions that are equally strong never settle."""
 
 
@@ -113,12 +113,12 @@ def _eva(base: nn.Module, config: Any, knobs: dict[str, Any], context: BuildCont
             f"eva: a batch needs {needed} labelled tokens (r × rho) and the longest has {most}; "
             "lower r or rho, or take larger batches"
         )
-    passes = count(1)
+    numbers = count(1)
 
     def forward(model: nn.Module, batch: Batch) -> Any:
-        if next(passes) > MOST_PASSES:
+        if next(numbers) > MOST_BATCHES:
             raise MethodRefused(
-                f"eva: its directions have not settled after {MOST_PASSES} batches; "
+                f"eva: its directions have not settled after {MOST_BATCHES} batches; "
                 "take larger batches, or lower r, rho or tau"
             )
         return forward_fn_dict(model, batch)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from peftscope.errors import MethodRefused, StoreError
-from peftscope.schema.reader import why_unreadable
+from peftscope.schema.reader import read_json
 
 __all__ = ["ADAPTER_FILE", "CONFIG_FILE", "START_FILE", "portable_config"]
 
@@ -27,10 +26,7 @@ def portable_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     if not (folder / ADAPTER_FILE).is_file():
         raise StoreError(f"{folder / ADAPTER_FILE}: not there; weights are taken as safetensors alone")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read: {why_unreadable(error)}") from error
+    config = read_json(path)
     if not isinstance(config, dict):
         raise StoreError(f"{path}: holds no settings")
     if (folder / START_FILE).exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import reprlib
 from collections.abc import Callable, Collection, Mapping
@@ -13,10 +14,19 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from peftscope.errors import SpecError, brief, unknown_name
+from peftscope.errors import SpecError, StoreError, brief, unknown_name
 from peftscope.schema.study import StudySpec
 
-__all__ = ["Vocabulary", "load_yaml", "problems_of", "read_study", "study_from", "unusable_values", "why_unreadable"]
+__all__ = [
+    "Vocabulary",
+    "load_yaml",
+    "problems_of",
+    "read_json",
+    "read_study",
+    "study_from",
+    "unusable_values",
+    "why_unreadable",
+]
 
 
 MOST_CHARACTERS, MOST_VALUES, MOST_DEPTH = 2_000_000, 200_000, 50
@@ -249,6 +259,18 @@ def why_unreadable(error: OSError | ValueError, model: type[BaseModel] = BaseMod
         return f"not valid JSON: {found['ctx']['error']}" if found["input"].strip() else EMPTY
     first, *others = problems_of(error, model, whole="")
     return " ".join(first.split()) + (f" (and {len(others)} more)" if others else "")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        StoreError: It cannot be read, with the reason.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read: {why_unreadable(error)}") from error
 
 
 def _name_problems(raw: Mapping[str, Any], vocabulary: Vocabulary) -> list[str]:

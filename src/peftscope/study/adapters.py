@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from peftscope.methods.adapter_config import method_name
 from peftscope.methods.catalog import card
 from peftscope.models.kinds.registry import KINDS, choose
 from peftscope.models.source import anchored, fetch_adapter
-from peftscope.schema.reader import why_unreadable
+from peftscope.schema.reader import read_json
 from peftscope.schema.record import RunRecord
 from peftscope.schema.study import ModelSpec
 from peftscope.store.base_folder import base_folder
@@ -89,10 +88,7 @@ def _of_run(run: str, study: Path | None, model: str | None) -> FoundAdapter:
 
 
 def _foreign(folder: Path, model: str | None) -> FoundAdapter:
-    try:
-        raw = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{folder / 'adapter_config.json'}: cannot be read: {why_unreadable(error)}") from error
+    raw = read_json(folder / "adapter_config.json")
     if not isinstance(raw, dict):
         raise StoreError(f"{folder / 'adapter_config.json'}: holds no settings")
     source = model or raw.get("base_model_name_or_path")

@@ -75,16 +75,12 @@ class Comparison(Shown):
     @property
     def warnings(self) -> list[str]:
         """What the runs warned of, each once; with its methods where not all runs warned of it."""
-        titles = {record.spec.method.title for record in self.records}
-        by_warning: dict[str, dict[str, None]] = {}
+        num_methods = len({record.spec.method.title for record in self.records})
+        methods: dict[str, list[str]] = {}
         for record in self.records:
             for warning in record.warnings:
-                by_warning.setdefault(warning, {})[record.spec.method.title] = None
-        return [
-            warning if len(by) == len(titles) or any(warning.startswith(f"{name}:") for name in by)
-            else f"{listed(list(by))}: {warning}"
-            for warning, by in by_warning.items()
-        ]  # fmt: skip
+                methods.setdefault(warning, []).append(record.spec.method.title)
+        return [_with_methods(warning, list(dict.fromkeys(of)), num_methods) for warning, of in methods.items()]
 
     def document(self) -> dict[str, Any]:
         """Records without curves and examples, the summary, and how equally methods were treated."""
@@ -117,6 +113,11 @@ class Comparison(Shown):
             place = shlex.quote(str(self.folder))
             yield unbroken(f"What to take: peftscope recommend {place}")
             yield unbroken(f"All of it: peftscope report {place}")
+
+
+def _with_methods(warning: str, methods: list[str], num_methods: int) -> str:
+    is_named = any(warning.startswith(f"{method}:") for method in methods)
+    return warning if is_named or len(methods) == num_methods else f"{listed(methods)}: {warning}"
 
 
 def comparison_of(

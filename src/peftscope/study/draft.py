@@ -65,8 +65,11 @@ class Draft(Shown):
     @property
     def yaml(self) -> str:
         """The same as a commented file."""
-        file = Path(f"{self.spec['name']}.yaml") if self.path is None else self.path
-        return study_text(self.spec, self.comments, self.found, file.name)
+        return study_text(self.spec, self.comments, self.found, (self.path or self._default_path).name)
+
+    @property
+    def _default_path(self) -> Path:
+        return Path(f"{self.spec['name']}.yaml")
 
     def write(self, path: str | Path | None = None, *, force: bool = False) -> Draft:
         """Write it as a study.yaml.
@@ -79,7 +82,7 @@ class Draft(Shown):
             SpecError: It is there already.
             StoreError: It cannot be written.
         """
-        file = Path(path) if path is not None else Path(f"{self.spec['name']}.yaml")
+        file = Path(path) if path is not None else self._default_path
         before = Path() if self.path is None else self.path.parent
         moved = replace(self, spec=_seen_from(self.spec, before, file.parent), path=file)
         write_new(file, moved.yaml, force=force)

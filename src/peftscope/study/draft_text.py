@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def study_text(spec: Mapping[str, Any], comments: Mapping[str, str], found: Sequ
         file: What the file is called.
     """
     said = {**COMMENTS, **comments}
-    file = f"'{file}'" if " " in file else file
+    file = shlex.quote(file)
     how = f"# Run it with: peftscope compare {file}; what it takes, peftscope plan {file} says first."
     lines = [*(f"# {line}" for line in found), "#", how, ""]
     for key, value in spec.items():

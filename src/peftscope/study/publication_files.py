@@ -13,7 +13,7 @@ from peftscope.convert.file_names import ADAPTER_FILES
 from peftscope.errors import StoreError
 from peftscope.methods.portable import ADAPTER_FILE, CONFIG_FILE, portable_config
 from peftscope.models.file_names import MODEL_FILES
-from peftscope.schema.reader import why_unreadable
+from peftscope.schema.reader import read_json
 from peftscope.schema.record import RunRecord
 from peftscope.store.files import new_folder, ordinary_mode
 from peftscope.store.local_paths import without_local_paths
@@ -121,10 +121,7 @@ def _was_made_here(place: Path) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read: {why_unreadable(error)}") from error
+    found = read_json(path)
     return found if isinstance(found, dict) else {}
 
 

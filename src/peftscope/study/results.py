@@ -16,7 +16,7 @@ from peftscope.analysis.traits import Traits
 from peftscope.analysis.tuning import Tuning
 from peftscope.analysis.verdict import Candidate, Pair, Verdict
 from peftscope.errors import SpecError, StoreError
-from peftscope.execution.status import is_locked
+from peftscope.execution.status import is_under_way
 from peftscope.schema.elimination import Elimination, renamed, runs_of
 from peftscope.schema.metric import MetricSpec
 from peftscope.schema.record import RunRecord
@@ -309,7 +309,7 @@ def _of_study(
     folder: Path, study: StudySpec | None, found: Sequence[RunRecord], notes: list[str]
 ) -> tuple[list[RunRecord], list[Tuning], tuple[Elimination, ...], str]:
     """Records the study asks for, what its tuning came to, what its race did, and what becomes of the rest."""
-    is_running = is_locked(folder / ".lock")
+    is_running = is_under_way(folder)
     to_come = "it is under way" if is_running else "'peftscope compare' resumes it"
     if study is None:
         return list(found), [], (), to_come
@@ -382,7 +382,7 @@ def _blank_other_machines(runs: pd.DataFrame, metrics: Sequence[MetricSpec], not
 
 
 def _nothing(folder: Path, records: Sequence[RunRecord], finals: Sequence[RunRecord], to_come: str) -> str:
-    if not records and not is_locked(folder / ".lock"):
+    if not records and not is_under_way(folder):
         return f"no records in {folder / 'records'}; 'peftscope compare' makes them"
     finals = [r for r in finals if r.spec.learning_rate is not None]
     if not finals:

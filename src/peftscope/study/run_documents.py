@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from peftscope.execution.status import is_locked
+from peftscope.execution.status import is_under_way
 from peftscope.methods.catalog import BASE
 from peftscope.schema.record import RunRecord
 from peftscope.store.rows import RowReader, folder_state
@@ -19,7 +19,7 @@ __all__ = ["run_document", "runs_document", "state_of"]
 
 def state_of(folder: Path) -> str:
     """A word that changes when records come, go or change, and when a process begins or ends to run the study."""
-    return folder_state(folder) + (" under way" if is_locked(folder / ".lock") else "")
+    return folder_state(folder) + (" under way" if is_under_way(folder) else "")
 
 
 def runs_document(folder: Path, *, name: str, place: str, reader: RowReader | None = None) -> dict[str, Any]:

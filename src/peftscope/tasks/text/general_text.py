@@ -256,7 +256,7 @@ def _is_head_of(head: nn.Module, hidden_BTD: Tensor, logits_list: list[Tensor]) 
     if not isinstance(head, nn.Linear) or not head.weight.is_floating_point():
         return False
     again_BTV = head(hidden_BTD)
-    return not any(
+    return not any(  # and not allclose, which shapes alone cannot answer
         bool((~torch.isclose(again_BTV[row, : len(given)], given)).any()) for row, given in enumerate(logits_list)
     )
 
